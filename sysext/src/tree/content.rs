@@ -1,0 +1,247 @@
+//! Where a file's bytes are.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A file on the host that holds the content of one or more files of a tree.
+#[derive(Debug)]
+pub struct Blob {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl Blob {
+    /// A blob that is kept open, so that its bytes stay even if somebody unlinks it. For layers.
+    pub fn from_file(path: impl Into<PathBuf>, file: File) -> Arc<Self> {
+        Arc::new(Blob { path: path.into(), file: Some(file) })
+    }
+
+    /// A blob that is opened at each use. For the many files of a directory tree.
+    pub fn at_path(path: impl Into<PathBuf>) -> Arc<Self> {
+        Arc::new(Blob { path: path.into(), file: None })
+    }
+
+    /// Its place on the host, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn with_file<T>(&self, f: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
+        match &self.file {
+            Some(file) => f(file),
+            None => f(&open_no_follow(&self.path)?),
+        }
+    }
+}
+
+fn open_no_follow(path: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+}
+
+/// A run of stored bytes in a sparse file; what lies between extents is zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// Where it stands in the file. Bytes.
+    pub at: u64,
+    /// Where it stands in the blob. Bytes.
+    pub offset: u64,
+    /// Bytes.
+    pub len: u64,
+}
+
+/// The content of a regular file: a place, never a copy. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Content {
+    len: u64,
+    data: Data,
+}
+
+#[derive(Debug, Clone)]
+enum Data {
+    Inline(Arc<[u8]>),
+    Place { blob: Arc<Blob>, offset: u64 },
+    Sparse { blob: Arc<Blob>, extents: Arc<[Extent]> },
+}
+
+/// Why content can't be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ContentError {
+    /// The blob can't be read.
+    #[error("{path:?}: {source}")]
+    Io {
+        /// The blob.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Larger than the caller wants in memory.
+    #[error("content is {len} bytes, expected at most {limit}")]
+    TooLarge {
+        /// Bytes.
+        len: u64,
+        /// Bytes.
+        limit: u64,
+    },
+    /// Extents overlap, are out of order or reach past the file's end.
+    #[error("sparse file has extents out of order or past its end")]
+    BadExtents,
+}
+
+impl Content {
+    /// A place in a blob. Bytes.
+    pub fn in_blob(blob: Arc<Blob>, offset: u64, len: u64) -> Self {
+        Content { len, data: Data::Place { blob, offset } }
+    }
+
+    /// A file of `len` bytes that is zero but for the extents.
+    ///
+    /// # Errors
+    /// Extents that overlap, are out of order or reach past `len`.
+    pub fn sparse(blob: Arc<Blob>, len: u64, extents: Vec<Extent>) -> Result<Self, ContentError> {
+        let mut end = 0u64;
+        for e in &extents {
+            if e.at < end || e.offset.checked_add(e.len).is_none() {
+                return Err(ContentError::BadExtents);
+            }
+            end = e.at.checked_add(e.len).ok_or(ContentError::BadExtents)?;
+        }
+        if end > len {
+            return Err(ContentError::BadExtents);
+        }
+        Ok(Content { len, data: Data::Sparse { blob, extents: extents.into() } })
+    }
+
+    /// Length. Bytes.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there are no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The stored runs of a sparse file; none if the whole content is stored.
+    pub fn extents(&self) -> Option<&[Extent]> {
+        match &self.data {
+            Data::Sparse { extents, .. } => Some(extents),
+            _ => None,
+        }
+    }
+
+    /// Fills `buf` from `offset` on; fewer bytes only at the end of the content.
+    ///
+    /// # Errors
+    /// The blob can't be read, or ends early.
+    pub fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, ContentError> {
+        let n = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX).min(buf.len());
+        let buf = &mut buf[..n];
+        if n == 0 {
+            return Ok(0);
+        }
+        match &self.data {
+            Data::Inline(bytes) => {
+                let start = offset as usize;
+                buf.copy_from_slice(&bytes[start..start + n]);
+            }
+            Data::Place { blob, offset: start } => {
+                let at = start.checked_add(offset).ok_or(ContentError::BadExtents)?;
+                blob.with_file(|f| f.read_exact_at(buf, at)).map_err(|e| io_error(blob, e))?;
+            }
+            Data::Sparse { blob, extents } => {
+                buf.fill(0);
+                let end = offset + n as u64;
+                let first = extents.partition_point(|e| e.at + e.len <= offset);
+                let within = extents[first..].iter().take_while(|e| e.at < end);
+                let fill = |f: &File| {
+                    for e in within {
+                        let from = e.at.max(offset);
+                        let to = (e.at + e.len).min(end);
+                        let part = &mut buf[(from - offset) as usize..(to - offset) as usize];
+                        f.read_exact_at(part, e.offset + (from - e.at))?;
+                    }
+                    Ok(())
+                };
+                blob.with_file(fill).map_err(|e| io_error(blob, e))?;
+            }
+        }
+        Ok(n)
+    }
+
+    /// All bytes, if they are not more than `limit`.
+    ///
+    /// # Errors
+    /// [`ContentError::TooLarge`], or the blob can't be read.
+    pub fn read(&self, limit: u64) -> Result<Vec<u8>, ContentError> {
+        if self.len > limit {
+            return Err(ContentError::TooLarge { len: self.len, limit });
+        }
+        let mut out = vec![0; self.len as usize];
+        self.read_at(&mut out, 0)?;
+        Ok(out)
+    }
+
+    /// The first bytes, at most `n`: enough to tell what a file is.
+    ///
+    /// # Errors
+    /// The blob can't be read.
+    pub fn head(&self, n: usize) -> Result<Vec<u8>, ContentError> {
+        let mut out = vec![0; n.min(usize::try_from(self.len).unwrap_or(usize::MAX))];
+        self.read_at(&mut out, 0)?;
+        Ok(out)
+    }
+
+    /// A stream of the bytes.
+    pub fn reader(&self) -> ContentReader {
+        ContentReader { content: self.clone(), position: 0 }
+    }
+}
+
+fn io_error(blob: &Blob, source: io::Error) -> ContentError {
+    ContentError::Io { path: blob.path.clone(), source }
+}
+
+impl From<Vec<u8>> for Content {
+    fn from(bytes: Vec<u8>) -> Self {
+        Content { len: bytes.len() as u64, data: Data::Inline(bytes.into()) }
+    }
+}
+
+impl From<&[u8]> for Content {
+    fn from(bytes: &[u8]) -> Self {
+        bytes.to_vec().into()
+    }
+}
+
+impl From<&str> for Content {
+    fn from(text: &str) -> Self {
+        text.as_bytes().into()
+    }
+}
+
+impl From<String> for Content {
+    fn from(text: String) -> Self {
+        text.into_bytes().into()
+    }
+}
+
+/// Reads a [`Content`] from its start to its end.
+#[derive(Debug)]
+pub struct ContentReader {
+    content: Content,
+    position: u64,
+}
+
+impl Read for ContentReader {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.content.read_at(buf, self.position).map_err(io::Error::other)?;
+        self.position += n as u64;
+        Ok(n)
+    }
+}

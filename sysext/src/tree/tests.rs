@@ -1,0 +1,120 @@
+use super::*;
+
+fn p(s: &str) -> TreePath {
+    s.parse().unwrap()
+}
+
+fn sample() -> Tree {
+    let mut t = Tree::default();
+    for d in ["/usr", "/usr/bin", "/usr-local", "/etc"] {
+        t.insert(p(d), Node::dir()).unwrap();
+    }
+    t.insert(p("/usr/bin/a"), Node::file(0o755, "x")).unwrap();
+    t.link(p("/usr/bin/b"), &p("/usr/bin/a")).unwrap();
+    t.insert(p("/bin"), Node::symlink("usr/bin")).unwrap();
+    t
+}
+
+#[test]
+fn a_directory_and_its_subtree_are_one_range() {
+    let t = sample();
+    let below: Vec<String> = t.subtree(&p("/usr")).map(|(p, _)| p.to_string()).collect();
+    assert_eq!(below, ["/usr", "/usr/bin", "/usr/bin/a", "/usr/bin/b"]);
+    let children: Vec<String> = t.children(&TreePath::root()).map(|(p, _)| p.to_string()).collect();
+    assert_eq!(children, ["/bin", "/etc", "/usr", "/usr-local"]);
+    assert_eq!(t.children(&p("/usr/bin/a")).count(), 0);
+}
+
+#[test]
+fn hard_links_share_metadata_until_one_is_replaced() {
+    let mut t = sample();
+    t.get_mut(&p("/usr/bin/b")).unwrap().meta.mode = 0o700;
+    assert_eq!(t.get(&p("/usr/bin/a")).unwrap().meta.mode, 0o700);
+    assert_eq!(t.nlink(t.ino(&p("/usr/bin/a")).unwrap()), 2);
+    t.insert(p("/usr/bin/b"), Node::file(0o644, "new")).unwrap();
+    assert_eq!(t.nlink(t.ino(&p("/usr/bin/a")).unwrap()), 1);
+    assert_eq!(t.get(&p("/usr/bin/a")).unwrap().meta.mode, 0o700);
+}
+
+#[test]
+fn linking_a_path_to_itself_keeps_it() {
+    let mut t = sample();
+    t.link(p("/usr/bin/a"), &p("/usr/bin/a")).unwrap();
+    assert_eq!(t.nlink(t.ino(&p("/usr/bin/a")).unwrap()), 2);
+    assert_eq!(t.get(&p("/usr/bin/a")).unwrap().content().unwrap().read(9).unwrap(), b"x");
+}
+
+#[test]
+fn refuses_what_a_file_system_refuses() {
+    let mut t = sample();
+    assert!(matches!(t.insert(p("/no/where"), Node::dir()), Err(TreeError::NoParent(_))));
+    assert!(matches!(t.insert(p("/bin/x"), Node::dir()), Err(TreeError::ParentNotDirectory(_))));
+    assert!(matches!(t.insert(p("/usr"), Node::symlink("x")), Err(TreeError::IsDirectory(_))));
+    assert!(matches!(t.link(p("/x"), &p("/usr")), Err(TreeError::IsDirectory(_))));
+    assert!(matches!(t.insert(TreePath::root(), Node::symlink("x")), Err(TreeError::Root)));
+}
+
+#[test]
+fn remove_takes_the_subtree_and_frees_inodes() {
+    let mut t = sample();
+    assert_eq!(t.remove(&p("/usr")), 4);
+    assert!(t.contains(&p("/usr-local")));
+    t.insert(p("/x"), Node::dir()).unwrap();
+    insta::assert_snapshot!(t.dump(), @r"
+    / dir 0755 0:0
+    /bin symlink 0777 0:0 -> usr/bin
+    /etc dir 0755 0:0
+    /usr-local dir 0755 0:0
+    /x dir 0755 0:0
+    ");
+}
+
+#[test]
+fn resolves_as_in_a_chroot() {
+    let mut t = sample();
+    t.insert(p("/etc/up"), Node::symlink("../../../bin/a")).unwrap();
+    t.insert(p("/loop"), Node::symlink("loop")).unwrap();
+    t.insert(p("/abs"), Node::symlink("/usr/bin/")).unwrap();
+    let r = t.resolve("/etc/up", true).unwrap();
+    assert_eq!(r.path, p("/usr/bin/a"));
+    assert_eq!(r.links, [p("/etc/up"), p("/bin")]);
+    assert_eq!(t.resolve("/etc/up", false).unwrap().path, p("/etc/up"));
+    assert_eq!(t.resolve("/abs/../..", true).unwrap().path, TreePath::root());
+    assert_eq!(t.resolve("abs/", false).unwrap().path, p("/usr/bin"));
+    assert!(matches!(t.resolve("/loop", true), Err(ResolveError::Loop { .. })));
+    assert!(matches!(t.resolve("/usr/bin/a/x", true), Err(ResolveError::NotADirectory { .. })));
+    assert!(matches!(t.resolve("/usr/bin/a/", true), Err(ResolveError::NotADirectory { .. })));
+    assert!(matches!(t.resolve("/nope", true), Err(ResolveError::NotFound { .. })));
+}
+
+#[test]
+fn paths_are_normal() {
+    assert_eq!(p("//usr/./bin/"), p("usr/bin"));
+    assert!(TreePath::new("a/../b").is_err());
+    assert!(TreePath::new(b"a\0b").is_err());
+    assert!(TreePath::new("x".repeat(256)).is_err());
+    assert!(TreePath::new("x/".repeat(2047)).is_ok());
+    assert!(TreePath::new("x/".repeat(2048)).is_err());
+    assert!(TreePath::new("xy/".repeat(1500)).is_err());
+    assert_eq!(TreePath::new(b"a\xffb\n\\").unwrap().to_string(), "/a\\xffb\\x0a\\\\");
+    assert_eq!(p("/usr/bin/a").strip_prefix(&p("/usr")).unwrap(), b"bin/a");
+    assert!(!p("/usr-local").starts_with(&p("/usr")));
+    let up: Vec<String> = p("/a/b").ancestors_from_root().map(|p| p.to_string()).collect();
+    assert_eq!(up, ["/", "/a", "/a/b"]);
+}
+
+#[test]
+fn sparse_content_reads_zeros_between_extents() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("blob");
+    std::fs::write(&file, b"__ABCD").unwrap();
+    let extents = vec![Extent { at: 2, offset: 2, len: 2 }, Extent { at: 6, offset: 4, len: 2 }];
+    let c = Content::sparse(Blob::at_path(&file), 9, extents).unwrap();
+    assert_eq!(c.read(9).unwrap(), b"\0\0AB\0\0CD\0");
+    let mut buf = [9; 3];
+    assert_eq!(c.read_at(&mut buf, 3).unwrap(), 3);
+    assert_eq!(&buf, b"B\0\0");
+    assert!(c.read(8).is_err());
+    let bad = vec![Extent { at: 2, offset: 0, len: 8 }];
+    assert!(Content::sparse(Blob::at_path(&file), 9, bad).is_err());
+}

@@ -1,0 +1,2 @@
+//! Build tasks of this repository.
+fn main() {}

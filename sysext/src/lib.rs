@@ -4,7 +4,7 @@
 //! nodes and file capabilities need no privileges and a hostile archive has nowhere to escape to.
 
 pub mod tree;
-pub use tree::{Blob, Content, Extent, Ino, Kind, Meta, Node, Resolved, Tree, TreeError, TreePath};
+pub use tree::{Blob, Content, Extent, Ino, Kind, Meta, Node, Patch, Resolved, Tree, TreeError, TreePath};
 
 pub mod events;
 pub use events::{Event, Events, Silent};

@@ -54,6 +54,15 @@ pub struct Extent {
     pub len: u64,
 }
 
+/// Bytes that stand over, or behind, what a [`Content`] holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Patch {
+    /// Where they go. Bytes from the start of the file.
+    pub at: u64,
+    /// The new bytes.
+    pub bytes: Vec<u8>,
+}
+
 /// The content of a regular file: a place, never a copy. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Content {
@@ -66,6 +75,7 @@ enum Data {
     Inline(Arc<[u8]>),
     Place { blob: Arc<Blob>, offset: u64 },
     Sparse { blob: Arc<Blob>, extents: Arc<[Extent]> },
+    Patched { base: Arc<Content>, patches: Arc<[Patch]> },
 }
 
 /// Why content can't be had.
@@ -91,6 +101,9 @@ pub enum ContentError {
     /// Extents overlap, are out of order or reach past the file's end.
     #[error("sparse file has extents out of order or past its end")]
     BadExtents,
+    /// Patches overlap, are out of order or reach past the file's end.
+    #[error("patches are out of order or past the end of the file")]
+    BadPatches,
 }
 
 impl Content {
@@ -115,6 +128,25 @@ impl Content {
             return Err(ContentError::BadExtents);
         }
         Ok(Content { len, data: Data::Sparse { blob, extents: extents.into() } })
+    }
+
+    /// This content with some bytes replaced and a new length of `len` bytes; what neither the old content nor a patch
+    /// covers is zero. Only the patches are in memory.
+    ///
+    /// # Errors
+    /// Patches that overlap, are out of order or reach past `len`.
+    pub fn patched(&self, len: u64, patches: Vec<Patch>) -> Result<Self, ContentError> {
+        let mut end = 0u64;
+        for p in &patches {
+            if p.at < end {
+                return Err(ContentError::BadPatches);
+            }
+            end = p.at.checked_add(p.bytes.len() as u64).ok_or(ContentError::BadPatches)?;
+        }
+        if end > len {
+            return Err(ContentError::BadPatches);
+        }
+        Ok(Content { len, data: Data::Patched { base: Arc::new(self.clone()), patches: patches.into() } })
     }
 
     /// Length. Bytes.
@@ -169,6 +201,18 @@ impl Content {
                     Ok(())
                 };
                 blob.with_file(fill).map_err(|e| io_error(blob, e))?;
+            }
+            Data::Patched { base, patches } => {
+                let old = base.read_at(buf, offset)?;
+                buf[old..].fill(0);
+                let end = offset + n as u64;
+                let first = patches.partition_point(|p| p.at + p.bytes.len() as u64 <= offset);
+                for p in patches[first..].iter().take_while(|p| p.at < end) {
+                    let from = p.at.max(offset);
+                    let to = (p.at + p.bytes.len() as u64).min(end);
+                    buf[(from - offset) as usize..(to - offset) as usize]
+                        .copy_from_slice(&p.bytes[(from - p.at) as usize..(to - p.at) as usize]);
+                }
             }
         }
         Ok(n)

@@ -10,7 +10,7 @@ mod node;
 pub use node::{Kind, Meta, Node};
 
 mod content;
-pub use content::{Blob, Content, ContentError, ContentReader, Extent};
+pub use content::{Blob, Content, ContentError, ContentReader, Extent, Patch};
 
 mod resolve;
 pub use resolve::{ResolveError, Resolved};

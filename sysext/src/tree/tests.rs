@@ -118,3 +118,18 @@ fn sparse_content_reads_zeros_between_extents() {
     let bad = vec![Extent { at: 2, offset: 0, len: 8 }];
     assert!(Content::sparse(Blob::at_path(&file), 9, bad).is_err());
 }
+
+#[test]
+fn patches_stand_over_and_behind_the_base() {
+    let base = Content::from("0123456789");
+    let patch = |at, bytes: &str| Patch { at, bytes: bytes.into() };
+    let c = base.patched(14, vec![patch(2, "AB"), patch(4, "C"), patch(12, "Z")]).unwrap();
+    assert_eq!(c.read(14).unwrap(), b"01ABC56789\0\0Z\0");
+    let mut buf = [9; 4];
+    assert_eq!(c.read_at(&mut buf, 3).unwrap(), 4);
+    assert_eq!(&buf, b"BC56");
+    assert_eq!(c.read_at(&mut buf, 12).unwrap(), 2);
+    assert_eq!(base.patched(3, vec![]).unwrap().read(3).unwrap(), b"012");
+    assert!(base.patched(4, vec![patch(3, "AB")]).is_err());
+    assert!(base.patched(9, vec![patch(3, "AB"), patch(4, "A")]).is_err());
+}

@@ -1,0 +1,2 @@
+//! The `flix` command.
+fn main() {}

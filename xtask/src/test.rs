@@ -1,0 +1,188 @@
+//! `cargo xtask test`: every check, in the order in which a mistake costs least.
+
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use crate::command::{self, cargo};
+use crate::{licences, packages};
+
+/// Installs what the tests need, then runs fmt, clippy, docs, licences, doc tests, unit tests, end-to-end tests.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only these checks.
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+    /// Only tests whose name contains this; lints are left out.
+    filter: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// fmt, clippy, rustdoc, licences
+    Lint,
+    /// doc, unit and integration tests of the crates
+    Unit,
+    /// end-to-end tests
+    E2e,
+}
+
+/// What cargo's test summaries add up to.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+struct Stage {
+    name: &'static str,
+    time: Duration,
+    ok: bool,
+}
+
+/// Runs the checks. All of them, even if one fails.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let wants = |part| args.only.is_none_or(|only| only == part);
+    let lint = wants(Part::Lint) && args.filter.is_none();
+    let mut stages = Stages::default();
+
+    if wants(Part::Unit) || wants(Part::E2e) {
+        let before = Instant::now();
+        packages::install()?;
+        stages.list.push(Stage { name: "packages", time: before.elapsed(), ok: true });
+    }
+    if lint {
+        stages.run("fmt", &mut cargo(["fmt", "--all", "--check"]))?;
+        stages
+            .run("clippy", &mut cargo(words("clippy --workspace --all-targets --locked -- -D warnings")))?;
+        stages.call("licences", licences::check);
+        let mut doc = cargo(words("doc --workspace --no-deps --document-private-items --locked"));
+        stages.run("rustdoc", doc.env("RUSTDOCFLAGS", "-D warnings"))?;
+    }
+    let filter = || args.filter.iter().map(String::as_str);
+    if wants(Part::Unit) {
+        // Doc tests first: a crate without any closes with an empty summary, which must not be the run's last.
+        stages.test(
+            "doc tests",
+            cargo(words("test --workspace --doc --locked --no-fail-fast")).args(filter()),
+        )?;
+        let mut unit = cargo(words("test --workspace --exclude e2e --locked --no-fail-fast"));
+        stages.test("unit tests", unit.args(words("--lib --bins --tests --examples")).args(filter()))?;
+    }
+    if wants(Part::E2e) {
+        stages.run("build flix", &mut cargo(words("build --locked --package flix --bins")))?;
+        let mut e2e = cargo(words("test --package e2e --locked --no-fail-fast --lib --tests"));
+        e2e.env("FLIX_BIN", crate::target().join("debug/flix"));
+        stages.test("e2e tests", e2e.args(filter()))?;
+    }
+    Ok(stages.report())
+}
+
+fn words(line: &str) -> std::str::SplitWhitespace<'_> {
+    line.split_whitespace()
+}
+
+#[derive(Default)]
+struct Stages {
+    list: Vec<Stage>,
+    counts: Counts,
+}
+
+impl Stages {
+    fn run(&mut self, name: &'static str, command: &mut Command) -> Result<()> {
+        self.head(name, Some(command));
+        let before = Instant::now();
+        let status = command::status(command)?;
+        self.list.push(Stage { name, time: before.elapsed(), ok: status.success() });
+        Ok(())
+    }
+
+    fn call(&mut self, name: &'static str, check: impl FnOnce() -> Result<()>) {
+        self.head(name, None);
+        let before = Instant::now();
+        let done = check();
+        if let Err(e) = &done {
+            eprintln!("error: {e:#}");
+        }
+        self.list.push(Stage { name, time: before.elapsed(), ok: done.is_ok() });
+    }
+
+    fn test(&mut self, name: &'static str, command: &mut Command) -> Result<()> {
+        self.head(name, Some(command));
+        let before = Instant::now();
+        let mut counts = Counts::default();
+        let status = command::tee(command, |line| counts.add(line))?;
+        // A test binary that died has no summary, and one that didn't build has none either.
+        if !status.success() && counts.failed == 0 {
+            counts.failed = 1;
+        }
+        self.counts.passed += counts.passed;
+        self.counts.failed += counts.failed;
+        self.counts.ignored += counts.ignored;
+        self.list.push(Stage { name, time: before.elapsed(), ok: status.success() });
+        Ok(())
+    }
+
+    fn head(&self, name: &str, command: Option<&Command>) {
+        match command {
+            Some(c) => println!("\n== {name}: {}", command::show(c)),
+            None => println!("\n== {name}"),
+        }
+    }
+
+    fn report(&self) -> ExitCode {
+        println!();
+        for s in &self.list {
+            println!("{:>8.1} s  {}{}", s.time.as_secs_f64(), s.name, if s.ok { "" } else { "  FAILED" });
+        }
+        let total: Duration = self.list.iter().map(|s| s.time).sum();
+        println!("{:>8.1} s  in all", total.as_secs_f64());
+        let Counts { passed, failed, ignored } = self.counts;
+        let ok = self.list.iter().all(|s| s.ok) && failed == 0;
+        let stages = self.list.iter().filter(|s| !s.ok).count() as u64;
+        // A failed lint has no tests to count; the line still has to say that something failed.
+        let failed = if ok { 0 } else { failed.max(stages).max(1) };
+        match ignored {
+            0 => println!("{passed} passed, {failed} failed"),
+            n => println!("{passed} passed, {failed} failed, {n} skipped"),
+        }
+        if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+impl Counts {
+    /// Adds a line such as `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; …`.
+    fn add(&mut self, line: &str) {
+        let Some(rest) = line.trim().strip_prefix("test result: ") else { return };
+        let Some((_, rest)) = rest.split_once(". ") else { return };
+        for part in rest.split(';') {
+            let mut words = part.split_whitespace();
+            let Some(Ok(n)) = words.next().map(str::parse::<u64>) else { continue };
+            match words.next() {
+                Some("passed") => self.passed += n,
+                Some("failed") => self.failed += n,
+                Some("ignored") => self.ignored += n,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summaries_add_up() {
+        let mut c = Counts::default();
+        c.add("running 3 tests");
+        c.add(
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.00s",
+        );
+        c.add("test result: FAILED. 5 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s");
+        assert_eq!(c, Counts { passed: 8, failed: 2, ignored: 1 });
+    }
+}

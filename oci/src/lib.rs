@@ -2,3 +2,15 @@
 
 pub mod reference;
 pub use reference::{ImageRef, Reference, ReferenceError};
+
+pub mod digest;
+pub use digest::{Digest, DigestError, Hasher};
+
+pub mod platform;
+pub use platform::{Platform, PlatformError};
+
+pub mod manifest;
+pub use manifest::{Config, Descriptor, Document, Index, Manifest, ManifestError, find_manifest};
+
+pub mod layer;
+pub use layer::LayerBlob;

@@ -1,0 +1,212 @@
+//! Content digests: `sha256:<64 hex digits>`.
+//!
+//! A digest becomes a file name in the cache and a part of a URL, so its syntax is checked before anything else is done
+//! with it (CVE-2024-3727, CVE-2021-21285). image-spec, descriptor.md, "Digests".
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
+
+/// A SHA-256 digest. image-spec registers sha512 and blake3 too, but no registry in use hands them out; they are refused by
+/// name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest([u8; 32]);
+
+/// Why text is no [`Digest`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DigestError {
+    /// No `algorithm:hex`.
+    #[error("digest {0:?} is malformed, expected sha256:<64 hex digits>")]
+    Syntax(String),
+    /// An algorithm other than sha256.
+    #[error("digest {digest:?} has algorithm {algorithm:?}, expected sha256")]
+    Algorithm {
+        /// What was given, shortened.
+        digest: String,
+        /// The part before the colon.
+        algorithm: String,
+    },
+}
+
+impl Digest {
+    /// The digest of some bytes.
+    pub fn of(bytes: impl AsRef<[u8]>) -> Self {
+        Digest(Sha256::digest(bytes.as_ref()).into())
+    }
+
+    /// From the raw hash value.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Digest(bytes)
+    }
+
+    /// The raw hash value.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The 64 lower-case hex digits, without the algorithm.
+    pub fn hex(&self) -> String {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut out = String::with_capacity(64);
+        for b in self.0 {
+            out.push(char::from(DIGITS[usize::from(b >> 4)]));
+            out.push(char::from(DIGITS[usize::from(b & 15)]));
+        }
+        out
+    }
+
+    /// From exactly 64 lower-case hex digits.
+    pub fn from_hex(hex: &str) -> Option<Self> {
+        fn digit(b: u8) -> Option<u8> {
+            match b {
+                b'0'..=b'9' => Some(b - b'0'),
+                // Upper case is not the canonical form, and two spellings of one digest would be two cache entries.
+                b'a'..=b'f' => Some(b - b'a' + 10),
+                _ => None,
+            }
+        }
+        if hex.len() != 64 {
+            return None;
+        }
+        let mut out = [0; 32];
+        for (o, pair) in out.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+            *o = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Some(Digest(out))
+    }
+}
+
+/// What of hostile text goes into a message.
+pub(crate) fn shorten(text: &str) -> String {
+    const MAX: usize = 120;
+    match text.char_indices().nth(MAX) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+impl FromStr for Digest {
+    type Err = DigestError;
+    fn from_str(s: &str) -> Result<Self, DigestError> {
+        let syntax = || DigestError::Syntax(shorten(s));
+        let (algorithm, hex) = s.split_once(':').ok_or_else(syntax)?;
+        if algorithm == "sha256" {
+            return Self::from_hex(hex).ok_or_else(syntax);
+        }
+        let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+._-".contains(&b);
+        if algorithm.is_empty() || !algorithm.bytes().all(known) {
+            return Err(syntax());
+        }
+        Err(DigestError::Algorithm { digest: shorten(s), algorithm: shorten(algorithm) })
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Hashes a stream.
+#[derive(Clone, Default)]
+pub struct Hasher(Sha256);
+
+impl Hasher {
+    /// Nothing hashed yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all that was added.
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hasher")
+    }
+}
+
+impl std::io::Write for Hasher {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        self.update(buf);
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn hashes_and_prints_the_known_value() {
+        assert_eq!(Digest::of("").to_string(), EMPTY);
+        assert_eq!(EMPTY.parse(), Ok(Digest::of("")));
+        let mut hasher = Hasher::new();
+        hasher.update(b"a");
+        hasher.update(b"bc");
+        assert_eq!(hasher.finish(), Digest::of("abc"));
+    }
+
+    #[test]
+    fn refuses_all_that_is_not_canonical() {
+        let hex = &EMPTY[7..];
+        for bad in [
+            "",
+            "sha256",
+            "sha256:",
+            ":",
+            hex,
+            &format!("sha256:{}", hex.to_uppercase()),
+            &format!("SHA256:{hex}"),
+            &format!("sha256:{hex}0"),
+            &format!("sha256:{}", &hex[1..]),
+            &format!("sha256:{}/", &hex[1..]),
+            &format!(" sha256:{hex}"),
+            &format!("sha256:{hex}\n"),
+            "sha256:../../../../../../etc/passwd",
+            "sha256:é3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            &format!(":{hex}"),
+            &format!("../x:{hex}"),
+        ] {
+            assert!(matches!(bad.parse::<Digest>(), Err(DigestError::Syntax(_))), "{bad:?}");
+        }
+        let sha512 = format!("sha512:{hex}{hex}").parse::<Digest>().unwrap_err();
+        assert!(sha512.to_string().ends_with("has algorithm \"sha512\", expected sha256"), "{sha512}");
+    }
+}

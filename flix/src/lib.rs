@@ -1,1 +1,4 @@
 //! flix
+
+pub mod elf;
+pub use elf::{Elf, ElfKind};

@@ -14,3 +14,6 @@ pub use manifest::{Config, Descriptor, Document, Index, Manifest, ManifestError,
 
 pub mod layer;
 pub use layer::LayerBlob;
+
+pub mod compress;
+pub use compress::{Compression, DecodeError, DecodeLimits, Decoder};

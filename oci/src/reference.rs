@@ -117,7 +117,9 @@ impl FromStr for ImageRef {
             Some(("oci", rest)) => {
                 let (dir, tag) = match rest.rsplit_once(':') {
                     // A colon may be part of the path; a tag has no slash.
-                    Some((dir, tag)) if !tag.contains('/') => (dir, (!tag.is_empty()).then(|| tag.to_owned())),
+                    Some((dir, tag)) if !tag.contains('/') => {
+                        (dir, (!tag.is_empty()).then(|| tag.to_owned()))
+                    }
                     _ => (rest, None),
                 };
                 Ok(ImageRef::OciDir { path: path(dir)?, tag })
@@ -127,7 +129,8 @@ impl FromStr for ImageRef {
             Some(("tar", rest)) => path(rest).map(ImageRef::Tar),
             Some(("dir", rest)) => path(rest).map(ImageRef::Dir),
             Some((
-                transport @ ("docker-daemon" | "containers-storage" | "ostree" | "sif" | "docker" | "http" | "https"),
+                transport @ ("docker-daemon" | "containers-storage" | "ostree" | "sif" | "docker" | "http"
+                | "https"),
                 rest,
             )) if transport != "docker" || rest.starts_with('/') => {
                 Err(ReferenceError::Transport { text: text.into(), transport: transport.into() })

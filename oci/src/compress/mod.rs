@@ -1,0 +1,362 @@
+//! Compressed streams, told by their first bytes.
+//!
+//! The media type isn't asked: Docker's and OCI's names for zstd layers differ, and registries serve layers whose type says
+//! gzip and whose bytes say otherwise (skopeo#1286, containers/image#2906).
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+
+/// How a stream is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// RFC 1952, any number of members.
+    Gzip,
+    /// RFC 8878, any number of frames, skippable ones too.
+    Zstd,
+    /// Any number of streams.
+    Bzip2,
+    /// Any number of streams.
+    Xz,
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Compression::None => "plain",
+            Compression::Gzip => "gzip",
+            Compression::Zstd => "zstd",
+            Compression::Bzip2 => "bzip2",
+            Compression::Xz => "xz",
+        })
+    }
+}
+
+/// How many bytes [`Compression::sniff`] wants to see.
+pub const SNIFF: usize = 8;
+
+impl Compression {
+    /// Tells it by the first [`SNIFF`] bytes of a stream, or all if there are fewer.
+    ///
+    /// # Errors
+    /// A format that is known, but not supported.
+    pub fn sniff(head: &[u8]) -> Result<Self, DecodeError> {
+        let unsupported = |name| Err(DecodeError::Unsupported(name));
+        match head {
+            [0x1f, 0x8b, ..] => Ok(Compression::Gzip),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Compression::Zstd),
+            // RFC 8878, 3.1.2: a skippable frame may come first. pzstd and zstd:chunked write them.
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Compression::Zstd),
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Ok(Compression::Bzip2),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Ok(Compression::Xz),
+            [0x04, 0x22, 0x4d, 0x18, ..] => unsupported("lz4"),
+            [0x5d, 0, 0, _, _, 0xff, 0xff, ..] | [0x5d, 0, 0, _, _, 0, 0, ..] => unsupported("lzma"),
+            [b'L', b'Z', b'I', b'P', ..] => unsupported("lzip"),
+            [0x1f, 0x9d | 0xa0, ..] => unsupported("compress"),
+            [b'P', b'K', 3, 4, ..] => unsupported("zip"),
+            [b'7', b'z', 0xbc, 0xaf, 0x27, 0x1c, ..] => unsupported("7z"),
+            _ => Ok(Compression::None),
+        }
+    }
+}
+
+/// How much a compressed stream may unfold to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecodeLimits {
+    /// Bytes that come out, at most.
+    pub bytes: u64,
+    /// Bytes out for one byte in, at most; counted from `ratio_from` on.
+    pub ratio: u64,
+    /// Bytes out that nobody minds whatever the ratio.
+    pub ratio_from: u64,
+    /// Memory that a decoder may take for its window or dictionary. Bytes, rounded down to a power of two for zstd.
+    pub memory: u64,
+}
+
+impl Default for DecodeLimits {
+    fn default() -> Self {
+        DecodeLimits {
+            bytes: 64 << 30,
+            // Deflate can't do more than 1032:1, and file trees don't come near: a Debian root has 2.6:1. What does come
+            // near is a sparse /var/log/lastlog of gigabytes, which nobody wants either.
+            ratio: 250,
+            ratio_from: 512 << 20,
+            // xz -9 needs 65 MiB, zstd --long=27 128 MiB; the zstd tool refuses more as well.
+            memory: 128 << 20,
+        }
+    }
+}
+
+/// Why a stream can't be decoded; the inner error of the [`io::Error`]s of a [`Decoder`], except those that come from its
+/// source.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// A known format without a decoder here.
+    #[error("compressed with {0}, expected gzip, zstd, bzip2, xz or plain")]
+    Unsupported(&'static str),
+    /// The codec says no.
+    #[error("{compression} stream is damaged: {message}")]
+    Damaged {
+        /// The codec.
+        compression: Compression,
+        /// What it says.
+        message: String,
+    },
+    /// The stream stops in the middle.
+    #[error("{0} stream ends early")]
+    Truncated(Compression),
+    /// Something behind the stream's end that belongs to no stream.
+    #[error("{0} stream has other data behind its end")]
+    Trailing(Compression),
+    /// More than [`DecodeLimits::bytes`].
+    #[error("{compression} stream is larger than {limit} bytes when decompressed")]
+    Bytes {
+        /// The codec.
+        compression: Compression,
+        /// Bytes.
+        limit: u64,
+    },
+    /// More than [`DecodeLimits::ratio`].
+    #[error("{compression} stream unfolds to more than {limit} times its size")]
+    Ratio {
+        /// The codec.
+        compression: Compression,
+        /// The factor.
+        limit: u64,
+    },
+}
+
+impl From<DecodeError> for io::Error {
+    fn from(e: DecodeError) -> Self {
+        io::Error::new(io::ErrorKind::InvalidData, e)
+    }
+}
+
+/// Decompresses what it reads from `R`, to the very end of it. Errors of `R` come through as they are; all others hold a
+/// [`DecodeError`].
+pub struct Decoder<R: Read> {
+    codec: Codec<R>,
+    compression: Compression,
+    limits: DecodeLimits,
+    out: u64,
+    ended: bool,
+}
+
+enum Codec<R: Read> {
+    Plain(Source<R>),
+    Gzip(Box<flate2::bufread::GzDecoder<Source<R>>>),
+    Zstd(zstd::stream::read::Decoder<'static, Source<R>>),
+    Bzip2(bzip2::bufread::MultiBzDecoder<Source<R>>),
+    Xz(liblzma::bufread::XzDecoder<Source<R>>),
+}
+
+impl<R: Read> fmt::Debug for Decoder<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoder").field("compression", &self.compression).field("out", &self.out).finish()
+    }
+}
+
+impl<R: Read> Decoder<R> {
+    /// Looks at the first bytes of `reader`.
+    ///
+    /// # Errors
+    /// The reader's own, or a format that isn't supported.
+    pub fn new(mut reader: R, limits: DecodeLimits) -> io::Result<Self> {
+        let mut head = Vec::with_capacity(SNIFF);
+        reader.by_ref().take(SNIFF as u64).read_to_end(&mut head)?;
+        let compression = Compression::sniff(&head)?;
+        let source = Source::new(head, reader);
+        let codec = match compression {
+            Compression::None => Codec::Plain(source),
+            Compression::Gzip => Codec::Gzip(Box::new(flate2::bufread::GzDecoder::new(source))),
+            Compression::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(source)?;
+                decoder.window_log_max(limits.memory.max(1024).ilog2().min(31))?;
+                Codec::Zstd(decoder)
+            }
+            Compression::Bzip2 => Codec::Bzip2(bzip2::bufread::MultiBzDecoder::new(source)),
+            Compression::Xz => {
+                let flags = liblzma::stream::CONCATENATED;
+                let stream = liblzma::stream::Stream::new_stream_decoder(limits.memory, flags)
+                    .map_err(io::Error::other)?;
+                Codec::Xz(liblzma::bufread::XzDecoder::new_stream(source, stream))
+            }
+        };
+        Ok(Decoder { codec, compression, limits, out: 0, ended: false })
+    }
+
+    /// What the first bytes said.
+    pub fn compression(&self) -> Compression {
+        self.compression
+    }
+
+    /// Bytes that came out so far.
+    pub fn bytes_out(&self) -> u64 {
+        self.out
+    }
+
+    /// Bytes taken from the reader so far, what is buffered included.
+    pub fn bytes_in(&self) -> u64 {
+        self.source().read
+    }
+
+    fn source(&self) -> &Source<R> {
+        match &self.codec {
+            Codec::Plain(s) => s,
+            Codec::Gzip(d) => d.get_ref(),
+            Codec::Zstd(d) => d.get_ref(),
+            Codec::Bzip2(d) => d.get_ref(),
+            Codec::Xz(d) => d.get_ref(),
+        }
+    }
+
+    fn source_mut(&mut self) -> &mut Source<R> {
+        match &mut self.codec {
+            Codec::Plain(s) => s,
+            Codec::Gzip(d) => d.get_mut(),
+            Codec::Zstd(d) => d.get_mut(),
+            Codec::Bzip2(d) => d.get_mut(),
+            Codec::Xz(d) => d.get_mut(),
+        }
+    }
+
+    fn decode(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match &mut self.codec {
+            Codec::Plain(s) => s.read(buf),
+            Codec::Gzip(d) => loop {
+                let n = d.read(buf)?;
+                if n > 0 || !next_member(d)? {
+                    return Ok(n);
+                }
+            },
+            Codec::Zstd(d) => d.read(buf),
+            Codec::Bzip2(d) => d.read(buf),
+            Codec::Xz(d) => d.read(buf),
+        }
+    }
+
+    fn explain(&self, e: io::Error) -> io::Error {
+        // Errors of the source (a reset connection) are the caller's business and may be worth a retry.
+        if self.source().failed || e.get_ref().is_some_and(|inner| inner.is::<DecodeError>()) {
+            return e;
+        }
+        let compression = self.compression;
+        if e.kind() == io::ErrorKind::UnexpectedEof {
+            return DecodeError::Truncated(compression).into();
+        }
+        DecodeError::Damaged { compression, message: e.to_string() }.into()
+    }
+}
+
+/// At the end of a gzip member: whether another one follows. The file may be padded with NULs, as tapes were and some
+/// registries' uploads are; gzip(1) takes it in silence, too.
+fn next_member<R: Read>(d: &mut flate2::bufread::GzDecoder<Source<R>>) -> io::Result<bool> {
+    match d.get_mut().fill_buf()? {
+        [] => return Ok(false),
+        [0x1f, ..] => {
+            // The same source again, behind a decoder without a past.
+            let source = d.reset(Source::empty());
+            d.reset(source);
+            return Ok(true);
+        }
+        _ => {}
+    }
+    loop {
+        let source = d.get_mut();
+        let padding = source.fill_buf()?;
+        if padding.is_empty() {
+            return Ok(false);
+        }
+        if padding.iter().any(|&b| b != 0) {
+            return Err(DecodeError::Trailing(Compression::Gzip).into());
+        }
+        let n = padding.len();
+        source.consume(n);
+    }
+}
+
+impl<R: Read> Read for Decoder<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.ended || buf.is_empty() {
+            return Ok(0);
+        }
+        let n = match self.decode(buf) {
+            Ok(n) => n,
+            Err(e) => return Err(self.explain(e)),
+        };
+        let compression = self.compression;
+        if n == 0 {
+            // Whoever hashes what goes in has to see all of it.
+            if !self.source_mut().fill_buf()?.is_empty() {
+                return Err(DecodeError::Trailing(compression).into());
+            }
+            self.ended = true;
+            return Ok(0);
+        }
+        self.out = self.out.saturating_add(n as u64);
+        if self.out > self.limits.bytes {
+            return Err(DecodeError::Bytes { compression, limit: self.limits.bytes }.into());
+        }
+        let allowed = self.source().read.saturating_mul(self.limits.ratio).max(self.limits.ratio_from);
+        if self.out > allowed && compression != Compression::None {
+            return Err(DecodeError::Ratio { compression, limit: self.limits.ratio }.into());
+        }
+        Ok(n)
+    }
+}
+
+/// The compressed side: buffered, counted, and remembering whether it failed itself.
+struct Source<R> {
+    reader: Option<BufReader<io::Chain<Cursor<Vec<u8>>, R>>>,
+    read: u64,
+    failed: bool,
+}
+
+impl<R: Read> Source<R> {
+    fn new(head: Vec<u8>, reader: R) -> Self {
+        let reader = BufReader::with_capacity(64 << 10, Cursor::new(head).chain(reader));
+        Source { reader: Some(reader), read: 0, failed: false }
+    }
+
+    fn empty() -> Self {
+        Source { reader: None, read: 0, failed: false }
+    }
+}
+
+impl<R: Read> BufRead for Source<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let Some(reader) = &mut self.reader else { return Ok(&[]) };
+        let fresh = reader.buffer().is_empty();
+        match reader.fill_buf() {
+            Ok(bytes) => {
+                if fresh {
+                    self.read = self.read.saturating_add(bytes.len() as u64);
+                }
+                Ok(bytes)
+            }
+            Err(e) => {
+                self.failed = e.kind() != io::ErrorKind::Interrupted;
+                Err(e)
+            }
+        }
+    }
+
+    fn consume(&mut self, n: usize) {
+        if let Some(reader) = &mut self.reader {
+            reader.consume(n);
+        }
+    }
+}
+
+impl<R: Read> Read for Source<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.fill_buf()?.read(buf)?;
+        self.consume(n);
+        Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! `/etc/ld.so.conf` and musl's path file: the directories that a loader's configuration adds. ldconfig(8).
+
+use globset::GlobBuilder;
+use sysext::{Tree, TreePath};
+
+/// Files read in all; more is a loop or an attack.
+const FILES: usize = 256;
+/// Bytes of one file.
+const FILE_LIMIT: u64 = 1 << 20;
+/// Nesting of includes.
+const DEPTH: usize = 8;
+
+/// The directories of an image's ld.so.conf, in order, includes followed inside the image.
+pub fn glibc_dirs(tree: &Tree) -> Vec<Vec<u8>> {
+    let mut reader = Reader { tree, dirs: Vec::new(), files: 0 };
+    reader.file(b"/etc/ld.so.conf", 0);
+    reader.dirs
+}
+
+/// The directories of musl's path file; none if there is no such file.
+pub fn musl_dirs(tree: &Tree, file: &TreePath) -> Option<Vec<Vec<u8>>> {
+    let text = read(tree, &file.to_absolute())?;
+    Some(
+        text.split(|&b| b == b'\n' || b == b':')
+            .filter(|d| d.starts_with(b"/"))
+            .map(<[u8]>::to_vec)
+            .collect(),
+    )
+}
+
+fn read(tree: &Tree, path: &[u8]) -> Option<Vec<u8>> {
+    let real = tree.resolve(path, true).ok()?;
+    tree.get(&real.path)?.content()?.read(FILE_LIMIT).ok()
+}
+
+struct Reader<'t> {
+    tree: &'t Tree,
+    dirs: Vec<Vec<u8>>,
+    files: usize,
+}
+
+impl Reader<'_> {
+    fn file(&mut self, path: &[u8], depth: usize) {
+        self.files += 1;
+        if depth > DEPTH || self.files > FILES {
+            return;
+        }
+        let Some(text) = read(self.tree, path) else { return };
+        for line in text.split(|&b| b == b'\n') {
+            let line = line.split(|&b| b == b'#').next().unwrap_or_default().trim_ascii();
+            let (word, rest) = match line.iter().position(u8::is_ascii_whitespace) {
+                Some(at) => (&line[..at], line[at..].trim_ascii()),
+                None => (line, &b""[..]),
+            };
+            match word {
+                b"" | b"hwcap" => {}
+                b"include" => {
+                    for pattern in rest.split(u8::is_ascii_whitespace).filter(|p| !p.is_empty()) {
+                        self.include(path, pattern, depth);
+                    }
+                }
+                _ => {
+                    // "dir=libc6" is the old way to name a library type.
+                    let dir = line.split(|&b| b == b'=').next().unwrap_or_default().trim_ascii();
+                    if dir.starts_with(b"/") {
+                        self.dirs.push(dir.to_vec());
+                    }
+                }
+            }
+        }
+    }
+
+    /// A pattern is relative to the directory of the file that includes it; matches come sorted.
+    fn include(&mut self, from: &[u8], pattern: &[u8], depth: usize) {
+        let mut full = Vec::new();
+        if !pattern.starts_with(b"/") {
+            let end = from.iter().rposition(|&b| b == b'/').unwrap_or(0);
+            full.extend_from_slice(&from[..end]);
+            full.push(b'/');
+        }
+        full.extend_from_slice(pattern);
+        let slash = full.iter().rposition(|&b| b == b'/').unwrap_or(0);
+        let (dir, name) = (&full[..slash.max(1)], &full[slash + 1..]);
+        let Ok(dir) = self.tree.resolve(dir, true) else { return };
+        let Ok(text) = std::str::from_utf8(name) else { return };
+        let Ok(glob) = GlobBuilder::new(text).literal_separator(true).build() else { return };
+        let glob = glob.compile_matcher();
+        let found: Vec<Vec<u8>> = self
+            .tree
+            .children(&dir.path)
+            .filter(|(p, _)| {
+                let name = p.file_name().unwrap_or_default();
+                // glob(3): a leading dot has to be matched by a dot.
+                (!name.starts_with(b".") || text.starts_with('.'))
+                    && std::str::from_utf8(name).is_ok_and(|n| glob.is_match(n))
+            })
+            .map(|(p, _)| p.to_absolute())
+            .collect();
+        for path in found {
+            self.file(&path, depth + 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sysext::{Meta, Node};
+
+    fn tree(files: &[(&str, &str)]) -> Tree {
+        let mut t = Tree::default();
+        for (path, text) in files {
+            t.insert_all(path.parse().unwrap(), Node::file(0o644, *text), &Meta::dir()).unwrap();
+        }
+        t
+    }
+
+    fn dirs(t: &Tree) -> Vec<String> {
+        glibc_dirs(t).into_iter().map(|d| String::from_utf8(d).unwrap()).collect()
+    }
+
+    #[test]
+    fn includes_are_relative_sorted_and_inside_the_image() {
+        let t = tree(&[
+            (
+                "/etc/ld.so.conf",
+                "include ld.so.conf.d/*.conf\n/last # comment\n  /typed=libc6\nrelative\nhwcap 0 x\n",
+            ),
+            ("/etc/ld.so.conf.d/b.conf", "/b\n"),
+            ("/etc/ld.so.conf.d/a.conf", "# nothing\n\t/a \n"),
+            ("/etc/ld.so.conf.d/.hidden.conf", "/hidden\n"),
+            ("/etc/ld.so.conf.d/c.txt", "/c\n"),
+        ]);
+        assert_eq!(dirs(&t), ["/a", "/b", "/last", "/typed"]);
+    }
+
+    #[test]
+    fn a_file_that_includes_itself_ends() {
+        let t = tree(&[("/etc/ld.so.conf", "/x\ninclude /etc/ld.so.conf\ninclude /etc/ld.so.conf\n")]);
+        let dirs = dirs(&t);
+        assert!(dirs.iter().all(|d| d == "/x") && dirs.len() <= FILES, "{}", dirs.len());
+    }
+
+    #[test]
+    fn no_file_no_directories() {
+        assert!(dirs(&Tree::default()).is_empty());
+    }
+
+    #[test]
+    fn musl_separates_by_colon_and_newline() {
+        let t = tree(&[("/etc/ld-musl-x.path", "/a:/b\n/c\n\nrel")]);
+        let got = musl_dirs(&t, &"/etc/ld-musl-x.path".parse().unwrap()).unwrap();
+        assert_eq!(got, [&b"/a"[..], b"/b", b"/c"]);
+        assert!(musl_dirs(&t, &"/no".parse().unwrap()).is_none());
+    }
+}

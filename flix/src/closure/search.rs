@@ -1,0 +1,223 @@
+//! Directories that a loader searches, and files in them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sysext::tree::Ino;
+use sysext::{Tree, TreePath};
+
+use super::ClosureError;
+use crate::elf::Elf;
+use crate::loader::{Family, Loader};
+
+/// Bytes of one DT_RPATH or DT_RUNPATH. Real ones have a few hundred.
+const PATH_LIMIT: usize = 64 << 10;
+
+/// Reads an image's files once each.
+#[derive(Debug)]
+pub(super) struct Files<'t> {
+    pub tree: &'t Tree,
+    elfs: HashMap<Ino, Option<Arc<Elf>>>,
+    dirs: HashMap<Vec<u8>, Option<TreePath>>,
+    variants: HashMap<TreePath, Arc<[TreePath]>>,
+}
+
+/// A file found by name.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    /// Directory and name; a symlink or the file itself.
+    pub link: TreePath,
+    /// The real path.
+    pub path: TreePath,
+    /// The directory whose search led here; of a variant the one above. None if a path led here.
+    pub dir: Option<TreePath>,
+    pub elf: Arc<Elf>,
+}
+
+impl Found {
+    /// The file at a real path.
+    pub fn at(path: TreePath, elf: Arc<Elf>) -> Self {
+        Found { link: path.clone(), path, dir: None, elf }
+    }
+}
+
+/// What a search gave: the file, and variants of it for better processors, which the loader would prefer.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    pub base: Option<Found>,
+    pub variants: Vec<Found>,
+}
+
+impl<'t> Files<'t> {
+    pub fn new(tree: &'t Tree) -> Self {
+        Files { tree, elfs: HashMap::new(), dirs: HashMap::new(), variants: HashMap::new() }
+    }
+
+    /// The ELF file at a real path; none if it is another kind of file.
+    pub fn elf(&mut self, path: &TreePath) -> Result<Option<Arc<Elf>>, ClosureError> {
+        let Some(ino) = self.tree.ino(path) else { return Ok(None) };
+        if let Some(known) = self.elfs.get(&ino) {
+            return Ok(known.clone());
+        }
+        let parsed = match self.tree.node(ino).content() {
+            Some(content) => {
+                Elf::parse(content).map_err(|source| ClosureError::Elf { path: path.clone(), source })?
+            }
+            None => None,
+        };
+        let parsed = parsed.map(Arc::new);
+        self.elfs.insert(ino, parsed.clone());
+        Ok(parsed)
+    }
+
+    /// The real path of a directory given as an absolute string.
+    pub fn dir(&mut self, dir: &[u8]) -> Option<TreePath> {
+        if let Some(known) = self.dirs.get(dir) {
+            return known.clone();
+        }
+        let real = self.tree.resolve(dir, true).ok().map(|r| r.path);
+        let real = real.filter(|p| self.tree.get(p).is_some_and(|n| n.is_dir()));
+        self.dirs.insert(dir.to_vec(), real.clone());
+        real
+    }
+
+    /// Looks for `name` in directories, as the loader would for a program like `like`: files of another class or
+    /// machine are passed over.
+    pub fn search(
+        &mut self,
+        dirs: &[TreePath],
+        name: &[u8],
+        like: &Elf,
+        family: Family,
+    ) -> Result<Search, ClosureError> {
+        let mut out = Search::default();
+        for dir in dirs {
+            if family == Family::Glibc {
+                for variant in self.variant_dirs(dir).iter() {
+                    let found = self.candidate(variant, name, like)?;
+                    out.variants.extend(found.map(|f| Found { dir: Some(dir.clone()), ..f }));
+                }
+            }
+            out.base = self.candidate(dir, name, like)?;
+            if out.base.is_some() {
+                break;
+            }
+        }
+        Ok(out)
+    }
+
+    /// `name` in one directory, if it is there and fits.
+    fn candidate(&mut self, dir: &TreePath, name: &[u8], like: &Elf) -> Result<Option<Found>, ClosureError> {
+        let Ok(link) = dir.join(name) else { return Ok(None) };
+        if !self.tree.contains(&link) {
+            return Ok(None);
+        }
+        let Ok(real) = self.tree.resolve(link.to_absolute(), true) else { return Ok(None) };
+        let elf = match self.elf(&real.path) {
+            Ok(elf) => elf,
+            // Broken files are passed over as the loader would; if nothing else turns up, the name is missing.
+            Err(ClosureError::Elf { .. }) => None,
+            Err(e) => return Err(e),
+        };
+        let elf = elf.filter(|e| e.is_compatible(like));
+        Ok(elf.map(|elf| Found { link, dir: Some(dir.clone()), ..Found::at(real.path, elf) }))
+    }
+
+    /// Subdirectories that glibc prefers on some processors: `glibc-hwcaps/*`, and the older scheme (until 2.36).
+    fn variant_dirs(&mut self, dir: &TreePath) -> Arc<[TreePath]> {
+        if let Some(known) = self.variants.get(dir) {
+            return known.clone();
+        }
+        let mut out = Vec::new();
+        if let Ok(hwcaps) = dir.join("glibc-hwcaps") {
+            out.extend(self.tree.children(&hwcaps).filter(|(_, n)| n.is_dir()).map(|(p, _)| p.clone()));
+        }
+        self.legacy(dir, 0, &mut out);
+        let out: Arc<[TreePath]> = out.into();
+        self.variants.insert(dir.clone(), out.clone());
+        out
+    }
+
+    fn legacy(&self, dir: &TreePath, depth: usize, out: &mut Vec<TreePath>) {
+        const NAMES: [&str; 14] = [
+            "tls", "haswell", "xeon_phi", "avx512_1", "x86_64", "i686", "i586", "sse2", "neon", "vfp",
+            "atomics", "v7l", "v8l", "power8",
+        ];
+        for name in NAMES {
+            let Ok(sub) = dir.join(name) else { continue };
+            if self.tree.get(&sub).is_some_and(|n| n.is_dir()) {
+                out.push(sub.clone());
+                if depth < 2 {
+                    self.legacy(&sub, depth + 1, out);
+                }
+            }
+        }
+    }
+}
+
+/// Splits a DT_RPATH or DT_RUNPATH and fills in `$ORIGIN`, `$LIB` and `$PLATFORM`. Entries that are not absolute would
+/// depend on the working directory; they come back in the second list.
+pub(super) fn expand(
+    path: &[u8],
+    object: &TreePath,
+    origin: &TreePath,
+    machine: u16,
+    loader: &Loader,
+) -> Result<(Vec<Vec<u8>>, Vec<Vec<u8>>), ClosureError> {
+    if path.len() > PATH_LIMIT {
+        return Err(ClosureError::PathTooLong { path: object.clone(), len: path.len(), limit: PATH_LIMIT });
+    }
+    let (mut dirs, mut ignored) = (Vec::new(), Vec::new());
+    let separators: &[u8] = if loader.family == Family::Glibc { b":;" } else { b":" };
+    for entry in path.split(|b| separators.contains(b)) {
+        match tokens(entry, origin, machine, loader) {
+            Some(dir) if dir.starts_with(b"/") => dirs.push(dir),
+            _ if entry.is_empty() => {}
+            _ => ignored.push(entry.to_vec()),
+        }
+    }
+    Ok((dirs, ignored))
+}
+
+/// None if a token is not known: glibc then drops the entry, musl the whole path.
+fn tokens(entry: &[u8], origin: &TreePath, machine: u16, loader: &Loader) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(entry.len());
+    let mut rest = entry;
+    while let Some(at) = rest.iter().position(|&b| b == b'$') {
+        out.extend_from_slice(&rest[..at]);
+        rest = &rest[at + 1..];
+        let (name, after) = match rest.strip_prefix(b"{") {
+            Some(inner) => {
+                let end = inner.iter().position(|&b| b == b'}')?;
+                (&inner[..end], &inner[end + 1..])
+            }
+            None => {
+                let word = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
+                let end = rest.iter().position(|b| !word(b)).unwrap_or(rest.len());
+                rest.split_at(end)
+            }
+        };
+        match (name, loader.family) {
+            (b"ORIGIN", _) => out.extend_from_slice(&origin.to_absolute()),
+            (b"LIB", Family::Glibc) => out.extend_from_slice(loader.lib_token()),
+            (b"PLATFORM", Family::Glibc) => out.extend_from_slice(platform(machine)?),
+            _ => return None,
+        }
+        rest = after;
+    }
+    out.extend_from_slice(rest);
+    Some(out)
+}
+
+/// AT_PLATFORM as the kernel gives it, by e_machine. getauxval(3), elf.h.
+fn platform(machine: u16) -> Option<&'static [u8]> {
+    Some(match machine {
+        62 => b"x86_64",
+        183 => b"aarch64",
+        3 => b"i686",
+        40 => b"v7l",
+        21 => b"power8",
+        22 => b"z13",
+        _ => return None,
+    })
+}

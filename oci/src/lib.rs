@@ -3,6 +3,15 @@
 pub mod reference;
 pub use reference::{ImageRef, Reference, ReferenceError};
 
+pub mod registries;
+pub use registries::{Endpoint, Registries, RegistriesError};
+
+pub mod environment;
+pub use environment::Environment;
+
+pub mod credentials;
+pub use credentials::{Credential, Credentials, CredentialsError};
+
 pub mod digest;
 pub use digest::{Digest, DigestError, Hasher};
 

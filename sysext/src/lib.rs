@@ -4,7 +4,29 @@
 //! nodes and file capabilities need no privileges and a hostile archive has nowhere to escape to.
 
 pub mod tree;
-pub use tree::{Blob, Content, Extent, Ino, Kind, Meta, Node, Patch, Resolved, Tree, TreeError, TreePath};
+pub use tree::{
+    Blob, Content, ContentReader, Extent, Ino, Kind, Meta, Node, Patch, Resolved, Tree, TreeError, TreePath,
+};
+
+pub mod host;
+pub use host::{HostError, ReadOptions, Skipped, WriteOptions, WriteReport};
+
+mod archive_write;
+pub use archive_write::TarError;
+
+pub mod arch;
+pub use arch::Arch;
+
+pub mod extension;
+pub use extension::{Extension, ExtensionError, ExtensionName, ExtensionOptions, Finding, Release, Severity};
+
+pub mod image;
+pub use image::{Format, ImageError, ImageOptions, Written};
+
+pub mod output;
+pub use output::{OutputDir, OutputFile, remove_on_interrupt};
 
 pub mod events;
 pub use events::{Event, Events, Silent};
+
+pub mod cli;

@@ -1,0 +1,159 @@
+//! What the commands share: arguments on images and release files, and the drawing of events.
+
+mod terminal;
+pub use terminal::{Terminal, Verbosity};
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::extension::{RULES, ReleaseError};
+use crate::image::{Codec, Compression, Format, ImageOptions};
+use crate::{Arch, ExtensionName, ExtensionOptions, Release};
+
+/// Where the image goes and what it is.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// Where to write the image; a directory takes it under its usual name [default: NAME.raw in the current directory]
+    #[arg(short, long, value_name = "PATH")]
+    pub output: Option<PathBuf>,
+
+    /// squashfs, erofs, ext4, ext2, btrfs, dir or tar
+    #[arg(long, env = "FORMAT", default_value_t, hide_env_values = true)]
+    pub format: Format,
+
+    /// How squashfs is compressed: zstd, gzip or xz, and a level: zstd:19 [default: zstd:7]
+    #[arg(long, value_name = "CODEC[:LEVEL]", value_parser = parse_compression)]
+    pub compression: Option<Compression>,
+
+    /// Time of all files, in seconds since 1970
+    #[arg(
+        long,
+        env = "SOURCE_DATE_EPOCH",
+        value_name = "SECONDS",
+        default_value_t = 0,
+        hide_env_values = true
+    )]
+    pub epoch: i64,
+
+    /// Makes a warning of what a rule of the lint would refuse; may be repeated
+    #[arg(long, value_name = "RULE", value_parser = parse_rule)]
+    pub allow: Vec<String>,
+}
+
+impl OutputArgs {
+    /// The image's place: what was asked for, or `NAME` and the format's ending.
+    pub fn path(&self, name: &ExtensionName) -> PathBuf {
+        let usual = format!("{name}{}", self.format.suffix());
+        match &self.output {
+            None => PathBuf::from(usual),
+            // A directory as output is the image itself, unless a directory was named to hold it.
+            Some(path) if path.as_os_str().as_encoded_bytes().ends_with(b"/") => path.join(usual),
+            Some(path) if self.format != Format::Dir && path.is_dir() => path.join(usual),
+            Some(path) => path.clone(),
+        }
+    }
+
+    /// For [`image::write`](crate::image::write).
+    pub fn image_options(&self) -> ImageOptions {
+        ImageOptions { format: self.format, compression: self.compression.unwrap_or_default(), threads: None }
+    }
+
+    /// For [`Extension::new`](crate::Extension::new).
+    pub fn extension_options(&self) -> ExtensionOptions {
+        let allow: BTreeSet<String> = self.allow.iter().cloned().collect();
+        ExtensionOptions { epoch: self.epoch, allow, findings: Vec::new() }
+    }
+}
+
+fn parse_compression(text: &str) -> Result<Compression, String> {
+    let (codec, level) = match text.split_once(':') {
+        Some((codec, level)) => (codec, Some(level)),
+        None => (text, None),
+    };
+    let codec: Codec = codec.parse().map_err(|e| format!("{e}"))?;
+    let level = level.map(|l| l.parse::<u32>().map_err(|e| format!("level {l:?}: {e}"))).transpose()?;
+    let compression = Compression { codec: Some(codec), level };
+    compression.resolve().map_err(|e| e.to_string())?;
+    Ok(compression)
+}
+
+fn parse_rule(text: &str) -> Result<String, String> {
+    match RULES.iter().find(|r| r.name == text) {
+        Some(rule) if rule.allowable => Ok(text.to_owned()),
+        Some(rule) => Err(rule.about.to_owned()),
+        None => {
+            let known: Vec<&str> = RULES.iter().filter(|r| r.allowable).map(|r| r.name).collect();
+            Err(format!("expected one of {}", known.join(", ")))
+        }
+    }
+}
+
+/// Where the extension merges.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Release file")]
+pub struct ReleaseArgs {
+    /// ID of the hosts that may merge it, _any for all; "flatcar" implies --sysext-level 1.0
+    #[arg(long, env = "OS", value_name = "ID", default_value = "_any", hide_env_values = true)]
+    pub os: String,
+
+    /// SYSEXT_LEVEL that the host has to have
+    #[arg(long, value_name = "LEVEL")]
+    pub sysext_level: Option<String>,
+
+    /// VERSION_ID that the host has to have
+    #[arg(long, value_name = "VERSION")]
+    pub os_version: Option<String>,
+
+    /// Has the host's service manager reloaded after merging [default: if units come along]
+    #[arg(
+        long, env = "RELOAD", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_parser = parse_bool, hide_env_values = true,
+    )]
+    pub reload: Option<bool>,
+
+    /// The contrary of --reload
+    #[arg(long, overrides_with = "reload")]
+    pub no_reload: bool,
+
+    /// SYSEXT_SCOPE: any of system, portable and initrd
+    #[arg(long, value_name = "WORDS")]
+    pub scope: Option<String>,
+}
+
+fn parse_bool(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "" | "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err("expected true or false".to_owned()),
+    }
+}
+
+impl ReleaseArgs {
+    /// The release file for an architecture. `has_units` decides about the reload if the user didn't.
+    ///
+    /// # Errors
+    /// A value of another form than os-release(5) asks for.
+    pub fn release(&self, architecture: Option<Arch>, has_units: bool) -> Result<Release, ReleaseError> {
+        let level = match (self.os.as_str(), &self.sysext_level, &self.os_version) {
+            // Flatcar promises this level for all its releases; without it each would need its own image.
+            ("flatcar", None, None) => Some("1.0".to_owned()),
+            (_, level, _) => level.clone(),
+        };
+        let release = Release {
+            id: self.os.clone(),
+            sysext_level: level,
+            version_id: self.os_version.clone(),
+            architecture,
+            reload_manager: !self.no_reload && self.reload.unwrap_or(has_units),
+            scope: self.scope.clone(),
+        };
+        release.check()?;
+        Ok(release)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,332 @@
+//! The checks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::rules::*;
+use super::units::{exec_lines, parse};
+use super::{ExtensionError, ExtensionName, RELEASE_DIR, Release};
+use crate::tree::escape;
+use crate::{Arch, Kind, Node, Tree, TreePath};
+
+/// Findings of one rule that are told one by one; the rest is a number.
+const SHOWN: usize = 10;
+
+/// Collects findings.
+pub(super) struct Lint<'a> {
+    allow: &'a BTreeSet<String>,
+    findings: Vec<Finding>,
+}
+
+impl<'a> Lint<'a> {
+    pub(super) fn new(allow: &'a BTreeSet<String>) -> Self {
+        Lint { allow, findings: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, rule: &Rule, path: Option<&TreePath>, message: impl Into<String>) {
+        let path = path.cloned();
+        self.take(Finding { rule: rule.name, severity: rule.severity, path, message: message.into() });
+    }
+
+    pub(super) fn take(&mut self, mut finding: Finding) {
+        if self.allow.contains(finding.rule) {
+            finding.severity = Severity::Warning;
+        }
+        self.findings.push(finding);
+    }
+
+    /// Whether something was found that leaves no tree to go on with.
+    pub(super) fn has_fatal(&self) -> bool {
+        self.findings.iter().any(|f| rule(f.rule).is_some_and(|r| !r.allowable))
+    }
+
+    /// The findings, errors first, then in the order of the checks, floods cut short.
+    pub(super) fn finish(self) -> Vec<Finding> {
+        let mut counts: BTreeMap<(&str, Severity), usize> = BTreeMap::new();
+        let mut out: Vec<Finding> = Vec::new();
+        for finding in self.findings {
+            let count = counts.entry((finding.rule, finding.severity)).or_default();
+            *count += 1;
+            if *count <= SHOWN {
+                out.push(finding);
+            }
+        }
+        for ((rule, severity), count) in counts {
+            if let Some(more) = count.checked_sub(SHOWN).filter(|&n| n > 0) {
+                let message = format!("and {more} more like these");
+                out.push(Finding { rule, severity, path: None, message });
+            }
+        }
+        let order = |f: &Finding| RULES.iter().position(|r| r.name == f.rule).unwrap_or(RULES.len());
+        out.sort_by_key(|f| (std::cmp::Reverse(f.severity), order(f)));
+        out
+    }
+}
+
+/// Directories that some hosts have as symlinks: /usr/sbin and /usr/lib64 on Arch, Fedora 42 and their like, /usr/local
+/// on ostree hosts, /usr/tmp by tradition.
+const HOST_SYMLINKS: [&str; 6] =
+    ["/usr/sbin", "/usr/lib64", "/usr/lib32", "/usr/libx32", "/usr/local", "/usr/tmp"];
+
+/// Directories that all hosts have, some as a symlink.
+const HOST_DIRECTORIES: [&str; 9] = [
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/share",
+    "/usr/include",
+    "/usr/libexec",
+    "/usr/src",
+    "/usr/lib/systemd",
+    "/usr/lib/systemd/system",
+    "/usr/share/man",
+];
+
+fn path(text: &str) -> TreePath {
+    // All callers pass normal paths.
+    TreePath::new(text).unwrap_or_else(|_| TreePath::root())
+}
+
+/// What stands where.
+pub(super) fn places(tree: &Tree, lint: &mut Lint) {
+    let (usr, opt, etc) = (path("/usr"), path("/opt"), path("/etc"));
+    if let Some(node) = tree.get(&usr).filter(|n| !n.is_dir()) {
+        lint.add(&USR, Some(&usr), format!("is {}, expected a directory", what(node)));
+    }
+    if let Some(node) = tree.get(&opt).filter(|n| !n.is_dir()) {
+        lint.add(&OUTSIDE, Some(&opt), format!("is {}, expected a directory", what(node)));
+    } else if tree.contains(&opt) {
+        lint.add(&OPT, Some(&opt), "makes all of /opt read-only on the host");
+    }
+    for (top, _) in tree.children(&TreePath::root()) {
+        if *top == etc {
+            lint.add(&ETC, Some(top), "is not merged");
+        } else if *top != usr && *top != opt {
+            lint.add(&OUTSIDE, Some(top), "is outside /usr and /opt, so it is not merged");
+        }
+    }
+    for os_release in ["/usr/lib/os-release", "/usr/lib/initrd-release"].map(path) {
+        if tree.contains(&os_release) {
+            lint.add(&OS_RELEASE, Some(&os_release), "belongs to the host");
+        }
+    }
+    for dir in HOST_SYMLINKS.map(path) {
+        if tree.get(&dir).is_some_and(Node::is_dir) {
+            lint.add(
+                &HOST_SYMLINK,
+                Some(&dir),
+                "is a real directory, where hosts have a symlink whose place it takes",
+            );
+        }
+    }
+    for dir in HOST_DIRECTORIES.iter().chain(&HOST_SYMLINKS).map(|d| path(d)) {
+        if let Some(node) = tree.get(&dir).filter(|n| !n.is_dir()) {
+            lint.add(&HOST_DIRECTORY, Some(&dir), format!("is {}, where hosts have a directory", what(node)));
+        }
+    }
+    for (path, node) in tree.iter() {
+        if path.file_name().is_some_and(|n| n.utf8_chunks().any(|c| c.valid().chars().any(char::is_control)))
+        {
+            lint.add(&NAME, Some(path), "has a control character in its name");
+        }
+        match &node.kind {
+            Kind::CharDevice { major: 0, minor: 0 } => {
+                lint.add(&WHITEOUT, Some(path), "is a whiteout, which deletes the host's file of that name");
+            }
+            Kind::CharDevice { .. } | Kind::BlockDevice { .. } | Kind::Fifo | Kind::Socket => {
+                lint.add(&DEVICE, Some(path), format!("is {}, of no use in an extension", what(node)));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn what(node: &Node) -> &'static str {
+    match node.kind {
+        Kind::Dir => "a directory",
+        Kind::File(_) => "a regular file",
+        Kind::Symlink(_) => "a symlink",
+        Kind::CharDevice { .. } => "a character device",
+        Kind::BlockDevice { .. } => "a block device",
+        Kind::Fifo => "a pipe",
+        Kind::Socket => "a socket",
+    }
+}
+
+/// Release files in the tree, and what the fields say together.
+pub(super) fn release(tree: &Tree, name: &ExtensionName, release: &Release, lint: &mut Lint) {
+    let dir = path(RELEASE_DIR);
+    let parents = [path("/usr/lib"), dir.clone()];
+    for parent in &parents {
+        if let Some(node) = tree.get(parent).filter(|n| !n.is_dir()) {
+            lint.add(&RELEASE_DIRECTORY, Some(parent), format!("is {}, expected a directory", what(node)));
+        }
+    }
+    for (path, node) in tree.children(&dir) {
+        if path.file_name() != Some(name.release_file_name().as_bytes()) {
+            lint.add(&RELEASE_FILE, Some(path), format!("is not {}", name.release_file_name()));
+        } else if node.is_dir() {
+            lint.add(&RELEASE_DIRECTORY, Some(path), "is a directory, expected the release file");
+        } else {
+            let same = node
+                .content()
+                .and_then(|c| c.read(4096).ok())
+                .is_some_and(|c| c == release.text().as_bytes());
+            if !same {
+                lint.add(&RELEASE_REPLACED, Some(path), "said something else and was replaced");
+            }
+        }
+    }
+    let levelled = release.sysext_level.is_some() || release.version_id.is_some();
+    if release.is_any() && levelled {
+        lint.add(&ANY_LEVEL, None, "SYSEXT_LEVEL and VERSION_ID mean nothing with ID=_any");
+    }
+    if !release.is_any() && !levelled {
+        let message =
+            format!("ID={} without SYSEXT_LEVEL and VERSION_ID: most hosts don't merge it", release.id);
+        lint.add(&LEVEL, None, message);
+    }
+}
+
+/// What is in files.
+pub(super) fn contents(tree: &Tree, release: &Release, lint: &mut Lint) -> Result<(), ExtensionError> {
+    architectures(tree, release, lint)?;
+    units(tree, release, lint)
+}
+
+fn architectures(tree: &Tree, release: &Release, lint: &mut Lint) -> Result<(), ExtensionError> {
+    let mut found: Option<(&TreePath, u16)> = None;
+    for (path, node) in tree.iter() {
+        let Some(content) = node.content().filter(|c| c.len() >= 20) else { continue };
+        let head =
+            content.head(20).map_err(|source| ExtensionError::Content { path: path.clone(), source })?;
+        if !head.starts_with(b"\x7fELF") {
+            continue;
+        }
+        // EI_DATA says how e_machine is stored. elf(5).
+        let bytes = [head[18], head[19]];
+        let machine = if head[5] == 2 { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) };
+        let Some(arch) = release.architecture else {
+            lint.add(
+                &super::rules::ARCHITECTURE,
+                Some(path),
+                "is an ELF file, but the release file has no ARCHITECTURE",
+            );
+            return Ok(());
+        };
+        if machine == arch.elf_machine() {
+            return Ok(());
+        }
+        found.get_or_insert((path, machine));
+    }
+    if let (Some((path, machine)), Some(arch)) = (found, release.architecture) {
+        let is =
+            Arch::from_elf_machine(machine).map_or_else(|| format!("e_machine {machine}"), |a| a.to_string());
+        let message = format!("is for {is}, and no ELF file is for {arch} as ARCHITECTURE says");
+        lint.add(&WRONG_ARCHITECTURE, Some(path), message);
+    }
+    Ok(())
+}
+
+/// Bytes. A unit is a small text; systemd itself stops at lines of 1 MiB.
+const MAX_UNIT: u64 = 1 << 20;
+
+/// Programs that every host with systemd has; a unit may count on them.
+const HOST_PROGRAMS: &[&str] = &[
+    "bash",
+    "cat",
+    "chgrp",
+    "chmod",
+    "chown",
+    "cp",
+    "cut",
+    "date",
+    "echo",
+    "env",
+    "false",
+    "grep",
+    "id",
+    "install",
+    "journalctl",
+    "kill",
+    "ln",
+    "ls",
+    "mkdir",
+    "mknod",
+    "modprobe",
+    "mount",
+    "mv",
+    "rm",
+    "rmdir",
+    "sed",
+    "sh",
+    "sleep",
+    "sysctl",
+    "systemctl",
+    "systemd-sysusers",
+    "systemd-tmpfiles",
+    "test",
+    "touch",
+    "true",
+    "udevadm",
+    "umount",
+    "uname",
+];
+
+fn units(tree: &Tree, release: &Release, lint: &mut Lint) -> Result<(), ExtensionError> {
+    let mut first_unit = None;
+    for dir in ["/usr/lib/systemd/system", "/usr/lib/systemd/user"].map(path) {
+        for (path, node) in tree.subtree(&dir) {
+            let name = path.file_name().unwrap_or_default();
+            let suffix = name.rsplit(|&b| b == b'.').next().unwrap_or_default();
+            if !matches!(suffix, b"service" | b"socket" | b"conf" | b"timer" | b"mount" | b"path" | b"target")
+            {
+                continue;
+            }
+            let Some(content) = node.content().filter(|c| c.len() <= MAX_UNIT) else { continue };
+            first_unit.get_or_insert(path);
+            let text = content
+                .read(MAX_UNIT)
+                .map_err(|source| ExtensionError::Content { path: path.clone(), source })?;
+            for line in exec_lines(&parse(&text)) {
+                if !line.optional && !has_program(tree, &line.program) {
+                    lint.add(&UNIT_EXEC, Some(path), format!("{line}: the extension has no such program"));
+                }
+            }
+        }
+    }
+    if let Some(path) = first_unit.filter(|_| !release.reload_manager) {
+        let message = "is a unit, but the release file has no EXTENSION_RELOAD_MANAGER=1";
+        lint.add(&RELOAD, Some(path), message);
+    }
+    Ok(())
+}
+
+/// Whether the tree has what an `Exec` line starts, or need not have it.
+fn has_program(tree: &Tree, program: &[u8]) -> bool {
+    // A specifier's value is known on the host only.
+    if program.contains(&b'%') {
+        return true;
+    }
+    let name = program.rsplit(|&b| b == b'/').next().unwrap_or_default();
+    let of_host = |dirs: &[&[u8]]| {
+        HOST_PROGRAMS.iter().any(|p| p.as_bytes() == name)
+            && dirs.contains(&&program[..program.len() - name.len()])
+    };
+    if of_host(&[b"", b"/bin/", b"/sbin/", b"/usr/bin/", b"/usr/sbin/"]) {
+        return true;
+    }
+    let is_there =
+        |path: &[u8]| tree.resolve(path, true).is_ok_and(|r| tree.get(&r.path).is_some_and(Node::is_file));
+    if program.first() == Some(&b'/') {
+        // Hosts are usr-merged: /bin is a symlink to usr/bin there.
+        return is_there(program) || is_there(&[b"/usr", program].concat());
+    }
+    // systemd's own search path. systemd.exec(5).
+    ["/usr/local/sbin/", "/usr/local/bin/", "/usr/sbin/", "/usr/bin/"]
+        .iter()
+        .any(|dir| is_there(&[dir.as_bytes(), program].concat()))
+}
+
+/// A name for messages.
+pub(super) fn show(bytes: &[u8]) -> String {
+    escape(bytes)
+}

@@ -1,0 +1,129 @@
+//! Trees from and to directories of the host.
+//!
+//! Everything happens relative to an open directory, and no symlink is ever followed: not in a directory that a hostile
+//! program has filled, nor in one that changes while it is read.
+
+mod read;
+pub use read::{Mounts, ReadOptions};
+
+mod write;
+pub use write::{WriteOptions, WriteReport};
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::io::Errno;
+
+use crate::TreePath;
+use crate::tree::{ContentError, PathError, TreeError};
+
+/// Why a directory could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// The system refused something.
+    #[error("{path:?}: {source}")]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file's content can't be read.
+    #[error("{path}: {source}")]
+    Content {
+        /// The file in the tree.
+        path: TreePath,
+        /// Why.
+        source: ContentError,
+    },
+    /// A name in the directory that fits in no tree.
+    #[error("{dir:?}: {source}")]
+    Path {
+        /// Where.
+        dir: PathBuf,
+        /// Why.
+        source: PathError,
+    },
+    /// The files don't make a tree: the directory changed while it was read.
+    #[error("{dir:?}: {source}")]
+    Tree {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        source: TreeError,
+    },
+}
+
+/// Something that was left out, with the reason.
+#[derive(Debug)]
+pub struct Skipped {
+    /// Where in the tree.
+    pub path: TreePath,
+    /// What was left out: "children", "owner", "extended attribute security.capability", …
+    pub what: String,
+    /// What the system said, if that was the reason.
+    pub source: Option<io::Error>,
+}
+
+/// `PATH: WHAT: REASON`.
+impl std::fmt::Display for Skipped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.path, self.what)?;
+        match &self.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn io_error(dir: &Path, path: &TreePath, source: Errno) -> HostError {
+    let path = if path.is_root() { dir.to_owned() } else { dir.join(path.as_host_relative()) };
+    HostError::Io { path, source: source.into() }
+}
+
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Opens `path` below `root` without following a symlink anywhere.
+fn open_beneath(root: impl AsFd, path: &TreePath, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let root = root.as_fd();
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    if path.is_root() {
+        return openat(root, ".", flags, Mode::empty());
+    }
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let relative = OsStr::from_bytes(path.as_relative());
+    match openat2(root, relative, flags, Mode::empty(), resolve) {
+        // Before Linux 5.6, or a seccomp filter that doesn't know the call.
+        Err(Errno::NOSYS | Errno::PERM) => open_by_steps(root, path, flags),
+        result => result,
+    }
+}
+
+fn open_by_steps(root: BorrowedFd<'_>, path: &TreePath, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let mut dir: Option<OwnedFd> = None;
+    let mut components = path.components().peekable();
+    while let Some(name) = components.next() {
+        let at = dir.as_ref().map_or(root, AsFd::as_fd);
+        let flags = if components.peek().is_some() { DIRECTORY } else { flags };
+        let next = openat(at, OsStr::from_bytes(name), flags, Mode::empty())?;
+        dir = Some(next);
+    }
+    dir.ok_or(Errno::NOENT)
+}
+
+/// A path for the calls on extended attributes, which have no variant that takes a directory: the kernel goes straight
+/// to the open directory, and the `l` variants don't follow what `name` may be.
+fn proc_path(dir: BorrowedFd<'_>, name: &[u8]) -> PathBuf {
+    let mut path = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()));
+    path.push(OsStr::from_bytes(name));
+    path
+}
+
+#[cfg(test)]
+mod tests;

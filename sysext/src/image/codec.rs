@@ -1,0 +1,56 @@
+//! One block in, one block out, by the codecs of squashfs. Contexts are kept, since making one costs more than a block.
+
+use std::io;
+
+use flate2::{Compress, FlushCompress, Status};
+use liblzma::stream::{Action, Check, Filters, LzmaOptions, Stream};
+
+use super::Codec;
+
+/// Compresses blocks of one image.
+pub(super) enum Encoder {
+    Zstd(zstd::bulk::Compressor<'static>),
+    Gzip(Compress),
+    Xz { level: u32, dictionary: u32 },
+}
+
+impl Encoder {
+    /// For blocks of up to `block_size` bytes.
+    pub(super) fn new(codec: Codec, level: u32, block_size: u32) -> io::Result<Self> {
+        Ok(match codec {
+            // Levels were checked to be at most 22.
+            Codec::Zstd => Encoder::Zstd(zstd::bulk::Compressor::new(level as i32)?),
+            Codec::Gzip => Encoder::Gzip(Compress::new(flate2::Compression::new(level), true)),
+            Codec::Xz => Encoder::Xz { level, dictionary: block_size },
+        })
+    }
+
+    /// The compressed block. May be longer than `block`.
+    pub(super) fn compress(&mut self, block: &[u8]) -> io::Result<Vec<u8>> {
+        match self {
+            Encoder::Zstd(z) => z.compress(block),
+            Encoder::Gzip(z) => {
+                z.reset();
+                // zlib's bound: 5 bytes a 16 KiB stored block, and the frame.
+                let mut out = Vec::with_capacity(block.len() + block.len() / 1000 + 64);
+                match z.compress_vec(block, &mut out, FlushCompress::Finish)? {
+                    Status::StreamEnd => Ok(out),
+                    status => Err(io::Error::other(format!("zlib block ended with {status:?}"))),
+                }
+            }
+            Encoder::Xz { level, dictionary } => {
+                let mut options = LzmaOptions::new_preset(*level)?;
+                // The kernel's decoder reserves no more than the block size. fs/squashfs/xz_wrapper.c
+                options.dict_size(*dictionary);
+                let mut filters = Filters::new();
+                filters.lzma2(&options);
+                let mut stream = Stream::new_stream_encoder(&filters, Check::Crc32)?;
+                let mut out = Vec::with_capacity(block.len() + block.len() / 64 + 256);
+                match stream.process_vec(block, &mut out, Action::Finish)? {
+                    liblzma::stream::Status::StreamEnd => Ok(out),
+                    status => Err(io::Error::other(format!("xz block ended with {status:?}"))),
+                }
+            }
+        }
+    }
+}

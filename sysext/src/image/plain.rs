@@ -1,0 +1,33 @@
+//! Images that are no file system of their own: a directory, a tar.
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
+
+use super::{ImageError, Written};
+use crate::host::WriteOptions;
+use crate::output::OutputDir;
+use crate::{Content, Event, Events, Extension};
+
+pub(super) fn tar(extension: &Extension, file: &File, path: &Path) -> Result<(), ImageError> {
+    let io = |source| ImageError::Io { path: path.to_owned(), source };
+    let mut out = BufWriter::with_capacity(1 << 18, file);
+    extension.tree().write_tar(&mut out).map_err(|e| io(std::io::Error::other(e)))?;
+    out.flush().map_err(io)
+}
+
+/// A directory that was an extension before may be replaced; nothing else that has something in it.
+fn is_extension(dir: &Path) -> bool {
+    dir.join("usr/lib/extension-release.d").is_dir()
+}
+
+pub(super) fn dir(extension: &Extension, path: &Path, events: &dyn Events) -> Result<Written, ImageError> {
+    let output = OutputDir::create(path, is_extension)?;
+    let report = extension.tree().write_dir(output.path(), &WriteOptions::for_caller())?;
+    for skipped in report.skipped {
+        events.event(Event::Warning(format!("{skipped} is left out, which takes root").into()));
+    }
+    output.commit()?;
+    let bytes = extension.tree().iter().filter_map(|(_, n)| n.content()).map(Content::len).sum();
+    Ok(Written { path: path.to_owned(), bytes, sha256: None })
+}

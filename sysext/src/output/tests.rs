@@ -1,0 +1,120 @@
+use std::io::Write as _;
+use std::process::Command;
+
+use super::*;
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_file_is_there_whole_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("a.raw");
+    std::fs::write(&place, "old").unwrap();
+    let output = OutputFile::create(&place).unwrap();
+    output.file().write_all(b"new").unwrap();
+    assert_eq!(std::fs::read(&place).unwrap(), b"old");
+    assert_eq!(names(dir.path()).len(), 2);
+    drop(output);
+    assert_eq!(names(dir.path()), ["a.raw"]);
+    let output = OutputFile::create(&place).unwrap();
+    output.file().write_all(b"new").unwrap();
+    output.commit().unwrap();
+    assert_eq!(std::fs::read(&place).unwrap(), b"new");
+    assert_eq!(names(dir.path()), ["a.raw"]);
+}
+
+#[test]
+fn a_new_file_has_the_mode_of_any_new_file() {
+    use std::os::unix::fs::MetadataExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let output = OutputFile::create(dir.path().join("ours")).unwrap();
+    output.commit().unwrap();
+    std::fs::write(dir.path().join("theirs"), "").unwrap();
+    let mode = |name| dir.path().join(name).metadata().unwrap().mode();
+    assert_eq!(mode("ours"), mode("theirs"));
+}
+
+#[test]
+fn refuses_places_that_are_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(OutputFile::create(dir.path()), Err(OutputError::IsDirectory { .. })));
+    assert!(matches!(OutputFile::create(dir.path().join("..")), Err(OutputError::NoFileName { .. })));
+    assert!(matches!(OutputFile::create("x/"), Err(OutputError::NoFileName { .. })));
+    let missing = dir.path().join("missing/a.raw");
+    let error = OutputFile::create(&missing).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{missing:?}: ")), "{error}");
+}
+
+#[test]
+fn a_directory_replaces_only_what_may_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("ext");
+    let make = |text: &str| {
+        let output = OutputDir::create(&place, |p| p.join("mark").exists())?;
+        std::fs::write(output.path().join("mark"), text).unwrap();
+        output.commit()
+    };
+    make("one").unwrap();
+    make("two").unwrap();
+    assert_eq!(std::fs::read_to_string(place.join("mark")).unwrap(), "two");
+    assert_eq!(names(dir.path()), ["ext"]);
+
+    std::fs::remove_file(place.join("mark")).unwrap();
+    make("into an empty one").unwrap();
+    std::fs::rename(place.join("mark"), place.join("precious")).unwrap();
+    assert!(matches!(make("three"), Err(OutputError::Occupied { .. })));
+    assert_eq!(names(&place), ["precious"]);
+    assert_eq!(names(dir.path()), ["ext"]);
+}
+
+#[test]
+fn an_uncommitted_directory_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = OutputDir::create(dir.path().join("ext"), |_| false).unwrap();
+    std::fs::write(output.path().join("x"), "").unwrap();
+    drop(output);
+    assert!(names(dir.path()).is_empty());
+}
+
+/// Not a test by itself: the process that [`signals_remove_outputs`] starts and kills.
+#[test]
+fn helper_that_waits_for_a_signal() {
+    let Some(dir) = std::env::var_os("SYSEXT_TEST_INTERRUPT_DIR") else { return };
+    remove_on_interrupt().unwrap();
+    let _file = OutputFile::create(Path::new(&dir).join("a.raw")).unwrap();
+    let output = OutputDir::create(Path::new(&dir).join("b"), |_| false).unwrap();
+    std::fs::write(output.path().join("x"), "").unwrap();
+    std::fs::write(Path::new(&dir).join("ready"), "").unwrap();
+    // Ends by the signal; the bound is for a run in which it never comes.
+    std::thread::sleep(std::time::Duration::from_secs(60));
+}
+
+#[test]
+fn signals_remove_outputs() {
+    use std::os::unix::process::ExitStatusExt as _;
+    for signal in ["INT", "TERM", "HUP"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "output::tests::helper_that_waits_for_a_signal"])
+            .env("SYSEXT_TEST_INTERRUPT_DIR", dir.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        while !dir.path().join("ready").exists() {
+            assert!(child.try_wait().unwrap().is_none(), "helper ended early");
+            std::thread::yield_now();
+        }
+        assert_eq!(names(dir.path()).len(), 3);
+        assert!(
+            Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap().success()
+        );
+        let status = child.wait().unwrap();
+        assert!(status.signal().is_some(), "SIG{signal}: {status}");
+        assert_eq!(names(dir.path()), ["ready"], "SIG{signal}");
+    }
+}

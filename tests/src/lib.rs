@@ -1,1 +1,24 @@
-//! End-to-end harness.
+//! End-to-end harness: real parts, started the way a person would start them.
+//!
+//! Everything that takes long to make (Debian roots, a kernel) is kept below `target/e2e` and made once; everything
+//! else lives in a [`Work`] directory that goes away with the test. docs/testing.md tells what runs where.
+
+pub mod place;
+pub mod program;
+pub use program::{Outcome, Program};
+
+pub mod work;
+pub use work::{Account, Work};
+
+pub mod apk;
+pub mod http;
+pub mod images;
+pub mod layout;
+pub mod roots;
+pub mod world;
+pub use world::World;
+
+pub mod host;
+pub use host::Host;
+pub mod vm;
+pub use vm::Vm;

@@ -1,0 +1,64 @@
+//! Debian roots, by mmdebstrap.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::Program;
+use crate::place::cached;
+use crate::work::require_root;
+
+/// A tar of what Debian's official image holds: `minbase`, nothing else. Some 180 MB.
+///
+/// # Errors
+/// mmdebstrap's.
+pub fn debian_tar() -> Result<PathBuf> {
+    require_root()?;
+    let dir = cached("debian-bookworm", "minbase 1", |dir| {
+        let debstrap = Program::new("mmdebstrap").args(["--quiet", "--mode=root", "--variant=minbase"]);
+        debstrap.arg("bookworm").arg(dir.join("root.tar")).run().map(drop)
+    })?;
+    Ok(dir.join("root.tar"))
+}
+
+/// What turns a minimal Debian into a host: systemd, and what loads its kernel's modules.
+const HOST_PACKAGES: &str = "systemd,systemd-sysv,dbus,udev,kmod";
+
+/// The kernel is unpacked, not installed: its scripts would make an initrd that nobody uses.
+const KERNEL: &str = r#"
+cd /var/tmp
+kernel=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: //p')
+apt-get -q download "$kernel"
+dpkg -x "$kernel"_*.deb unpacked
+mv unpacked/boot/vmlinuz-* /boot/vmlinuz
+mv unpacked/lib/modules /usr/lib/modules
+rm -r "$kernel"_*.deb unpacked
+depmod "$(ls /usr/lib/modules)"
+mkdir -p /etc/extensions
+"#;
+
+/// A Debian host with systemd, and a kernel in `boot/vmlinuz`: a directory to merge extensions into, or to boot.
+///
+/// # Errors
+/// mmdebstrap's.
+pub fn host(suite: &str) -> Result<PathBuf> {
+    require_root()?;
+    let recipe = format!("{HOST_PACKAGES}\n{KERNEL}");
+    let dir = cached(&format!("host-{suite}"), &recipe, |dir| make_host(suite, dir))?;
+    Ok(dir.join("root"))
+}
+
+fn make_host(suite: &str, dir: &Path) -> Result<()> {
+    let root = dir.join("root");
+    let without =
+        ["doc", "man", "locale", "info"].map(|d| format!("--dpkgopt=path-exclude=/usr/share/{d}/*"));
+    Program::new("mmdebstrap")
+        .args(["--quiet", "--mode=root", "--variant=minbase", "--format=directory"])
+        .args(without)
+        .arg(format!("--include={HOST_PACKAGES}"))
+        .arg(format!("--customize-hook=chroot \"$1\" sh -euc '{}'", KERNEL.replace('\'', r"'\''")))
+        .arg(suite)
+        .arg(&root)
+        .run()?;
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! A host that boots, with extensions in it: qemu, a real kernel, systemd as its first process.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::place::cached;
+use crate::{Program, roots};
+
+/// A virtual machine that boots, runs a script, and goes off. Its root is in memory: nothing of it stays.
+#[derive(Debug)]
+pub struct Vm {
+    root: PathBuf,
+    base: PathBuf,
+}
+
+const BEGIN: &str = "@@ script begins";
+const END: &str = "@@ script ends: ";
+
+/// Emulation is used even where there is a /dev/kvm: nested ones don't always work, and a guest that hangs for two
+/// minutes costs more than the ten seconds that could be won. `FLIX_E2E_ACCEL` chooses another.
+const ACCEL: &str = "tcg,thread=multi";
+
+/// Seconds. A boot takes some 20; then somebody has to say no.
+const LIMIT: &str = "300";
+
+const UNIT: &str = "[Unit]
+Description=the test
+After=multi-user.target systemd-sysext.service
+[Service]
+Type=oneshot
+StandardOutput=file:/dev/ttyS0
+StandardError=inherit
+ExecStart=/bin/sh -c 'echo; echo \"@@ script begins\"; sh -eu /script </dev/null; echo \"@@ script ends: $?\"'
+ExecStopPost=systemctl poweroff -ff
+";
+
+impl Vm {
+    /// Debian 12, systemd 252.
+    ///
+    /// # Errors
+    /// Its root can't be made.
+    pub fn bookworm() -> Result<Vm> {
+        Self::of("bookworm")
+    }
+
+    fn of(suite: &str) -> Result<Vm> {
+        let root = roots::host(suite)?;
+        // Not compressed: qemu reads 280 MB faster than an emulated processor inflates them.
+        let dir = cached(&format!("initrd-{suite}"), &fs::read_to_string(root.join("../recipe"))?, |dir| {
+            archive(&root, &dir.join("base.cpio"))
+        })?;
+        Ok(Vm { base: dir.join("base.cpio"), root })
+    }
+
+    /// Boots with these extensions in /etc/extensions and systemd-sysext.service enabled, then runs a shell script
+    /// (`sh -eu`) as root when all else is up. Returns what it printed.
+    ///
+    /// # Errors
+    /// The machine doesn't come up, or the script fails.
+    pub fn run(&self, work: &Path, extensions: &[&Path], script: &str) -> Result<String> {
+        let added = work.join("initrd");
+        self.add(&added, extensions, script)?;
+        let initrd = work.join("initrd.cpio");
+        archive(&added, &initrd)?;
+        // The kernel unpacks archives that follow each other; the later one adds to the earlier.
+        let whole = work.join("initrd.img");
+        let mut out = File::create(&whole).with_context(|| format!("{whole:?}"))?;
+        for part in [&self.base, &initrd] {
+            io::copy(&mut File::open(part).with_context(|| format!("{part:?}"))?, &mut out)?;
+        }
+        drop(out);
+        let accel = std::env::var("FLIX_E2E_ACCEL").unwrap_or_else(|_| ACCEL.to_owned());
+        let outcome = Program::new("timeout")
+            .args([LIMIT, "qemu-system-x86_64", "-accel", &accel])
+            .args(["-smp", "2", "-m", "2500", "-nographic", "-no-reboot", "-nic", "none"])
+            .args(["-append", "console=ttyS0 edd=off panic=-1 rdinit=/init quiet"])
+            .arg("-kernel")
+            .arg(self.root.join("boot/vmlinuz"))
+            .arg("-initrd")
+            .arg(&whole)
+            .outcome()?;
+        fs::remove_file(&whole)?;
+        let console = outcome.stdout.replace('\r', "");
+        let Some((_, text)) = console.split_once(BEGIN) else {
+            bail!("the machine didn't come up: {}\n{console}\n{}", outcome.status, outcome.stderr);
+        };
+        match text.split_once(END) {
+            Some((text, end)) if end.lines().next() == Some("0") => Ok(text.to_owned()),
+            _ => bail!("the script failed in the machine: {}\n{text}", outcome.status),
+        }
+    }
+
+    fn add(&self, dir: &Path, extensions: &[&Path], script: &str) -> Result<()> {
+        let units = dir.join("etc/systemd/system");
+        let wanted = |by: &str| units.join(format!("{by}.target.wants"));
+        for d in [dir.join("etc/extensions"), wanted("multi-user"), wanted("sysinit")] {
+            fs::create_dir_all(&d).with_context(|| format!("{d:?}"))?;
+        }
+        for extension in extensions {
+            let name = extension.file_name().context("an extension without a name")?;
+            fs::copy(extension, dir.join("etc/extensions").join(name))
+                .with_context(|| format!("{extension:?}"))?;
+        }
+        fs::write(dir.join("script"), script)?;
+        fs::write(units.join("the-test.service"), UNIT)?;
+        symlink("/lib/systemd/systemd", dir.join("init"))?;
+        // Nobody logs in; waiting for the terminal's device takes 90 seconds.
+        symlink("/dev/null", units.join("serial-getty@ttyS0.service"))?;
+        symlink("../the-test.service", wanted("multi-user").join("the-test.service"))?;
+        let sysext = "systemd-sysext.service";
+        symlink(Path::new("/lib/systemd/system").join(sysext), wanted("sysinit").join(sysext))?;
+        Ok(())
+    }
+}
+
+/// A directory as the kernel's initrd format. Documentation/driver-api/early-userspace/buffer-format.rst.
+fn archive(dir: &Path, to: &Path) -> Result<()> {
+    let pack =
+        r#"cd "$1" && find . -mindepth 1 -print0 | LC_ALL=C sort -z | cpio --null -o -H newc --quiet > "$2""#;
+    Program::new("sh").args(["-euc", pack, "archive"]).args([dir, to]).run().map(drop)
+}

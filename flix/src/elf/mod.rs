@@ -16,6 +16,9 @@ pub use notes::{DlopenNote, Priority};
 mod read;
 pub use read::{Elf, ElfKind, Libc, VersionNeed};
 
+mod rewrite;
+pub use rewrite::{CheckError, Edit, MAX_INTERPRETER, MAX_RUNPATH, RewriteError, rewrite};
+
 use sysext::tree::ContentError;
 
 /// Why an ELF file can't be read.

@@ -278,15 +278,6 @@ impl Format {
         view::<object::endian::U16<Endianness>>(bytes).map(|v| v.get(self.endian.object()))
     }
 
-    /// An address or size at the start of `bytes`.
-    pub fn address(self, bytes: &[u8]) -> Option<u64> {
-        let e = self.endian.object();
-        match self.class {
-            Class::Elf32 => view::<U32<Endianness>>(bytes).map(|v| v.get(e).into()),
-            Class::Elf64 => view::<U64<Endianness>>(bytes).map(|v| v.get(e)),
-        }
-    }
-
     /// An address or size as stored; `None` if it doesn't fit the class.
     pub fn address_bytes(self, value: u64) -> Option<Vec<u8>> {
         let e = self.endian.object();

@@ -26,10 +26,6 @@ impl<'a> Source<'a> {
         self.content.len()
     }
 
-    pub fn content(&self) -> &'a Content {
-        self.content
-    }
-
     /// Exactly `len` bytes from `offset` on, `what` for the message.
     pub fn bytes(&self, what: &'static str, offset: u64, len: u64) -> Result<Vec<u8>, ElfError> {
         let outside = ElfError::OutOfFile { what, offset, len, file: self.len() };

@@ -24,5 +24,8 @@ pub use manifest::{Config, Descriptor, Document, Index, Manifest, ManifestError,
 pub mod layer;
 pub use layer::LayerBlob;
 
+pub mod cache;
+pub use cache::{Cache, CacheError, Expect, Scratch};
+
 pub mod compress;
 pub use compress::{Compression, DecodeError, DecodeLimits, Decoder};

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::environment::Environment;
-use crate::reference::{DOCKER_HUB, Reference, ReferenceError, is_domain};
+use crate::reference::{Reference, ReferenceError, is_domain};
 
 /// The rules of the machine for registries.
 #[derive(Debug, Clone, Default)]

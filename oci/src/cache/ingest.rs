@@ -1,0 +1,279 @@
+//! Taking a layer in: three threads in a row, which read and hash, inflate, hash and write. Nothing waits for the disk or
+//! for the next stage unless that is the slowest, and no more than a few buffers are in memory.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use sysext::{Event, Events};
+
+use super::lock::Lock;
+use super::partial::Partial;
+use super::{Cache, CacheError, at};
+use crate::{DecodeError, DecodeLimits, Decoder, Digest, Hasher, LayerBlob};
+
+/// Bytes that go from one stage to the next at once.
+const BUFFER: usize = 256 << 10;
+/// Buffers that wait between two stages, at most.
+const QUEUE: usize = 4;
+
+/// What is known of a layer before it is here. All that is known is checked.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Expect {
+    /// Digest of the blob as the registry has it.
+    pub digest: Option<Digest>,
+    /// Length of that blob. Bytes.
+    pub size: Option<u64>,
+    /// Digest of the inflated tar.
+    pub diff_id: Option<Digest>,
+}
+
+impl Expect {
+    /// For messages.
+    fn name(&self) -> String {
+        match (self.digest, self.diff_id) {
+            (Some(digest), _) => digest.to_string(),
+            (None, Some(diff_id)) => format!("diff_id {diff_id}"),
+            (None, None) => "of unknown digest".into(),
+        }
+    }
+}
+
+/// What came out of the pipeline.
+struct Ingested {
+    digest: Option<Digest>,
+    diff_id: Digest,
+}
+
+impl Cache {
+    /// Takes in a layer, compressed or not, from a reader that starts at its beginning.
+    ///
+    /// # Errors
+    /// The reader's errors; content that isn't what was expected or can't be decompressed; no room.
+    pub fn ingest_layer(
+        &self,
+        reader: impl Read + Send,
+        expect: &Expect,
+        events: &dyn Events,
+    ) -> Result<LayerBlob, CacheError> {
+        self.take_in(reader, expect, events)
+    }
+
+    /// Fetches a layer unless it is here. `open` gets a reader that starts at an offset: what an earlier run got is not
+    /// asked for again. If another process fetches the same layer, this waits for it.
+    ///
+    /// # Errors
+    /// As [`Cache::ingest_layer`].
+    pub fn fetch_layer<R: Read + Send>(
+        &self,
+        digest: &Digest,
+        expect: &Expect,
+        open: impl FnMut(u64) -> io::Result<R> + Send,
+        events: &dyn Events,
+    ) -> Result<LayerBlob, CacheError> {
+        let expect = Expect { digest: Some(*digest), ..*expect };
+        let lock_path = self.path("locks", &digest.hex());
+        let waiting = || {
+            let text = format!("layer {digest} is being fetched by another process, waiting for it");
+            events.event(Event::Note(text.into()));
+        };
+        let _lock = Lock::acquire(&lock_path, waiting).map_err(at(&lock_path))?;
+        if let Some(layer) = self.layer_by_digest(digest)?
+            && expect.diff_id.is_none_or(|d| d == layer.diff_id)
+        {
+            return Ok(layer);
+        }
+        let mut partial = Partial::open(self.path("partial", &digest.hex()), expect.size, open)?;
+        loop {
+            let resumed = partial.is_resumed();
+            match self.take_in(&mut partial, &expect, events) {
+                Ok(layer) => {
+                    partial.discard()?;
+                    return Ok(layer);
+                }
+                // The old part may be what is wrong.
+                Err(e) if e.is_content() && resumed => partial.restart()?,
+                Err(e @ CacheError::Source { .. }) => return Err(e),
+                Err(e) => {
+                    // Wrong content is of no use, and a full disk wants its room back. The first error counts.
+                    let _ = std::fs::remove_file(partial.path());
+                    return Err(e);
+                }
+            }
+        }
+    }
+
+    fn take_in(
+        &self,
+        reader: impl Read + Send,
+        expect: &Expect,
+        events: &dyn Events,
+    ) -> Result<LayerBlob, CacheError> {
+        let temporary = self.temporary()?;
+        let task = format!("layer {}", expect.name());
+        let out = pipe(reader, expect, &temporary.file, &temporary.path, self.limits, &task, events);
+        events.event(Event::Done { task: &task });
+        let out = out?;
+        if let Some(expected) = expect.diff_id.filter(|d| *d != out.diff_id) {
+            return Err(CacheError::DiffId { name: expect.name(), got: out.diff_id, expected });
+        }
+        self.publish(temporary, &out.diff_id, out.digest.as_ref())
+    }
+}
+
+/// What goes from the first stage to the second.
+enum Chunk {
+    Data(Vec<u8>),
+    /// The source failed: what came is not the end.
+    Broken,
+}
+
+fn pipe(
+    mut reader: impl Read + Send,
+    expect: &Expect,
+    file: &File,
+    path: &Path,
+    limits: DecodeLimits,
+    task: &str,
+    events: &dyn Events,
+) -> Result<Ingested, CacheError> {
+    let (raw_in, raw_out) = sync_channel::<Chunk>(QUEUE);
+    let (tar_in, tar_out) = sync_channel::<Vec<u8>>(QUEUE);
+    let stop = &AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let inflate = scope.spawn(move || inflate(raw_out, limits, tar_in));
+        let write = scope.spawn(move || {
+            let written = write(tar_out, file, path);
+            stop.store(written.is_err(), Ordering::Relaxed);
+            written
+        });
+        let read = read(&mut reader, expect, raw_in, stop, task, events);
+        let inflated = inflate.join().unwrap_or_else(|_| Err(io::Error::other("decompressor panicked")));
+        let written = write.join().unwrap_or_else(|_| Err(at(path)(io::Error::other("writer panicked"))));
+        // In the order of the causes: a full disk stops everything, a lost line the decoder, and wrong bytes are a better
+        // explanation than what the decoder says about them.
+        let diff_id = written?;
+        let digest = read?;
+        if let (Some(got), Some(expected)) = (digest, expect.digest)
+            && got != expected
+        {
+            return Err(CacheError::Digest { got, expected });
+        }
+        if let Err(e) = inflated {
+            let source = match e.downcast::<DecodeError>() {
+                Ok(source) => source,
+                Err(e) => return Err(CacheError::Source { name: expect.name(), source: e }),
+            };
+            return Err(CacheError::Decode { name: expect.name(), source });
+        }
+        Ok(Ingested { digest, diff_id })
+    })
+}
+
+/// First stage: the digest of what comes; none if it wasn't read to its end.
+fn read(
+    reader: &mut impl Read,
+    expect: &Expect,
+    next: SyncSender<Chunk>,
+    stop: &AtomicBool,
+    task: &str,
+    events: &dyn Events,
+) -> Result<Option<Digest>, CacheError> {
+    let mut hasher = Hasher::new();
+    let mut done = 0u64;
+    // If the decoder gives up, the digest still says whether the bytes were right; it is worth reading on for if the end is
+    // known. If the disk is full, nothing is.
+    let mut listening = true;
+    loop {
+        let mut buf = vec![0; BUFFER];
+        let n = match fill(reader, &mut buf) {
+            Ok(n) => n,
+            Err(source) => {
+                let _ = next.send(Chunk::Broken);
+                return Err(CacheError::Source { name: expect.name(), source });
+            }
+        };
+        if n == 0 {
+            break;
+        }
+        done += n as u64;
+        if let Some(expected) = expect.size.filter(|size| done > *size) {
+            let _ = next.send(Chunk::Broken);
+            return Err(CacheError::Size { name: expect.name(), got: done, more: true, expected });
+        }
+        buf.truncate(n);
+        hasher.update(&buf);
+        listening = listening && next.send(Chunk::Data(buf)).is_ok();
+        if stop.load(Ordering::Relaxed) || (!listening && expect.size.is_none()) {
+            return Ok(None);
+        }
+        events.event(Event::Progress { task, done, total: expect.size });
+    }
+    if let Some(expected) = expect.size.filter(|size| done != *size) {
+        let _ = next.send(Chunk::Broken);
+        return Err(CacheError::Size { name: expect.name(), got: done, more: false, expected });
+    }
+    Ok(Some(hasher.finish()))
+}
+
+/// Reads until the buffer is full or the end is there: sockets bring a few KiB at a time.
+fn fill(reader: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
+    let mut n = 0;
+    while n < buf.len() {
+        match reader.read(&mut buf[n..]) {
+            Ok(0) => break,
+            Ok(m) => n += m,
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(n)
+}
+
+/// Second stage.
+fn inflate(raw: Receiver<Chunk>, limits: DecodeLimits, next: SyncSender<Vec<u8>>) -> io::Result<()> {
+    let source = ChannelReader { raw, current: Vec::new(), position: 0 };
+    let mut decoder = Decoder::new(source, limits)?;
+    loop {
+        let mut buf = vec![0; BUFFER];
+        let n = fill(&mut decoder, &mut buf)?;
+        buf.truncate(n);
+        if n == 0 || next.send(buf).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Third stage: the digest of what is written.
+fn write(tar: Receiver<Vec<u8>>, mut file: &File, path: &Path) -> Result<Digest, CacheError> {
+    let mut hasher = Hasher::new();
+    for buf in tar {
+        file.write_all(&buf).map_err(at(path))?;
+        hasher.update(&buf);
+    }
+    Ok(hasher.finish())
+}
+
+struct ChannelReader {
+    raw: Receiver<Chunk>,
+    current: Vec<u8>,
+    position: usize,
+}
+
+impl Read for ChannelReader {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while self.position == self.current.len() {
+            match self.raw.recv() {
+                Ok(Chunk::Data(data)) => (self.current, self.position) = (data, 0),
+                Ok(Chunk::Broken) => return Err(ErrorKind::ConnectionAborted.into()),
+                Err(_) => return Ok(0),
+            }
+        }
+        let n = buf.len().min(self.current.len() - self.position);
+        buf[..n].copy_from_slice(&self.current[self.position..self.position + n]);
+        self.position += n;
+        Ok(n)
+    }
+}

@@ -1,0 +1,363 @@
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use sysext::Silent;
+
+use super::*;
+use crate::{Expect, LayerBlob};
+
+fn cache() -> (tempfile::TempDir, Cache) {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::open(Some(&dir.path().join("cache"))).unwrap();
+    (dir, cache)
+}
+
+/// Bytes that look random, the same each time.
+fn noise(len: usize) -> Vec<u8> {
+    let mut x = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = || {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        x as u8
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn expect(blob: &[u8], tar: &[u8]) -> Expect {
+    Expect { digest: Some(Digest::of(blob)), size: Some(blob.len() as u64), diff_id: Some(Digest::of(tar)) }
+}
+
+fn content(layer: &LayerBlob) -> Vec<u8> {
+    sysext::Content::in_blob(layer.blob.clone(), layer.offset, layer.len).read(1 << 30).unwrap()
+}
+
+/// Files that should not be there when nobody works.
+fn leftovers(cache: &Cache) -> Vec<PathBuf> {
+    ["tmp", "scratch", "locks", "partial"]
+        .iter()
+        .flat_map(|d| files::entries(&cache.dir().join(d)).unwrap())
+        .collect()
+}
+
+#[test]
+fn takes_in_and_finds() {
+    let (_dir, cache) = cache();
+    let tar = noise(1_000_000);
+    for blob in [gzip(&tar), tar.clone()] {
+        let layer = cache.ingest_layer(&blob[..], &expect(&blob, &tar), &Silent).unwrap();
+        assert_eq!((layer.diff_id, layer.digest), (Digest::of(&tar), Some(Digest::of(&blob))));
+        assert!(content(&layer) == tar);
+        let found = cache.layer(&Digest::of(&tar)).unwrap().unwrap();
+        assert!(content(&found) == tar);
+        let found = cache.layer_by_digest(&Digest::of(&blob)).unwrap().unwrap();
+        assert_eq!(found.diff_id, Digest::of(&tar));
+    }
+    assert!(cache.layer(&Digest::of("other")).unwrap().is_none());
+    assert!(leftovers(&cache).is_empty());
+    let mode = |p: &Path| p.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&cache.layer_path(&Digest::of(&tar))), 0o600);
+    assert_eq!(mode(&cache.dir().join("layers")), 0o700);
+    // An empty layer is a layer.
+    let layer = cache.ingest_layer(&b""[..], &Expect::default(), &Silent).unwrap();
+    assert_eq!((layer.len, layer.diff_id), (0, Digest::of("")));
+}
+
+#[test]
+fn wrong_content_is_told_and_leaves_nothing() {
+    let (_dir, cache) = cache();
+    let tar = noise(600_000);
+    let blob = gzip(&tar);
+    let right = expect(&blob, &tar);
+    let mut flipped = blob.clone();
+    flipped[300_000] ^= 1;
+    let other = Some(Digest::of("other"));
+    for (bytes, expect, word) in [
+        (&blob[..], Expect { digest: other, ..right }, "got content with digest"),
+        (&blob[..], Expect { diff_id: other, ..right }, "got inflated content with diff_id"),
+        (&blob[..], Expect { size: Some(blob.len() as u64 - 1), ..right }, "or more, expected"),
+        (&blob[..], Expect { size: Some(blob.len() as u64 + 1), ..right }, "bytes, expected"),
+        (&blob[..400_000], right, "got 400000 bytes, expected"),
+        (&flipped[..], right, "got content with digest"),
+        (&flipped[..], Expect { digest: Some(Digest::of(&flipped)), ..right }, "gzip stream is damaged"),
+        (&blob[..400_000], Expect { diff_id: right.diff_id, ..Expect::default() }, "ends early"),
+        (&flipped[..], Expect { size: None, digest: None, ..right }, "gzip stream is damaged"),
+    ] {
+        let error = cache.ingest_layer(bytes, &expect, &Silent).unwrap_err();
+        assert!(error.to_string().contains(word) && error.is_content(), "{word}: {error}");
+        assert!(cache.layer(&Digest::of(&tar)).unwrap().is_none());
+        assert!(cache.list().unwrap().is_empty() && leftovers(&cache).is_empty(), "{word}");
+    }
+    let small = cache.clone().with_limits(DecodeLimits { bytes: 1000, ..DecodeLimits::default() });
+    let error = small.ingest_layer(&blob[..], &right, &Silent).unwrap_err();
+    assert!(error.to_string().contains("larger than 1000 bytes"), "{error}");
+    cache.ingest_layer(&blob[..], &right, &Silent).unwrap();
+}
+
+#[test]
+fn damage_is_found() {
+    let (_dir, cache) = cache();
+    let tar = noise(300_000);
+    let id = Digest::of(&tar);
+    let path = cache.layer_path(&id);
+    let fill = || drop(cache.ingest_layer(&tar[..], &Expect::default(), &Silent).unwrap());
+    let flip = || {
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[1000] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+    };
+    fill();
+    assert!(matches!(cache.find_layer(&id).unwrap(), Found::Layer(_)));
+    flip();
+    assert!(matches!(cache.find_layer(&id).unwrap(), Found::Damaged));
+    assert!(matches!(cache.find_layer(&id).unwrap(), Found::Missing));
+
+    fill();
+    File::options().write(true).open(&path).unwrap().set_len(1000).unwrap();
+    assert!(cache.layer(&id).unwrap().is_none());
+
+    // Touched, but the same bytes: hashed once, then trusted.
+    fill();
+    files::touch(&path);
+    assert!(cache.layer(&id).unwrap().is_some());
+
+    // A crash: the stamp says all is well, but it is from before the boot.
+    flip();
+    let stamp = cache.stamp(&File::open(&path).unwrap()).unwrap();
+    std::fs::write(path.with_extension("ok"), stamp).unwrap();
+    assert!(cache.layer(&id).unwrap().is_some(), "the stamp is what spares the hashing");
+    let rebooted = Cache { boot: Some("other".into()), ..cache.clone() };
+    assert!(rebooted.layer(&id).unwrap().is_none());
+    fill();
+    let unknown = Cache { boot: None, ..cache.clone() };
+    assert!(unknown.layer(&id).unwrap().is_some());
+    flip();
+    assert!(unknown.layer(&id).unwrap().is_none());
+}
+
+/// Gives bytes up to a place, then fails.
+struct Breaks<'a>(&'a [u8], usize);
+
+impl Read for Breaks<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.1 == 0 {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
+        let n = buf.len().min(self.1).min(self.0.len());
+        buf[..n].copy_from_slice(&self.0[..n]);
+        (self.0, self.1) = (&self.0[n..], self.1 - n);
+        Ok(n)
+    }
+}
+
+#[test]
+fn a_broken_download_goes_on_where_it_stopped() {
+    let (_dir, cache) = cache();
+    let tar = noise(2_000_000);
+    let blob = gzip(&tar);
+    let (digest, right) = (Digest::of(&blob), expect(&blob, &tar));
+    let fetch = |offsets: &mut Vec<u64>, until: usize| {
+        let open = |at: u64| {
+            offsets.push(at);
+            Ok(Breaks(&blob[at as usize..], until))
+        };
+        cache.fetch_layer(&digest, &right, open, &Silent)
+    };
+    let mut offsets = Vec::new();
+    let error = fetch(&mut offsets, 700_000).unwrap_err();
+    assert!(
+        matches!(&error, CacheError::Source { source, .. } if source.kind() == ErrorKind::ConnectionReset)
+    );
+    fetch(&mut offsets, 0).unwrap_err();
+    fetch(&mut offsets, 600_000).unwrap_err();
+    assert!(content(&fetch(&mut offsets, usize::MAX).unwrap()) == tar);
+    assert_eq!(offsets, [0, 700_000, 700_000, 1_300_000]);
+    // From now on nobody is asked.
+    fetch(&mut offsets, 0).unwrap();
+    assert_eq!(offsets.len(), 4);
+    assert!(leftovers(&cache).is_empty());
+}
+
+#[test]
+fn a_wrong_part_is_thrown_away() {
+    let tar = noise(1_000_000);
+    let blob = gzip(&tar);
+    let (digest, right) = (Digest::of(&blob), expect(&blob, &tar));
+    let mut complete_but_wrong = blob.clone();
+    complete_but_wrong[9000] ^= 1;
+    let mut longer = blob.clone();
+    longer.extend(b"x");
+    for (part, expected) in [
+        (noise(5000), vec![5000, 0]),
+        (blob[..5000].to_vec(), vec![5000]),
+        (blob.clone(), vec![]),
+        (complete_but_wrong, vec![0]),
+        (longer, vec![0]),
+    ] {
+        let (_dir, cache) = cache();
+        std::fs::write(cache.path("partial", &digest.hex()), part).unwrap();
+        let mut offsets = Vec::new();
+        let open = |at: u64| {
+            offsets.push(at);
+            Ok(&blob[at as usize..])
+        };
+        let layer = cache.fetch_layer(&digest, &right, open, &Silent).unwrap();
+        assert!(content(&layer) == tar);
+        assert_eq!(offsets, expected);
+        assert!(leftovers(&cache).is_empty());
+    }
+}
+
+#[test]
+fn one_fetches_and_the_others_wait() {
+    let (_dir, cache) = cache();
+    let tar = noise(1_000_000);
+    let blob = gzip(&tar);
+    let (digest, right) = (Digest::of(&blob), expect(&blob, &tar));
+    let opened = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let own = Cache::open(Some(cache.dir())).unwrap();
+                let open = |_| {
+                    opened.fetch_add(1, Ordering::SeqCst);
+                    Ok(&blob[..])
+                };
+                assert!(content(&own.fetch_layer(&digest, &right, open, &Silent).unwrap()) == tar);
+            });
+        }
+    });
+    assert_eq!(opened.load(Ordering::SeqCst), 1);
+    assert!(leftovers(&cache).is_empty());
+}
+
+#[test]
+fn blobs_and_keys() {
+    let (_dir, cache) = cache();
+    let digest = cache.put_blob(b"{}").unwrap();
+    assert_eq!(cache.blob(&digest).unwrap().unwrap(), b"{}");
+    std::fs::write(cache.path("blobs", &digest.hex()), "").unwrap();
+    assert_eq!(cache.blob(&digest).unwrap(), None);
+    assert!(!cache.path("blobs", &digest.hex()).exists());
+
+    for (space, key, value) in
+        [("tag", "docker.io/x:1", "sha256:…"), ("tag", "a\nb", "c\n\nd"), ("run", "", "")]
+    {
+        assert_eq!(cache.key(space, key).unwrap(), None);
+        cache.set_key(space, key, "old").unwrap();
+        cache.set_key(space, key, value).unwrap();
+        assert_eq!(cache.key(space, key).unwrap().unwrap(), value);
+        let path = cache.key_path(space, key);
+        let text = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &text[..text.len() / 2]).unwrap();
+        assert_eq!(cache.key(space, key).unwrap(), None, "torn");
+    }
+    assert!(cache.key_path("../../x", "k").starts_with(cache.dir().join("keys")));
+}
+
+#[test]
+fn scratch_directories_vanish() {
+    let (_dir, cache) = cache();
+    let scratch = cache.scratch("run").unwrap();
+    let path = scratch.path().to_owned();
+    std::fs::write(path.join("x"), "x").unwrap();
+    // Another process leaves it alone.
+    Cache::open(Some(cache.dir())).unwrap();
+    assert!(path.join("x").exists());
+    drop(scratch);
+    assert!(leftovers(&cache).is_empty());
+
+    // What a killed process leaves: nobody has the lock.
+    for name in ["run-1-0", "half-1-1"] {
+        std::fs::create_dir_all(cache.path("scratch", name).join("a/b")).unwrap();
+    }
+    std::fs::write(cache.path("scratch", "run-1-0.lock"), "").unwrap();
+    std::fs::write(cache.path("tmp", "new-1-0"), "half a layer").unwrap();
+    Cache::open(Some(cache.dir())).unwrap();
+    assert!(leftovers(&cache).is_empty());
+}
+
+#[test]
+fn hostile_trees_can_be_removed() {
+    let (dir, cache) = cache();
+    let outside = dir.path().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    std::fs::write(outside.join("precious"), "x").unwrap();
+    let scratch = cache.scratch("x").unwrap();
+    let top = scratch.path().to_owned();
+    let closed = top.join("closed");
+    std::fs::create_dir_all(closed.join("inner")).unwrap();
+    std::os::unix::fs::symlink(&outside, closed.join("link")).unwrap();
+    std::os::unix::fs::symlink("..", closed.join("inner/up")).unwrap();
+    std::fs::set_permissions(closed.join("inner"), std::fs::Permissions::from_mode(0o000)).unwrap();
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o100)).unwrap();
+    // Deeper than a path can be long, and than a process may have files open.
+    let mut at = rustix::fs::open(&top, rustix::fs::OFlags::DIRECTORY, rustix::fs::Mode::empty()).unwrap();
+    for _ in 0..3000 {
+        rustix::fs::mkdirat(&at, "deeper", rustix::fs::Mode::RWXU).unwrap();
+        let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::RDONLY;
+        at = rustix::fs::openat(&at, "deeper", flags, rustix::fs::Mode::empty()).unwrap();
+    }
+    scratch.close().unwrap();
+    assert!(!top.exists() && outside.join("precious").exists());
+    assert!(leftovers(&cache).is_empty());
+}
+
+#[test]
+fn pruning() {
+    let (_dir, cache) = cache();
+    let layers: Vec<Vec<u8>> = (1..=3).map(|n| vec![n; 1000]).collect();
+    let fill = || {
+        for (age, tar) in [300, 200, 100].iter().zip(&layers) {
+            let layer = cache.ingest_layer(&tar[..], &Expect::default(), &Silent).unwrap();
+            let stamp = File::open(cache.layer_path(&layer.diff_id).with_extension("ok")).unwrap();
+            stamp.set_modified(SystemTime::now() - Duration::from_secs(*age)).unwrap();
+        }
+    };
+    let there = || -> Vec<usize> {
+        let has = |i: &usize| cache.layer_path(&Digest::of(&layers[*i])).exists();
+        (0..3).filter(has).collect()
+    };
+    fill();
+    let list = cache.list().unwrap();
+    assert_eq!(list.iter().map(|e| e.bytes).sum::<u64>(), 3000);
+    assert_eq!(list[0].name, Digest::of(&layers[0]).to_string());
+    assert!(list.iter().all(|e| !e.in_use && e.kind == EntryKind::Layer));
+    assert_eq!(cache.prune(&Prune::default()).unwrap(), Pruned::default());
+
+    let older = Prune { older_than: Some(Duration::from_secs(250)), ..Prune::default() };
+    assert_eq!(cache.prune(&older).unwrap(), Pruned { entries: 1, bytes: 1000, in_use: 0 });
+    assert_eq!(there(), [1, 2]);
+    let room = Prune { max_bytes: Some(1999), ..Prune::default() };
+    assert_eq!(cache.prune(&room).unwrap().entries, 1);
+    assert_eq!(there(), [2]);
+    assert_eq!(files::entries(&cache.dir().join("digests")).unwrap().len(), 1);
+
+    // What is in use stays, and its user doesn't notice.
+    fill();
+    let used = cache.layer(&Digest::of(&layers[1])).unwrap().unwrap();
+    cache.set_key("tag", "a", "b").unwrap();
+    cache.put_blob(b"{}").unwrap();
+    assert!(cache.list().unwrap().iter().any(|e| e.in_use));
+    let all = Prune { all: true, ..Prune::default() };
+    let pruned = cache.prune(&all).unwrap();
+    assert_eq!((pruned.entries, pruned.in_use), (4, 1));
+    assert_eq!(there(), [1]);
+    assert!(content(&used) == layers[1]);
+    drop(used);
+    assert_eq!(cache.prune(&all).unwrap().entries, 1);
+    assert!(cache.list().unwrap().is_empty());
+    // Using a layer makes it young.
+    fill();
+    cache.layer(&Digest::of(&layers[0])).unwrap().unwrap();
+    cache.prune(&Prune { max_bytes: Some(1000), ..Prune::default() }).unwrap();
+    assert_eq!(there(), [0]);
+}

@@ -5,8 +5,12 @@
 
 pub mod tree;
 pub use tree::{
-    Blob, Content, ContentReader, Extent, Ino, Kind, Meta, Node, Patch, Resolved, Tree, TreeError, TreePath,
+    Blob, Content, ContentError, ContentReader, Extent, Ino, Kind, Meta, Node, Patch, PathError,
+    ResolveError, Resolved, Tree, TreeError, TreePath,
 };
+
+pub mod archive;
+pub use archive::{ArchiveError, Entries, Entry, Item, Limits, entries};
 
 pub mod host;
 pub use host::{HostError, ReadOptions, Skipped, WriteOptions, WriteReport};

@@ -57,7 +57,9 @@ fn sample() -> Vec<u8> {
     std::iter::repeat_with(|| word().into_bytes()).take(50_000).flatten().collect()
 }
 
-const ALL: [(&str, fn(&[u8]) -> Vec<u8>); 5] =
+type Encode = fn(&[u8]) -> Vec<u8>;
+
+const ALL: [(&str, Encode); 5] =
     [("plain", <[u8]>::to_vec), ("gzip", gzip), ("zstd", zstd), ("bzip2", bzip2), ("xz", xz)];
 
 #[test]

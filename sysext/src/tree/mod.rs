@@ -4,7 +4,7 @@
 //! other. The content of a file is a place ([`Content`]): inline bytes, or offset and length in a [`Blob`] on disk.
 
 mod path;
-pub(crate) use path::escape;
+pub(crate) use path::{PATH_MAX, escape};
 pub use path::{PathError, TreePath};
 
 mod node;

@@ -1,0 +1,93 @@
+//! Tar archives as places in a blob: nothing is copied out of them.
+//!
+//! Reads ustar, old (v7) tar, GNU's long names and sparse files, and PAX. Where POSIX (pax, "ustar Interchange Format")
+//! leaves room, Go's archive/tar decides, because Docker, containerd, Podman and umoci read layers with it; where two
+//! known readers would see two different trees, the archive is refused. In particular:
+//!
+//! - Two zero blocks, or the end of the blob between two entries, end an archive; what follows the two blocks is ignored. A
+//!   lone zero block is an error.
+//! - PAX `size` wins over the header's. An `x` header belongs to the next file, past any `L`, `K` and `g` on the way; a
+//!   second one before that file is an error. So is a global `path`, `linkpath`, `size` or `GNU.sparse.*`.
+//! - Hard links, symlinks, directories, devices and FIFOs have no data, whatever their size field says.
+//! - Types that are not file system objects (volume labels, multi-volume parts, unknown letters) are errors.
+//! - Ignored: names of owners (`uname`, `gname`), access and change times, comments, and ACLs in text form, which no
+//!   container runtime applies either.
+
+mod header;
+mod pax;
+mod sparse;
+
+mod entries;
+pub use entries::{Entries, entries};
+
+mod apply;
+
+mod error;
+pub use error::{ArchiveError, Problem};
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+use std::sync::Arc;
+
+use crate::{Blob, Kind, Meta, Tree};
+
+/// What an archive may cost. An archive beyond is an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Entries.
+    pub entries: u64,
+    /// Names, link targets and extended attributes of all entries together. Bytes.
+    pub metadata: u64,
+    /// One extension header: a long name or a set of PAX records. Bytes. Go allows 1 MiB.
+    pub extension: u64,
+    /// The size of one file, which for a sparse file has nothing to do with the archive's. Bytes.
+    pub file: u64,
+    /// Data runs of one sparse file.
+    pub extents: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { entries: 4 << 20, metadata: 1 << 30, extension: 1 << 20, file: 64 << 30, extents: 1 << 16 }
+    }
+}
+
+/// One entry of an archive.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The name as stored; not checked in any way.
+    pub path: Vec<u8>,
+    /// Mode, owner, time, extended attributes.
+    pub meta: Meta,
+    /// What it is.
+    pub item: Item,
+    /// Where its header is in the archive. Bytes.
+    pub position: u64,
+}
+
+/// What an [`Entry`] stands for.
+#[derive(Debug, Clone)]
+pub enum Item {
+    /// Something of its own.
+    Node(Kind),
+    /// Another name for what has this name already; as stored.
+    Hardlink(Vec<u8>),
+}
+
+impl Tree {
+    /// The tree that a plain tar holds; no whiteouts. The root is there even if the tar has no entry for it.
+    ///
+    /// # Errors
+    /// A malformed archive, or an entry that fits no tree: see [`Entry::apply`].
+    pub fn from_tar(blob: &Arc<Blob>, offset: u64, len: u64, limits: &Limits) -> Result<Tree, ArchiveError> {
+        let mut tree = Tree::default();
+        for entry in entries(blob, offset, len, limits) {
+            entry?.apply(&mut tree)?;
+        }
+        Ok(tree)
+    }
+}
+
+#[cfg(test)]
+mod tests;

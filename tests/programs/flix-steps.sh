@@ -20,6 +20,7 @@ for path; do
     cp "$root$path" "$program"
     # One line a library: "libz.so.1 => /path (0x…)".
     "$loader" --inhibit-cache --library-path "$dirs" --list "$program" | while read -r soname arrow file rest; do
+        case $soname in */*) continue ;; esac
         [ "$arrow" = "=>" ] || continue
         [ -e "$lib/$soname" ] && continue
         cp -L "$file" "$lib/$soname"

@@ -158,6 +158,25 @@ pub struct Object {
     pub is_loader: bool,
 }
 
+/// Files that a process maps: real paths in load order, the root and the loader first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProcessMap {
+    paths: Vec<TreePath>,
+    at_start: usize,
+}
+
+impl ProcessMap {
+    /// What the loader maps before the program starts.
+    pub fn start(&self) -> &[TreePath] {
+        &self.paths[..self.at_start]
+    }
+
+    /// What may be mapped later by dlopen(3), and variants of libraries for better processors.
+    pub fn later(&self) -> &[TreePath] {
+        &self.paths[self.at_start..]
+    }
+}
+
 /// What [`Resolver::finish`] gives.
 #[derive(Debug, Clone, Default)]
 pub struct Closure {
@@ -171,8 +190,10 @@ pub struct Closure {
     pub extra_dirs: BTreeSet<TreePath>,
     /// Loaders, in the order met.
     pub loaders: Vec<Loader>,
-    /// What each root's process maps at its start and by dlopen, in load order; real paths, root and loader first.
-    pub maps: BTreeMap<TreePath, Vec<TreePath>>,
+    /// By loader: the real directories that are searched for every object, by configuration or built in.
+    pub default_dirs: Vec<Vec<TreePath>>,
+    /// What each root's process maps, by the root's real path.
+    pub maps: BTreeMap<TreePath, ProcessMap>,
     /// Libraries that are not in the image, if that is allowed.
     pub missing: Vec<Missing>,
     /// Things that the user should know.
@@ -251,9 +272,10 @@ impl<'t> Resolver<'t> {
         let config = self.config_dirs[loader].clone();
         let mut process = Process::new(&mut self.files, &shared, &config, path, elf.clone())?;
         process.run(&mut self.files)?;
+        let at_start = process.loaded.len();
         self.load_extras(&mut process, shared.family)?;
         self.object(path, &elf).reasons.insert(Reason::Asked);
-        self.take(process, loader)?;
+        self.take(process, loader, at_start)?;
         Ok(true)
     }
 
@@ -327,6 +349,12 @@ impl<'t> Resolver<'t> {
                             .unwrap_or_else(|| loader.system_dirs.clone())
                     }
                 };
+                let built_in: &[Vec<u8>] = match loader.family {
+                    Family::Glibc => &loader.system_dirs,
+                    Family::Musl => &[],
+                };
+                let all = dirs.iter().chain(built_in);
+                self.closure.default_dirs.push(all.filter_map(|d| self.files.dir(d)).collect());
                 self.closure.loaders.push(loader);
                 self.config_dirs.push(dirs);
                 self.closure.loaders.len() - 1
@@ -348,7 +376,7 @@ impl<'t> Resolver<'t> {
     }
 
     /// Moves what a process learned into the closure.
-    fn take(&mut self, mut process: Process<'_>, loader: usize) -> Result<(), ClosureError> {
+    fn take(&mut self, mut process: Process<'_>, loader: usize, at_start: usize) -> Result<(), ClosureError> {
         // Variants are loaded in the place of their base and may need more than it.
         let mut done = BTreeSet::new();
         loop {
@@ -394,7 +422,8 @@ impl<'t> Resolver<'t> {
         for step in std::mem::take(&mut process.steps) {
             self.take_step(step)?;
         }
-        self.closure.maps.insert(main, process.loaded.iter().map(|l| l.path.clone()).collect());
+        let paths = process.loaded.iter().map(|l| l.path.clone()).collect();
+        self.closure.maps.insert(main, ProcessMap { paths, at_start });
         Ok(())
     }
 

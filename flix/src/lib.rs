@@ -21,3 +21,6 @@ pub mod units;
 
 pub mod plan;
 pub use plan::{Plan, Request};
+
+pub mod explain;
+pub use explain::Explanation;

@@ -205,12 +205,15 @@ fn place(tree: &Tree, w: &Wanted, source: TreePath, many: bool, keep_sbin: bool)
 /// The place of a file that the user didn't move. None if it can't be in an extension.
 ///
 /// Hosts have /bin, /sbin and /lib as symlinks into /usr, and many have /usr/sbin as a symlink to /usr/bin: an extension
-/// with a real /usr/sbin would hide all that such a host has there. So programs go to /usr/bin. Units go where a vendor's
-/// units go.
+/// with a real /usr/sbin would hide all that such a host has there, and so for /usr/local. So programs go to /usr/bin.
+/// Units go where a vendor's units go.
 pub fn home(source: &TreePath, keep_sbin: bool) -> Option<TreePath> {
-    let maps: [(&str, &str); 6] = [
-        ("/usr/sbin", if keep_sbin { "/usr/sbin" } else { "/usr/bin" }),
-        ("/sbin", if keep_sbin { "/usr/sbin" } else { "/usr/bin" }),
+    let programs = |kept| if keep_sbin { kept } else { "/usr/bin" };
+    let maps: [(&str, &str); 8] = [
+        ("/usr/sbin", programs("/usr/sbin")),
+        ("/sbin", programs("/usr/sbin")),
+        ("/usr/local/bin", programs("/usr/local/bin")),
+        ("/usr/local/sbin", programs("/usr/local/sbin")),
         ("/bin", "/usr/bin"),
         ("/lib", "/usr/lib"),
         ("/etc/systemd/system", "/usr/lib/systemd/system"),

@@ -131,7 +131,7 @@ impl Plan {
     }
 
     /// Where an object is loaded from: the sysroot, or the place that the user gave it.
-    fn home(&self, path: &TreePath) -> Option<TreePath> {
+    pub fn home(&self, path: &TreePath) -> Option<TreePath> {
         let inside = self.sysroot.join(path.as_relative()).ok()?;
         if self.entries.contains_key(&inside) { Some(inside) } else { self.places.get(path).cloned() }
     }

@@ -53,7 +53,8 @@ impl Explanation {
             }
             groups.push(group);
         }
-        let files: BTreeSet<_> = extension.iter_inodes().filter(|(_, _, n)| n.is_file()).map(|(_, i, _)| i).collect();
+        let files: BTreeSet<_> =
+            extension.iter_inodes().filter(|(_, _, n)| n.is_file()).map(|(_, i, _)| i).collect();
         let bytes = files.iter().map(|&i| extension.node(i).content().map_or(0, sysext::Content::len)).sum();
         Explanation { groups, files: files.len(), bytes }
     }
@@ -117,7 +118,14 @@ impl Sorted {
         (folder || dir) && !self.children.contains_key(path)
     }
 
-    fn lines(&self, plan: &Plan, path: &TreePath, depth: usize, size: &impl Fn(&TreePath) -> u64, out: &mut Vec<Line>) {
+    fn lines(
+        &self,
+        plan: &Plan,
+        path: &TreePath,
+        depth: usize,
+        size: &impl Fn(&TreePath) -> u64,
+        out: &mut Vec<Line>,
+    ) {
         self.line(path, depth, String::new(), size, out);
         let mut todo: Vec<(usize, &(TreePath, String))> = Vec::new();
         let below = |p: &TreePath| self.children.get(p).into_iter().flatten().rev();
@@ -132,7 +140,14 @@ impl Sorted {
         }
     }
 
-    fn line(&self, path: &TreePath, depth: usize, note: String, size: &impl Fn(&TreePath) -> u64, out: &mut Vec<Line>) {
+    fn line(
+        &self,
+        path: &TreePath,
+        depth: usize,
+        note: String,
+        size: &impl Fn(&TreePath) -> u64,
+        out: &mut Vec<Line>,
+    ) {
         let parent = self.parent.get(path);
         let also = self.needed_by.get(path).into_iter().flatten().filter(|p| Some(*p) != parent);
         out.push(Line { depth, path: path.clone(), bytes: size(path), note, also: also.cloned().collect() });
@@ -225,9 +240,13 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (bytes, expected) in
-            [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1_572_864, "1.5 MiB"), (u64::MAX, "16777215.9 TiB")]
-        {
+        for (bytes, expected) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1_572_864, "1.5 MiB"),
+            (u64::MAX, "16777215.9 TiB"),
+        ] {
             assert_eq!(Size(bytes).to_string(), expected);
         }
     }

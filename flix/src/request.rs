@@ -159,7 +159,10 @@ pub fn locate(tree: &Tree, wanted: &[Wanted], keep_sbin: bool) -> Result<Vec<Ite
             Ok(r) => (vec![r.path], false),
             Err(_) if w.is_pattern() => (w.matches(tree)?, true),
             Err(_) => {
-                return Err(RequestError::NotFound { text: w.source.clone(), similar: similar(tree, &w.source) });
+                return Err(RequestError::NotFound {
+                    text: w.source.clone(),
+                    similar: similar(tree, &w.source),
+                });
             }
         };
         for source in sources {
@@ -176,7 +179,13 @@ pub fn locate(tree: &Tree, wanted: &[Wanted], keep_sbin: bool) -> Result<Vec<Ite
     Ok(items)
 }
 
-fn place(tree: &Tree, w: &Wanted, source: TreePath, many: bool, keep_sbin: bool) -> Result<Item, RequestError> {
+fn place(
+    tree: &Tree,
+    w: &Wanted,
+    source: TreePath,
+    many: bool,
+    keep_sbin: bool,
+) -> Result<Item, RequestError> {
     let real = tree
         .resolve(source.to_absolute(), true)
         .map_err(|source| RequestError::Dangling { text: w.text.clone(), source })?
@@ -247,10 +256,20 @@ mod tests {
 
     fn tree() -> Tree {
         let mut t = Tree::default();
-        for file in ["/usr/bin/a", "/usr/sbin/d", "/bin/busybox", "/etc/x.conf", "/usr/lib/app/one.so", "/usr/lib/app/two.so", "/usr/lib/app/sub/three.so", "/usr/bin/b:c"] {
+        for file in [
+            "/usr/bin/a",
+            "/usr/sbin/d",
+            "/bin/busybox",
+            "/etc/x.conf",
+            "/usr/lib/app/one.so",
+            "/usr/lib/app/two.so",
+            "/usr/lib/app/sub/three.so",
+            "/usr/bin/b:c",
+        ] {
             t.insert_all(file.parse().unwrap(), Node::file(0o755, "x"), &Meta::dir()).unwrap();
         }
-        for (link, target) in [("/lib", "usr/lib"), ("/usr/bin/l", "../sbin/d"), ("/usr/bin/dead", "nowhere")] {
+        for (link, target) in [("/lib", "usr/lib"), ("/usr/bin/l", "../sbin/d"), ("/usr/bin/dead", "nowhere")]
+        {
             t.insert_all(link.parse().unwrap(), Node::symlink(target), &Meta::dir()).unwrap();
         }
         t
@@ -275,7 +294,10 @@ mod tests {
             ("/usr/bin/l", "/usr/sbin/d > /usr/bin/l"),
             ("/usr/bin/b:c", "/usr/bin/b:c > /usr/bin/b:c"),
             ("/lib/app", "/usr/lib/app > /usr/lib/app"),
-            ("/lib/app/*.so", "/usr/lib/app/one.so > /usr/lib/app/one.so, /usr/lib/app/two.so > /usr/lib/app/two.so"),
+            (
+                "/lib/app/*.so",
+                "/usr/lib/app/one.so > /usr/lib/app/one.so, /usr/lib/app/two.so > /usr/lib/app/two.so",
+            ),
             ("/usr/lib/app/t*:/usr/lib/y", "/usr/lib/app/two.so > /usr/lib/y/two.so"),
             ("/usr/**/three.so", "/usr/lib/app/sub/three.so > /usr/lib/app/sub/three.so"),
         ] {
@@ -289,20 +311,31 @@ mod tests {
         for (words, expected) in [
             (&["a"][..], "\"a\" is not an absolute path of the image"),
             (&["/usr/bin/one.so"], "/usr/bin/one.so is not in the image"),
-            (&["/usr/bin/dead"], "/usr/bin/dead leads nowhere in the image: /usr/bin/dead: no such file or directory (/usr/bin/nowhere is missing)"),
+            (
+                &["/usr/bin/dead"],
+                "/usr/bin/dead leads nowhere in the image: /usr/bin/dead: no such file or directory (/usr/bin/nowhere is missing)",
+            ),
             (&["/usr/lib/*.none"], "pattern /usr/lib/*.none matches nothing in the image"),
-            (&["/etc/x.conf"], "/etc/x.conf is neither below /usr nor below /opt, the only folders that an extension can fill"),
+            (
+                &["/etc/x.conf"],
+                "/etc/x.conf is neither below /usr nor below /opt, the only folders that an extension can fill",
+            ),
             (&["/usr/bin/a:/etc/a"], "/usr/bin/a:/etc/a: target /etc/a is neither below /usr nor below /opt"),
             (&["/usr/bin/a:/usr"], "/usr/bin/a:/usr: target /usr is neither below /usr nor below /opt"),
             (&["/usr/bin/a:/usr/../a"], "/usr/bin/a:/usr/../a: path \"/usr/../a\" has a \"..\" component"),
-            (&["/usr/bin/a", "/bin/busybox:/usr/bin/a"], "/usr/bin/a is wanted from both /usr/bin/a and /bin/busybox"),
+            (
+                &["/usr/bin/a", "/bin/busybox:/usr/bin/a"],
+                "/usr/bin/a is wanted from both /usr/bin/a and /bin/busybox",
+            ),
             (&["/usr/lib/[a"], "pattern \"/usr/lib/[a\" is wrong"),
         ] {
             let got = places(words, false).unwrap_err().to_string();
             assert!(got.starts_with(expected), "{words:?}: {got}");
         }
         match places(&["/usr/bin/one.so"], false) {
-            Err(RequestError::NotFound { similar, .. }) => assert_eq!(similar, ["/usr/lib/app/one.so".parse().unwrap()]),
+            Err(RequestError::NotFound { similar, .. }) => {
+                assert_eq!(similar, ["/usr/lib/app/one.so".parse().unwrap()])
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -52,7 +52,10 @@ impl Shebang {
             }
             _ => (first, rest, false),
         };
-        let odd = name.is_empty() || name.starts_with(b"-") || name.contains(&b'=') || (!splits && !rest.is_empty());
+        let odd = name.is_empty()
+            || name.starts_with(b"-")
+            || name.contains(&b'=')
+            || (!splits && !rest.is_empty());
         let interpreter = if odd { Interpreter::EnvOther } else { Interpreter::Env(name.to_vec(), splits) };
         Some(Shebang { interpreter, argument: rest.to_vec(), len })
     }

@@ -6,7 +6,17 @@ use sysext::TreePath;
 pub const UNIT_LIMIT: u64 = 1 << 20;
 
 const SUFFIXES: [&str; 11] = [
-    ".service", ".socket", ".mount", ".automount", ".swap", ".target", ".path", ".timer", ".slice", ".scope", ".conf",
+    ".service",
+    ".socket",
+    ".mount",
+    ".automount",
+    ".swap",
+    ".target",
+    ".path",
+    ".timer",
+    ".slice",
+    ".scope",
+    ".conf",
 ];
 
 /// Whether a path of the extension is a unit, or a drop-in of one, of the system's or the users' manager.

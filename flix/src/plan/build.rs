@@ -74,7 +74,8 @@ impl Plan {
             }
             Action::Relocate(relocation) => {
                 let (meta, content) = old()?;
-                let path = relocation.runpath.iter().map(TreePath::to_absolute).collect::<Vec<_>>().join(&b':');
+                let path =
+                    relocation.runpath.iter().map(TreePath::to_absolute).collect::<Vec<_>>().join(&b':');
                 let edit = Edit {
                     interpreter: relocation.interpreter.as_ref().map(TreePath::to_absolute),
                     runpath: Some(path),
@@ -107,8 +108,11 @@ impl Plan {
             let mut resolver = Resolver::new(extension, options);
             resolver.add_root(program)?;
             let closure = resolver.finish()?;
-            let expected: BTreeSet<TreePath> =
-                map.start().iter().map(|p| if p == root { program.clone() } else { place(p).unwrap_or_else(|| p.clone()) }).collect();
+            let expected: BTreeSet<TreePath> = map
+                .start()
+                .iter()
+                .map(|p| if p == root { program.clone() } else { place(p).unwrap_or_else(|| p.clone()) })
+                .collect();
             let got: BTreeSet<TreePath> =
                 closure.maps.get(program).map(|m| m.start().iter().cloned().collect()).unwrap_or_default();
             let known = |name: &str| self.missing.iter().any(|m| m.name == name);

@@ -22,7 +22,9 @@ pub(super) fn patches(loader: &Content) -> Result<(Vec<Patch>, Vec<String>), Con
         if places.is_empty() {
             absent.push(String::from_utf8_lossy(&old[..old.len() - 1]).into_owned());
         }
-        out.extend(places.into_iter().map(|at| Patch { at: at as u64, bytes: new[..new.len() - 1].to_vec() }));
+        out.extend(
+            places.into_iter().map(|at| Patch { at: at as u64, bytes: new[..new.len() - 1].to_vec() }),
+        );
     }
     out.sort_by_key(|p| p.at);
     Ok((out, absent))

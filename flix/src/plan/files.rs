@@ -30,7 +30,11 @@ impl Planner<'_> {
                 Some(place) => self.point(&placed, &shebang, &place)?,
                 None if self.request.host_interpreters => {}
                 None if placed.named => {
-                    return Err(PlanError::Interpreter { path: placed.source, interpreter: shebang.name(), found });
+                    return Err(PlanError::Interpreter {
+                        path: placed.source,
+                        interpreter: shebang.name(),
+                        found,
+                    });
                 }
                 None => left.entry(shebang.name()).or_default().push(placed.target),
             }
@@ -66,7 +70,11 @@ impl Planner<'_> {
     }
 
     /// The interpreter's path in the extension.
-    fn interpreter_place(&mut self, found: &TreePath, shebang: &Shebang) -> Result<Option<TreePath>, PlanError> {
+    fn interpreter_place(
+        &mut self,
+        found: &TreePath,
+        shebang: &Shebang,
+    ) -> Result<Option<TreePath>, PlanError> {
         let Ok(real) = self.tree.resolve(found.to_absolute(), true) else { return Ok(None) };
         let Some(place) = self.plan.places.get(&real.path).cloned() else { return Ok(None) };
         if real.path == *found || place.file_name() == found.file_name() {

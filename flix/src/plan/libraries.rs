@@ -113,7 +113,8 @@ impl Planner<'_> {
         let extra = closure.extra_dirs.iter();
         for dir in dirs.iter().chain(extra) {
             let places = moved.get(dir).into_iter().flatten();
-            let (inside, outside): (Vec<_>, Vec<_>) = places.partition(|p| p.starts_with(&self.request.sysroot));
+            let (inside, outside): (Vec<_>, Vec<_>) =
+                places.partition(|p| p.starts_with(&self.request.sysroot));
             for place in inside.into_iter().chain(outside) {
                 if !out.contains(place) {
                     out.push(place.clone());
@@ -144,15 +145,21 @@ impl Planner<'_> {
         };
         for target in targets {
             if let Some(entry) = self.plan.entries.get_mut(&target) {
-                entry.action =
-                    Action::Relocate(Relocation { interpreter: interpreter.clone(), runpath: runpath.clone() });
+                entry.action = Action::Relocate(Relocation {
+                    interpreter: interpreter.clone(),
+                    runpath: runpath.clone(),
+                });
             }
         }
         Ok(())
     }
 
     /// The new PT_INTERP. musl computes the place of its path file from it, so there the name is kept.
-    fn interpreter(&self, loader: &Loader, homes: &BTreeMap<TreePath, TreePath>) -> Result<TreePath, PlanError> {
+    fn interpreter(
+        &self,
+        loader: &Loader,
+        homes: &BTreeMap<TreePath, TreePath>,
+    ) -> Result<TreePath, PlanError> {
         match (loader.family, homes.get(&loader.path)) {
             (Family::Glibc, Some(home)) => Ok(home.clone()),
             _ => self.in_sysroot(&loader.name),
@@ -171,7 +178,9 @@ impl Planner<'_> {
         let Some(home) = homes.get(&loader.path).cloned() else { return Ok(()) };
         match loader.family {
             Family::Glibc => {
-                let Some(content) = self.tree.get(&loader.path).and_then(|n| n.content()) else { return Ok(()) };
+                let Some(content) = self.tree.get(&loader.path).and_then(|n| n.content()) else {
+                    return Ok(());
+                };
                 let (patches, absent) = confine::patches(content)
                     .map_err(|source| PlanError::Content { path: loader.path.clone(), source })?;
                 for path in absent {
@@ -188,7 +197,13 @@ impl Planner<'_> {
                 if loader.name != loader.path {
                     let at = self.in_sysroot(&loader.name)?;
                     let link = relative(&at, &home);
-                    self.put(at, Some(loader.name.clone()), Action::Symlink(link), Why::Name(home.clone()), 0)?;
+                    self.put(
+                        at,
+                        Some(loader.name.clone()),
+                        Action::Symlink(link),
+                        Why::Name(home.clone()),
+                        0,
+                    )?;
                 }
                 let interpreter = self.interpreter(loader, homes)?;
                 let Some(file) = loader.path_file(&interpreter) else { return Ok(()) };
@@ -199,7 +214,8 @@ impl Planner<'_> {
                         dirs.push(dir);
                     }
                 }
-                let mut text: Vec<u8> = dirs.iter().map(TreePath::to_absolute).collect::<Vec<_>>().join(&b'\n');
+                let mut text: Vec<u8> =
+                    dirs.iter().map(TreePath::to_absolute).collect::<Vec<_>>().join(&b'\n');
                 text.push(b'\n');
                 let size = text.len() as u64;
                 self.put(file, None, Action::Text(text), Why::PathFile, size)?;
@@ -211,7 +227,8 @@ impl Planner<'_> {
     /// What the closure can't know and the user may have to add.
     fn remarks(&mut self, closure: &Closure) {
         let soname = |name: &[u8]| {
-            let has = |o: &Object| o.elf.soname.as_deref() == Some(name) || o.elf.needed.iter().any(|n| n == name);
+            let has =
+                |o: &Object| o.elf.soname.as_deref() == Some(name) || o.elf.needed.iter().any(|n| n == name);
             closure.objects.iter().find(|(_, o)| has(o)).map(|(p, _)| p.clone())
         };
         if let Some(by) = soname(b"libpam.so.0") {
@@ -221,7 +238,8 @@ impl Planner<'_> {
         }
         for placed in &self.placed {
             let Some(node) = self.tree.get(&placed.source) else { continue };
-            let special = node.meta.mode & 0o6000 != 0 || node.meta.xattrs.contains_key(&b"security.capability"[..]);
+            let special =
+                node.meta.mode & 0o6000 != 0 || node.meta.xattrs.contains_key(&b"security.capability"[..]);
             if special && closure.objects.contains_key(&placed.source) {
                 self.notes.insert(format!("{}: keeps its special privileges on the host", placed.target));
             }

@@ -116,7 +116,13 @@ impl Planner<'_> {
     }
 
     /// Puts a file or a folder with all below it at its place.
-    pub(super) fn bring(&mut self, source: &TreePath, target: &TreePath, why: &Why, named: bool) -> Result<(), PlanError> {
+    pub(super) fn bring(
+        &mut self,
+        source: &TreePath,
+        target: &TreePath,
+        why: &Why,
+        named: bool,
+    ) -> Result<(), PlanError> {
         let folder = match why {
             Why::Asked(text) => Why::Folder(text.clone()),
             other => other.clone(),
@@ -130,7 +136,9 @@ impl Planner<'_> {
             let top = path == source;
             let why = if top { why.clone() } else { folder.clone() };
             match &node.kind {
-                Kind::Dir => self.put(place, Some(path.clone()), Action::Directory(node.meta.clone()), why, 0)?,
+                Kind::Dir => {
+                    self.put(place, Some(path.clone()), Action::Directory(node.meta.clone()), why, 0)?
+                }
                 Kind::File(content) => {
                     self.put(place.clone(), Some(path.clone()), Action::Copy, why, content.len())?;
                     self.plan.places.entry(path.clone()).or_insert_with(|| place.clone());
@@ -157,7 +165,10 @@ impl Planner<'_> {
         why: Why,
     ) -> Result<(), PlanError> {
         let Ok(real) = self.tree.resolve(path.to_absolute(), true).map(|r| r.path) else {
-            self.warnings.insert(format!("{place}: leads to {:?}, which is not in the image", link.escape_ascii().to_string()));
+            self.warnings.insert(format!(
+                "{place}: leads to {:?}, which is not in the image",
+                link.escape_ascii().to_string()
+            ));
             return self.put(place, Some(path.clone()), Action::Symlink(link.to_vec()), why, 0);
         };
         if let Some(rest) = real.strip_prefix(from) {
@@ -297,7 +308,11 @@ mod tests {
             ("/f/l", "b/../c", true),
             ("/f/l", "../f/c", false),
         ] {
-            assert_eq!(stays_below(&path.parse().unwrap(), link.as_bytes(), &"/f".parse().unwrap()), expected, "{path} {link}");
+            assert_eq!(
+                stays_below(&path.parse().unwrap(), link.as_bytes(), &"/f".parse().unwrap()),
+                expected,
+                "{path} {link}"
+            );
         }
     }
 }

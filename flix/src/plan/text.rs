@@ -28,7 +28,9 @@ impl fmt::Display for Plan {
                     writeln!(f, "    interpreter {interpreter}")?;
                 }
                 let path: Vec<String> = r.runpath.iter().map(TreePath::to_string).collect();
-                writeln!(f, "    runpath {}", path.join(":"))?;
+                if !path.is_empty() {
+                    writeln!(f, "    runpath {}", path.join(":"))?;
+                }
             }
         }
         Ok(())

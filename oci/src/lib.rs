@@ -22,10 +22,13 @@ pub mod manifest;
 pub use manifest::{Config, Descriptor, Document, Index, Manifest, ManifestError, find_manifest};
 
 pub mod layer;
-pub use layer::{LayerBlob, LayerError, Rootfs};
+pub use layer::LayerBlob;
 
 pub mod cache;
 pub use cache::{Cache, CacheError, Expect, Scratch};
 
 pub mod compress;
 pub use compress::{Compression, DecodeError, DecodeLimits, Decoder};
+
+pub mod sandbox;
+pub use sandbox::{Run, SandboxError};

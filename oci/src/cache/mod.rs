@@ -17,6 +17,7 @@
 mod lock;
 
 mod files;
+pub(crate) use files::remove_tree;
 
 mod layers;
 #[cfg(test)]

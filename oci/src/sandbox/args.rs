@@ -1,0 +1,74 @@
+//! The sandbox's part of a command line.
+
+use sysext::Events;
+
+use super::{Mode, Network, Run, SandboxError, packages};
+use crate::{Context, Rootfs};
+
+/// What is to be run in the image before anything is taken out of it.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Running commands in the image")]
+pub struct SandboxArgs {
+    /// Run CMD in the image first, by its /bin/sh; repeatable
+    #[arg(long = "run", value_name = "CMD", env = "CMD", hide_env_values = true)]
+    pub run: Vec<String>,
+
+    /// Install P in the image first, by its own package manager; repeatable. Packages go before commands
+    #[arg(long = "package", value_name = "P")]
+    pub package: Vec<String>,
+
+    /// Never install a package on its own account when a wanted path is missing
+    #[arg(long)]
+    pub no_install: bool,
+
+    /// Network of what runs in the image
+    #[arg(long, value_name = "host|none", default_value_t = Network::Host)]
+    pub network: Network,
+
+    /// Run again what ran before, instead of taking its result from the cache
+    #[arg(long)]
+    pub rerun: bool,
+
+    /// The isolation to use instead of the strongest that works
+    #[arg(long, value_name = "root|subuid|single", env = "FLIX_SANDBOX", hide = true)]
+    pub sandbox_mode: Option<Mode>,
+}
+
+impl SandboxArgs {
+    /// Does what the arguments ask for: packages, then commands, in their order.
+    ///
+    /// # Errors
+    /// No package manager, a bad package name, or a run that went wrong.
+    pub fn apply(&self, mut rootfs: Rootfs, context: &Context, events: &dyn Events) -> Result<Rootfs, SandboxError> {
+        if !self.package.is_empty() {
+            rootfs = self.install(rootfs, &self.package, context, events)?;
+        }
+        for command in &self.run {
+            rootfs = super::run(rootfs, &self.with_settings(Run::shell(command)), context, events)?;
+        }
+        Ok(rootfs)
+    }
+
+    /// Installs packages under these settings.
+    ///
+    /// # Errors
+    /// No package manager, a bad package name, or a run that went wrong.
+    pub fn install(
+        &self,
+        rootfs: Rootfs,
+        names: &[String],
+        context: &Context,
+        events: &dyn Events,
+    ) -> Result<Rootfs, SandboxError> {
+        let manager = packages::detect(&rootfs.tree).ok_or(SandboxError::NoPackageManager)?;
+        super::run(rootfs, &self.with_settings(manager.install(names)?), context, events)
+    }
+
+    /// The run with this network and mode.
+    pub fn with_settings(&self, mut run: Run) -> Run {
+        run.network = self.network;
+        run.rerun = self.rerun;
+        run.mode = self.sandbox_mode;
+        run
+    }
+}

@@ -1,0 +1,160 @@
+//! What can go wrong in a sandbox.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use super::packages::PackageError;
+use super::unavailable::Unavailable;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Status {
+    /// By itself, with this code.
+    Exited(i32),
+    /// By a signal.
+    Signaled(i32),
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Status::Exited(code) => write!(f, "exit status {code}"),
+            Status::Signaled(signal) => write!(f, "signal {signal}"),
+        }
+    }
+}
+
+/// Why a command brought no layer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SandboxError {
+    /// The command ran and said no.
+    #[error("command {command:?} ended with {status}{}", Tail(tail))]
+    Failed {
+        /// As it was given.
+        command: String,
+        /// How it ended.
+        status: Status,
+        /// The last lines that it printed.
+        tail: Vec<String>,
+    },
+    /// No mode works on this machine.
+    #[error("no sandbox works here: {}", Tried(.0))]
+    Unavailable(Vec<Unavailable>),
+    /// The program isn't in the image.
+    #[error("command {program:?}: no such program in the image")]
+    NotFound {
+        /// As it was given.
+        program: String,
+    },
+    /// The program is there, but not the shell or loader that it needs.
+    #[error("command {program:?} needs {interpreter:?}, which the image lacks")]
+    NoInterpreter {
+        /// Path of the program.
+        program: String,
+        /// Path of the interpreter.
+        interpreter: String,
+    },
+    /// The program is for another machine, and nothing on this host runs it.
+    #[error("command {program:?} is for {machine}, and this host can't run that")]
+    WrongMachine {
+        /// Path of the program.
+        program: String,
+        /// The architecture's name, or its ELF number.
+        machine: String,
+    },
+    /// execve(2) failed for another reason.
+    #[error("command {program:?}: {source}")]
+    Exec {
+        /// As it was given.
+        program: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A step on the way into the sandbox, or back, failed.
+    #[error("sandbox: {step}: {message}")]
+    Step {
+        /// What was being done.
+        step: String,
+        /// What the system said.
+        message: String,
+    },
+    /// The helper process is gone without a word.
+    #[error("sandbox: the helper process ended early{}", Tail(.0))]
+    HelperDied(
+        /// What it printed last.
+        Vec<String>,
+    ),
+    /// [`super::init`] wasn't called.
+    #[error("sandbox: this program doesn't call oci::sandbox::init() first in main()")]
+    NotInitialised,
+    /// An empty command.
+    #[error("command is empty")]
+    Empty,
+    /// Nothing is known of how packages are installed in this image.
+    #[error("image has no package manager that is known here")]
+    NoPackageManager,
+    /// A package name that no manager takes.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// A file of the host.
+    #[error("{path:?}: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The image's tree couldn't be made ready.
+    #[error(transparent)]
+    Tree(#[from] sysext::TreeError),
+    /// The root couldn't be written to the disk.
+    #[error(transparent)]
+    Host(#[from] sysext::HostError),
+    /// The cache.
+    #[error(transparent)]
+    Cache(#[from] crate::CacheError),
+}
+
+impl SandboxError {
+    /// The way out, if there is one to tell; for the command line's `hint:` line.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            SandboxError::Unavailable(tried) => tried.iter().find_map(Unavailable::hint),
+            SandboxError::WrongMachine { .. } => {
+                Some("install qemu-user-static (and binfmt-support), so that the kernel can run programs of other machines".into())
+            }
+            SandboxError::NoInterpreter { interpreter, .. } if interpreter == "/bin/sh" => {
+                Some("the image has no shell; use an image that has one, or add files with another layer".into())
+            }
+            SandboxError::NoPackageManager => Some("use an image with apk, apt, dnf, zypper or pacman, or --run".into()),
+            _ => None,
+        }
+    }
+}
+
+struct Tail<'a>(&'a [String]);
+
+impl fmt::Display for Tail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.0.is_empty() {
+            f.write_str("; the last that it printed:")?;
+        }
+        for line in self.0 {
+            write!(f, "\n  {line}")?;
+        }
+        Ok(())
+    }
+}
+
+struct Tried<'a>(&'a [Unavailable]);
+
+impl fmt::Display for Tried<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, one) in self.0.iter().enumerate() {
+            write!(f, "{}{one}", if i == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}

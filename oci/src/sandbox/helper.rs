@@ -1,0 +1,209 @@
+//! The helper process: this program, executed again.
+//!
+//! It has a single thread, so it may fork, and it belongs to a session of its own, so that Ctrl-C reaches the program
+//! alone. It makes the name spaces, starts their first process ([`super::pid1`]), brings the changes back and removes the
+//! scratch directory. When the socket to the program closes early (Ctrl-C, kill -9), it kills everything and removes
+//! the scratch directory, too.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::thread::UnshareFlags;
+
+use super::sys::{self, Fork};
+use super::wire::{At, Channel, Order, Report, Setup, Step};
+use super::{Mode, Status, changes, lower, pid1, root};
+use crate::cache::remove_tree;
+
+/// The helper's argv[0].
+pub(super) const NAME: &str = "flix-sandbox";
+
+/// The program is gone: nobody to talk to, only to clean up.
+struct Orphaned;
+
+enum End {
+    Failed(Step),
+    Orphaned,
+}
+
+impl From<Step> for End {
+    fn from(step: Step) -> Self {
+        End::Failed(step)
+    }
+}
+
+impl From<Orphaned> for End {
+    fn from(_: Orphaned) -> Self {
+        End::Orphaned
+    }
+}
+
+/// All of the helper's life. Gives the exit code.
+pub(super) fn main() -> i32 {
+    let Ok((mut control, layer)) = take_descriptors() else { return 1 };
+    let Ok(Some(Order::Setup(setup))) = control.receive() else { return 1 };
+    let end = live(&mut control, layer, &setup);
+    // Not as the current directory, which can't be removed below some file systems.
+    let _ = std::env::set_current_dir("/");
+    // As the name space's root: the program may not remove files of the ids that are mapped into it.
+    let _ = remove_tree(&setup.scratch);
+    match end {
+        Ok(()) => 0,
+        Err(End::Failed(step)) => {
+            let _ = control.send(&Report::Failed(step));
+            1
+        }
+        Err(End::Orphaned) => 1,
+    }
+}
+
+/// Standard input is the socket to the program, standard output the pipe for the layer, standard error the pipe for what
+/// the command prints. The first two go elsewhere, so that the command can't get them.
+fn take_descriptors() -> std::io::Result<(Channel, File)> {
+    let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let layer = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    Ok((Channel::new(UnixStream::from(control)), File::from(layer)))
+}
+
+fn live(control: &mut Channel, layer: File, setup: &Setup) -> Result<(), End> {
+    rustix::process::setsid().at("new session")?;
+    rustix::process::umask(rustix::fs::Mode::empty());
+    std::env::set_current_dir(&setup.scratch).at("scratch directory")?;
+    enter(control, setup)?;
+    let userxattr = !has_all_ids();
+    let no_overlay = if setup.overlay {
+        root::probe_overlay(userxattr).err().map(|e| e.to_string())
+    } else {
+        Some("not wanted".to_owned())
+    };
+    let overlay = no_overlay.is_none();
+    let _ = control.send(&Report::Ready { no_overlay });
+    let Ok(Some(Order::Go(go))) = control.receive() else { return Err(End::Orphaned) };
+
+    let lower = lower::prepare(&go, setup.mode, overlay)?;
+    let (mut first, end) = {
+        let (ours, theirs) = UnixStream::pair().at("socket pair")?;
+        (Channel::new(ours), theirs)
+    };
+    let pid = match sys::fork_into_pid_space().at("new pid name space")? {
+        Fork::Parent(pid) => {
+            drop(end);
+            pid
+        }
+        Fork::Child => {
+            drop((first, layer));
+            let code = pid1::main(&go, setup.mode, overlay.then_some(userxattr), Channel::new(end));
+            std::process::exit(code);
+        }
+    };
+    let ended = watch(control, &mut first, pid)?;
+    let Report::Ended { status, unrecorded } = ended else {
+        let _ = control.send(&ended);
+        return Ok(());
+    };
+    let _ = control.send(&Report::Ended { status, unrecorded });
+    if status != Status::Exited(0) {
+        return Ok(());
+    }
+    let tree = changes::collect(&go, &lower, setup.mode, unrecorded, &mut |warning| {
+        let _ = control.send(&Report::Warning(warning));
+    })?;
+    let _ = control.send(&Report::Changes);
+    let mut out = std::io::BufWriter::with_capacity(1 << 18, layer);
+    tree.write_tar(&mut out).at("writing the changes")?;
+    out.flush().at("writing the changes")?;
+    drop(out);
+    let _ = control.send(&Report::Complete);
+    Ok(())
+}
+
+/// Makes the name spaces, all but that of the processes, which comes with the first of them.
+fn enter(control: &mut Channel, setup: &Setup) -> Result<(), End> {
+    match setup.mode {
+        Mode::Root => {}
+        Mode::Subuid => {
+            sys::unshare(UnshareFlags::NEWUSER).at("new user name space")?;
+            control.send(&Report::NeedMaps).at("socket")?;
+            let Ok(Some(Order::Mapped)) = control.receive() else { return Err(End::Orphaned) };
+            // What was the user is root from here on; supplementary groups of the host's go.
+            rustix::thread::set_thread_groups(&[]).at("dropping the host's groups")?;
+        }
+        Mode::Single => {
+            let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+            sys::unshare(UnshareFlags::NEWUSER).at("new user name space")?;
+            std::fs::write("/proc/self/setgroups", "deny").at("/proc/self/setgroups")?;
+            std::fs::write("/proc/self/uid_map", format!("0 {uid} 1")).at("/proc/self/uid_map")?;
+            std::fs::write("/proc/self/gid_map", format!("0 {gid} 1")).at("/proc/self/gid_map")?;
+        }
+    }
+    let mut spaces = UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
+    spaces.set(UnshareFlags::NEWNET, setup.own_network);
+    sys::unshare(spaces).at("new mount, ipc and uts name spaces")?;
+    // Also the test whether this user may mount at all: a security module may give user name spaces and no more.
+    root::make_private().at("private mounts")?;
+    if setup.own_network {
+        sys::loopback_up().at("interface lo")?;
+    }
+    Ok(())
+}
+
+/// Whether all ids of the kernel have a name here, as in the first user name space. There overlayfs keeps its marks in
+/// `trusted.overlay.*`, elsewhere it has to use `user.overlay.*`.
+fn has_all_ids() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// Waits for the first process's last word, or for the program's end.
+fn watch(control: &Channel, first: &mut Channel, pid: Pid) -> Result<Report, End> {
+    loop {
+        let (gone, said) = {
+            // The program has nothing more to say: all that can happen on its socket is its end.
+            let mut fds = [
+                PollFd::from_borrowed_fd(control.as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(first.as_fd(), PollFlags::IN),
+            ];
+            match poll(&mut fds, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(Step { step: "poll".into(), message: e.to_string() }.into()),
+            }
+            (!fds[0].revents().is_empty(), !fds[1].revents().is_empty())
+        };
+        if gone {
+            kill(pid);
+            return Err(Orphaned.into());
+        }
+        if !said {
+            continue;
+        }
+        let report = first.receive::<Report>();
+        // It ends by itself now, and the kernel kills what is left in its pid name space before it can be waited for.
+        kill(pid);
+        return match report.at("the sandbox's first process")? {
+            Some(Report::Failed(step)) => Err(step.into()),
+            Some(report) => Ok(report),
+            None => {
+                Err(Step { step: "the sandbox's first process".into(), message: "it was killed".into() }
+                    .into())
+            }
+        };
+    }
+}
+
+fn kill(pid: Pid) {
+    let _ = rustix::process::kill_process(pid, Signal::KILL);
+    while let Err(rustix::io::Errno::INTR) = rustix::process::waitpid(Some(pid), WaitOptions::empty()) {}
+}
+
+/// Whether this process was started as a helper.
+pub(super) fn is_wanted() -> bool {
+    std::env::args_os().next().is_some_and(|name| name == Path::new(NAME).as_os_str())
+}

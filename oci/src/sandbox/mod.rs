@@ -1,0 +1,130 @@
+//! Commands in a root file system, and what they changed as one more layer.
+//!
+//! The strongest [`Mode`] that works here is used: the host's root, a range of subordinate ids, or a user name space with
+//! nobody but root in it. In all of them the command has user, mount, pid, ipc and uts name spaces of its own (and a
+//! network, if asked), a root made by pivot_root(2), a small /dev, few capabilities and no way to the host's files; and the
+//! layer that comes back is the same. docs/decisions/0040-sandbox.md tells the whole of it.
+
+mod run;
+pub use run::{Mode, Network, Run, UnknownWord};
+
+pub mod packages;
+pub use packages::{Manager, PackageError};
+
+mod error;
+pub use error::{SandboxError, Status};
+
+mod unavailable;
+pub use unavailable::{Cause, Unavailable};
+
+// The program's side.
+mod driver;
+mod explain;
+mod output;
+mod prepare;
+mod subid;
+
+// Between the two.
+mod wire;
+
+// The helper's side.
+mod beneath;
+mod changes;
+mod command;
+mod helper;
+mod lower;
+mod owners;
+mod pid1;
+mod root;
+mod seccomp;
+mod sys;
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sysext::{Event, Events, Tree};
+
+use crate::cache::Expect;
+use crate::{Cache, Config, Digest, LayerBlob};
+use driver::{Helper, Outcome};
+
+/// The cache's key space for runs.
+const KEYS: &str = "sandbox";
+
+static INITIALISED: AtomicBool = AtomicBool::new(false);
+
+/// First thing in `main`: if this program was executed as the sandbox's helper, becomes that, and doesn't come back.
+pub fn init() {
+    INITIALISED.store(true, Ordering::Relaxed);
+    if helper::is_wanted() {
+        std::process::exit(helper::main());
+    }
+}
+
+/// The layer that a command makes of a root file system. It is kept in the cache under all that goes into it (`id` stands
+/// for the tree), so the same run costs nothing the second time.
+///
+/// # Errors
+/// As [`run_in`]; the cache's errors.
+pub fn layer(
+    tree: &Tree,
+    id: &Digest,
+    config: &Config,
+    run: &Run,
+    cache: &Cache,
+    events: &dyn Events,
+) -> Result<LayerBlob, SandboxError> {
+    let key = prepare::key(id, run, &prepare::environment(config, run));
+    if !run.rerun
+        && let Some(diff_id) = cache.key(KEYS, &key)?.and_then(|text| text.parse::<Digest>().ok())
+        && let Some(layer) = cache.layer(&diff_id)?
+    {
+        return Ok(layer);
+    }
+    let scratch = cache.scratch("sandbox")?;
+    let layer = run_in(tree, config, run, scratch.path(), events, |changes| {
+        Ok(cache.ingest_layer(changes, &Expect::default(), events)?)
+    })?;
+    scratch.close()?;
+    cache.set_key(KEYS, &key, &layer.diff_id.to_string())?;
+    Ok(layer)
+}
+
+/// Runs a command in a root file system and gives the tar of its changes to `take`. Nothing is cached; `scratch` is an
+/// empty directory, and removed afterwards.
+///
+/// # Errors
+/// No sandbox works here, or the command didn't end with status 0.
+pub fn run_in<T: Send>(
+    tree: &Tree,
+    config: &Config,
+    run: &Run,
+    scratch: &Path,
+    events: &dyn Events,
+    take: impl FnOnce(&mut (dyn Read + Send)) -> Result<T, SandboxError>,
+) -> Result<T, SandboxError> {
+    if !INITIALISED.load(Ordering::Relaxed) {
+        return Err(SandboxError::NotInitialised);
+    }
+    let argv0 = run.argv.first().ok_or(SandboxError::Empty)?;
+    let mut env = prepare::environment(config, run);
+    for (name, value) in prepare::proxies(|name| std::env::var_os(name)) {
+        if run.network == Network::Host && !env.iter().any(|(n, _)| *n == name) {
+            env.push((name, value));
+        }
+    }
+    let modes = match run.mode {
+        Some(mode) => vec![mode],
+        None if rustix::process::geteuid().is_root() => vec![Mode::Root, Mode::Subuid, Mode::Single],
+        None => vec![Mode::Subuid, Mode::Single],
+    };
+    let helper = Helper::start(&modes, run, scratch, events)?;
+    let prepared = prepare::prepare(tree, run, helper.mode, &env, prepare::host_files(run.network))?;
+    events.event(Event::Step(run.display().into()));
+    match helper.run(prepared, events, take)? {
+        (Outcome::Changes(taken), _) => Ok(taken),
+        (Outcome::NoExec(errno), _) => Err(explain::explain(tree, argv0, &env, errno)),
+        (Outcome::Ended(status), tail) => Err(SandboxError::Failed { command: run.display(), status, tail }),
+    }
+}

@@ -1,0 +1,283 @@
+//! Owners in a name space that has only one uid.
+//!
+//! A change of owner is written on the file itself, as an extended attribute, by the sandbox's first process; the
+//! caller is told that it worked. So the record is renamed, linked and deleted with the file. What reads files back
+//! ([`super::changes`]) takes the owners from there, and the layer has the owners it would have had under real root.
+//! Only regular files and directories can have such an attribute; other files stay root's.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, XattrFlags, openat2};
+use rustix::io::Errno;
+
+use super::beneath;
+use super::seccomp::{self, Call};
+use super::sys::{self, Notification};
+
+/// `UID:GID` in decimal.
+pub(super) const XATTR: &str = "user.flix.owner";
+
+/// Bytes, the final NUL included. linux/limits.h.
+const PATH_MAX: usize = 4096;
+/// (uid_t)-1: leave it as it is. chown(2).
+const KEEP: u32 = u32::MAX;
+
+/// The value of the attribute.
+pub(super) fn encode(uid: u32, gid: u32) -> Vec<u8> {
+    format!("{uid}:{gid}").into_bytes()
+}
+
+/// uid and gid out of the attribute's value, which a hostile command may have written itself.
+pub(super) fn decode(value: &[u8]) -> Option<(u32, u32)> {
+    let (uid, gid) = std::str::from_utf8(value).ok()?.split_once(':')?;
+    let number =
+        |s: &str| s.parse().ok().filter(|&n: &u32| n != KEEP && s.bytes().all(|b| b.is_ascii_digit()));
+    Some((number(uid)?, number(gid)?))
+}
+
+/// Writes an owner down. `false`: the file system takes no such attribute.
+pub(super) fn record(fd: &OwnedFd, uid: u32, gid: u32) -> Result<bool, Errno> {
+    match rustix::fs::setxattr(beneath::path_of(fd), XATTR, &encode(uid, gid), XattrFlags::empty()) {
+        Ok(()) => Ok(true),
+        Err(Errno::OPNOTSUPP | Errno::NOSPC | Errno::PERM) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// What is written down about a file's owner.
+pub(super) fn recorded(fd: &OwnedFd) -> Option<(u32, u32)> {
+    let mut value = [0u8; 64];
+    let n = rustix::fs::getxattr(beneath::path_of(fd), XATTR, &mut value[..]).ok()?;
+    decode(&value[..n])
+}
+
+/// Answers the system calls that change owners.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    listener: OwnedFd,
+    /// Some change of owner couldn't be written down.
+    pub(super) unrecorded: bool,
+}
+
+impl AsFd for Recorder {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
+impl Recorder {
+    pub(super) fn new(listener: OwnedFd) -> Self {
+        Recorder { listener, unrecorded: false }
+    }
+
+    /// Answers the call that waits, if one still does.
+    pub(super) fn serve(&mut self) -> std::io::Result<()> {
+        let Some(call) = sys::receive(self.listener.as_fd())? else { return Ok(()) };
+        let errno = match self.chown(&call) {
+            Ok(()) => 0,
+            Err(errno) => errno.raw_os_error(),
+        };
+        sys::answer(self.listener.as_fd(), call.id, errno)
+    }
+
+    fn chown(&mut self, call: &Notification) -> Result<(), Errno> {
+        let (kind, short) = seccomp::call(call.arch, call.number).ok_or(Errno::NOSYS)?;
+        let width = if seccomp::is_32_bit(call.arch) { u64::from(u32::MAX) } else { u64::MAX };
+        let arg = |i: usize| call.args[i] & width;
+        let id = |i: usize| match call.args[i] as u32 {
+            n if short && n & 0xffff == 0xffff => KEEP,
+            n if short => n & 0xffff,
+            n => n,
+        };
+        let caller = Caller { pid: call.pid };
+        let (file, uid, gid) = match kind {
+            Call::Chown => (caller.open(libc::AT_FDCWD, &caller.string(arg(0))?, true)?, id(1), id(2)),
+            Call::Lchown => (caller.open(libc::AT_FDCWD, &caller.string(arg(0))?, false)?, id(1), id(2)),
+            Call::Fchown => (caller.descriptor(call.args[0] as i32)?, id(1), id(2)),
+            Call::Fchownat => {
+                let flags = call.args[4] as i32;
+                if flags & !(libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH) != 0 {
+                    return Err(Errno::INVAL);
+                }
+                let path = match arg(1) {
+                    // A null pointer for the empty path is legal since Linux 6.11.
+                    0 if flags & libc::AT_EMPTY_PATH != 0 => CString::default(),
+                    address => caller.string(address)?,
+                };
+                let dir = call.args[0] as i32;
+                let file = match (path.is_empty(), flags & libc::AT_EMPTY_PATH != 0) {
+                    (true, false) => return Err(Errno::NOENT),
+                    (true, true) => caller.descriptor(dir)?,
+                    (false, _) => caller.open(dir, &path, flags & libc::AT_SYMLINK_NOFOLLOW == 0)?,
+                };
+                (file, id(2), id(3))
+            }
+        };
+        // All was read through the caller's process id; had it died meanwhile, that could be another process by now.
+        if !sys::still_waits(self.listener.as_fd(), call.id) {
+            return Err(Errno::SRCH);
+        }
+        self.write_down(&file, uid, gid)
+    }
+
+    fn write_down(&mut self, file: &OwnedFd, uid: u32, gid: u32) -> Result<(), Errno> {
+        let stat = rustix::fs::fstat(file)?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if !matches!(kind, FileType::RegularFile | FileType::Directory) {
+            return Ok(());
+        }
+        let (old_uid, old_gid) = recorded(file).unwrap_or((0, 0));
+        let pick = |new: u32, old: u32| if new == KEEP { old } else { new };
+        let new = (pick(uid, old_uid), pick(gid, old_gid));
+        if kind == FileType::RegularFile {
+            drop_privileges(file, stat.st_mode)?;
+        }
+        if new == (old_uid, old_gid) {
+            return Ok(());
+        }
+        if !record(file, new.0, new.1)? {
+            self.unrecorded = true;
+        }
+        Ok(())
+    }
+}
+
+/// The kernel takes setuid, setgid and file capabilities from a file that changes hands, whoever does it. chown(2).
+fn drop_privileges(file: &OwnedFd, mode: u32) -> Result<(), Errno> {
+    let mut gone = 0;
+    if mode & 0o4000 != 0 {
+        gone |= 0o4000;
+    }
+    // Without group execution the bit means mandatory locking, and stays.
+    if mode & 0o2010 == 0o2010 {
+        gone |= 0o2000;
+    }
+    if gone != 0 {
+        rustix::fs::chmod(beneath::path_of(file), Mode::from_raw_mode(mode & 0o7777 & !gone))?;
+    }
+    match rustix::fs::removexattr(beneath::path_of(file), "security.capability") {
+        Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// The process that made a call and waits for the answer.
+struct Caller {
+    pid: u32,
+}
+
+impl Caller {
+    fn proc(&self, rest: &str) -> String {
+        format!("/proc/{}/{rest}", self.pid)
+    }
+
+    /// A string in its memory.
+    fn string(&self, address: u64) -> Result<CString, Errno> {
+        let memory = File::open(self.proc("mem")).map_err(errno)?;
+        let mut out = Vec::new();
+        while out.len() < PATH_MAX {
+            // Never over the end of a page: the next may not be there.
+            let at = address.checked_add(out.len() as u64).ok_or(Errno::FAULT)?;
+            let mut page = [0u8; 4096];
+            let len = 4096 - (at % 4096) as usize;
+            let n = memory.read_at(&mut page[..len], at).map_err(|_| Errno::FAULT)?;
+            if n == 0 {
+                return Err(Errno::FAULT);
+            }
+            if let Some(end) = page[..n].iter().position(|&b| b == 0) {
+                out.extend_from_slice(&page[..end]);
+                return CString::new(out).map_err(|_| Errno::FAULT);
+            }
+            out.extend_from_slice(&page[..n]);
+        }
+        Err(Errno::NAMETOOLONG)
+    }
+
+    /// The file behind one of its descriptors.
+    fn descriptor(&self, fd: i32) -> Result<OwnedFd, Errno> {
+        let path = match fd {
+            libc::AT_FDCWD => self.proc("cwd"),
+            fd => self.proc(&format!("fd/{fd}")),
+        };
+        rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(|e| match e {
+            Errno::NOENT => Errno::BADF,
+            e => e,
+        })
+    }
+
+    /// What its kernel would find at a path.
+    fn open(&self, dir: i32, path: &CString, follow: bool) -> Result<OwnedFd, Errno> {
+        let mut flags = OFlags::PATH | OFlags::CLOEXEC;
+        flags.set(OFlags::NOFOLLOW, !follow);
+        let bytes = path.as_bytes();
+        if let Some(rest) = bytes.strip_prefix(b"/proc/self/fd/").or_else(|| bytes.strip_prefix(b"/dev/fd/"))
+        {
+            // "self" would be this process. musl's fchown comes by here for descriptors that were opened with O_PATH.
+            let number = std::str::from_utf8(rest).ok().and_then(|s| s.parse().ok());
+            return match number {
+                Some(number) if follow => self.descriptor(number),
+                _ => Err(Errno::OPNOTSUPP),
+            };
+        }
+        let root = rustix::fs::open(self.proc("root"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        if bytes.first() == Some(&b'/') {
+            return openat2(&root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT);
+        }
+        let start = self.descriptor(dir)?;
+        if same_file(&root, rustix::fs::CWD, "/")? {
+            // Its root is ours, so absolute links on the way lead where they should.
+            return rustix::fs::openat(&start, path, flags, Mode::empty());
+        }
+        // It has changed its root: the way is told from there, by the names that the kernel gives to both places.
+        let place =
+            |fd: &OwnedFd| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).map_err(errno);
+        let (root_place, start_place) = (place(&root)?, place(&start)?);
+        let inner = start_place.strip_prefix(&root_place).map_err(|_| Errno::NOENT)?;
+        use std::os::unix::ffi::OsStrExt;
+        let joined = [inner.as_os_str().as_bytes(), b"/", bytes].concat();
+        let joined = CString::new(joined).map_err(|_| Errno::INVAL)?;
+        openat2(&root, &joined, flags, Mode::empty(), ResolveFlags::IN_ROOT)
+    }
+}
+
+fn same_file(a: &OwnedFd, dir: impl AsFd, path: &str) -> Result<bool, Errno> {
+    let (a, b) = (rustix::fs::fstat(a)?, rustix::fs::statat(dir, path, AtFlags::empty())?);
+    Ok((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+}
+
+fn errno(e: std::io::Error) -> Errno {
+    Errno::from_io_error(&e).unwrap_or(Errno::IO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values() {
+        for (uid, gid) in [(0, 0), (33, 42), (u32::MAX - 1, 0)] {
+            assert_eq!(decode(&encode(uid, gid)), Some((uid, gid)));
+        }
+        for bad in [
+            "",
+            ":",
+            "1",
+            "1:",
+            ":1",
+            "-1:0",
+            "+1:0",
+            "4294967295:0",
+            "4294967296:0",
+            "1:2:3",
+            "1 :2",
+            "1:2\n",
+            "\u{fffd}:1",
+        ] {
+            assert_eq!(decode(bad.as_bytes()), None, "{bad:?}");
+        }
+        assert_eq!(decode(b"\xff:1"), None);
+    }
+}

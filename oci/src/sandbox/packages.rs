@@ -1,0 +1,227 @@
+//! Package managers: which one a root file system has, and the command that installs packages with it.
+
+use std::ffi::OsString;
+use std::fmt;
+
+use sysext::Tree;
+
+use super::Run;
+
+/// A package manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Manager {
+    /// Alpine, Wolfi.
+    Apk,
+    /// Debian, Ubuntu.
+    Apt,
+    /// Fedora, Enterprise Linux.
+    Dnf,
+    /// The small images of Enterprise Linux.
+    Microdnf,
+    /// Enterprise Linux 7.
+    Yum,
+    /// openSUSE, SLES.
+    Zypper,
+    /// Arch Linux.
+    Pacman,
+}
+
+/// In order of preference: an image with several (Fedora's `yum` is `dnf`) uses the first.
+const KNOWN: &[(Manager, &[&str])] = &[
+    (Manager::Apk, &["/sbin/apk", "/usr/bin/apk"]),
+    (Manager::Apt, &["/usr/bin/apt-get"]),
+    (Manager::Dnf, &["/usr/bin/dnf", "/usr/bin/dnf5"]),
+    (Manager::Microdnf, &["/usr/bin/microdnf"]),
+    (Manager::Yum, &["/usr/bin/yum"]),
+    (Manager::Zypper, &["/usr/bin/zypper"]),
+    (Manager::Pacman, &["/usr/bin/pacman"]),
+];
+
+/// The names of packages come after the script as arguments, so nothing of them is ever read by a shell.
+///
+/// apt: recommended packages stay out, as in container builds (nginx needs none of its own); the lists are dropped, since
+/// they are the larger part of what would be stored. `--force-unsafe-io`: a run that is cut off is thrown away as a whole.
+const APT: &str = "apt-get -o Acquire::Retries=3 update \
+    && apt-get -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-unsafe-io \
+    -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold install -y --no-install-recommends -- \"$@\" \
+    && apt-get clean && rm -rf /var/lib/apt/lists/*";
+
+/// Why a package can't be installed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PackageError {
+    /// Not a name that the managers take, or one that they would take for an option, a file or a pattern.
+    #[error("package {name:?} has {bad:?}, expected letters, digits and {allowed:?}")]
+    BadName {
+        /// As given.
+        name: String,
+        /// What is wrong in it.
+        bad: String,
+        /// Signs that may stand behind the first letter or digit.
+        allowed: &'static str,
+    },
+    /// The empty name.
+    #[error("package name is empty")]
+    Empty,
+}
+
+/// Finds the package manager of a root file system.
+pub fn detect(tree: &Tree) -> Option<Manager> {
+    let is_program = |path: &&str| {
+        tree.resolve(path, true)
+            .ok()
+            .and_then(|r| tree.get(&r.path))
+            .is_some_and(|n| n.is_file() && n.meta.mode & 0o111 != 0)
+    };
+    KNOWN.iter().find(|(_, paths)| paths.iter().any(&is_program)).map(|(m, _)| *m)
+}
+
+impl Manager {
+    /// The command that installs `packages` and what they depend on, asking nothing.
+    ///
+    /// # Errors
+    /// A name that isn't a package's.
+    pub fn install(self, packages: &[String]) -> Result<Run, PackageError> {
+        for package in packages {
+            self.check(package)?;
+        }
+        let words: &[&str] = match self {
+            Manager::Apk => &["apk", "add", "--no-cache", "--no-progress", "--"],
+            Manager::Apt => &["/bin/sh", "-c", APT, "apt"],
+            Manager::Dnf => &["dnf", "install", "-y", "--setopt=install_weak_deps=False", "--"],
+            Manager::Microdnf => &["microdnf", "install", "-y", "--setopt=install_weak_deps=0", "--"],
+            Manager::Yum => &["yum", "install", "-y", "--"],
+            Manager::Zypper => &[
+                "zypper",
+                "--non-interactive",
+                "install",
+                "--no-recommends",
+                "--auto-agree-with-licenses",
+                "--",
+            ],
+            Manager::Pacman => &["pacman", "-Sy", "--noconfirm", "--needed", "--"],
+        };
+        let argv = words.iter().map(OsString::from).chain(packages.iter().map(OsString::from)).collect();
+        let mut run = Run::new(argv);
+        run.title = Some(format!("installing {} ({self})", packages.join(", ")));
+        Ok(run)
+    }
+
+    /// Versions may be given as the manager writes them: `curl=8.5.0-r0`, `nginx/bookworm-backports`, `libc6:i386`.
+    fn check(self, name: &str) -> Result<(), PackageError> {
+        let allowed = match self {
+            Manager::Apk => "+-._=~<>",
+            Manager::Apt => "+-._=~:/",
+            _ => "+-._=~:",
+        };
+        let bad = |bad: &str| PackageError::BadName { name: name.to_owned(), bad: bad.to_owned(), allowed };
+        let mut chars = name.chars();
+        let first = chars.next().ok_or(PackageError::Empty)?;
+        if !first.is_ascii_alphanumeric() {
+            return Err(bad(&format!("{first} as its first sign")));
+        }
+        if let Some(c) = chars.find(|c| !c.is_ascii_alphanumeric() && !allowed.contains(*c)) {
+            return Err(bad(&c.to_string()));
+        }
+        // "name-" asks apt to remove the package.
+        if name.ends_with('-') {
+            return Err(bad("- at its end"));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Manager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Manager::Apk => "apk",
+            Manager::Apt => "apt",
+            Manager::Dnf => "dnf",
+            Manager::Microdnf => "microdnf",
+            Manager::Yum => "yum",
+            Manager::Zypper => "zypper",
+            Manager::Pacman => "pacman",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sysext::{Meta, Node};
+
+    fn tree(files: &[(&str, Node)]) -> Tree {
+        let mut tree = Tree::default();
+        for (path, node) in files {
+            tree.insert_all(path.parse().unwrap(), node.clone(), &Meta::dir()).unwrap();
+        }
+        tree
+    }
+
+    #[test]
+    fn detection() {
+        let program = || Node::file(0o755, "x");
+        let rows: &[(&str, Tree, Option<Manager>)] = &[
+            ("nothing", Tree::default(), None),
+            ("alpine", tree(&[("/sbin/apk", program())]), Some(Manager::Apk)),
+            (
+                "alpine, /usr merged",
+                tree(&[("/usr/bin/apk", program()), ("/sbin", Node::symlink("usr/bin"))]),
+                Some(Manager::Apk),
+            ),
+            ("debian", tree(&[("/usr/bin/apt-get", program())]), Some(Manager::Apt)),
+            (
+                "fedora",
+                tree(&[("/usr/bin/dnf5", program()), ("/usr/bin/yum", Node::symlink("dnf5"))]),
+                Some(Manager::Dnf),
+            ),
+            ("centos 7", tree(&[("/usr/bin/yum", program())]), Some(Manager::Yum)),
+            ("dangling", tree(&[("/usr/bin/dnf", Node::symlink("dnf-3"))]), None),
+            ("not executable", tree(&[("/usr/bin/zypper", Node::file(0o644, "x"))]), None),
+            ("arch", tree(&[("/usr/bin/pacman", program())]), Some(Manager::Pacman)),
+        ];
+        for (name, tree, expected) in rows {
+            assert_eq!(detect(tree), *expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn names() {
+        let rows: &[(Manager, &str, bool)] = &[
+            (Manager::Apt, "nginx", true),
+            (Manager::Apt, "g++", true),
+            (Manager::Apt, "libc6:i386", true),
+            (Manager::Apt, "nginx/bookworm-backports", true),
+            (Manager::Apt, "nginx=1.22.1-9+deb12u1", true),
+            (Manager::Apt, "nginx-", false),
+            (Manager::Apt, "-oDpkg::Pre-Invoke::=reboot", false),
+            (Manager::Apt, "./evil.deb", false),
+            (Manager::Apt, "a;reboot", false),
+            (Manager::Apt, "a b", false),
+            (Manager::Apt, "a*", false),
+            (Manager::Apt, "a\nb", false),
+            (Manager::Apt, "", false),
+            (Manager::Apk, "curl=8.5.0-r0", true),
+            (Manager::Apk, "so:libc.musl", false),
+            (Manager::Apk, "python3~3.12", true),
+            (Manager::Dnf, "https://example.com/x.rpm", false),
+            (Manager::Dnf, "@core", false),
+            (Manager::Pacman, "gcc-libs", true),
+        ];
+        for (manager, name, good) in rows {
+            assert_eq!(manager.install(&[(*name).to_owned()]).is_ok(), *good, "{manager} {name:?}");
+        }
+    }
+
+    #[test]
+    fn no_name_is_part_of_a_script() {
+        for (manager, _) in KNOWN {
+            let run = manager.install(&["somepackage".to_owned(), "other".to_owned()]).unwrap();
+            let holders: Vec<_> =
+                run.argv.iter().filter(|a| a.to_string_lossy().contains("somepackage")).collect();
+            assert_eq!(holders, [&OsString::from("somepackage")], "{manager}");
+            assert_eq!(run.argv.last(), Some(&OsString::from("other")), "{manager}");
+        }
+    }
+}

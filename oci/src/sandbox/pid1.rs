@@ -1,0 +1,121 @@
+//! The first process of the sandbox's pid name space: it makes the root, starts the command, reaps what is left without a
+//! parent, and answers for changes of owner. With its end the kernel kills whatever the command left running.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
+use rustix::thread::UnshareFlags;
+
+use super::owners::Recorder;
+use super::sys::{self, Fork};
+use super::wire::{At, Channel, Go, Report, Step};
+use super::{Mode, Status, command, root};
+
+/// All of its life. Gives the exit code.
+pub(super) fn main(go: &Go, mode: Mode, overlay: Option<bool>, helper: Channel) -> i32 {
+    let report = live(go, mode, overlay, &helper).unwrap_or_else(Report::Failed);
+    i32::from(helper.send(&report).is_err())
+}
+
+fn live(go: &Go, mode: Mode, overlay: Option<bool>, helper: &Channel) -> Result<Report, Step> {
+    // kill -9 of the helper has to end this process, too; its socket tells if that was before this call.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).at("death signal")?;
+    // Mounts of its own: pivot_root moves every process of the name space, and the helper has to stay where it is.
+    sys::unshare(UnshareFlags::NEWNS).at("new mount name space")?;
+    // A name that resolves, and the same for everybody.
+    rustix::system::sethostname(b"localhost").at("host name")?;
+    root::enter(go, mode, overlay)?;
+
+    let (errors, errors_theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at("pipe")?;
+    let (listener, listener_theirs) = UnixStream::pair().at("socket pair")?;
+    let pid = match sys::fork().at("fork")? {
+        Fork::Parent(pid) => pid,
+        Fork::Child => {
+            drop((errors, listener));
+            command::start(go, mode, &File::from(errors_theirs), &listener_theirs);
+            std::process::exit(127);
+        }
+    };
+    drop((errors_theirs, listener_theirs));
+    let mut unrecorded = false;
+    let mut recorder = None;
+    if mode == Mode::Single {
+        match command::receive_listener(&listener).at("seccomp listener")? {
+            Some(listener) => recorder = Some(Recorder::new(listener)),
+            None => unrecorded = true,
+        }
+    }
+    drop(listener);
+    // Its end closes at the exec.
+    let mut errno = Vec::new();
+    File::from(errors).read_to_end(&mut errno).at("pipe")?;
+    if let Ok(errno) = <[u8; 4]>::try_from(errno.as_slice()) {
+        return Ok(Report::NoExec { errno: i32::from_ne_bytes(errno) });
+    }
+    let status = wait_for(pid, &mut recorder, helper).at("waiting for the command")?;
+    unrecorded |= recorder.is_some_and(|r| r.unrecorded);
+    Ok(Report::Ended { status, unrecorded })
+}
+
+fn wait_for(pid: Pid, recorder: &mut Option<Recorder>, helper: &Channel) -> io::Result<Status> {
+    let command: OwnedFd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+    // Orphans that end wake nobody: they are reaped when something else happens, or within this time.
+    let orphans = Timespec { tv_sec: 1, tv_nsec: 0 };
+    let mut hung_up = false;
+    loop {
+        let mut fds = vec![
+            PollFd::from_borrowed_fd(command.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(helper.as_fd(), PollFlags::IN),
+        ];
+        if let (Some(recorder), false) = (&*recorder, hung_up) {
+            fds.push(PollFd::from_borrowed_fd(recorder.as_fd(), PollFlags::IN));
+        }
+        match poll(&mut fds, Some(&orphans)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+        let happened: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
+        if !happened[1].is_empty() {
+            return Err(io::Error::other("the helper is gone"));
+        }
+        match happened.get(2) {
+            Some(flags) if flags.contains(PollFlags::IN) => {
+                if let Some(recorder) = recorder {
+                    recorder.serve()?;
+                }
+            }
+            // HUP alone: no process with the filter is left, but for zombies.
+            Some(flags) if !flags.is_empty() => {
+                hung_up = true;
+            }
+            _ => {}
+        }
+        if let Some(status) = reap(pid)? {
+            return Ok(status);
+        }
+    }
+}
+
+/// Takes all that ended; the command's status if it is among them.
+fn reap(command: Pid) -> io::Result<Option<Status>> {
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) if pid == command => return Ok(status_of(status)),
+            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
+            Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+fn status_of(status: WaitStatus) -> Option<Status> {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Some(Status::Exited(code)),
+        (None, Some(signal)) => Some(Status::Signaled(signal)),
+        (None, None) => None,
+    }
+}

@@ -1,0 +1,365 @@
+//! The seccomp filters.
+//!
+//! Two jobs. For everybody: calls that widen the kernel's attack surface and that no package manager needs are refused,
+//! in the same spirit as container engines do. For the mode with a single mapped uid: changes of owner, which that
+//! name space can't do, are handed to the supervisor ([`super::owners`]), and the calls that drop privileges succeed
+//! without doing anything, since there is no other user to become.
+
+use super::sys::Instruction;
+
+/// What the kernel does with a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Allow,
+    Errno(i32),
+    Notify,
+}
+
+/// How changes of owner are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Chown {
+    /// By the kernel.
+    Real,
+    /// By the supervisor, which writes them down.
+    Recorded,
+    /// With success, and nothing happens.
+    Ignored,
+}
+
+/// A change of owner, told by the number of its call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Call {
+    /// path, uid, gid; follows symlinks.
+    Chown,
+    /// path, uid, gid.
+    Lchown,
+    /// fd, uid, gid.
+    Fchown,
+    /// dirfd, path, uid, gid, flags.
+    Fchownat,
+}
+
+struct Abi {
+    /// AUDIT_ARCH_*, linux/audit.h.
+    arch: u32,
+    chowns: &'static [(u32, Call)],
+    /// Those of `chowns` that pass 16-bit ids.
+    short_ids: &'static [u32],
+    /// setgroups, setuid and the like.
+    drops: &'static [u32],
+    refused: &'static [u32],
+    /// clone (its flags say whether it makes a user name space), unshare.
+    clone: u32,
+    unshare: u32,
+    clone3: u32,
+}
+
+const LE: u32 = 0x4000_0000;
+const IS_64: u32 = 0x8000_0000;
+
+// The numbers stand here as literals, since a filter also has to know the calls of the other ABIs that the kernel takes
+// from the same process. asm/unistd_64.h, asm/unistd_32.h, asm-generic/unistd.h, arch/arm/tools/syscall.tbl.
+// In this order, where they exist: add_key request_key keyctl bpf perf_event_open userfaultfd kexec_load
+// kexec_file_load setns io_uring_setup.
+
+#[cfg(target_arch = "x86_64")]
+const ABIS: &[Abi] = &[
+    Abi {
+        arch: 62 | LE | IS_64,
+        chowns: &[(92, Call::Chown), (93, Call::Fchown), (94, Call::Lchown), (260, Call::Fchownat)],
+        short_ids: &[],
+        // setuid setgid setreuid setregid setgroups setresuid setresgid setfsuid setfsgid
+        drops: &[105, 106, 113, 114, 116, 117, 119, 122, 123],
+        refused: &[248, 249, 250, 321, 298, 323, 246, 320, 308, 425],
+        clone: 56,
+        unshare: 272,
+        clone3: 435,
+    },
+    // i386
+    Abi {
+        arch: 3 | LE,
+        chowns: &[
+            (182, Call::Chown),
+            (95, Call::Fchown),
+            (16, Call::Lchown),
+            (212, Call::Chown),
+            (207, Call::Fchown),
+            (198, Call::Lchown),
+            (298, Call::Fchownat),
+        ],
+        short_ids: &[182, 95, 16],
+        drops: &[23, 46, 70, 71, 81, 164, 170, 138, 139, 213, 214, 203, 204, 206, 208, 210, 215, 216],
+        refused: &[286, 287, 288, 357, 336, 374, 283, 346, 425],
+        clone: 120,
+        unshare: 310,
+        clone3: 435,
+    },
+];
+
+#[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
+const ABIS: &[Abi] = &[
+    Abi {
+        #[cfg(target_arch = "aarch64")]
+        arch: 183 | LE | IS_64,
+        #[cfg(target_arch = "riscv64")]
+        arch: 243 | LE | IS_64,
+        chowns: &[(54, Call::Fchownat), (55, Call::Fchown)],
+        short_ids: &[],
+        drops: &[146, 144, 145, 143, 159, 147, 149, 151, 152],
+        refused: &[217, 218, 219, 280, 241, 282, 104, 294, 268, 425],
+        clone: 220,
+        unshare: 97,
+        clone3: 435,
+    },
+    // 32-bit ARM
+    #[cfg(target_arch = "aarch64")]
+    Abi {
+        arch: 40 | LE,
+        chowns: &[
+            (182, Call::Chown),
+            (95, Call::Fchown),
+            (16, Call::Lchown),
+            (212, Call::Chown),
+            (207, Call::Fchown),
+            (198, Call::Lchown),
+            (325, Call::Fchownat),
+        ],
+        short_ids: &[182, 95, 16],
+        drops: &[23, 46, 70, 71, 81, 164, 170, 138, 139, 213, 214, 203, 204, 206, 208, 210, 215, 216],
+        refused: &[309, 310, 311, 386, 364, 388, 347, 401, 375, 425],
+        clone: 120,
+        unshare: 337,
+        clone3: 435,
+    },
+];
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
+const ABIS: &[Abi] = &[];
+
+/// A call with bit 30 set is one of the x32 ABI's. asm/unistd.h.
+const X32: u32 = 0x4000_0000;
+const CLONE_NEWUSER: u32 = 0x1000_0000;
+
+// struct seccomp_data: nr at 0, arch at 4, args from 16 on, 8 bytes each. linux/seccomp.h.
+const NUMBER: u32 = 0;
+const ARCH: u32 = 4;
+const ARG_0: u32 = if cfg!(target_endian = "little") { 16 } else { 20 };
+
+// linux/bpf_common.h
+const LOAD: u16 = 0x20;
+const JUMP_EQUAL: u16 = 0x15;
+const JUMP_AT_LEAST: u16 = 0x35;
+const JUMP_BITS: u16 = 0x45;
+const RETURN: u16 = 0x06;
+
+/// Whether the filters know this machine's calls.
+pub(super) const SUPPORTED: bool = !ABIS.is_empty();
+
+/// The filter program, or nothing on a machine whose calls aren't known here.
+pub(super) fn program(chown: Chown) -> Vec<Instruction> {
+    let mut out = Vec::new();
+    if ABIS.is_empty() {
+        return out;
+    }
+    out.push(load(ARCH));
+    for abi in ABIS {
+        let body = body(abi, chown);
+        // Over the body, if the call isn't of this ABI. Its length fits: JUMP_EQUAL's reach is 255.
+        let over = u8::try_from(body.len()).unwrap_or(u8::MAX);
+        out.push(Instruction { code: JUMP_EQUAL, jt: 0, jf: over, k: abi.arch });
+        out.extend(body);
+    }
+    out.push(ret(Action::Errno(libc::ENOSYS)));
+    out
+}
+
+/// The change of owner that a call is, and whether its ids are the old ones of 16 bits.
+pub(super) fn call(arch: u32, number: i32) -> Option<(Call, bool)> {
+    let number = u32::try_from(number).ok()?;
+    let abi = ABIS.iter().find(|a| a.arch == arch)?;
+    let &(_, call) = abi.chowns.iter().find(|(n, _)| *n == number)?;
+    Some((call, abi.short_ids.contains(&number)))
+}
+
+/// Whether pointers of calls of this ABI are 32 bits wide.
+pub(super) fn is_32_bit(arch: u32) -> bool {
+    arch & IS_64 == 0
+}
+
+fn body(abi: &Abi, chown: Chown) -> Vec<Instruction> {
+    let mut out = vec![load(NUMBER)];
+    if abi.arch == (62 | LE | IS_64) {
+        on(&mut out, JUMP_AT_LEAST, X32, Action::Errno(libc::ENOSYS));
+    }
+    for &number in abi.refused {
+        on(&mut out, JUMP_EQUAL, number, Action::Errno(libc::ENOSYS));
+    }
+    // Its flags are in memory, where a filter can't look; the C libraries fall back to clone.
+    on(&mut out, JUMP_EQUAL, abi.clone3, Action::Errno(libc::ENOSYS));
+    if chown != Chown::Real {
+        let action = if chown == Chown::Recorded { Action::Notify } else { Action::Errno(0) };
+        for &(number, _) in abi.chowns {
+            on(&mut out, JUMP_EQUAL, number, action);
+        }
+        for &number in abi.drops {
+            on(&mut out, JUMP_EQUAL, number, Action::Errno(0));
+        }
+    }
+    // A user name space inside would give back the capabilities that were taken away.
+    out.push(Instruction { code: JUMP_EQUAL, jt: 1, jf: 0, k: abi.clone });
+    out.push(Instruction { code: JUMP_EQUAL, jt: 0, jf: 3, k: abi.unshare });
+    out.push(load(ARG_0));
+    on(&mut out, JUMP_BITS, CLONE_NEWUSER, Action::Errno(libc::EPERM));
+    out.push(ret(Action::Allow));
+    out
+}
+
+fn on(out: &mut Vec<Instruction>, code: u16, k: u32, action: Action) {
+    out.push(Instruction { code, jt: 0, jf: 1, k });
+    out.push(ret(action));
+}
+
+fn load(offset: u32) -> Instruction {
+    Instruction { code: LOAD, jt: 0, jf: 0, k: offset }
+}
+
+fn ret(action: Action) -> Instruction {
+    let k = match action {
+        Action::Allow => libc::SECCOMP_RET_ALLOW,
+        Action::Errno(e) => libc::SECCOMP_RET_ERRNO | e as u32,
+        Action::Notify => libc::SECCOMP_RET_USER_NOTIF,
+    };
+    Instruction { code: RETURN, jt: 0, jf: 0, k }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the kernel would answer: a small interpreter of the instructions that are used.
+    fn answer(program: &[Instruction], arch: u32, number: u32, arg0: u32) -> u32 {
+        let mut at = 0;
+        let mut a = 0;
+        loop {
+            let i = program[at];
+            at += 1;
+            let jump = |yes: bool| if yes { i.jt as usize } else { i.jf as usize };
+            match i.code {
+                LOAD => {
+                    a = *[(NUMBER, number), (ARCH, arch), (ARG_0, arg0)]
+                        .iter()
+                        .find(|x| x.0 == i.k)
+                        .map(|x| &x.1)
+                        .unwrap()
+                }
+                JUMP_EQUAL => at += jump(a == i.k),
+                JUMP_AT_LEAST => at += jump(a >= i.k),
+                JUMP_BITS => at += jump(a & i.k != 0),
+                RETURN => return i.k,
+                other => panic!("instruction {other:#x}"),
+            }
+        }
+    }
+
+    const OK: u32 = libc::SECCOMP_RET_ALLOW;
+    const FAKE: u32 = libc::SECCOMP_RET_ERRNO;
+    const NOSYS: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+    const PERM: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
+    const TOLD: u32 = libc::SECCOMP_RET_USER_NOTIF;
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn answers() {
+        let (x86_64, i386) = (0xc000_003e, 0x4000_0003);
+        let rows: &[(&str, u32, u32, u32, [u32; 3])] = &[
+            // name, arch, number, first argument; answer with chown real, recorded, ignored
+            ("read", x86_64, 0, 0, [OK, OK, OK]),
+            ("chown", x86_64, 92, 0, [OK, TOLD, FAKE]),
+            ("fchown", x86_64, 93, 0, [OK, TOLD, FAKE]),
+            ("lchown", x86_64, 94, 0, [OK, TOLD, FAKE]),
+            ("fchownat", x86_64, 260, 0, [OK, TOLD, FAKE]),
+            ("setgroups", x86_64, 116, 0, [OK, FAKE, FAKE]),
+            ("setresuid", x86_64, 117, 0, [OK, FAKE, FAKE]),
+            ("keyctl", x86_64, 250, 0, [NOSYS; 3]),
+            ("bpf", x86_64, 321, 0, [NOSYS; 3]),
+            ("clone3", x86_64, 435, 0, [NOSYS; 3]),
+            ("clone of a process", x86_64, 56, 0x11, [OK; 3]),
+            ("clone of a user name space", x86_64, 56, 0x1000_0011, [PERM; 3]),
+            ("unshare of mounts", x86_64, 272, 0x2_0000, [OK; 3]),
+            ("unshare of users", x86_64, 272, 0x1002_0000, [PERM; 3]),
+            ("getpid whose argument looks like a flag", x86_64, 39, 0x1000_0000, [OK; 3]),
+            ("x32 chown", x86_64, 0x4000_005c, 0, [NOSYS; 3]),
+            ("i386 chown of 16 bits", i386, 182, 0, [OK, TOLD, FAKE]),
+            ("i386 lchown32", i386, 198, 0, [OK, TOLD, FAKE]),
+            ("i386 fchownat", i386, 298, 0, [OK, TOLD, FAKE]),
+            ("i386 setgroups32", i386, 206, 0, [OK, FAKE, FAKE]),
+            ("i386 unshare of users", i386, 310, 0x1000_0000, [PERM; 3]),
+            ("i386 lchown's number as x86-64 fchmodat", x86_64, 268, 0, [OK; 3]),
+            ("another machine", 0xc000_00b7, 54, 0, [NOSYS; 3]),
+        ];
+        for (name, arch, number, arg0, expected) in rows {
+            for (chown, expected) in [Chown::Real, Chown::Recorded, Chown::Ignored].into_iter().zip(expected)
+            {
+                assert_eq!(answer(&program(chown), *arch, *number, *arg0), *expected, "{name} {chown:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn calls_are_told_apart() {
+        for abi in ABIS {
+            for &(number, expected) in abi.chowns {
+                let (got, short) = call(abi.arch, number as i32).unwrap();
+                assert_eq!(got, expected);
+                assert_eq!(short, abi.short_ids.contains(&number));
+            }
+            assert_eq!(call(abi.arch, 0), None);
+        }
+        assert_eq!(call(0, 92), None);
+    }
+
+    #[test]
+    fn bodies_are_within_a_jump() {
+        for abi in ABIS {
+            assert!(body(abi, Chown::Recorded).len() <= 255);
+        }
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn numbers_agree_with_libc() {
+        let mut ours: Vec<i64> = ABIS[0].chowns.iter().map(|c| i64::from(c.0)).collect();
+        ours.extend(ABIS[0].drops.iter().map(|&n| i64::from(n)));
+        ours.extend(ABIS[0].refused.iter().map(|&n| i64::from(n)));
+        ours.extend([ABIS[0].clone, ABIS[0].unshare, ABIS[0].clone3].map(i64::from));
+        let libcs = [
+            libc::SYS_chown,
+            libc::SYS_fchown,
+            libc::SYS_lchown,
+            libc::SYS_fchownat,
+            libc::SYS_setuid,
+            libc::SYS_setgid,
+            libc::SYS_setreuid,
+            libc::SYS_setregid,
+            libc::SYS_setgroups,
+            libc::SYS_setresuid,
+            libc::SYS_setresgid,
+            libc::SYS_setfsuid,
+            libc::SYS_setfsgid,
+            libc::SYS_add_key,
+            libc::SYS_request_key,
+            libc::SYS_keyctl,
+            libc::SYS_bpf,
+            libc::SYS_perf_event_open,
+            libc::SYS_userfaultfd,
+            libc::SYS_kexec_load,
+            libc::SYS_kexec_file_load,
+            libc::SYS_setns,
+            libc::SYS_io_uring_setup,
+            libc::SYS_clone,
+            libc::SYS_unshare,
+            libc::SYS_clone3,
+        ];
+        assert_eq!(ours, libcs);
+    }
+}

@@ -12,6 +12,9 @@ pub use environment::Environment;
 pub mod credentials;
 pub use credentials::{Credential, Credentials, CredentialsError};
 
+pub mod client;
+pub use client::{Client, ClientError, ClientOptions, RetryPolicy};
+
 pub mod digest;
 pub use digest::{Digest, DigestError, Hasher};
 

@@ -1,0 +1,204 @@
+//! The few things to know about URLs.
+
+use std::fmt;
+
+/// `http` or `https`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    pub fn default_port(self) -> u16 {
+        match self {
+            Scheme::Http => 80,
+            Scheme::Https => 443,
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        })
+    }
+}
+
+/// An absolute URL without user, password and fragment.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Url {
+    pub scheme: Scheme,
+    /// Host and port as they stand there, lower case.
+    pub authority: String,
+    /// Starts with a slash.
+    path: String,
+    /// With its question mark; may hold the signature that opens a blob store.
+    query: String,
+}
+
+/// Without the query, which may be secret.
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, self.authority, self.path)
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl Url {
+    pub fn new(scheme: Scheme, authority: &str, path: &str) -> Url {
+        Url { scheme, authority: authority.to_ascii_lowercase(), path: path.into(), query: String::new() }
+    }
+
+    /// The error says what is wrong, without the text.
+    pub fn parse(text: &str) -> Result<Url, &'static str> {
+        let (scheme, rest) = text.split_once("://").ok_or("has no scheme")?;
+        let scheme = match scheme.to_ascii_lowercase().as_str() {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            _ => return Err("has a scheme other than http and https"),
+        };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, rest) = rest.split_at(end);
+        if authority.contains('@') {
+            return Err("has a user name");
+        }
+        if !crate::reference::is_domain(authority) {
+            return Err("has no valid host");
+        }
+        let mut url = Url::new(scheme, authority, "/");
+        url.set_rest(rest)?;
+        Ok(url)
+    }
+
+    fn set_rest(&mut self, rest: &str) -> Result<(), &'static str> {
+        let rest = rest.split('#').next().unwrap_or_default();
+        if !rest.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err("has characters that need an escape");
+        }
+        let (path, query) = match rest.find('?') {
+            Some(at) => rest.split_at(at),
+            None => (rest, ""),
+        };
+        self.path = if path.starts_with('/') { path.into() } else { format!("/{path}") };
+        self.query = query.into();
+        Ok(())
+    }
+
+    /// Where a `Location` header leads. RFC 3986, section 5.2, without dot segments: no registry sends them.
+    pub fn join(&self, location: &str) -> Result<Url, &'static str> {
+        if let Some(rest) = location.strip_prefix("//") {
+            return Url::parse(&format!("{}://{rest}", self.scheme));
+        }
+        // A colon may stand in a path (sha256:…), but only behind a slash.
+        if location.split(['/', '?', '#']).next().is_some_and(|first| first.contains(':')) {
+            return Url::parse(location);
+        }
+        let mut url = self.clone();
+        if location.starts_with('/') {
+            url.set_rest(location)?;
+        } else {
+            let dir = self.path.rfind('/').map_or("", |slash| &self.path[..slash]);
+            url.set_rest(&format!("{dir}/{location}"))?;
+        }
+        Ok(url)
+    }
+
+    /// Adds a parameter to the query.
+    pub fn with(mut self, name: &str, value: &str) -> Url {
+        self.query.push(if self.query.is_empty() { '?' } else { '&' });
+        self.query.push_str(&form(name));
+        self.query.push('=');
+        self.query.push_str(&form(value));
+        self
+    }
+
+    /// All of it.
+    pub fn full(&self) -> String {
+        format!("{self}{}", self.query)
+    }
+
+    /// Whether credentials for one may be sent to the other.
+    pub fn same_origin(&self, other: &Url) -> bool {
+        (self.scheme, self.host(), self.port()) == (other.scheme, other.host(), other.port())
+    }
+
+    pub fn host(&self) -> &str {
+        match self.authority.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => host,
+            _ => &self.authority,
+        }
+    }
+
+    pub fn port(&self) -> u16 {
+        let port = self.authority[self.host().len()..].strip_prefix(':').and_then(|p| p.parse().ok());
+        port.unwrap_or_else(|| self.scheme.default_port())
+    }
+}
+
+/// application/x-www-form-urlencoded.
+pub(super) fn form(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for b in text.bytes() {
+        match b {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(b)),
+            b => out.push_str(&format!("%{b:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts() {
+        for (text, host, port, full) in [
+            ("https://Quay.IO", "quay.io", 443, "https://quay.io/"),
+            ("http://h:5000/a?b=c#d", "h", 5000, "http://h:5000/a?b=c"),
+            ("https://[::1]:5000/x", "[::1]", 5000, "https://[::1]:5000/x"),
+            ("HTTP://[::1]?q", "[::1]", 80, "http://[::1]/?q"),
+        ] {
+            let url = Url::parse(text).unwrap();
+            assert_eq!((url.host(), url.port(), url.full().as_str()), (host, port, full));
+        }
+        for bad in ["", "/x", "ftp://x/", "file:///etc/passwd", "https://", "https://a b/", "https://h/a b"] {
+            assert!(Url::parse(bad).is_err(), "{bad}");
+        }
+        assert_eq!(Url::parse("https://u:p@h/"), Err("has a user name"));
+        assert_eq!(Url::parse("https://h/x?sig=secret").unwrap().to_string(), "https://h/x");
+    }
+
+    #[test]
+    fn joins() {
+        let base = Url::parse("https://h:1/v2/x/blobs/y?z").unwrap();
+        for (location, full) in [
+            ("/a?b", "https://h:1/a?b"),
+            ("c", "https://h:1/v2/x/blobs/c"),
+            ("//other/a", "https://other/a"),
+            ("http://o/a", "http://o/a"),
+            ("/blobs/sha256:1", "https://h:1/blobs/sha256:1"),
+        ] {
+            assert_eq!(base.join(location).unwrap().full(), full);
+        }
+        assert!(base.join("javascript:x").is_err());
+        assert!(base.join("/a\r\nX: y").is_err());
+        assert_eq!(base.clone().with("a b", "c&d").full(), "https://h:1/v2/x/blobs/y?z&a%20b=c%26d");
+        for (a, b, same) in [
+            ("https://h/", "https://h:443/x", true),
+            ("https://h/", "http://h/", false),
+            ("https://h/", "https://h:444/", false),
+            ("https://h/", "https://x.h/", false),
+        ] {
+            assert_eq!(Url::parse(a).unwrap().same_origin(&Url::parse(b).unwrap()), same);
+        }
+    }
+}

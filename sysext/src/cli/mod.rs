@@ -24,7 +24,7 @@ pub struct OutputArgs {
     #[arg(long, env = "FORMAT", default_value_t, hide_env_values = true)]
     pub format: Format,
 
-    /// How squashfs is compressed: zstd, gzip or xz, and a level: zstd:19 [default: zstd:7]
+    /// How squashfs is compressed: zstd, gzip or xz, and a level: zstd:19 [default: zstd:6]
     #[arg(long, value_name = "CODEC[:LEVEL]", value_parser = parse_compression)]
     pub compression: Option<Compression>,
 

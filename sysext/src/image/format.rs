@@ -119,7 +119,8 @@ impl Codec {
     /// The level taken if none is asked for.
     pub fn default_level(self) -> u32 {
         match self {
-            Codec::Zstd => 7,
+            // Measured, docs/decisions: 7 takes a fifth more time and saves 0.9 %.
+            Codec::Zstd => 6,
             Codec::Gzip => 9,
             Codec::Xz => 6,
         }
@@ -156,7 +157,7 @@ impl FromStr for Codec {
 pub struct Compression {
     /// The codec, zstd by default. Only squashfs takes one.
     pub codec: Option<Codec>,
-    /// The level: 1 to 22 for zstd (7 by default), 1 to 9 for gzip (9), 0 to 9 for xz (6).
+    /// The level: 1 to 22 for zstd (6 by default), 1 to 9 for gzip (9), 0 to 9 for xz (6).
     pub level: Option<u32>,
 }
 

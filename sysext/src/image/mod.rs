@@ -5,9 +5,13 @@
 //! the number of threads (for formats made by mkfs tools: with the same version of the tool).
 
 mod ahead;
+mod btrfs;
 mod codec;
+mod erofs;
+mod ext;
 mod plain;
 mod squashfs;
+mod tool;
 
 mod format;
 pub use format::{Codec, Compression, Format, FormatError, ImageOptions, LevelError};
@@ -20,8 +24,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use crate::output::{OutputError, OutputFile};
-use crate::tree::escape;
-use crate::{Events, Extension, Tree, TreePath};
+use crate::tree::{ContentError, escape};
+use crate::{Events, Extension, TarError, Tree, TreePath};
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,9 +90,82 @@ pub enum ImageError {
         /// What the system said.
         source: io::Error,
     },
+    /// A file's content can't be read.
+    #[error("{path}: {source}")]
+    Content {
+        /// The file in the tree.
+        path: TreePath,
+        /// Why.
+        source: ContentError,
+    },
+    /// The program that makes the format is missing.
+    #[error("{tool}: program is missing")]
+    NoTool {
+        /// Its name.
+        tool: &'static str,
+        /// The Debian package that has it.
+        package: &'static str,
+    },
+    /// The program that makes the format can't be started.
+    #[error("{tool}: {source}")]
+    Start {
+        /// Its name.
+        tool: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The program that makes the format failed.
+    #[error("{tool}: {message}")]
+    Tool {
+        /// Its name.
+        tool: &'static str,
+        /// Its status and the end of what it said.
+        message: String,
+    },
+    /// The program that makes the format would lose something of this file.
+    #[error("{path}: {reason}, which {format} can't take")]
+    Unstorable {
+        /// The file in the tree.
+        path: TreePath,
+        /// The format.
+        format: Format,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A device or attribute that has to be staged on the host for this format.
+    #[error("{path:?}: {format} images with devices or security attributes take root to make")]
+    TakesRoot {
+        /// The format.
+        format: Format,
+        /// The staged file.
+        path: PathBuf,
+    },
+    /// The tar could not be written.
+    #[error("{path:?}: {source}")]
+    Tar {
+        /// The image.
+        path: PathBuf,
+        /// Why.
+        source: TarError,
+    },
     /// The directory could not be filled.
     #[error(transparent)]
     Host(#[from] crate::HostError),
+}
+
+impl ImageError {
+    /// What the user could do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            ImageError::NoTool { package, .. } => {
+                Some(format!("install {package}, or take --format squashfs"))
+            }
+            ImageError::Xattrs { able, .. } => Some(format!("take --format with one of {able}")),
+            ImageError::TakesRoot { .. } => Some("take --format ext4, or run as root".to_owned()),
+            ImageError::Unstorable { .. } => Some("take --format squashfs".to_owned()),
+            _ => None,
+        }
+    }
 }
 
 /// Writes the image of `extension` to `path`, replacing a file there.
@@ -108,21 +185,26 @@ pub fn write(
     }
     check_xattrs(extension.tree(), format)?;
     match format {
-        Format::Squashfs => to_file(path, |file| squashfs::write(extension, file, path, options, events)),
-        Format::Tar => to_file(path, |file| plain::tar(extension, file, path)),
+        Format::Squashfs => {
+            to_file(path, |output| squashfs::write(extension, output.file(), path, options, events))
+        }
+        Format::Tar => to_file(path, |output| plain::tar(extension, output.file(), path)),
         Format::Dir => plain::dir(extension, path, events),
-        Format::Erofs | Format::Ext4 | Format::Ext2 | Format::Btrfs => todo_mkfs(path),
+        Format::Erofs => to_file(path, |output| erofs::write(extension, output.path(), path)),
+        Format::Ext4 | Format::Ext2 => {
+            to_file(path, |output| ext::write(extension, output.file(), output.path(), path, format))
+        }
+        Format::Btrfs => to_file(path, |output| btrfs::write(extension, output.file(), output.path(), path)),
     }
 }
 
-fn todo_mkfs(path: &Path) -> Result<Written, ImageError> {
-    Err(ImageError::Io { path: path.to_owned(), source: io::ErrorKind::Unsupported.into() })
-}
-
 /// Fills an output file, hashes it while it is still in the page cache, and puts it in place.
-fn to_file(path: &Path, fill: impl FnOnce(&File) -> Result<(), ImageError>) -> Result<Written, ImageError> {
+fn to_file(
+    path: &Path,
+    fill: impl FnOnce(&OutputFile) -> Result<(), ImageError>,
+) -> Result<Written, ImageError> {
     let output = OutputFile::create(path)?;
-    fill(output.file())?;
+    fill(&output)?;
     let (bytes, sha256) =
         digest(output.file()).map_err(|source| ImageError::Io { path: path.to_owned(), source })?;
     output.commit()?;

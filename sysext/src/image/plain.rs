@@ -12,7 +12,8 @@ use crate::{Content, Event, Events, Extension};
 pub(super) fn tar(extension: &Extension, file: &File, path: &Path) -> Result<(), ImageError> {
     let io = |source| ImageError::Io { path: path.to_owned(), source };
     let mut out = BufWriter::with_capacity(1 << 18, file);
-    extension.tree().write_tar(&mut out).map_err(|e| io(std::io::Error::other(e)))?;
+    let tar = |source| ImageError::Tar { path: path.to_owned(), source };
+    extension.tree().write_tar(&mut out).map_err(tar)?;
     out.flush().map_err(io)
 }
 

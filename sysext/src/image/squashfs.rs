@@ -7,11 +7,13 @@
 use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, BufWriter, Read};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::Scope;
 
 use backhand::compression::{CompressionAction, CompressionOptions, Compressor};
 use backhand::kind::Kind as Variant;
@@ -95,9 +97,9 @@ pub(super) fn write(
     let jobs = JobQueue::default();
     let result = std::thread::scope(|scope| {
         let _installed = Installed::new(Ahead::start(scope, plan, files, &jobs).map_err(io)?);
-        let mut out = BufWriter::with_capacity(1 << 18, file);
+        let mut out = BufWriter::with_capacity(1 << 18, EarlySync::new(scope, file));
         let (_, len) = writer.write(&mut out).map_err(squashfs)?;
-        let file = out.into_inner().map_err(|e| io(e.into_error()))?;
+        out.into_inner().map_err(|e| io(e.into_error()))?;
         // A duplicate that was written and taken back at the end leaves bytes behind.
         file.set_len(len).map_err(io)
     });
@@ -182,5 +184,51 @@ impl Read for Counted<'_> {
         let done = p.done.fetch_add(n as u64, Ordering::Relaxed) + n as u64;
         p.events.event(Event::Progress { task: p.task, done, total: Some(p.total) });
         Ok(n)
+    }
+}
+
+/// Has the disk work while the processors do: a thread syncs what was written, so that little is left for the end.
+struct EarlySync<'env> {
+    file: &'env File,
+    pending: usize,
+    ask: SyncSender<()>,
+}
+
+/// Bytes between two syncs.
+const SYNC_EVERY: usize = 1 << 21;
+
+impl<'env> EarlySync<'env> {
+    fn new<'scope>(scope: &'scope Scope<'scope, 'env>, file: &'env File) -> Self {
+        let (ask, asked) = sync_channel(1);
+        scope.spawn(move || {
+            while asked.recv().is_ok() {
+                // The sync at the end reports what goes wrong.
+                let _ = file.sync_data();
+            }
+        });
+        EarlySync { file, pending: 0, ask }
+    }
+}
+
+impl Write for EarlySync<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let n = self.file.write(buf)?;
+        self.pending += n;
+        if self.pending >= SYNC_EVERY {
+            self.pending = 0;
+            // Full: the thread will sync this, too.
+            let _ = self.ask.try_send(());
+        }
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for EarlySync<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
     }
 }

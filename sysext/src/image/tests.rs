@@ -127,3 +127,226 @@ fn attributes_are_never_lost_in_silence() {
     insta::assert_snapshot!(result.unwrap_err(), @"squashfs can't store extended attributes: /usr/lib/sample/cap0 (security.capability), /usr/lib/sample/cap1 (security.capability), /usr/lib/sample/cap2 (security.capability), /usr/lib/sample/cap3 (security.capability), /usr/lib/sample/cap4 (security.capability), 2 more; formats that can: erofs, ext4, ext2, btrfs, dir, tar");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
+
+/// Removes the mount when the test is over, however it ends.
+struct Mounted(tempfile::TempDir);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+    }
+}
+
+fn mount(image: &Path, kind: &str) -> Mounted {
+    let mounted = Mounted(tempfile::tempdir().unwrap());
+    run(Command::new("mount").args(["-t", kind, "-o", "loop,ro"]).arg(image).arg(mounted.0.path()), "mount");
+    mounted
+}
+
+fn dump(tree: &Tree) -> String {
+    tree.dump_with(crate::tree::DumpOptions { mtime: true, text: 50 })
+}
+
+/// What a mounted image holds, without what its mkfs adds.
+fn read_back(image: &Path, kind: &str) -> Tree {
+    let mounted = mount(image, kind);
+    let mut tree = Tree::from_dir(mounted.0.path(), &crate::ReadOptions::default()).unwrap();
+    tree.remove(&p("/lost+found"));
+    // The content has to be read while it is mounted.
+    let paths: Vec<TreePath> = tree.iter().map(|(p, _)| p.clone()).collect();
+    for path in paths {
+        let node = tree.get_mut(&path).unwrap();
+        if let Kind::File(content) = &mut node.kind {
+            *content = content.read(1 << 30).unwrap().into();
+        }
+    }
+    tree
+}
+
+/// The content of all files, which the dump cuts short.
+fn contents(tree: &Tree) -> Vec<(String, Vec<u8>)> {
+    tree.iter().filter_map(|(p, n)| Some((p.to_string(), n.content()?.read(1 << 30).ok()?))).collect()
+}
+
+fn without_hard_links(tree: &Tree) -> Tree {
+    let mut out = Tree::new(tree.get(&TreePath::root()).unwrap().meta.clone());
+    for (path, node) in tree.iter().filter(|(p, _)| !p.is_root()) {
+        out.insert(path.clone(), node.clone()).unwrap();
+    }
+    out
+}
+
+/// What only some formats can hold.
+fn rich_sample() -> Tree {
+    let mut t = sample();
+    let mut ping = Node::file(0o4755, "ping");
+    let mut capability = vec![1, 0, 0, 2, 0, 0x20, 0, 0];
+    capability.resize(20, 0);
+    ping.meta.xattrs.insert(b"security.capability".to_vec(), capability);
+    t.insert(p("/usr/lib/sample/ping"), ping).unwrap();
+    let mut dir = Node::dir();
+    dir.meta.xattrs.insert(b"user.note".to_vec(), b"a \"b\"\0".to_vec());
+    t.insert(p("/usr/lib/sample/dir \"q\""), dir).unwrap();
+    t.link(p("/usr/lib/sample/dir \"q\"/ping"), &p("/usr/lib/sample/ping")).unwrap();
+    t.insert(p("/usr/lib/sample/<12>"), Node::file(0o000, "")).unwrap();
+    let long = "x".repeat(300);
+    t.insert(p("/usr/lib/sample/long"), Node::symlink(&long)).unwrap();
+    for (name, kind) in [
+        ("null", Kind::CharDevice { major: 1, minor: 3 }),
+        ("disk", Kind::BlockDevice { major: 8, minor: 300 }),
+        ("pipe", Kind::Fifo),
+    ] {
+        let node = Node { meta: Meta::with_mode(0o640), kind };
+        t.insert(p(&format!("/usr/lib/sample/{name}")), node).unwrap();
+    }
+    t
+}
+
+/// What `format` is tried with.
+fn sample_for(format: Format) -> Tree {
+    let root = rustix::process::geteuid().is_root();
+    let mut tree = match format {
+        Format::Squashfs => return sample(),
+        Format::Erofs | Format::Btrfs if !root => return sample(),
+        _ => rich_sample(),
+    };
+    if format == Format::Btrfs {
+        for device in ["null", "disk"] {
+            tree.remove(&p(&format!("/usr/lib/sample/{device}")));
+        }
+    }
+    tree
+}
+
+fn image(extension: &Extension, format: Format) -> (tempfile::TempDir, PathBuf, Written) {
+    // mkfs.erofs reads a staged directory, which has to hold attributes: not every tmpfs does.
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let path = dir.path().join("sample.raw");
+    let written = write(extension, &path, &ImageOptions { format, ..ImageOptions::default() }, &Silent)
+        .unwrap_or_else(|e| panic!("{format}: {e}; {:?}", e.hint()));
+    (dir, path, written)
+}
+
+#[test]
+fn the_kernel_finds_what_went_in() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    for (format, fsck) in [
+        (Format::Ext4, Some(("e2fsck", &["-fn"][..]))),
+        (Format::Ext2, Some(("e2fsck", &["-fn"][..]))),
+        (Format::Erofs, Some(("fsck.erofs", &[][..]))),
+        (Format::Btrfs, Some(("btrfs", &["check", "--check-data-csum"][..]))),
+        (Format::Squashfs, None),
+    ] {
+        let squashfs = format == Format::Squashfs;
+        let extension = extension(sample_for(format));
+        let (dir, path, written) = image(&extension, format);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "{format} left something");
+        assert_eq!(written.bytes, path.metadata().unwrap().len(), "{format}");
+        if let Some((tool, args)) = fsck {
+            run(Command::new(tool).args(args).arg(&path), "e2fsprogs erofs-utils btrfs-progs");
+        }
+        let expected = if squashfs { without_hard_links(extension.tree()) } else { extension.tree().clone() };
+        let found = read_back(&path, format.as_str());
+        assert_eq!(dump(&found), dump(&expected), "{format}");
+        assert!(contents(&found) == contents(&expected), "{format}");
+    }
+}
+
+#[test]
+fn mkfs_images_depend_on_the_tree_alone() {
+    for format in [Format::Ext4, Format::Ext2, Format::Erofs, Format::Btrfs] {
+        let extension = extension(sample_for(format));
+        let (_a, first, _) = image(&extension, format);
+        let (_b, second, _) = image(&extension, format);
+        let differing: Vec<usize> = std::fs::read(&first)
+            .unwrap()
+            .iter()
+            .zip(&std::fs::read(&second).unwrap())
+            .enumerate()
+            .filter_map(|(i, (a, b))| (a != b).then_some(i))
+            .collect();
+        assert!(
+            differing.is_empty(),
+            "{format}: {} bytes, from {:?}",
+            differing.len(),
+            &differing[..differing.len().min(9)]
+        );
+    }
+}
+
+#[test]
+fn devices_are_not_lost_in_silence() {
+    let mut tree = sample();
+    let null = Node { meta: Meta::with_mode(0o666), kind: Kind::CharDevice { major: 1, minor: 3 } };
+    tree.insert(p("/usr/lib/null"), null).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let options = ImageOptions { format: Format::Btrfs, ..ImageOptions::default() };
+    let error = write(&extension(tree), &dir.path().join("x.raw"), &options, &Silent).unwrap_err();
+    assert_eq!(error.to_string(), "/usr/lib/null: is a device, which btrfs can't take");
+}
+
+#[test]
+fn missing_tools_are_named_with_their_package() {
+    let tool = super::tool::Tool { name: "mkfs.of-tomorrow", package: "tomorrow-utils" };
+    let error = tool.find().unwrap_err();
+    assert_eq!(error.to_string(), "mkfs.of-tomorrow: program is missing");
+    assert_eq!(error.hint().unwrap(), "install tomorrow-utils, or take --format squashfs");
+}
+
+/// Not a test by itself: the unprivileged process of [`images_need_no_privileges`].
+#[test]
+fn helper_that_writes_without_privileges() {
+    let Some(dir) = std::env::var_os("SYSEXT_TEST_IMAGE_DIR") else { return };
+    assert!(!rustix::process::geteuid().is_root());
+    for format in Format::ALL {
+        let path = Path::new(&dir).join(format.as_str());
+        let options = ImageOptions { format, ..ImageOptions::default() };
+        // Capabilities and devices, where the writer doesn't need them on disk.
+        let rich = matches!(format, Format::Ext4 | Format::Ext2 | Format::Tar);
+        let extension = extension(if rich { rich_sample() } else { sample() });
+        write(&extension, &path, &options, &Silent).unwrap_or_else(|e| panic!("{format}: {e}"));
+    }
+    let options = ImageOptions { format: Format::Erofs, ..ImageOptions::default() };
+    let error = write(&extension(rich_sample()), &Path::new(&dir).join("x"), &options, &Silent).unwrap_err();
+    assert!(matches!(error, ImageError::TakesRoot { .. }), "{error}");
+}
+
+#[test]
+fn images_need_no_privileges() {
+    use std::os::unix::fs::PermissionsExt as _;
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let program = dir.path().join("program");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&program)
+        .args(["--exact", "image::tests::helper_that_writes_without_privileges"])
+        .env("SYSEXT_TEST_IMAGE_DIR", dir.path())
+        .env("PATH", "/usr/bin:/bin")
+        .current_dir("/")
+        .output()
+        .expect("setpriv: apt-get install util-linux");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    for (format, rich) in
+        [(Format::Ext4, true), (Format::Ext2, true), (Format::Erofs, false), (Format::Btrfs, false)]
+    {
+        // The same bytes as root's; compared before the kernel mounts it.
+        let (_dir, path, _) = image(&extension(if rich { rich_sample() } else { sample() }), format);
+        assert!(
+            std::fs::read(path).unwrap() == std::fs::read(dir.path().join(format.as_str())).unwrap(),
+            "{format}"
+        );
+        let mut expected = extension(if rich { rich_sample() } else { sample() }).tree().clone();
+        let found = read_back(&dir.path().join(format.as_str()), format.as_str());
+        expected.remove(&p("/lost+found"));
+        assert_eq!(dump(&found), dump(&expected), "{format}");
+    }
+    let left = std::fs::read_dir(dir.path()).unwrap().count();
+    assert_eq!(left, Format::ALL.len() + 1);
+}

@@ -45,7 +45,7 @@ pub fn on_interrupt(action: impl FnOnce() + Send + 'static) -> Cleanup {
     Cleanup(id)
 }
 
-pub(super) fn register_path(path: &Path) -> Cleanup {
+pub(crate) fn register_path(path: &Path) -> Cleanup {
     // The program may change its directory before the signal comes.
     let path: PathBuf = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     on_interrupt(move || {

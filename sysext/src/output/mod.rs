@@ -4,6 +4,7 @@
 //! on drop, and on SIGINT, SIGTERM and SIGHUP once [`remove_on_interrupt`] was called.
 
 mod interrupt;
+pub(crate) use interrupt::register_path;
 pub use interrupt::{Cleanup, on_interrupt, remove_on_interrupt};
 
 use std::ffi::{OsStr, OsString};

@@ -31,7 +31,7 @@ kernel=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: //p')
 apt-get -q download "$kernel"
 dpkg -x "$kernel"_*.deb unpacked
 mv unpacked/boot/vmlinuz-* /boot/vmlinuz
-mv unpacked/lib/modules /usr/lib/modules
+mv unpacked/lib/modules /usr/lib/modules || mv unpacked/usr/lib/modules /usr/lib/modules
 rm -r "$kernel"_*.deb unpacked
 depmod "$(ls /usr/lib/modules)"
 mkdir -p /etc/extensions

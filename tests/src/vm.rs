@@ -47,6 +47,14 @@ impl Vm {
         Self::of("bookworm")
     }
 
+    /// Debian 13, systemd 257.
+    ///
+    /// # Errors
+    /// Its root can't be made.
+    pub fn trixie() -> Result<Vm> {
+        Self::of("trixie")
+    }
+
     fn of(suite: &str) -> Result<Vm> {
         let root = roots::host(suite)?;
         // Not compressed: qemu reads 280 MB faster than an emulated processor inflates them.

@@ -94,7 +94,7 @@ impl World {
     }
 }
 
-/// Statics aren't dropped, so each run removes what dead ones left.
+/// Removes what a run left whose watching shell was killed too.
 fn sweep() -> Result<()> {
     let base = PathBuf::from(std::env::var_os("TMPDIR").unwrap_or_else(|| "/var/tmp".into()));
     for entry in fs::read_dir(&base)?.flatten() {
@@ -119,10 +119,11 @@ fn start_registry(work: &Work) -> Result<SocketAddr> {
         storage.display()
     );
     fs::write(&config, text)?;
-    // The shell reads from a pipe whose other end is ours: when this process goes, however, so does the registry.
-    let script = r#"docker-registry serve "$1" >"$1.log" 2>&1 & read -r _; kill $!"#;
-    let mut shell = Program::new("sh").args(["-c", script, "registry"]).arg(&config);
-    shell.command().stdin(Stdio::piped());
+    // The shell reads from a pipe whose other end is ours: when this process goes, however, so does the registry, and
+    // then the directory that a static never drops.
+    let script = r#"docker-registry serve "$1" >"$1.log" 2>&1 & read -r _; kill $!; wait; rm -r "$2""#;
+    let mut shell = Program::new("sh").args(["-c", script, "registry"]).arg(&config).arg(work.path());
+    shell.command().stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     std::mem::forget(shell.start()?);
     let deadline = Instant::now() + Duration::from_secs(20);
     while TcpStream::connect(address).is_err() {

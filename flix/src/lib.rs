@@ -12,3 +12,15 @@ pub use loader::{Family, Loader};
 
 pub mod closure;
 pub use closure::{Closure, ClosureError, DlopenPolicy, ExtraLib, Resolver};
+
+pub mod request;
+pub use request::{Item, RequestError, Wanted};
+
+pub mod scripts;
+pub mod units;
+
+pub mod plan;
+pub use plan::{Plan, Request};
+
+pub mod explain;
+pub use explain::Explanation;

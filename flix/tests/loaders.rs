@@ -38,7 +38,7 @@ fn ours(tree: &Tree, program: &str) -> Result<BTreeSet<String>, String> {
     let path = tree.resolve(program, true).unwrap().path;
     resolver.add_root(&path).map_err(|e| e.to_string())?;
     let closure = resolver.finish().map_err(|e| e.to_string())?;
-    Ok(closure.maps[&path].iter().filter(|&p| p != &path).map(ToString::to_string).collect())
+    Ok(closure.maps[&path].start().iter().filter(|&p| p != &path).map(ToString::to_string).collect())
 }
 
 #[test]

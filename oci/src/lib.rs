@@ -25,7 +25,7 @@ pub mod manifest;
 pub use manifest::{Config, Descriptor, Document, Index, Manifest, ManifestError, find_manifest};
 
 pub mod layer;
-pub use layer::LayerBlob;
+pub use layer::{LayerBlob, LayerError, Rootfs};
 
 pub mod cache;
 pub use cache::{Cache, CacheError, Expect, Scratch};

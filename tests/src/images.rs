@@ -18,6 +18,7 @@ const ARM64: &str = "/usr/aarch64-linux-gnu/lib";
 /// same repository.
 const LITTLE_APK: &str = r#"#!/bin/sh
 set -eu
+while [ "${1#-}" != "$1" ]; do shift; done
 [ "$1" = add ] || exit 0
 shift
 repository=$(cat /etc/apk/repositories)/x86_64
@@ -82,7 +83,7 @@ fn trust(work: &Path, repository: &str, key: &[u8]) -> Result<PathBuf> {
 /// A package of `tests/packages.txt` is missing.
 pub fn little(work: &Path, repository: &str) -> Result<PathBuf> {
     let root = work.join("little");
-    let applets = "sh cat echo sed gunzip gzip ls mkdir rm tar true wget";
+    let applets = "sh cat cp chmod echo sed gunzip gzip ls mkdir rm sleep tar true wget";
     write(&root, "bin/busybox", 0o755, &read("/bin/busybox")?)?;
     for applet in applets.split(' ') {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(applet))?;

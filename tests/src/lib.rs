@@ -20,5 +20,6 @@ pub use world::World;
 
 pub mod host;
 pub use host::Host;
+pub mod measure;
 pub mod vm;
 pub use vm::Vm;

@@ -13,9 +13,22 @@ use crate::work::require_root;
 /// # Errors
 /// mmdebstrap's.
 pub fn debian_tar() -> Result<PathBuf> {
+    tar("debian-bookworm", "")
+}
+
+/// The same with nginx.
+///
+/// # Errors
+/// mmdebstrap's.
+pub fn nginx_tar() -> Result<PathBuf> {
+    tar("debian-nginx", "nginx")
+}
+
+fn tar(name: &str, packages: &str) -> Result<PathBuf> {
     require_root()?;
-    let dir = cached("debian-bookworm", "minbase 1", |dir| {
+    let dir = cached(name, &format!("minbase {packages} 1"), |dir| {
         let debstrap = Program::new("mmdebstrap").args(["--quiet", "--mode=root", "--variant=minbase"]);
+        let debstrap = debstrap.arg(format!("--include={packages}"));
         debstrap.arg("bookworm").arg(dir.join("root.tar")).run().map(drop)
     })?;
     Ok(dir.join("root.tar"))

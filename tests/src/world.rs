@@ -78,6 +78,14 @@ impl World {
         self.registry
     }
 
+    /// Pushes an image of an OCI layout under a name and the same tag.
+    ///
+    /// # Errors
+    /// skopeo's.
+    pub fn push(&self, layout: &Path, tag: &str, name: &str) -> Result<()> {
+        push(layout, tag, self.registry, name)
+    }
+
     /// A registries.conf(5) that makes the registry docker.io's mirror.
     pub fn registries_conf(&self) -> PathBuf {
         self.work.path().join("registries.conf")

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod command;
+mod demo;
 mod licences;
 mod packages;
 mod test;
@@ -22,13 +23,23 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Makes an extension out of a program of this machine and runs it without the machine's libraries.
+    Demo,
     /// Installs the Debian packages that the tests need (as root; else prints the command), then runs every check.
     Test(test::Args),
+    /// Measures flix beside its peers; prints docs/benchmarks.md.
+    Bench {
+        /// How often each is run.
+        #[arg(long, default_value_t = 5)]
+        runs: u32,
+    },
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
+        Task::Demo => demo::run(),
         Task::Test(args) => test::run(&args),
+        Task::Bench { runs } => bench(runs),
     };
     match done {
         Ok(code) => code,
@@ -37,6 +48,25 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn bench(runs: u32) -> anyhow::Result<ExitCode> {
+    packages::install()?;
+    // Not to stdout, which takes the page.
+    eprintln!("release build");
+    command::run(&mut command::cargo([
+        "build",
+        "--quiet",
+        "--release",
+        "--locked",
+        "--package",
+        "flix",
+        "--bins",
+    ]))?;
+    let mut bench =
+        command::cargo(["run", "--quiet", "--locked", "--package", "e2e", "--bin", "bench", "--"]);
+    command::run(bench.arg(runs.to_string()).env("FLIX_BIN", target().join("release/flix")))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The repository's root.

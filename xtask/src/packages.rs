@@ -48,7 +48,7 @@ pub fn install() -> Result<()> {
             missing.join(" ")
         );
     }
-    println!("installing {}", missing.join(" "));
+    eprintln!("installing {}", missing.join(" "));
     let apt = || {
         let mut c = Command::new("apt-get");
         c.env("DEBIAN_FRONTEND", "noninteractive").args(["-q", "-y", "-o", "DPkg::Lock::Timeout=300"]);
@@ -57,7 +57,7 @@ pub fn install() -> Result<()> {
     // A new machine has no package lists, or ones that name versions which the mirror no longer has. One source
     // that can't be reached doesn't matter while the packages can be had from the others.
     if !command::status(apt().arg("update"))?.success() {
-        println!("warning: apt-get update had errors");
+        eprintln!("warning: apt-get update had errors");
     }
     command::run(apt().args(["install", "--no-install-recommends"]).args(&missing))
 }

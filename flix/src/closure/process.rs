@@ -217,8 +217,8 @@ impl<'l> Process<'l> {
         main: &Elf,
     ) -> Result<Option<Found>, ClosureError> {
         let object = &self.loaded[by];
-        let (dirs, _) = expand(name, &object.path, &object.origin, object.elf.machine, self.loader)?;
-        let [path] = dirs.as_slice() else { return Ok(None) };
+        let path = expand(name, &object.path, &object.origin, object.elf.machine, self.loader)?;
+        let [path] = path.dirs.as_slice() else { return Ok(None) };
         let Ok(real) = files.tree.resolve(path, true) else { return Ok(None) };
         let Ok(link) = files.tree.resolve(path, false) else { return Ok(None) };
         let elf = files.elf(&real.path)?.filter(|e| e.is_compatible(main));
@@ -328,10 +328,10 @@ impl<'l> Process<'l> {
             (None, Some(rpath), _) => rpath,
             (None, None, _) => return Ok(()),
         };
-        let (dirs, ignored) = expand(path, &object.path, &object.origin, elf.machine, self.loader)?;
+        let path = expand(path, &object.path, &object.origin, elf.machine, self.loader)?;
         let by = object.path.clone();
-        out.extend(dirs);
-        for entry in ignored {
+        out.extend(path.dirs);
+        for entry in path.ignored {
             self.steps.push(Step::Ignored { by: by.clone(), entry });
         }
         Ok(())

@@ -11,7 +11,7 @@ use crate::elf::Elf;
 use crate::loader::{Family, Loader};
 
 /// Bytes of one DT_RPATH or DT_RUNPATH. Real ones have a few hundred.
-const PATH_LIMIT: usize = 64 << 10;
+const PATH_LIMIT: usize = 32 << 10;
 
 /// Reads an image's files once each.
 #[derive(Debug)]
@@ -155,28 +155,36 @@ impl<'t> Files<'t> {
     }
 }
 
-/// Splits a DT_RPATH or DT_RUNPATH and fills in `$ORIGIN`, `$LIB` and `$PLATFORM`. Entries that are not absolute would
-/// depend on the working directory; they come back in the second list.
+/// The entries of a search path.
+#[derive(Debug, Default)]
+pub(super) struct Expanded {
+    /// Absolute directories.
+    pub dirs: Vec<Vec<u8>>,
+    /// Entries that would depend on the working directory, or that can't be understood.
+    pub ignored: Vec<Vec<u8>>,
+}
+
+/// Splits a DT_RPATH or DT_RUNPATH and fills in `$ORIGIN`, `$LIB` and `$PLATFORM`.
 pub(super) fn expand(
     path: &[u8],
     object: &TreePath,
     origin: &TreePath,
     machine: u16,
     loader: &Loader,
-) -> Result<(Vec<Vec<u8>>, Vec<Vec<u8>>), ClosureError> {
+) -> Result<Expanded, ClosureError> {
     if path.len() > PATH_LIMIT {
         return Err(ClosureError::PathTooLong { path: object.clone(), len: path.len(), limit: PATH_LIMIT });
     }
-    let (mut dirs, mut ignored) = (Vec::new(), Vec::new());
+    let mut out = Expanded::default();
     let separators: &[u8] = if loader.family == Family::Glibc { b":;" } else { b":" };
     for entry in path.split(|b| separators.contains(b)) {
         match tokens(entry, origin, machine, loader) {
-            Some(dir) if dir.starts_with(b"/") => dirs.push(dir),
+            Some(dir) if dir.starts_with(b"/") => out.dirs.push(dir),
             _ if entry.is_empty() => {}
-            _ => ignored.push(entry.to_vec()),
+            _ => out.ignored.push(entry.to_vec()),
         }
     }
-    Ok((dirs, ignored))
+    Ok(out)
 }
 
 /// None if a token is not known: glibc then drops the entry, musl the whole path.

@@ -1,4 +1,13 @@
-//! Layers: tars of changes to a file tree. image-spec, layer.md.
+//! Layers: tars of changes to a file tree, and how they add up to a root file system. image-spec, layer.md.
+
+mod apply;
+pub use apply::{Applied, apply};
+
+mod error;
+pub use error::{LayerError, LayerProblem};
+
+mod rootfs;
+pub use rootfs::Rootfs;
 
 use std::sync::Arc;
 
@@ -20,3 +29,6 @@ pub struct LayerBlob {
     /// Length of the tar. Bytes.
     pub len: u64,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,272 @@
+//! One root after the other into one closure.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use sysext::{Tree, TreePath};
+
+use super::process::{Process, Step};
+use super::search::{Files, Found};
+use super::{Closure, ClosureError, Missing, Object, Options, ProcessMap, Reason, ldconf};
+use crate::elf::{Elf, ElfKind};
+use crate::loader::{Family, Loader, LoaderError, WELL_KNOWN};
+
+/// Gathers the closure of one root after the other.
+#[derive(Debug)]
+pub struct Resolver<'t> {
+    pub(super) files: Files<'t>,
+    pub(super) options: Options,
+    loader_names: HashMap<Vec<u8>, usize>,
+    /// By loader: ld.so.conf's directories, or what musl's path file puts in place of the compiled-in ones.
+    config_dirs: Vec<Vec<Vec<u8>>>,
+    pub(super) extras_used: BTreeSet<usize>,
+    pub(super) closure: Closure,
+}
+
+impl<'t> Resolver<'t> {
+    /// Nothing gathered yet.
+    pub fn new(tree: &'t Tree, options: Options) -> Self {
+        Resolver {
+            files: Files::new(tree),
+            options,
+            loader_names: HashMap::new(),
+            config_dirs: Vec::new(),
+            extras_used: BTreeSet::new(),
+            closure: Closure::default(),
+        }
+    }
+
+    /// The ELF file at a real path, none if it is something else.
+    ///
+    /// # Errors
+    /// It begins like an ELF file and can't be one.
+    pub fn elf(&mut self, path: &TreePath) -> Result<Option<Arc<Elf>>, ClosureError> {
+        self.files.elf(path)
+    }
+
+    /// Adds a program or library and all that it needs. `path` is real. Says whether anything of it is dynamic: a static
+    /// program needs nothing and stays as it is.
+    ///
+    /// # Errors
+    /// A file on the way is broken, or the image has no loader for it. Missing libraries are reported by `finish`.
+    pub fn add_root(&mut self, path: &TreePath) -> Result<bool, ClosureError> {
+        let Some(elf) = self.files.elf(path)? else {
+            return Err(ClosureError::NotLoadable { path: path.clone() });
+        };
+        match elf.kind {
+            ElfKind::StaticExecutable | ElfKind::StaticPie | ElfKind::Loader | ElfKind::Other => {
+                return Ok(false);
+            }
+            ElfKind::DynamicExecutable | ElfKind::SharedObject => {}
+        }
+        if self.closure.maps.contains_key(path) {
+            self.object(path, &elf).reasons.insert(Reason::Asked);
+            return Ok(true);
+        }
+        let loader = self.loader_of(path, &elf)?;
+        let shared = self.closure.loaders[loader].clone();
+        let config = self.config_dirs[loader].clone();
+        let mut process = Process::new(&mut self.files, &shared, &config, path, elf.clone())?;
+        process.run(&mut self.files)?;
+        let at_start = process.loaded.len();
+        self.load_extras(&mut process, shared.family)?;
+        self.object(path, &elf).reasons.insert(Reason::Asked);
+        self.take(process, loader, at_start)?;
+        Ok(true)
+    }
+
+    /// The end: what was gathered.
+    ///
+    /// # Errors
+    /// Libraries are missing and that is not allowed.
+    pub fn finish(mut self) -> Result<Closure, ClosureError> {
+        for (i, extra) in self.options.extra_libs.iter().enumerate() {
+            if !self.extras_used.contains(&i) && !self.options.allow_missing {
+                return Err(ClosureError::NoExtraLib(extra.to_string()));
+            }
+        }
+        self.closure.missing.sort();
+        self.closure.missing.dedup();
+        // One chain for each name tells enough.
+        self.closure.missing.dedup_by(|b, a| a.name == b.name);
+        if !self.options.allow_missing && !self.closure.missing.is_empty() {
+            return Err(ClosureError::Missing(self.closure.missing));
+        }
+        Ok(self.closure)
+    }
+
+    /// The loader of a program by its PT_INTERP; of a library by what it needs and what there is.
+    fn loader_of(&mut self, path: &TreePath, elf: &Elf) -> Result<usize, ClosureError> {
+        if let Some(interpreter) = &elf.interpreter {
+            return self
+                .loader(interpreter)
+                .map_err(|source| ClosureError::Loader { path: path.clone(), source });
+        }
+        let musl = elf.needed.iter().any(|n| n == b"libc.so" || n.starts_with(b"libc.musl-"));
+        let glibc = elf.needed.iter().any(|n| n.starts_with(b"libc.so.6") || n.starts_with(b"ld-linux"));
+        let wanted = |family| match family {
+            Family::Musl => !glibc,
+            Family::Glibc => !musl,
+        };
+        for i in 0..self.closure.loaders.len() {
+            let (family, at) = (self.closure.loaders[i].family, self.closure.loaders[i].path.clone());
+            if wanted(family) && self.files.elf(&at)?.is_some_and(|l| l.is_compatible(elf)) {
+                return Ok(i);
+            }
+        }
+        for known in WELL_KNOWN {
+            let Ok(loader) = Loader::find(self.files.tree, known.as_bytes()) else { continue };
+            if wanted(loader.family) && self.files.elf(&loader.path)?.is_some_and(|l| l.is_compatible(elf)) {
+                return self
+                    .loader(known.as_bytes())
+                    .map_err(|source| ClosureError::Loader { path: path.clone(), source });
+            }
+        }
+        Err(ClosureError::NoLoader { path: path.clone() })
+    }
+
+    fn loader(&mut self, interpreter: &[u8]) -> Result<usize, LoaderError> {
+        if let Some(&i) = self.loader_names.get(interpreter) {
+            return Ok(i);
+        }
+        let tree = self.files.tree;
+        let loader = Loader::find(tree, interpreter)?;
+        let same = |l: &Loader| l.path == loader.path && l.name == loader.name;
+        let index = match self.closure.loaders.iter().position(same) {
+            Some(i) => i,
+            None => {
+                let dirs = match loader.family {
+                    Family::Glibc => ldconf::glibc_dirs(tree),
+                    Family::Musl => {
+                        // PT_INTERP as the program has it decides on the prefix.
+                        let asked = TreePath::new(interpreter).unwrap_or_else(|_| loader.name.clone());
+                        let file = loader.path_file(&asked);
+                        file.and_then(|f| ldconf::musl_dirs(tree, &f))
+                            .unwrap_or_else(|| loader.system_dirs.clone())
+                    }
+                };
+                let built_in: &[Vec<u8>] = match loader.family {
+                    Family::Glibc => &loader.system_dirs,
+                    Family::Musl => &[],
+                };
+                let all = dirs.iter().chain(built_in);
+                self.closure.default_dirs.push(all.filter_map(|d| self.files.dir(d)).collect());
+                self.closure.loaders.push(loader);
+                self.config_dirs.push(dirs);
+                self.closure.loaders.len() - 1
+            }
+        };
+        self.loader_names.insert(interpreter.to_vec(), index);
+        Ok(index)
+    }
+
+    fn object(&mut self, path: &TreePath, elf: &Arc<Elf>) -> &mut Object {
+        self.closure.objects.entry(path.clone()).or_insert_with(|| Object {
+            elf: elf.clone(),
+            reasons: BTreeSet::new(),
+            dirs: Vec::new(),
+            loader: 0,
+            dynamic: false,
+            is_loader: false,
+        })
+    }
+
+    /// Moves what a process learned into the closure.
+    fn take(&mut self, mut process: Process<'_>, loader: usize, at_start: usize) -> Result<(), ClosureError> {
+        // Variants are loaded in the place of their base and may need more than it.
+        let mut done = BTreeSet::new();
+        loop {
+            let fresh: Vec<(TreePath, Found)> = process
+                .steps
+                .iter()
+                .filter_map(|s| match s {
+                    Step::Variant { of, found } if !done.contains(&found.path) => {
+                        Some((of.clone(), found.clone()))
+                    }
+                    _ => None,
+                })
+                .collect();
+            if fresh.is_empty() {
+                break;
+            }
+            for (of, found) in fresh {
+                if done.insert(found.path.clone()) {
+                    process.variant(&mut self.files, &of, found)?;
+                }
+            }
+            process.run(&mut self.files)?;
+        }
+        for loaded in &process.loaded {
+            let object = self.object(&loaded.path, &loaded.elf);
+            object.loader = loader;
+            object.dynamic = true;
+            for dir in loaded.dirs.iter() {
+                if !object.dirs.contains(dir) {
+                    object.dirs.push(dir.clone());
+                }
+            }
+        }
+        let main = process.loaded[0].path.clone();
+        let at = self.closure.loaders[loader].path.clone();
+        let elf = self.files.elf(&at)?;
+        if let Some(elf) = elf {
+            let object = self.object(&at, &elf);
+            object.is_loader = true;
+            object.loader = loader;
+            object.reasons.insert(Reason::Loader { of: main.clone() });
+        }
+        for step in std::mem::take(&mut process.steps) {
+            self.take_step(step)?;
+        }
+        let paths = process.loaded.iter().map(|l| l.path.clone()).collect();
+        self.closure.maps.insert(main, ProcessMap { paths, at_start });
+        Ok(())
+    }
+
+    fn take_step(&mut self, step: Step) -> Result<(), ClosureError> {
+        let text = |name: &[u8]| name.escape_ascii().to_string();
+        match step {
+            Step::Need { by, name, to, found, why } => {
+                if let Some(found) = found {
+                    self.found(&found);
+                }
+                let reason = why.unwrap_or_else(|| Reason::Needed { by, name: text(&name) });
+                if let Some(elf) = self.files.elf(&to)? {
+                    self.object(&to, &elf).reasons.insert(reason);
+                }
+            }
+            Step::Variant { of, found } => {
+                self.found(&found);
+                self.object(&found.path, &found.elf).reasons.insert(Reason::Variant { of });
+            }
+            Step::Missing { name, chain, why } => match why {
+                Some(Reason::Dlopen { by, feature }) if self.options.allow_missing => {
+                    _ = self.closure.warnings.insert(format!("{by}: {} is missing ({feature})", text(&name)));
+                }
+                _ => self.closure.missing.push(Missing { name: text(&name), chain }),
+            },
+            Step::Ignored { by, entry } => {
+                self.closure.warnings.insert(format!(
+                    "{by}: library search path entry {:?} is relative or not understood, ignored",
+                    text(&entry)
+                ));
+            }
+            Step::Path { by, name } => {
+                self.closure.warnings.insert(format!(
+                    "{by}: needs a library by the path {:?}, which is looked for on the host",
+                    text(&name)
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn found(&mut self, found: &Found) {
+        if found.link != found.path {
+            self.closure.links.insert(found.link.clone(), found.path.clone());
+        }
+        if let Some(dir) = &found.dir {
+            self.closure.lib_dirs.insert(dir.clone());
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Why each file is in the extension, as a tree: what was asked for at the top, below it what that needs.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+
+use sysext::{Tree, TreePath};
+
+use crate::closure::Reason;
+use crate::plan::{Action, Plan, Why};
+
+/// A plan with the reasons sorted into a tree.
+#[derive(Debug)]
+pub struct Explanation {
+    groups: Vec<Group>,
+    files: usize,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+struct Group {
+    title: String,
+    /// Files below a folder that nothing else needs, told as a number.
+    others: (usize, u64),
+    lines: Vec<Line>,
+}
+
+#[derive(Debug)]
+struct Line {
+    depth: usize,
+    path: TreePath,
+    bytes: u64,
+    note: String,
+    also: Vec<TreePath>,
+}
+
+impl Explanation {
+    /// Sorts a plan. `extension` is what it built, for the sizes.
+    pub fn new(plan: &Plan, extension: &Tree) -> Explanation {
+        let sorted = Sorted::new(plan);
+        let size = |p: &TreePath| extension.get(p).and_then(|n| n.content()).map_or(0, sysext::Content::len);
+        let mut groups = Vec::new();
+        for (title, tops) in &sorted.groups {
+            let mut group = Group { title: title.clone(), others: (0, 0), lines: Vec::new() };
+            for top in tops {
+                if sorted.is_plain(plan, top) {
+                    if !matches!(plan.entries[top].action, Action::Directory(_)) {
+                        group.others.0 += 1;
+                        group.others.1 += size(top);
+                    }
+                } else {
+                    sorted.lines(plan, top, 0, &size, &mut group.lines);
+                }
+            }
+            groups.push(group);
+        }
+        let files: BTreeSet<_> =
+            extension.iter_inodes().filter(|(_, _, n)| n.is_file()).map(|(_, i, _)| i).collect();
+        let bytes = files.iter().map(|&i| extension.node(i).content().map_or(0, sysext::Content::len)).sum();
+        Explanation { groups, files: files.len(), bytes }
+    }
+}
+
+/// Each entry under the first that needs it.
+struct Sorted {
+    groups: Vec<(String, Vec<TreePath>)>,
+    parent: BTreeMap<TreePath, TreePath>,
+    children: BTreeMap<TreePath, Vec<(TreePath, String)>>,
+    needed_by: BTreeMap<TreePath, BTreeSet<TreePath>>,
+}
+
+impl Sorted {
+    fn new(plan: &Plan) -> Sorted {
+        let mut tops: BTreeMap<String, Vec<TreePath>> = BTreeMap::new();
+        let mut edges: BTreeMap<TreePath, Vec<(TreePath, String)>> = BTreeMap::new();
+        let mut needed_by: BTreeMap<TreePath, BTreeSet<TreePath>> = BTreeMap::new();
+        for (path, entry) in &plan.entries {
+            for why in &entry.why {
+                let (by, note) = match place(plan, why) {
+                    Place::Top(title) => {
+                        tops.entry(title).or_default().push(path.clone());
+                        continue;
+                    }
+                    Place::Below(by, note) => (by, note),
+                };
+                if by != *path && !by.is_root() {
+                    edges.entry(by.clone()).or_default().push((path.clone(), note));
+                    needed_by.entry(path.clone()).or_default().insert(by);
+                }
+            }
+        }
+        let groups: Vec<(String, Vec<TreePath>)> = tops.into_iter().collect();
+        let mut out = Sorted { groups, parent: BTreeMap::new(), children: BTreeMap::new(), needed_by };
+        let mut queue: VecDeque<TreePath> = out.groups.iter().flat_map(|(_, t)| t.iter().cloned()).collect();
+        let mut seen: BTreeSet<TreePath> = queue.iter().cloned().collect();
+        loop {
+            while let Some(by) = queue.pop_front() {
+                for (path, note) in edges.get(&by).into_iter().flatten() {
+                    if seen.insert(path.clone()) {
+                        out.parent.insert(path.clone(), by.clone());
+                        out.children.entry(by.clone()).or_default().push((path.clone(), note.clone()));
+                        queue.push_back(path.clone());
+                    }
+                }
+            }
+            // Whatever no way from the top leads to stands for itself.
+            let Some(lost) = plan.entries.keys().find(|p| !seen.contains(*p)).cloned() else { break };
+            seen.insert(lost.clone());
+            out.groups.push(("other".to_owned(), vec![lost.clone()]));
+            queue.push_back(lost);
+        }
+        out
+    }
+
+    /// Just a file of a folder: it needs nothing, and nothing needs it.
+    fn is_plain(&self, plan: &Plan, path: &TreePath) -> bool {
+        let folder = plan.entries[path].why.iter().all(|w| matches!(w, Why::Folder(_)));
+        let dir = matches!(plan.entries[path].action, Action::Directory(_));
+        (folder || dir) && !self.children.contains_key(path)
+    }
+
+    fn lines(
+        &self,
+        plan: &Plan,
+        path: &TreePath,
+        depth: usize,
+        size: &impl Fn(&TreePath) -> u64,
+        out: &mut Vec<Line>,
+    ) {
+        self.line(path, depth, String::new(), size, out);
+        let mut todo: Vec<(usize, &(TreePath, String))> = Vec::new();
+        let below = |p: &TreePath| self.children.get(p).into_iter().flatten().rev();
+        todo.extend(below(path).map(|c| (depth + 1, c)));
+        while let Some((depth, (child, note))) = todo.pop() {
+            let note = match &plan.entries[child].action {
+                Action::Symlink(_) => "symlink".to_owned(),
+                _ => note.clone(),
+            };
+            self.line(child, depth, note, size, out);
+            todo.extend(below(child).map(|c| (depth + 1, c)));
+        }
+    }
+
+    fn line(
+        &self,
+        path: &TreePath,
+        depth: usize,
+        note: String,
+        size: &impl Fn(&TreePath) -> u64,
+        out: &mut Vec<Line>,
+    ) {
+        let parent = self.parent.get(path);
+        let also = self.needed_by.get(path).into_iter().flatten().filter(|p| Some(*p) != parent);
+        out.push(Line { depth, path: path.clone(), bytes: size(path), note, also: also.cloned().collect() });
+    }
+}
+
+enum Place {
+    Top(String),
+    Below(TreePath, String),
+}
+
+fn place(plan: &Plan, why: &Why) -> Place {
+    let libc = || plan.entries.keys().find(|p| p.file_name() == Some(b"libc.so.6")).cloned();
+    let below = |image: &TreePath, note: String| match plan.home(image) {
+        Some(by) => Place::Below(by, note),
+        None => Place::Top("other".to_owned()),
+    };
+    match why {
+        Why::Asked(text) | Why::Folder(text) => Place::Top(text.clone()),
+        Why::Target(link) => Place::Below(link.clone(), "target".to_owned()),
+        Why::Name(home) => Place::Below(home.clone(), "name".to_owned()),
+        Why::PathFile => Place::Top("search path of the loader".to_owned()),
+        Why::Closure(reason) => match reason {
+            // Why::Asked or Why::Folder says so, too.
+            Reason::Asked => Place::Below(TreePath::root(), String::new()),
+            Reason::Needed { by, name } => below(by, format!("as {name}")),
+            Reason::Loader { of } => below(of, "loader".to_owned()),
+            Reason::Dlopen { by, feature } => below(by, format!("dlopen: {feature}")),
+            Reason::Variant { of } => below(of, "variant for better processors".to_owned()),
+            Reason::Extra { text } => Place::Top(format!("--extra-lib {text}")),
+            Reason::NameService { service } => match libc() {
+                Some(by) => Place::Below(by, format!("name service {service}")),
+                None => Place::Top("other".to_owned()),
+            },
+            Reason::Threads => match libc() {
+                Some(by) => Place::Below(by, "ends threads".to_owned()),
+                None => Place::Top("other".to_owned()),
+            },
+        },
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for group in &self.groups {
+            writeln!(f, "{}", group.title)?;
+            for line in &group.lines {
+                write!(f, "{}{} {}", "  ".repeat(line.depth + 1), line.path, Size(line.bytes))?;
+                if !line.note.is_empty() {
+                    write!(f, ", {}", line.note)?;
+                }
+                match line.also.as_slice() {
+                    [] => {}
+                    [one] => write!(f, ", also for {one}")?,
+                    [one, rest @ ..] => write!(f, ", also for {one} and {} more", rest.len())?,
+                }
+                writeln!(f)?;
+            }
+            if group.others.0 > 0 {
+                writeln!(f, "  {} files, {}", group.others.0, Size(group.others.1))?;
+            }
+        }
+        writeln!(f, "{} files, {}", self.files, Size(self.bytes))
+    }
+}
+
+/// Bytes for people, in powers of 1024 as `ls -h` has it.
+#[derive(Debug, Clone, Copy)]
+pub struct Size(pub u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+        if self.0 < 1024 {
+            return write!(f, "{} B", self.0);
+        }
+        let mut tenths = u128::from(self.0) * 10 / 1024;
+        let mut unit = 0;
+        while tenths >= 10240 && unit + 1 < UNITS.len() {
+            tenths /= 1024;
+            unit += 1;
+        }
+        write!(f, "{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (bytes, expected) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1_572_864, "1.5 MiB"),
+            (u64::MAX, "16777215.9 TiB"),
+        ] {
+            assert_eq!(Size(bytes).to_string(), expected);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! From a plan to the tree of the extension.
+
+use std::collections::{BTreeSet, HashMap};
+
+use sysext::tree::Ino;
+use sysext::{Content, Kind, Meta, Node, Tree, TreePath};
+
+use super::{Action, BuildError, Entry, Plan};
+use crate::closure::{DlopenPolicy, ExtraLib, Options, Resolver};
+use crate::elf::{Edit, rewrite};
+
+/// Scripts are read whole. Bytes.
+const SCRIPT_LIMIT: u64 = 64 << 20;
+
+impl Plan {
+    /// Follows the plan, then checks the result: each program has to load in it what it loads in the image.
+    ///
+    /// # Errors
+    /// A file can't be edited or read, or the check fails.
+    pub fn build(&self, image: &Tree) -> Result<Tree, BuildError> {
+        let mut out = Tree::default();
+        // Names of one inode that get the same treatment stay names of one inode.
+        let mut first: HashMap<Ino, Vec<(&Action, &TreePath)>> = HashMap::new();
+        for (target, entry) in &self.entries {
+            let ino = entry.source.as_ref().and_then(|s| image.ino(s)).filter(|_| !is_new(&entry.action));
+            if let Some(ino) = ino {
+                let known = first.entry(ino).or_default();
+                if let Some((_, old)) = known.iter().find(|(a, _)| *a == &entry.action) {
+                    if let Some(dir) = target.parent() {
+                        out.make_dirs(&dir, &Meta::dir())?;
+                    }
+                    out.link(target.clone(), old)?;
+                    continue;
+                }
+                known.push((&entry.action, target));
+            }
+            out.insert_all(target.clone(), self.node(image, entry)?, &Meta::dir())?;
+        }
+        self.check(&out)?;
+        Ok(out)
+    }
+
+    fn node(&self, image: &Tree, entry: &Entry) -> Result<Node, BuildError> {
+        let made = TreePath::root();
+        let source = entry.source.as_ref().unwrap_or(&made);
+        let error = |source_error| BuildError::Content { path: source.clone(), source: source_error };
+        let old = || -> Result<(&Meta, &Content), BuildError> {
+            let node = image.get(source).ok_or_else(|| BuildError::Source(source.clone()))?;
+            let content = node.content().ok_or_else(|| BuildError::Source(source.clone()))?;
+            Ok((&node.meta, content))
+        };
+        let file = |meta: &Meta, content| Node { meta: meta.clone(), kind: Kind::File(content) };
+        Ok(match &entry.action {
+            Action::Directory(meta) => Node { meta: meta.clone(), kind: Kind::Dir },
+            Action::Symlink(target) => Node::symlink(target),
+            Action::Copy => {
+                let (meta, content) = old()?;
+                file(meta, content.clone())
+            }
+            Action::Text(text) => match old() {
+                Ok((meta, _)) => file(meta, text.clone().into()),
+                Err(_) => Node::file(0o644, text.clone()),
+            },
+            Action::Confine(patches) => {
+                let (meta, content) = old()?;
+                file(meta, content.patched(content.len(), patches.clone()).map_err(error)?)
+            }
+            Action::Script { line, old: len } => {
+                let (meta, content) = old()?;
+                let text = content.read(SCRIPT_LIMIT).map_err(error)?;
+                let mut new = line.clone();
+                new.extend_from_slice(text.get(*len..).unwrap_or_default());
+                file(meta, new.into())
+            }
+            Action::Relocate(relocation) => {
+                let (meta, content) = old()?;
+                let path =
+                    relocation.runpath.iter().map(TreePath::to_absolute).collect::<Vec<_>>().join(&b':');
+                let edit = Edit {
+                    interpreter: relocation.interpreter.as_ref().map(TreePath::to_absolute),
+                    runpath: Some(path),
+                    nodeflib: true,
+                    ..Edit::default()
+                };
+                let new = rewrite(content, &edit)
+                    .map_err(|e| BuildError::Rewrite { path: source.clone(), source: e })?;
+                file(meta, new)
+            }
+        })
+    }
+
+    /// Simulates the loader once more, now in the extension alone.
+    fn check(&self, extension: &Tree) -> Result<(), BuildError> {
+        for (root, map) in &self.maps {
+            let Some(program) = self.places.get(root) else { continue };
+            if !matches!(&self.entries.get(program).map(|e| &e.action), Some(Action::Relocate(r)) if r.interpreter.is_some())
+            {
+                continue;
+            }
+            let place = |p: &TreePath| self.home(p);
+            let later = map.later().iter().filter_map(place).map(ExtraLib::Path);
+            let options = Options {
+                allow_missing: true,
+                dlopen: DlopenPolicy::None,
+                needed_only: true,
+                extra_libs: later.collect(),
+            };
+            let mut resolver = Resolver::new(extension, options);
+            resolver.add_root(program)?;
+            let closure = resolver.finish()?;
+            let expected: BTreeSet<TreePath> = map
+                .start()
+                .iter()
+                .map(|p| if p == root { program.clone() } else { place(p).unwrap_or_else(|| p.clone()) })
+                .collect();
+            let got: BTreeSet<TreePath> =
+                closure.maps.get(program).map(|m| m.start().iter().cloned().collect()).unwrap_or_default();
+            let known = |name: &str| self.missing.iter().any(|m| m.name == name);
+            let missing: Vec<String> =
+                closure.missing.iter().filter(|m| !known(&m.name)).map(|m| m.name.clone()).collect();
+            if got != expected || !missing.is_empty() {
+                let show = |a: &BTreeSet<TreePath>, b: &BTreeSet<TreePath>| {
+                    a.difference(b).map(TreePath::to_string).collect::<Vec<_>>().join(", ")
+                };
+                let mut lacks = vec![show(&got, &expected)];
+                lacks.extend(missing.iter().map(|m| format!("no {m}")));
+                return Err(BuildError::Differs {
+                    program: program.clone(),
+                    got: lacks.join(" "),
+                    expected: show(&expected, &got),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Where an object is loaded from: the sysroot, or the place that the user gave it.
+    pub fn home(&self, path: &TreePath) -> Option<TreePath> {
+        let inside = self.sysroot.join(path.as_relative()).ok()?;
+        if self.entries.contains_key(&inside) { Some(inside) } else { self.places.get(path).cloned() }
+    }
+}
+
+/// Whether the node has nothing to do with the inode of its source.
+fn is_new(action: &Action) -> bool {
+    matches!(action, Action::Directory(_) | Action::Symlink(_) | Action::Text(_))
+}

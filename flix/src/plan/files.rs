@@ -1,0 +1,173 @@
+//! Scripts and units among the files of a request.
+
+use std::collections::BTreeMap;
+
+use sysext::TreePath;
+
+use super::planner::{Placed, Planner, relative};
+use super::{Action, PlanError, Why};
+use crate::scripts::{Interpreter, LINE_LIMIT, Shebang};
+use crate::units;
+
+impl Planner<'_> {
+    /// Points the first lines of scripts at interpreters that come along.
+    pub(super) fn scripts(&mut self) -> Result<(), PlanError> {
+        // Names of those below folders, by interpreter: one warning each.
+        let mut left: BTreeMap<String, Vec<TreePath>> = BTreeMap::new();
+        for placed in self.placed.clone() {
+            let Some(node) = self.tree.get(&placed.source) else { continue };
+            let Some(content) = node.content().filter(|_| node.meta.mode & 0o111 != 0) else { continue };
+            let head = content
+                .head(LINE_LIMIT)
+                .map_err(|source| PlanError::Content { path: placed.source.clone(), source })?;
+            let Some(shebang) = Shebang::parse(&head) else { continue };
+            let found = self.interpreter_of(&shebang);
+            let place = match &found {
+                Some(found) => self.interpreter_place(found, &shebang)?,
+                None => None,
+            };
+            match place {
+                Some(place) => self.point(&placed, &shebang, &place)?,
+                None if self.request.host_interpreters => {}
+                None if placed.named => {
+                    return Err(PlanError::Interpreter {
+                        path: placed.source,
+                        interpreter: shebang.name(),
+                        found,
+                    });
+                }
+                None => left.entry(shebang.name()).or_default().push(placed.target),
+            }
+        }
+        for (interpreter, scripts) in left {
+            let more = match scripts.len() - 1 {
+                0 => String::new(),
+                n => format!(" and {n} more"),
+            };
+            self.warnings.insert(format!(
+                "{}{more}: script needs {interpreter} of the host, which is not part of the extension",
+                scripts[0]
+            ));
+        }
+        Ok(())
+    }
+
+    /// The interpreter's path in the image, the last symlink not followed.
+    fn interpreter_of(&self, shebang: &Shebang) -> Option<TreePath> {
+        let at = |path: Vec<u8>| {
+            self.tree.resolve(&path, true).ok()?;
+            self.tree.resolve(&path, false).ok().map(|r| r.path)
+        };
+        match &shebang.interpreter {
+            Interpreter::Path(path) => at(path.clone()),
+            Interpreter::Env(name, _) => {
+                const PATH: [&str; 6] =
+                    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+                PATH.iter().find_map(|dir| at([dir.as_bytes(), b"/", name.as_slice()].concat()))
+            }
+            Interpreter::EnvOther => None,
+        }
+    }
+
+    /// The interpreter's path in the extension.
+    fn interpreter_place(
+        &mut self,
+        found: &TreePath,
+        shebang: &Shebang,
+    ) -> Result<Option<TreePath>, PlanError> {
+        let Ok(real) = self.tree.resolve(found.to_absolute(), true) else { return Ok(None) };
+        let Some(place) = self.plan.places.get(&real.path).cloned() else { return Ok(None) };
+        if real.path == *found || place.file_name() == found.file_name() {
+            return Ok(Some(place));
+        }
+        // A program of many names (busybox) goes by the name that it is started with.
+        let named = |p: &&TreePath| p.file_name() == found.file_name() && self.is_link_to(p, &place);
+        if let Some(link) = self.plan.entries.keys().find(named) {
+            return Ok(Some(link.clone()));
+        }
+        let link = self.request.sysroot.join(found.as_relative())?;
+        let why = Why::Asked(format!("#!{}", shebang.name()));
+        self.put(link.clone(), Some(found.clone()), Action::Symlink(relative(&link, &place)), why, 0)?;
+        Ok(Some(link))
+    }
+
+    fn is_link_to(&self, path: &TreePath, place: &TreePath) -> bool {
+        match self.plan.entries.get(path).map(|e| &e.action) {
+            Some(Action::Symlink(target)) => *target == relative(path, place),
+            _ => false,
+        }
+    }
+
+    fn point(&mut self, placed: &Placed, shebang: &Shebang, place: &TreePath) -> Result<(), PlanError> {
+        let new = place.to_absolute();
+        if matches!(&shebang.interpreter, Interpreter::Path(old) if *old == new) {
+            return Ok(());
+        }
+        let line = shebang.with_interpreter(&new).ok_or_else(|| PlanError::Interpreter {
+            path: placed.source.clone(),
+            interpreter: format!("{place} (a first line of more than {LINE_LIMIT} bytes)"),
+            found: None,
+        })?;
+        if let Some(entry) = self.plan.entries.get_mut(&placed.target) {
+            entry.action = Action::Script { line, old: shebang.len };
+        }
+        Ok(())
+    }
+
+    /// Follows moved programs in the units that come along.
+    pub(super) fn units(&mut self) -> Result<(), PlanError> {
+        for placed in self.placed.clone() {
+            if !units::is_unit(&placed.target) {
+                continue;
+            }
+            self.plan.has_units = true;
+            let Some(content) = self.tree.get(&placed.source).and_then(|n| n.content()) else { continue };
+            if content.len() > units::UNIT_LIMIT {
+                self.warnings.insert(format!("{}: unit is too large to be checked", placed.target));
+                continue;
+            }
+            let bytes = content
+                .read(units::UNIT_LIMIT)
+                .map_err(|source| PlanError::Content { path: placed.source.clone(), source })?;
+            let Ok(text) = String::from_utf8(bytes) else {
+                self.warnings.insert(format!("{}: unit is not UTF-8, left as it is", placed.target));
+                continue;
+            };
+            let mut edits = Vec::new();
+            for exec in units::programs(&text) {
+                match self.program_place(&exec.program) {
+                    Some(place) if place.to_absolute() == exec.program.as_bytes() => {}
+                    Some(place) => {
+                        self.notes.insert(format!("{}: {} is {place} there", placed.target, exec.program));
+                        edits.push((exec, place.to_string()));
+                    }
+                    // The lint tells of programs that only the host can have.
+                    None => {}
+                }
+            }
+            if !edits.is_empty()
+                && let Some(entry) = self.plan.entries.get_mut(&placed.target)
+            {
+                entry.action = Action::Text(units::replace(&text, &edits).into_bytes());
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a program that a unit starts is in the extension.
+    fn program_place(&self, program: &str) -> Option<TreePath> {
+        let asked = TreePath::new(program).ok()?;
+        let runs = |p: &TreePath| {
+            self.plan.entries.get(p).is_some_and(|e| !matches!(e.action, Action::Directory(_)))
+        };
+        if runs(&asked) {
+            return Some(asked);
+        }
+        let link = self.tree.resolve(program, false).ok()?.path;
+        let home = crate::request::home(&link, self.request.keep_sbin).filter(|h| runs(h));
+        home.or_else(|| {
+            let real = self.tree.resolve(program, true).ok()?.path;
+            self.plan.places.get(&real).cloned()
+        })
+    }
+}

@@ -1,0 +1,261 @@
+//! Places and edits of everything that is loaded.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sysext::TreePath;
+
+use super::planner::{Planner, relative};
+use super::{Action, PlanError, Relocation, Why, confine};
+use crate::closure::{Closure, Object};
+use crate::elf::ElfKind;
+use crate::loader::{Family, Loader};
+
+/// Where libraries are after the move, by the directory that the image's loader searches.
+type Moved = BTreeMap<TreePath, BTreeSet<TreePath>>;
+
+impl Planner<'_> {
+    /// Places the closure and edits all of it.
+    pub(super) fn libraries(&mut self, closure: &Closure) -> Result<(), PlanError> {
+        let shared = shared_dirs(closure);
+        let mut homes: BTreeMap<TreePath, TreePath> = BTreeMap::new();
+        for (path, object) in &closure.objects {
+            let home = self.place_object(path, object, &shared)?;
+            homes.insert(path.clone(), home);
+        }
+        for (link, real) in &closure.links {
+            let at = self.in_sysroot(link)?;
+            let Some(home) = homes.get(real) else { continue };
+            let target = relative(&at, home);
+            self.put(at, Some(link.clone()), Action::Symlink(target), Why::Name(home.clone()), 0)?;
+        }
+        let moved = self.moved(closure, &homes)?;
+        for (path, object) in &closure.objects {
+            self.edit(path, object, closure, &homes, &moved)?;
+        }
+        for (index, loader) in closure.loaders.iter().enumerate() {
+            self.loader(index, loader, closure, &homes, &moved)?;
+        }
+        self.remarks(closure);
+        Ok(())
+    }
+
+    fn in_sysroot(&self, path: &TreePath) -> Result<TreePath, PlanError> {
+        Ok(self.request.sysroot.join(path.as_relative())?)
+    }
+
+    /// Where an object is loaded from. One that the user has placed outside of the usual library directories is used
+    /// there; a second copy would be a second library in the same process. In the usual directories the host has its own
+    /// libraries, so these are never searched: such a file is in the extension twice.
+    fn place_object(
+        &mut self,
+        path: &TreePath,
+        object: &Object,
+        shared: &BTreeSet<TreePath>,
+    ) -> Result<TreePath, PlanError> {
+        let is_program = object.elf.kind == ElfKind::DynamicExecutable;
+        if let Some(place) = self.plan.places.get(path).cloned()
+            && !object.is_loader
+            && (is_program || place.parent().is_some_and(|d| !shared.contains(&d)))
+        {
+            for reason in &object.reasons {
+                if let Some(entry) = self.plan.entries.get_mut(&place) {
+                    entry.why.insert(Why::Closure(reason.clone()));
+                }
+            }
+            return Ok(place);
+        }
+        let home = self.in_sysroot(path)?;
+        let size = self.tree.get(path).and_then(|n| n.content()).map_or(0, sysext::Content::len);
+        for reason in &object.reasons {
+            self.put(home.clone(), Some(path.clone()), Action::Copy, Why::Closure(reason.clone()), size)?;
+        }
+        self.plan.places.entry(path.clone()).or_insert_with(|| home.clone());
+        Ok(home)
+    }
+
+    fn moved(&self, closure: &Closure, homes: &BTreeMap<TreePath, TreePath>) -> Result<Moved, PlanError> {
+        let mut moved = Moved::new();
+        let searched = |dir: &TreePath| closure.lib_dirs.contains(dir) || closure.extra_dirs.contains(dir);
+        for (path, home) in homes {
+            if let (Some(dir), Some(new)) = (path.parent(), home.parent())
+                && searched(&dir)
+                && !closure.objects.get(path).is_some_and(|o| o.is_loader)
+            {
+                moved.entry(dir).or_default().insert(new);
+            }
+        }
+        for link in closure.links.keys() {
+            if let Some(dir) = link.parent()
+                && searched(&dir)
+            {
+                let new = self.in_sysroot(&dir)?;
+                moved.entry(dir).or_default().insert(new);
+            }
+        }
+        // A directory that has nothing but variants for better processors is searched all the same.
+        for dir in &closure.lib_dirs {
+            if !moved.contains_key(dir) {
+                moved.entry(dir.clone()).or_default().insert(self.in_sysroot(dir)?);
+            }
+        }
+        for dir in moved.values().flatten() {
+            if dir.as_relative().iter().any(|&b| matches!(b, b':' | b';' | b'$' | b'\n')) {
+                return Err(PlanError::Directory(dir.clone()));
+            }
+        }
+        Ok(moved)
+    }
+
+    /// The new search path of what was searched in `dirs`: the same directories in the same order, as far as something
+    /// of the closure is in them. The sysroot goes first.
+    fn translate(&self, dirs: &[TreePath], closure: &Closure, moved: &Moved) -> Vec<TreePath> {
+        let mut out: Vec<TreePath> = Vec::new();
+        let extra = closure.extra_dirs.iter();
+        for dir in dirs.iter().chain(extra) {
+            let places = moved.get(dir).into_iter().flatten();
+            let (inside, outside): (Vec<_>, Vec<_>) =
+                places.partition(|p| p.starts_with(&self.request.sysroot));
+            for place in inside.into_iter().chain(outside) {
+                if !out.contains(place) {
+                    out.push(place.clone());
+                }
+            }
+        }
+        out
+    }
+
+    fn edit(
+        &mut self,
+        path: &TreePath,
+        object: &Object,
+        closure: &Closure,
+        homes: &BTreeMap<TreePath, TreePath>,
+        moved: &Moved,
+    ) -> Result<(), PlanError> {
+        if object.is_loader || !object.dynamic || !object.elf.is_dynamic() {
+            return Ok(());
+        }
+        let loader = &closure.loaders[object.loader];
+        let runpath = self.translate(&object.dirs, closure, moved);
+        let mut targets: BTreeSet<TreePath> = homes.get(path).cloned().into_iter().collect();
+        targets.extend(self.placed.iter().filter(|p| &p.source == path).map(|p| p.target.clone()));
+        let interpreter = match (&object.elf.interpreter, object.elf.kind) {
+            (Some(_), ElfKind::DynamicExecutable) => Some(self.interpreter(loader, homes)?),
+            _ => None,
+        };
+        for target in targets {
+            if let Some(entry) = self.plan.entries.get_mut(&target) {
+                entry.action = Action::Relocate(Relocation {
+                    interpreter: interpreter.clone(),
+                    runpath: runpath.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The new PT_INTERP. musl computes the place of its path file from it, so there the name is kept.
+    fn interpreter(
+        &self,
+        loader: &Loader,
+        homes: &BTreeMap<TreePath, TreePath>,
+    ) -> Result<TreePath, PlanError> {
+        match (loader.family, homes.get(&loader.path)) {
+            (Family::Glibc, Some(home)) => Ok(home.clone()),
+            _ => self.in_sysroot(&loader.name),
+        }
+    }
+
+    /// The loader itself: glibc's loses its paths of the host, musl's gets a list of directories.
+    fn loader(
+        &mut self,
+        index: usize,
+        loader: &Loader,
+        closure: &Closure,
+        homes: &BTreeMap<TreePath, TreePath>,
+        moved: &Moved,
+    ) -> Result<(), PlanError> {
+        let Some(home) = homes.get(&loader.path).cloned() else { return Ok(()) };
+        match loader.family {
+            Family::Glibc => {
+                let Some(content) = self.tree.get(&loader.path).and_then(|n| n.content()) else {
+                    return Ok(());
+                };
+                let (patches, absent) = confine::patches(content)
+                    .map_err(|source| PlanError::Content { path: loader.path.clone(), source })?;
+                for path in absent {
+                    self.warnings.insert(format!(
+                        "{}: has no {path} to switch off; it may look at the host's",
+                        loader.path
+                    ));
+                }
+                if let Some(entry) = self.plan.entries.get_mut(&home) {
+                    entry.action = Action::Confine(patches);
+                }
+            }
+            Family::Musl => {
+                if loader.name != loader.path {
+                    let at = self.in_sysroot(&loader.name)?;
+                    let link = relative(&at, &home);
+                    self.put(
+                        at,
+                        Some(loader.name.clone()),
+                        Action::Symlink(link),
+                        Why::Name(home.clone()),
+                        0,
+                    )?;
+                }
+                let interpreter = self.interpreter(loader, homes)?;
+                let Some(file) = loader.path_file(&interpreter) else { return Ok(()) };
+                let mut dirs = self.translate(&closure.default_dirs[index], closure, moved);
+                let all: Vec<TreePath> = closure.lib_dirs.iter().cloned().collect();
+                for dir in self.translate(&all, closure, moved) {
+                    if !dirs.contains(&dir) {
+                        dirs.push(dir);
+                    }
+                }
+                let mut text: Vec<u8> =
+                    dirs.iter().map(TreePath::to_absolute).collect::<Vec<_>>().join(&b'\n');
+                text.push(b'\n');
+                let size = text.len() as u64;
+                self.put(file, None, Action::Text(text), Why::PathFile, size)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the closure can't know and the user may have to add.
+    fn remarks(&mut self, closure: &Closure) {
+        let soname = |name: &[u8]| {
+            let has =
+                |o: &Object| o.elf.soname.as_deref() == Some(name) || o.elf.needed.iter().any(|n| n == name);
+            closure.objects.iter().find(|(_, o)| has(o)).map(|(p, _)| p.clone())
+        };
+        if let Some(by) = soname(b"libpam.so.0") {
+            self.warnings.insert(format!(
+                "{by}: PAM modules are named by the host's /etc/pam.d and loaded by path; they may not fit"
+            ));
+        }
+        for placed in &self.placed {
+            let Some(node) = self.tree.get(&placed.source) else { continue };
+            let special =
+                node.meta.mode & 0o6000 != 0 || node.meta.xattrs.contains_key(&b"security.capability"[..]);
+            if special && closure.objects.contains_key(&placed.source) {
+                self.notes.insert(format!("{}: keeps its special privileges on the host", placed.target));
+            }
+        }
+    }
+}
+
+/// Directories, as they are called in an extension, in which hosts have libraries of their own.
+fn shared_dirs(closure: &Closure) -> BTreeSet<TreePath> {
+    let usual = ["/usr/lib", "/usr/lib64", "/usr/lib32", "/usr/libx32", "/usr/local/lib", "/usr/local/lib64"];
+    let usual = usual.iter().filter_map(|d| TreePath::new(d).ok());
+    let compiled_in = closure.loaders.iter().flat_map(|l| &l.system_dirs);
+    let in_usr = compiled_in.filter_map(|d| match d.starts_with(b"/usr/") {
+        true => TreePath::new(d).ok(),
+        false => TreePath::new([b"/usr", d.as_slice()].concat()).ok(),
+    });
+    let found = closure.default_dirs.iter().flatten().cloned();
+    usual.chain(in_usr).chain(found).collect()
+}

@@ -1,0 +1,220 @@
+//! What goes into an extension, decided before anything is done.
+//!
+//! [`Plan::new`] is a function of the image's tree and the request; [`Plan::build`] follows it and gives the tree of the
+//! extension. Everything that the closure adds stands in the sysroot under the path that it has in the image, so that
+//! paths relative to `$ORIGIN` and the subdirectories for better processors keep their meaning.
+
+mod build;
+mod confine;
+mod files;
+mod libraries;
+mod planner;
+mod text;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sysext::tree::{ContentError, PathError, TreeError};
+use sysext::{Meta, Patch, TreePath};
+
+use crate::closure::{self, ClosureError, Missing, ProcessMap, Reason};
+use crate::elf::RewriteError;
+use crate::request::{RequestError, Wanted};
+
+/// What to make.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Paths of the image.
+    pub wanted: Vec<Wanted>,
+    /// Folder of the extension for all that the closure adds: `/usr/lib/flix/NAME`.
+    pub sysroot: TreePath,
+    /// How to gather the closure.
+    pub closure: closure::Options,
+    /// Programs of /usr/sbin stay there.
+    pub keep_sbin: bool,
+    /// Scripts whose interpreter does not come along are left to the host's.
+    pub host_interpreters: bool,
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// The request.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The closure.
+    #[error(transparent)]
+    Closure(#[from] ClosureError),
+    /// A script whose interpreter is not part of the extension.
+    #[error("{path}: script needs {interpreter}, which is not part of the extension")]
+    Interpreter {
+        /// The script, in the image.
+        path: TreePath,
+        /// As its first line names it.
+        interpreter: String,
+        /// The interpreter's path in the image, if it is there.
+        found: Option<TreePath>,
+    },
+    /// A sysroot that can't be.
+    #[error("sysroot {0:?} has to be a folder below /usr or /opt, without colon, dollar sign or space")]
+    Sysroot(TreePath),
+    /// A directory of the image that can't be part of a library search path.
+    #[error("{0}: a library search path can't hold a directory with a colon or a dollar sign")]
+    Directory(TreePath),
+    /// Two files for one place.
+    #[error("{target} is wanted from both {first} and {second}")]
+    Clash {
+        /// The place.
+        target: TreePath,
+        /// One source.
+        first: TreePath,
+        /// The other.
+        second: TreePath,
+    },
+    /// Something that an extension can't hold.
+    #[error("{path}: {what} can't be part of an extension")]
+    Special {
+        /// The path.
+        path: TreePath,
+        /// Device, socket, …
+        what: &'static str,
+    },
+    /// A path that Linux does not take.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// Content that can't be had.
+    #[error("{path}: {source}")]
+    Content {
+        /// The file, in the image.
+        path: TreePath,
+        /// Why.
+        source: ContentError,
+    },
+}
+
+/// Why a plan can't be followed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// An ELF file refuses the edit.
+    #[error("{path}: {source}")]
+    Rewrite {
+        /// The file, in the image.
+        path: TreePath,
+        /// Why.
+        source: RewriteError,
+    },
+    /// Content that can't be had.
+    #[error("{path}: {source}")]
+    Content {
+        /// The file, in the image.
+        path: TreePath,
+        /// Why.
+        source: ContentError,
+    },
+    /// A place that is taken.
+    #[error("extension: {0}")]
+    Tree(#[from] TreeError),
+    /// The source of an entry is not in the image that the plan is used with.
+    #[error("{0}: not in the image that the plan was made for")]
+    Source(TreePath),
+    /// Within the extension a program would load something else than in the image.
+    #[error("{program}: would load {got} in the extension, expected {expected}")]
+    Differs {
+        /// The program, in the extension.
+        program: TreePath,
+        /// What it would load.
+        got: String,
+        /// What it loads in the image.
+        expected: String,
+    },
+    /// The finished extension can't be checked.
+    #[error("extension: {0}")]
+    Check(#[from] ClosureError),
+}
+
+/// The edit of an ELF file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relocation {
+    /// The new PT_INTERP.
+    pub interpreter: Option<TreePath>,
+    /// The directories of the new DT_RUNPATH.
+    pub runpath: Vec<TreePath>,
+}
+
+/// What is done for one path of the extension.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// A directory.
+    Directory(Meta),
+    /// The image's file as it is.
+    Copy,
+    /// The image's ELF file with another interpreter and search path.
+    Relocate(Relocation),
+    /// The image's loader without the paths of the host in it.
+    Confine(Vec<Patch>),
+    /// The image's script with another first line; the length of the old one in bytes.
+    Script {
+        /// The new first line.
+        line: Vec<u8>,
+        /// Length of the old one. Bytes.
+        old: usize,
+    },
+    /// A symlink to this target.
+    Symlink(Vec<u8>),
+    /// New text: a unit with other paths, musl's list of directories.
+    Text(Vec<u8>),
+}
+
+/// Why a path is in the extension.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// The user's word.
+    Asked(String),
+    /// Below a folder that the user named.
+    Folder(String),
+    /// The closure.
+    Closure(Reason),
+    /// What a symlink of the extension leads to.
+    Target(TreePath),
+    /// A name of a library, leading to it.
+    Name(TreePath),
+    /// musl's list of directories.
+    PathFile,
+}
+
+/// One path of the extension.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Where it comes from; none for what is made here.
+    pub source: Option<TreePath>,
+    /// What is done.
+    pub action: Action,
+    /// Why.
+    pub why: BTreeSet<Why>,
+    /// Bytes, before the edit. 0 for anything but files.
+    pub size: u64,
+}
+
+/// A whole plan.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The sysroot.
+    pub sysroot: TreePath,
+    /// By path in the extension.
+    pub entries: BTreeMap<TreePath, Entry>,
+    /// Places of the image's files, by real path in the image; the first counts for what is loaded.
+    pub places: BTreeMap<TreePath, TreePath>,
+    /// What each program or library loads: by real path in the image.
+    pub maps: BTreeMap<TreePath, ProcessMap>,
+    /// e_machine of the programs and libraries.
+    pub machines: BTreeSet<u16>,
+    /// Whether units come along.
+    pub has_units: bool,
+    /// Libraries that the image lacks, where that is allowed.
+    pub missing: Vec<Missing>,
+    /// Things that may go wrong.
+    pub warnings: Vec<String>,
+    /// Decisions taken for the user.
+    pub notes: Vec<String>,
+}

@@ -1,0 +1,318 @@
+//! From a request to a plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sysext::{Kind, Tree, TreePath};
+
+use super::{Action, Entry, Plan, PlanError, Request, Why};
+use crate::closure::{Closure, ClosureError, Resolver};
+use crate::request::{Item, allowed, home, locate};
+
+/// A regular file that the request puts into the extension.
+#[derive(Debug, Clone)]
+pub(super) struct Placed {
+    /// Real path in the image.
+    pub source: TreePath,
+    pub target: TreePath,
+    /// Named by the user and not just below a folder: what is wrong with it is an error.
+    pub named: bool,
+}
+
+/// The plan in the making.
+pub(super) struct Planner<'t> {
+    pub tree: &'t Tree,
+    pub request: &'t Request,
+    pub placed: Vec<Placed>,
+    pub plan: Plan,
+    pub warnings: BTreeSet<String>,
+    pub notes: BTreeSet<String>,
+}
+
+impl Plan {
+    /// Decides what goes where.
+    ///
+    /// # Errors
+    /// Something wanted or needed is not in the image or can't be moved.
+    pub fn new(tree: &Tree, request: &Request) -> Result<Plan, PlanError> {
+        let root = &request.sysroot;
+        let odd = |b: u8| matches!(b, b':' | b';' | b'$') || b.is_ascii_whitespace() || b.is_ascii_control();
+        if !allowed(root) || root.as_relative().iter().any(|&b| odd(b)) {
+            return Err(PlanError::Sysroot(root.clone()));
+        }
+        let mut planner = Planner {
+            tree,
+            request,
+            placed: Vec::new(),
+            plan: Plan {
+                sysroot: root.clone(),
+                entries: BTreeMap::new(),
+                places: BTreeMap::new(),
+                maps: BTreeMap::new(),
+                machines: BTreeSet::new(),
+                has_units: false,
+                missing: Vec::new(),
+                warnings: Vec::new(),
+                notes: Vec::new(),
+            },
+            warnings: BTreeSet::new(),
+            notes: BTreeSet::new(),
+        };
+        // Links last: what they lead to may have a place by then.
+        let items = locate(tree, &request.wanted, request.keep_sbin)?;
+        let (links, files): (Vec<Item>, Vec<Item>) = items.into_iter().partition(|i| i.source != i.real);
+        for item in files.iter().chain(&links) {
+            planner.item(item)?;
+        }
+        let closure = planner.closure()?;
+        planner.libraries(&closure)?;
+        planner.scripts()?;
+        planner.units()?;
+        planner.finish(closure)
+    }
+}
+
+impl Planner<'_> {
+    fn finish(self, closure: Closure) -> Result<Plan, PlanError> {
+        let Planner { mut plan, mut warnings, mut notes, .. } = self;
+        warnings.extend(closure.warnings);
+        notes.extend(closure.notes);
+        for missing in &closure.missing {
+            warnings.insert(missing.to_string());
+        }
+        plan.missing = closure.missing;
+        plan.maps = closure.maps;
+        plan.warnings = warnings.into_iter().collect();
+        plan.notes = notes.into_iter().collect();
+        Ok(plan)
+    }
+
+    fn item(&mut self, item: &Item) -> Result<(), PlanError> {
+        if item.mapped {
+            self.notes.insert(format!("{} goes to {}", item.source, item.target));
+        }
+        let why = Why::Asked(item.text.clone());
+        if item.source != item.real && !item.moved {
+            // A name for something else: both come along.
+            let place = self.target_of_link(&item.real)?;
+            if place != item.target {
+                let link = relative(&item.target, &place);
+                self.put(item.target.clone(), None, Action::Symlink(link), why.clone(), 0)?;
+                return self.bring(&item.real, &place, &Why::Target(item.target.clone()), true);
+            }
+        }
+        self.bring(&item.real, &item.target, &why, true)
+    }
+
+    /// Where the target of a wanted symlink goes: where the user wants it anyway, its own place, or the sysroot.
+    fn target_of_link(&self, real: &TreePath) -> Result<TreePath, PlanError> {
+        if let Some(place) = self.plan.places.get(real) {
+            return Ok(place.clone());
+        }
+        match home(real, self.request.keep_sbin) {
+            // Nobody asked for /usr/bin/busybox who asked for /bin/sh.
+            Some(place) if place == *real => Ok(place),
+            _ => Ok(self.request.sysroot.join(real.as_relative())?),
+        }
+    }
+
+    /// Puts a file or a folder with all below it at its place.
+    pub(super) fn bring(
+        &mut self,
+        source: &TreePath,
+        target: &TreePath,
+        why: &Why,
+        named: bool,
+    ) -> Result<(), PlanError> {
+        let folder = match why {
+            Why::Asked(text) => Why::Folder(text.clone()),
+            other => other.clone(),
+        };
+        let tree = self.tree;
+        for (path, node) in tree.subtree(source) {
+            let place = match path.strip_prefix(source) {
+                Some(b"") | None => target.clone(),
+                Some(rest) => target.join(rest)?,
+            };
+            let top = path == source;
+            let why = if top { why.clone() } else { folder.clone() };
+            match &node.kind {
+                Kind::Dir => {
+                    self.put(place, Some(path.clone()), Action::Directory(node.meta.clone()), why, 0)?
+                }
+                Kind::File(content) => {
+                    self.put(place.clone(), Some(path.clone()), Action::Copy, why, content.len())?;
+                    self.plan.places.entry(path.clone()).or_insert_with(|| place.clone());
+                    self.placed.push(Placed { source: path.clone(), target: place, named: named && top });
+                }
+                Kind::Symlink(link) => self.inner_link(path, place, link, (source, target), why)?,
+                Kind::CharDevice { .. } | Kind::BlockDevice { .. } => {
+                    return Err(PlanError::Special { path: path.clone(), what: "a device" });
+                }
+                Kind::Fifo => return Err(PlanError::Special { path: path.clone(), what: "a FIFO" }),
+                Kind::Socket => return Err(PlanError::Special { path: path.clone(), what: "a socket" }),
+            }
+        }
+        Ok(())
+    }
+
+    /// A symlink below a wanted folder.
+    fn inner_link(
+        &mut self,
+        path: &TreePath,
+        place: TreePath,
+        link: &[u8],
+        (from, to): (&TreePath, &TreePath),
+        why: Why,
+    ) -> Result<(), PlanError> {
+        let Ok(real) = self.tree.resolve(path.to_absolute(), true).map(|r| r.path) else {
+            self.warnings.insert(format!(
+                "{place}: leads to {:?}, which is not in the image",
+                link.escape_ascii().to_string()
+            ));
+            return self.put(place, Some(path.clone()), Action::Symlink(link.to_vec()), why, 0);
+        };
+        if let Some(rest) = real.strip_prefix(from) {
+            // Within the folder: a relative link stays as it is, an absolute one follows the folder.
+            let inside = if rest.is_empty() { to.clone() } else { to.join(rest)? };
+            let keep = !link.starts_with(b"/") && stays_below(path, link, from);
+            let link = if keep { link.to_vec() } else { relative(&place, &inside) };
+            return self.put(place, Some(path.clone()), Action::Symlink(link), why, 0);
+        }
+        if self.tree.get(&real).is_some_and(|n| n.is_file()) {
+            let target = match self.plan.places.get(&real) {
+                Some(known) => known.clone(),
+                None => {
+                    let target = self.request.sysroot.join(real.as_relative())?;
+                    self.bring(&real, &target, &Why::Target(place.clone()), false)?;
+                    target
+                }
+            };
+            let link = relative(&place, &target);
+            return self.put(place, Some(path.clone()), Action::Symlink(link), why, 0);
+        }
+        self.warnings.insert(format!("{place}: leads to {real}, which is not part of the extension"));
+        self.put(place, Some(path.clone()), Action::Symlink(real.to_absolute()), why, 0)
+    }
+
+    /// Sets down one path; a second reason for the same thing is added to the first.
+    pub(super) fn put(
+        &mut self,
+        target: TreePath,
+        source: Option<TreePath>,
+        action: Action,
+        why: Why,
+        size: u64,
+    ) -> Result<(), PlanError> {
+        if let Some(old) = self.plan.entries.get_mut(&target) {
+            let both_dirs = matches!((&old.action, &action), (Action::Directory(_), Action::Directory(_)));
+            if both_dirs || (old.source == source && old.action == action) {
+                old.why.insert(why);
+                return Ok(());
+            }
+            let made = || target.clone();
+            let first = old.source.clone().unwrap_or_else(made);
+            let second = source.unwrap_or_else(made);
+            return Err(PlanError::Clash { target, first, second });
+        }
+        self.plan.entries.insert(target, Entry { source, action, why: BTreeSet::from([why]), size });
+        Ok(())
+    }
+
+    /// The closure of all placed ELF files.
+    fn closure(&mut self) -> Result<Closure, PlanError> {
+        let mut resolver = Resolver::new(self.tree, self.request.closure.clone());
+        let mut later = Vec::new();
+        // Programs first: they tell which loader the libraries belong to.
+        for placed in self.placed.clone() {
+            match resolver.elf(&placed.source) {
+                Ok(Some(elf)) if elf.interpreter.is_some() => self.root(&mut resolver, &placed)?,
+                Ok(Some(_)) => later.push(placed),
+                Ok(None) => {}
+                Err(e) if placed.named => return Err(e.into()),
+                Err(e) => _ = self.warnings.insert(format!("{e}; it comes along as it is")),
+            }
+        }
+        for placed in later {
+            self.root(&mut resolver, &placed)?;
+        }
+        Ok(resolver.finish()?)
+    }
+
+    fn root(&mut self, resolver: &mut Resolver<'_>, placed: &Placed) -> Result<(), PlanError> {
+        match resolver.add_root(&placed.source) {
+            Ok(_) => {}
+            Err(e @ (ClosureError::Loader { .. } | ClosureError::NoLoader { .. })) if !placed.named => {
+                self.warnings.insert(format!("{e}; it comes along as it is"));
+            }
+            Err(e) => return Err(e.into()),
+        }
+        if let Some(elf) = resolver.elf(&placed.source)? {
+            self.plan.machines.insert(elf.machine);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a relative link never leaves the folder on its way.
+fn stays_below(link_path: &TreePath, link: &[u8], folder: &TreePath) -> bool {
+    let mut depth = match link_path.parent().as_ref().and_then(|d| d.strip_prefix(folder)) {
+        Some(b"") => 0,
+        Some(rest) => rest.split(|&b| b == b'/').count(),
+        None => return false,
+    };
+    for component in link.split(|&b| b == b'/') {
+        match component {
+            b"" | b"." => {}
+            b".." if depth == 0 => return false,
+            b".." => depth -= 1,
+            _ => depth += 1,
+        }
+    }
+    true
+}
+
+/// The target of a symlink at `from` that leads to `to`.
+pub(super) fn relative(from: &TreePath, to: &TreePath) -> Vec<u8> {
+    let dir: Vec<&[u8]> = from.components().collect();
+    let dir = &dir[..dir.len().saturating_sub(1)];
+    let to: Vec<&[u8]> = to.components().collect();
+    let common = dir.iter().zip(&to).take_while(|(a, b)| a == b).count();
+    let mut parts: Vec<&[u8]> = vec![b".."; dir.len() - common];
+    parts.extend(&to[common..]);
+    if parts.is_empty() { b".".to_vec() } else { parts.join(&b'/') }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relative_links() {
+        for (from, to, expected) in [
+            ("/usr/bin/a", "/usr/bin/b", "b"),
+            ("/usr/bin/a", "/usr/lib/flix/x/bin/b", "../lib/flix/x/bin/b"),
+            ("/usr/lib/x/y", "/usr/lib", ".."),
+            ("/usr/lib/x", "/usr/lib", "."),
+            ("/a", "/b", "b"),
+        ] {
+            let got = relative(&from.parse().unwrap(), &to.parse().unwrap());
+            assert_eq!(got, expected.as_bytes(), "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn links_that_leave_a_folder_are_seen() {
+        for (path, link, expected) in [
+            ("/f/a/l", "../b", true),
+            ("/f/a/l", "../../f/b", false),
+            ("/f/l", "b/../c", true),
+            ("/f/l", "../f/c", false),
+        ] {
+            assert_eq!(
+                stays_below(&path.parse().unwrap(), link.as_bytes(), &"/f".parse().unwrap()),
+                expected,
+                "{path} {link}"
+            );
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! Plans and what they build, on small images with real programs; the results run in a root that has nothing else.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::process::Command;
+
+use common::{Lab, p};
+use flix::closure::Options;
+use flix::{Explanation, Plan, Request};
+use sysext::{Tree, WriteOptions};
+
+const RPATH: &str = "-Wl,--disable-new-dtags";
+const RUNPATH: &str = "-Wl,--enable-new-dtags";
+
+fn request(words: &[&str]) -> Request {
+    Request {
+        wanted: words.iter().map(|w| w.parse().unwrap()).collect(),
+        sysroot: p("/usr/lib/flix/t"),
+        closure: Options::default(),
+        keep_sbin: false,
+        host_interpreters: false,
+    }
+}
+
+fn plan(lab: &Lab, words: &[&str]) -> (Plan, Tree) {
+    let image = lab.tree();
+    let plan = Plan::new(&image, &request(words)).unwrap_or_else(|e| panic!("{e}"));
+    let built = plan.build(&image).unwrap_or_else(|e| panic!("{e}"));
+    (plan, built)
+}
+
+fn refused(lab: &Lab, words: &[&str]) -> String {
+    Plan::new(&lab.tree(), &request(words)).unwrap_err().to_string()
+}
+
+/// Runs a program in a root that holds the extension and nothing else.
+fn run(tree: &Tree, argv: &[&str]) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    std::fs::create_dir(&root).unwrap();
+    _ = tree.write_dir(&root, &WriteOptions::for_caller()).unwrap();
+    let root_user = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()) == 0;
+    let mut command = match root_user {
+        true => Command::new("/usr/sbin/chroot"),
+        false => {
+            let mut c = Command::new("/usr/bin/unshare");
+            c.args(["--map-root-user", "/usr/sbin/chroot"]);
+            c
+        }
+    };
+    let output = command.arg(&root).args(argv).env_clear().output().expect("chroot; install coreutils");
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{argv:?}: {} {text}\n{}", output.status, tree.dump());
+    text
+}
+
+/// A program that prints what its libraries say.
+fn speaker(lab: &Lab, relative: &str, sonames: &[&str], needs: &[&str], flags: &[&str]) {
+    let symbol = |s: &str| s.replace(['.', '-'], "_");
+    let mut source = String::from("#include <stdio.h>\n");
+    for s in sonames {
+        source += &format!("const char *f_{}(void);\n", symbol(s));
+    }
+    source += "int main(void) {\n";
+    for s in sonames {
+        source += &format!("  puts(f_{}());\n", symbol(s));
+    }
+    source += "  return 0;\n}\n";
+    let flags: Vec<String> = flags.iter().map(|f| (*f).to_owned()).collect();
+    lab.compile(&source, &lab.path(relative), &flags, needs);
+}
+
+#[test]
+fn a_glibc_program_with_links_origin_and_variants() {
+    let lab = Lab::glibc();
+    lab.with_glibc();
+    lab.library("usr/lib/x86_64-linux-gnu/libone.so.1.2", "libone.so.1", &[], &[]);
+    lab.symlink("usr/lib/x86_64-linux-gnu/libone.so.1", "libone.so.1.2");
+    lab.library("usr/lib/app/libtwo.so", "libtwo.so", &[], &[]);
+    lab.library("usr/lib/app/glibc-hwcaps/x86-64-v2/libtwo.so", "libtwo.so", &[], &[]);
+    let needs = ["usr/lib/x86_64-linux-gnu/libone.so.1.2", "usr/lib/app/libtwo.so"];
+    let path = "-Wl,-rpath,$ORIGIN/../lib/app";
+    speaker(&lab, "usr/sbin/prog", &["libone.so.1", "libtwo.so"], &needs, &[RUNPATH, path]);
+    let (plan, tree) = plan(&lab, &["/usr/sbin/prog"]);
+    insta::assert_snapshot!(plan.to_string(), @r#"
+    /usr/bin/prog relocate from /usr/sbin/prog
+        interpreter /usr/lib/flix/t/lib64/ld-linux-x86-64.so.2
+        runpath /usr/lib/flix/t/usr/lib/app:/usr/lib/flix/t/lib/x86_64-linux-gnu:/usr/lib/flix/t/usr/lib/x86_64-linux-gnu
+    /usr/lib/flix/t/lib/x86_64-linux-gnu/libc.so.6 relocate
+        runpath /usr/lib/flix/t/lib/x86_64-linux-gnu:/usr/lib/flix/t/usr/lib/x86_64-linux-gnu
+    /usr/lib/flix/t/lib64/ld-linux-x86-64.so.2 confine
+    /usr/lib/flix/t/usr/lib/app/glibc-hwcaps/x86-64-v2/libtwo.so relocate
+        runpath /usr/lib/flix/t/lib/x86_64-linux-gnu:/usr/lib/flix/t/usr/lib/x86_64-linux-gnu
+    /usr/lib/flix/t/usr/lib/app/libtwo.so relocate
+        runpath /usr/lib/flix/t/lib/x86_64-linux-gnu:/usr/lib/flix/t/usr/lib/x86_64-linux-gnu
+    /usr/lib/flix/t/usr/lib/x86_64-linux-gnu/libone.so.1 symlink -> libone.so.1.2
+    /usr/lib/flix/t/usr/lib/x86_64-linux-gnu/libone.so.1.2 relocate
+        runpath /usr/lib/flix/t/lib/x86_64-linux-gnu:/usr/lib/flix/t/usr/lib/x86_64-linux-gnu
+    "#);
+    assert_eq!(plan.notes, ["/usr/sbin/prog goes to /usr/bin/prog"]);
+    insta::assert_snapshot!(Explanation::new(&plan, &tree).to_string().replace(|c: char| c.is_ascii_digit(), "#"), @r#"
+    /usr/sbin/prog
+      /usr/bin/prog ##.# KiB
+        /usr/lib/flix/t/lib/x##_##-linux-gnu/libc.so.# #.# MiB, as libc.so.#, also for /usr/lib/flix/t/usr/lib/app/glibc-hwcaps/x##-##-v#/libtwo.so and # more
+        /usr/lib/flix/t/lib##/ld-linux-x##-##.so.# ###.# KiB, loader, also for /usr/lib/flix/t/lib/x##_##-linux-gnu/libc.so.#
+        /usr/lib/flix/t/usr/lib/app/libtwo.so ##.# KiB, as libtwo.so
+          /usr/lib/flix/t/usr/lib/app/glibc-hwcaps/x##-##-v#/libtwo.so ##.# KiB, variant for better processors
+        /usr/lib/flix/t/usr/lib/x##_##-linux-gnu/libone.so.#.# ##.# KiB, as libone.so.#
+          /usr/lib/flix/t/usr/lib/x##_##-linux-gnu/libone.so.# # B, symlink
+    # files, #.# MiB
+    "#);
+    let said = run(&tree, &["/usr/bin/prog"]);
+    assert!(said.starts_with("usr/lib/x86_64-linux-gnu/libone.so.1.2\nusr/lib/app/"), "{said}");
+}
+
+#[test]
+fn a_musl_program_and_its_path_file() {
+    let lab = Lab::musl();
+    lab.with_musl().symlink("lib/libc.musl-x86_64.so.1", "ld-musl-x86_64.so.1");
+    lab.library("usr/lib/libone.so.1", "libone.so.1", &[], &[]);
+    lab.library("usr/local/lib/libtwo.so.2", "libtwo.so.2", &[], &[]);
+    speaker(
+        &lab,
+        "bin/prog",
+        &["libone.so.1", "libtwo.so.2"],
+        &["usr/lib/libone.so.1", "usr/local/lib/libtwo.so.2"],
+        &[],
+    );
+    let (plan, tree) = plan(&lab, &["/bin/prog"]);
+    insta::assert_snapshot!(plan.to_string(), @r#"
+    /usr/bin/prog relocate from /bin/prog
+        interpreter /usr/lib/flix/t/lib/ld-musl-x86_64.so.1
+        runpath /usr/lib/flix/t/usr/local/lib:/usr/lib/flix/t/usr/lib
+    /usr/lib/flix/t/etc/ld-musl-x86_64.path text
+    /usr/lib/flix/t/lib/ld-musl-x86_64.so.1 copy
+    /usr/lib/flix/t/usr/lib/libone.so.1 relocate
+        runpath /usr/lib/flix/t/usr/local/lib:/usr/lib/flix/t/usr/lib
+    /usr/lib/flix/t/usr/local/lib/libtwo.so.2 relocate
+        runpath /usr/lib/flix/t/usr/local/lib:/usr/lib/flix/t/usr/lib
+    "#);
+    let file = tree
+        .get(&p("/usr/lib/flix/t/etc/ld-musl-x86_64.path"))
+        .unwrap()
+        .content()
+        .unwrap()
+        .read(999)
+        .unwrap();
+    assert_eq!(file, b"/usr/lib/flix/t/usr/local/lib\n/usr/lib/flix/t/usr/lib\n");
+    assert_eq!(run(&tree, &["/usr/bin/prog"]), "usr/lib/libone.so.1\nusr/local/lib/libtwo.so.2\n");
+}
+
+#[test]
+fn an_inherited_rpath_reaches_the_libraries_libraries() {
+    let lab = Lab::glibc();
+    lab.with_glibc().library("opt/app/lib/libb.so", "libb.so", &[], &[]);
+    // The decoy is what the default directories have.
+    lab.library("usr/lib/libb.so", "libb.so", &[], &[]);
+    let source = "const char *f_libb_so(void);\nconst char *f_liba_so(void) { return f_libb_so(); }\n";
+    let flags = ["-shared", "-fPIC", "-Wl,-soname,liba.so"].map(str::to_owned);
+    lab.compile(source, &lab.path("opt/app/lib/liba.so"), &flags, &["opt/app/lib/libb.so"]);
+    speaker(
+        &lab,
+        "usr/bin/prog",
+        &["liba.so"],
+        &["opt/app/lib/liba.so"],
+        &[RPATH, "-Wl,-rpath,/opt/app/lib"],
+    );
+    let (plan, tree) = plan(&lab, &["/usr/bin/prog"]);
+    assert!(!plan.entries.contains_key(&p("/usr/lib/flix/t/usr/lib/libb.so")));
+    assert_eq!(run(&tree, &["/usr/bin/prog"]), "opt/app/lib/libb.so\n");
+}
+
+#[test]
+fn a_folder_is_used_where_it_stands() {
+    let lab = Lab::glibc();
+    lab.with_glibc().library("srv/app/lib/libplug.so", "libplug.so", &[], &[]);
+    speaker(
+        &lab,
+        "srv/app/bin/prog",
+        &["libplug.so"],
+        &["srv/app/lib/libplug.so"],
+        &[RUNPATH, "-Wl,-rpath,$ORIGIN/../lib"],
+    );
+    lab.symlink("srv/app/current", "bin/prog")
+        .symlink("srv/app/abs", "/srv/app/lib")
+        .symlink("srv/app/dead", "gone");
+    lab.write("srv/app/data.txt", "x").write("etc/outside", "y").symlink("srv/app/out", "../../etc/outside");
+    let (plan, tree) = plan(&lab, &["/srv/app:/usr/lib/app"]);
+    insta::assert_snapshot!(plan.to_string(), @r#"
+    /usr/lib/app directory from /srv/app
+    /usr/lib/app/abs symlink -> lib
+    /usr/lib/app/bin directory from /srv/app/bin
+    /usr/lib/app/bin/prog relocate from /srv/app/bin/prog
+        interpreter /usr/lib/flix/t/lib64/ld-linux-x86-64.so.2
+        runpath /usr/lib/app/lib:/usr/lib/flix/t/lib/x86_64-linux-gnu
+    /usr/lib/app/current symlink -> bin/prog
+    /usr/lib/app/data.txt copy from /srv/app/data.txt
+    /usr/lib/app/dead symlink -> gone
+    /usr/lib/app/lib directory from /srv/app/lib
+    /usr/lib/app/lib/libplug.so relocate from /srv/app/lib/libplug.so
+        runpath /usr/lib/flix/t/lib/x86_64-linux-gnu
+    /usr/lib/app/out symlink -> ../flix/t/etc/outside
+    /usr/lib/flix/t/etc/outside copy
+    /usr/lib/flix/t/lib/x86_64-linux-gnu/libc.so.6 relocate
+        runpath /usr/lib/flix/t/lib/x86_64-linux-gnu
+    /usr/lib/flix/t/lib64/ld-linux-x86-64.so.2 confine
+    "#);
+    assert_eq!(plan.warnings, ["/usr/lib/app/dead: leads to \"gone\", which is not in the image"]);
+    assert_eq!(run(&tree, &["/usr/lib/app/current"]), "srv/app/lib/libplug.so\n");
+}
+
+#[test]
+fn a_library_at_a_usual_place_has_a_second_copy() {
+    let lab = Lab::glibc();
+    lab.with_glibc().library("usr/lib/libone.so.1", "libone.so.1", &[], &[]);
+    speaker(&lab, "usr/bin/prog", &["libone.so.1"], &["usr/lib/libone.so.1"], &[]);
+    let (plan, tree) = plan(&lab, &["/usr/bin/prog", "/usr/lib/libone.so.1"]);
+    assert!(plan.entries.contains_key(&p("/usr/lib/libone.so.1")));
+    assert!(plan.entries.contains_key(&p("/usr/lib/flix/t/usr/lib/libone.so.1")));
+    assert!(!plan.to_string().contains("runpath /usr/lib:"), "{plan}");
+    assert_eq!(run(&tree, &["/usr/bin/prog"]), "usr/lib/libone.so.1\n");
+}
+
+#[test]
+fn symlinks_bring_their_targets() {
+    let lab = Lab::musl();
+    lab.with_musl();
+    lab.compile(
+        "#include <stdio.h>\nint main(int c, char **v) { puts(v[0]); return 0; }\n",
+        &lab.path("bin/busybox"),
+        &[],
+        &[],
+    );
+    lab.symlink("bin/sh", "busybox").symlink("usr/bin/tool", "../lib/tool/real");
+    lab.compile(
+        "#include <stdio.h>\nint main(void) { puts(\"tool\"); return 0; }\n",
+        &lab.path("usr/lib/tool/real"),
+        &[],
+        &[],
+    );
+    let (plan, tree) = plan(&lab, &["/bin/sh", "/usr/bin/tool", "/bin/busybox:/opt/bb"]);
+    insta::assert_snapshot!(plan.to_string(), @r#"
+    /opt/bb relocate from /bin/busybox
+        interpreter /usr/lib/flix/t/lib/ld-musl-x86_64.so.1
+    /usr/bin/sh symlink -> ../../opt/bb
+    /usr/bin/tool symlink -> ../lib/tool/real
+    /usr/lib/flix/t/etc/ld-musl-x86_64.path text
+    /usr/lib/flix/t/lib/ld-musl-x86_64.so.1 copy
+    /usr/lib/tool/real relocate
+        interpreter /usr/lib/flix/t/lib/ld-musl-x86_64.so.1
+    "#);
+    assert_eq!(run(&tree, &["/usr/bin/sh"]), "/usr/bin/sh\n");
+    assert_eq!(run(&tree, &["/usr/bin/tool"]), "tool\n");
+}
+
+#[test]
+fn hard_links_stay_links() {
+    let lab = Lab::glibc();
+    lab.with_glibc().program("usr/bin/a", &[], &[]);
+    std::fs::hard_link(lab.path("usr/bin/a"), lab.path("usr/bin/b")).unwrap();
+    let image = Tree::from_dir(&lab.path(""), &sysext::ReadOptions::default()).unwrap();
+    let plan = Plan::new(&image, &request(&["/usr/bin/a", "/usr/bin/b"])).unwrap();
+    let tree = plan.build(&image).unwrap();
+    assert_eq!(tree.ino(&p("/usr/bin/a")), tree.ino(&p("/usr/bin/b")));
+}
+
+#[test]
+fn scripts_go_with_their_interpreters() {
+    let lab = Lab::musl();
+    lab.with_musl();
+    lab.compile(
+        "#include <stdio.h>\nint main(int c, char **v) { puts(v[0]); return 0; }\n",
+        &lab.path("bin/busybox"),
+        &[],
+        &[],
+    );
+    lab.symlink("bin/sh", "busybox").script("usr/bin/script", "#!/bin/sh -e\nexit\n");
+    lab.script("usr/bin/envy", "#!/usr/bin/env sh\n").script("usr/lib/x/inner", "#!/usr/bin/perl\n");
+    lab.write("usr/lib/x/not-executable", "#!/usr/bin/perl\n");
+    let error = refused(&lab, &["/usr/bin/script"]);
+    assert_eq!(error, "/usr/bin/script: script needs /bin/sh, which is not part of the extension");
+    let (plan, tree) = plan(&lab, &["/usr/bin/script", "/usr/bin/envy", "/usr/lib/x", "/bin/busybox"]);
+    let first = |path: &str| {
+        String::from_utf8(tree.get(&p(path)).unwrap().content().unwrap().read(99).unwrap()).unwrap()
+    };
+    assert_eq!(first("/usr/bin/script"), "#!/usr/lib/flix/t/bin/sh -e\nexit\n");
+    assert_eq!(first("/usr/bin/envy"), "#!/usr/lib/flix/t/bin/sh\n");
+    assert_eq!(
+        plan.warnings,
+        ["/usr/lib/x/inner: script needs /usr/bin/perl of the host, which is not part of the extension"]
+    );
+    assert_eq!(run(&tree, &["/usr/bin/script"]), "/usr/lib/flix/t/bin/sh\n");
+    let host = Request { host_interpreters: true, ..request(&["/usr/bin/script"]) };
+    assert!(Plan::new(&lab.tree(), &host).unwrap().warnings.is_empty());
+}
+
+#[test]
+fn units_follow_their_programs() {
+    let lab = Lab::glibc();
+    lab.with_glibc().program("usr/sbin/daemon", &[], &[]).symlink("sbin", "usr/sbin");
+    let unit = "[Service]\nExecStart=/usr/sbin/daemon -x /usr/sbin/daemon\nExecStop=-/sbin/daemon stop\nExecReload=/bin/kill $MAINPID\n";
+    lab.write("etc/systemd/system/d.service", unit);
+    let (plan, tree) = plan(&lab, &["/usr/sbin/daemon", "/etc/systemd/system/d.service"]);
+    let text =
+        tree.get(&p("/usr/lib/systemd/system/d.service")).unwrap().content().unwrap().read(999).unwrap();
+    let expected = "[Service]\nExecStart=/usr/bin/daemon -x /usr/sbin/daemon\nExecStop=-/usr/bin/daemon stop\nExecReload=/bin/kill $MAINPID\n";
+    assert_eq!(String::from_utf8(text).unwrap(), expected);
+    assert!(plan.has_units);
+}
+
+#[test]
+fn refusals() {
+    let lab = Lab::glibc();
+    lab.with_glibc().program("usr/bin/prog", &[], &[]).write("usr/lib/a", "1").write("srv/a", "2");
+    for (words, expected) in [
+        (&["/usr/bin/none"][..], "/usr/bin/none is not in the image"),
+        (
+            &["/srv/a"],
+            "/srv/a is neither below /usr nor below /opt, the only folders that an extension can fill",
+        ),
+        (&["/usr/lib/a", "/srv/a:/usr/lib/a"], "/usr/lib/a is wanted from both /usr/lib/a and /srv/a"),
+    ] {
+        assert_eq!(refused(&lab, words), expected);
+    }
+    for sysroot in ["/var/x", "/usr", "/usr/lib/a:b", "/usr/lib/a b", "/usr/lib/$x"] {
+        let request = Request { sysroot: p(sysroot), ..request(&["/usr/bin/prog"]) };
+        let error = Plan::new(&lab.tree(), &request).unwrap_err().to_string();
+        assert!(error.starts_with("sysroot"), "{error}");
+    }
+}
+
+#[test]
+fn the_loader_forgets_the_hosts_cache() {
+    let lab = Lab::glibc();
+    lab.with_glibc().program("usr/bin/prog", &[], &[]);
+    let (_, tree) = plan(&lab, &["/usr/bin/prog"]);
+    let loader = tree
+        .get(&p("/usr/lib/flix/t/lib64/ld-linux-x86-64.so.2"))
+        .unwrap()
+        .content()
+        .unwrap()
+        .read(9 << 20)
+        .unwrap();
+    for path in ["/etc/ld.so.cache", "/etc/ld.so.preload"] {
+        let path = [path.as_bytes(), b"\0"].concat();
+        assert!(!loader.windows(path.len()).any(|w| w == path));
+    }
+}

@@ -1,0 +1,75 @@
+//! All layers of an image.
+
+use sysext::{Event, Events, Limits, Tree};
+
+use super::{LayerBlob, LayerError, apply};
+use crate::{Config, Digest};
+
+/// A root file system in memory, and the config that came with it.
+#[derive(Debug, Clone)]
+pub struct Rootfs {
+    /// The merged tree. File contents are places in the layers' blobs.
+    pub tree: Tree,
+    /// Says what the tree is: image-spec's ChainID for layers, so the same layers have the same id wherever they come
+    /// from. config.md, "Layer ChainID".
+    pub id: Digest,
+    /// Environment, entry point and so on; empty for sources without one.
+    pub config: Config,
+}
+
+impl Rootfs {
+    /// A root without files, to apply layers to.
+    pub fn empty(config: Config) -> Self {
+        Rootfs { tree: Tree::default(), id: Digest::of(""), config }
+    }
+
+    /// Applies all layers, the lowest first. No layers make an empty root, which is legal.
+    ///
+    /// # Errors
+    /// See [`apply`].
+    pub fn from_layers(
+        config: Config,
+        layers: &[LayerBlob],
+        events: &dyn Events,
+    ) -> Result<Self, LayerError> {
+        let mut rootfs = Self::empty(config);
+        for layer in layers {
+            rootfs.apply_with(layer, &Limits::default(), events)?;
+        }
+        Ok(rootfs)
+    }
+
+    /// Applies one more layer and moves the id on.
+    ///
+    /// # Errors
+    /// See [`apply`]. The tree is half-done then.
+    pub fn apply(&mut self, layer: &LayerBlob) -> Result<(), LayerError> {
+        self.apply_with(layer, &Limits::default(), &sysext::Silent)
+    }
+
+    /// As [`Rootfs::apply`], with limits, and a warning for what was left out.
+    ///
+    /// # Errors
+    /// See [`apply`]. The tree is half-done then.
+    pub fn apply_with(
+        &mut self,
+        layer: &LayerBlob,
+        limits: &Limits,
+        events: &dyn Events,
+    ) -> Result<(), LayerError> {
+        let first = self.id == Digest::of("");
+        let applied = apply(&mut self.tree, layer, limits)?;
+        self.id = if first { layer.diff_id } else { chain(self.id, layer.diff_id) };
+        if let [path, ..] = &applied.overlay_xattrs[..] {
+            let (layer, count) = (layer.digest.unwrap_or(layer.diff_id), applied.overlay_xattrs.len());
+            let text = format!("layer {layer}: overlayfs attributes of {count} files left out, {path} first");
+            events.event(Event::Warning(text.into()));
+        }
+        Ok(())
+    }
+}
+
+/// ChainID(lower, upper) = Digest("lower upper").
+fn chain(lower: Digest, upper: Digest) -> Digest {
+    Digest::of(format!("{lower} {upper}"))
+}

@@ -97,7 +97,7 @@ impl Walk<'_, '_> {
             let field = |i: usize| self.format.u32(&head[i..]).map_or(0, u64::from);
             let (namesz, descsz) = (field(0), field(4));
             let name = at + 12;
-            let desc = name + namesz.next_multiple_of(align);
+            let desc = at + (12 + namesz).next_multiple_of(align);
             let next = desc + descsz.next_multiple_of(align);
             if desc + descsz > end {
                 self.defects.push(Defect::Note { offset: at, why: "note is cut off".to_owned() });

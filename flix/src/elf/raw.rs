@@ -270,6 +270,30 @@ impl Format {
         })
     }
 
+    pub fn sym_size(self) -> usize {
+        if self.is_64() { 24 } else { 16 }
+    }
+
+    /// Offset of st_value in a symbol. Bytes.
+    pub fn sym_value_at(self) -> u64 {
+        if self.is_64() { 8 } else { 4 }
+    }
+
+    /// st_value and st_shndx of a symbol.
+    pub fn sym(self, bytes: &[u8]) -> Option<(u64, u16)> {
+        let e = self.endian.object();
+        Some(match self.class {
+            Class::Elf32 => {
+                let s = view::<elf::Sym32<Endianness>>(bytes)?;
+                (s.st_value.get(e).into(), s.st_shndx.get(e).0)
+            }
+            Class::Elf64 => {
+                let s = view::<elf::Sym64<Endianness>>(bytes)?;
+                (s.st_value.get(e), s.st_shndx.get(e).0)
+            }
+        })
+    }
+
     pub fn u32(self, bytes: &[u8]) -> Option<u32> {
         view::<U32<Endianness>>(bytes).map(|v| v.get(self.endian.object()))
     }

@@ -70,12 +70,19 @@ impl<'a> Source<'a> {
         Err(ElfError::Unterminated { what, offset })
     }
 
-    /// Whether the bytes from `offset` to `end` are all zero. `end` must be inside the file.
-    pub fn is_zero(&self, offset: u64, end: u64) -> Result<bool, ElfError> {
+    /// Whether the bytes from `offset` to `end`, which must be inside the file, are all the same one of `fillers`.
+    pub fn is_filled(&self, offset: u64, end: u64, fillers: &[u8]) -> Result<bool, ElfError> {
+        let Some(&first) = self.bytes("padding", offset, u64::from(offset < end))?.first() else {
+            return Ok(true);
+        };
+        if !fillers.contains(&first) {
+            return Ok(false);
+        }
         let mut at = offset;
         while at < end {
             let step = (end - at).min(64 << 10);
-            if self.bytes("padding", at, step)?.iter().any(|&b| b != 0) {
+            let part = self.bytes("padding", at, step)?;
+            if part.iter().any(|&b| b != first) {
                 return Ok(false);
             }
             at += step;

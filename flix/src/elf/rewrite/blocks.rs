@@ -5,7 +5,7 @@ use object::elf;
 
 use super::super::ElfError;
 use super::super::raw::Phdr;
-use super::model::Model;
+use super::model::{Model, PADDING};
 
 /// Largest gap between two blocks that is taken for alignment where there are no section headers to tell. Bytes.
 const ALIGNMENT_GAP: u64 = 15;
@@ -119,7 +119,7 @@ impl Map {
 
     /// Whether bytes that no block has are nobody's.
     fn is_gap(&self, model: &Model<'_, '_>, start: u64, end: u64) -> Result<bool, ElfError> {
-        Ok((self.trusted || end - start <= ALIGNMENT_GAP) && model.source.is_zero(start, end)?)
+        Ok((self.trusted || end - start <= ALIGNMENT_GAP) && model.source.is_filled(start, end, PADDING)?)
     }
 
     /// Where the next thing in the file begins that somebody owns, from `offset` on.

@@ -38,6 +38,7 @@ pub(super) fn check(old: &Model<'_, '_>, edit: &Edit, content: &Content) -> Resu
     let elf = Elf::from_layout(&source, &layout)?;
     what_it_says(&old.elf, edit, &elf)?;
     segments(old, &layout, source.len())?;
+    ensure(notes(old.source, &old.layout)? == notes(&source, &layout)?, "the notes changed")?;
     tables(old, edit, &source, &layout)?;
     sections(old, &source, &layout)
 }
@@ -107,8 +108,9 @@ fn segments(old: &Model<'_, '_>, layout: &Layout, len: u64) -> Result<(), CheckE
         end = p.mem_end();
     }
     ensure(before.next().is_none(), "a PT_LOAD is missing")?;
-    // The slot of a PT_NULL may have been used.
-    let kept = |p: &&Phdr| p.p_type != elf::PT_LOAD.0 && p.p_type != elf::PT_NULL.0;
+    // The slot of a PT_NULL may have been used, and one PT_NOTE may stand for two.
+    let gone = [elf::PT_LOAD, elf::PT_NULL, elf::PT_NOTE];
+    let kept = |p: &&Phdr| gone.iter().all(|t| t.0 != p.p_type);
     let mut rest = layout.phdrs.iter().filter(kept);
     for o in old.layout.phdrs.iter().filter(kept) {
         let p = rest.next().ok_or(CheckError::Broken("a program header is missing"))?;
@@ -119,6 +121,20 @@ fn segments(old: &Model<'_, '_>, layout: &Layout, len: u64) -> Result<(), CheckE
     }
     ensure(rest.next().is_none(), "there is a program header too many")?;
     named_segments(layout, &maps)
+}
+
+/// The bytes of all PT_NOTEs, which have to be where their addresses say.
+fn notes(source: &Source<'_>, layout: &Layout) -> Result<Option<Vec<u8>>, ElfError> {
+    let mut out = Vec::new();
+    for p in layout.phdrs.iter().filter(|p| p.p_type == elf::PT_NOTE.0) {
+        match layout.offset_of(p.p_vaddr) {
+            Some((at, left)) if at == p.p_offset && left >= p.p_filesz => {}
+            // As it may have been; then nothing could be moved either.
+            _ => return Ok(None),
+        }
+        out.extend(source.bytes("PT_NOTE", p.p_offset, p.p_filesz)?);
+    }
+    Ok(Some(out))
 }
 
 fn named_segments(layout: &Layout, maps: &dyn Fn(&Phdr) -> bool) -> Result<(), CheckError> {

@@ -5,7 +5,7 @@ use object::elf;
 use super::super::ElfError;
 use super::super::raw::Phdr;
 use super::blocks::Map;
-use super::model::Model;
+use super::model::{Model, PADDING};
 
 /// Room behind a PT_LOAD.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ impl Home {
         let Some(end) = start.checked_add(size).filter(|&e| e <= self.end) else { return Ok(None) };
         // Padding is zero; anything else is somebody's, whoever that is.
         let stored = end.min(model.source.len());
-        if self.at < stored && !model.source.is_zero(self.at, stored)? {
+        if self.at < stored && !model.source.is_filled(self.at, stored, PADDING)? {
             return Ok(None);
         }
         self.at = end;
@@ -79,7 +79,8 @@ pub(super) fn homes(model: &Model<'_, '_>, map: &Map) -> Vec<Home> {
             others.filter(|o| o.file_end() > at && o.p_filesz > 0).map(|o| o.p_offset.max(at)).min();
         let len = model.source.len();
         let stop = match (next_load, map.next_owned(at), model.payload) {
-            (None, None, None) if at == len => u64::MAX,
+            // The file may grow. Padding up to its end is looked at when it is taken.
+            (None, None, None) => u64::MAX,
             (a, b, c) => [a, b, c, Some(len)].into_iter().flatten().min().unwrap_or(at),
         };
         let end = stop.min(at.saturating_add(room));

@@ -11,6 +11,9 @@ use super::RewriteError;
 /// Zeros behind the last thing in the file that are taken for padding, not for a payload. Bytes.
 const MAX_TAIL_PADDING: u64 = 64 << 10;
 
+/// Bytes that stand where nothing is: a linker's, and what patchelf leaves in the place of what it moved.
+pub(super) const PADDING: &[u8] = b"\0XZ";
+
 /// An ELF file that was read and whose segments make sense.
 #[derive(Debug)]
 pub(super) struct Model<'s, 'c> {
@@ -162,7 +165,7 @@ impl<'s, 'c> Model<'s, 'c> {
         let len = self.source.len();
         let ends = sections.chain(segments).chain(table_end).chain([phdrs_end]);
         let end = ends.filter(|&e| e <= len).max().unwrap_or(0);
-        if end == len || (len - end <= MAX_TAIL_PADDING && self.source.is_zero(end, len)?) {
+        if end == len || (len - end <= MAX_TAIL_PADDING && self.source.is_filled(end, len, &[0])?) {
             return Ok(None);
         }
         Ok(Some(end))

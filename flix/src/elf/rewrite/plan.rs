@@ -12,6 +12,8 @@ use super::wanted::Wanted;
 
 mod emit;
 
+mod notes;
+
 /// A program header table grows over blocks up to this size without asking for the price of moving the table. Bytes.
 const CHEAP_EVICTION: u64 = 64 << 10;
 /// Largest hole that moving the program header table may leave in the file. Bytes.
@@ -56,8 +58,8 @@ struct Arrangement {
     /// Homes, with what is taken of them.
     homes: Vec<Home>,
     new_load: Option<Phdr>,
-    /// A PT_NULL gives its slot to the new PT_LOAD.
-    reuse_null: bool,
+    /// The program header whose slot the new PT_LOAD takes: a PT_NULL, or a PT_NOTE that the one before takes in.
+    gives_slot: Option<usize>,
 }
 
 /// What to do to the file.
@@ -81,8 +83,11 @@ impl Plan {
 
 /// Where the program header table gets room for one more entry.
 enum Slot {
-    Null,
+    /// This header is not needed.
+    Reuse(usize),
+    /// The blocks that stand behind the table leave.
     Evict(Vec<usize>),
+    /// The table leaves.
     Move,
 }
 
@@ -102,7 +107,7 @@ impl Arranger<'_, '_, '_> {
         let items = self.items(&[], &mut homes)?;
         let (placed, left) = self.place(items, &mut homes)?;
         if left.is_empty() {
-            return Ok(Arrangement { placed, homes, new_load: None, reuse_null: false });
+            return Ok(Arrangement { placed, homes, new_load: None, gives_slot: None });
         }
         if let Some(at) = self.model.payload {
             let needed = left.iter().map(|i| i.size).sum();
@@ -120,8 +125,11 @@ impl Arranger<'_, '_, '_> {
             true => None,
             false => Some(self.new_load(&left, &mut placed)?),
         };
-        let reuse_null = matches!(slot, Slot::Null) && new_load.is_some();
-        Ok(Arrangement { placed, homes, new_load, reuse_null })
+        let gives_slot = match slot {
+            Slot::Reuse(index) if new_load.is_some() => Some(index),
+            _ => None,
+        };
+        Ok(Arrangement { placed, homes, new_load, gives_slot })
     }
 
     /// Bytes of the program header table with some more entries.
@@ -227,8 +235,8 @@ impl Arranger<'_, '_, '_> {
 
     fn slot(&self) -> Result<Slot, RewriteError> {
         let layout = &self.model.layout;
-        if layout.phdrs.iter().any(|p| p.p_type == elf::PT_NULL.0) {
-            return Ok(Slot::Null);
+        if let Some(i) = layout.phdrs.iter().position(|p| p.p_type == elf::PT_NULL.0) {
+            return Ok(Slot::Reuse(i));
         }
         if layout.phdrs.len() + 1 >= usize::from(elf::PN_XNUM) {
             return Err(RewriteError::NoRoom("e_phnum can't count more"));
@@ -245,11 +253,10 @@ impl Arranger<'_, '_, '_> {
         let price = blocks.as_ref().map(|b| b.iter().map(|&i| self.map.blocks[i].size).sum::<u64>());
         let hole = self.moved_start().map(|(offset, _)| offset.saturating_sub(self.model.source.len()));
         match (blocks, price, hole) {
-            (Some(blocks), Some(price), hole)
-                if price <= CHEAP_EVICTION || hole.is_none_or(|h| price <= h) =>
-            {
-                Ok(Slot::Evict(blocks))
-            }
+            (Some(blocks), Some(price), _) if price <= CHEAP_EVICTION => Ok(Slot::Evict(blocks)),
+            // Before the table is moved: binutils' strip puts a moved table back to where there is no room for it.
+            _ if let Some(i) = notes::redundant(self.model)? => Ok(Slot::Reuse(i)),
+            (Some(blocks), Some(price), hole) if hole.is_none_or(|h| price <= h) => Ok(Slot::Evict(blocks)),
             (_, _, Some(hole)) if hole <= MAX_HOLE => Ok(Slot::Move),
             (Some(blocks), _, _) => Ok(Slot::Evict(blocks)),
             (None, _, Some(_)) => {

@@ -9,10 +9,12 @@ use super::super::blocks::{BlockKind, Map, is_movable_segment};
 use super::super::canvas::Canvas;
 use super::super::model::Model;
 use super::super::wanted::Wanted;
-use super::{Arrangement, Placed, Plan, What};
+use super::{Arrangement, Placed, Plan, What, notes};
 
 /// Rooms up to this size are zeroed when their block has left. Bytes.
 const MAX_ZEROED: u64 = 64 << 10;
+/// Symbols that are read at a time.
+const SYMBOLS_AT_ONCE: u64 = 4096;
 /// The address of the debugger's map relative to the entry itself. MIPS psABI supplement; binutils include/elf/mips.h.
 const DT_MIPS_RLD_MAP_REL: i64 = 0x7000_0035;
 
@@ -61,6 +63,7 @@ pub(super) fn emit(
         }
     }
     e.program_headers(arrangement, find(What::Phdrs))?;
+    e.symbols()?;
     e.section_headers()?;
     let patches = e.canvas.into_patches();
     let end = patches.last().map_or(0, |p| p.at + p.bytes.len() as u64);
@@ -224,10 +227,16 @@ impl Emitter<'_, '_, '_> {
         let format = self.layout().format;
         let ehdr = self.layout().ehdr;
         let old_size = (self.phdrs.len() * format.phdr_size()) as u64;
-        if arrangement.reuse_null
-            && let Some(i) = self.phdrs.iter().position(|p| p.p_type == elf::PT_NULL.0)
-        {
-            self.phdrs.remove(i);
+        if let Some(i) = arrangement.gives_slot {
+            let gone = self.phdrs.remove(i);
+            if gone.p_type == elf::PT_NOTE.0
+                && let Some(p) = self.phdrs.iter_mut().find(|p| notes::continues(p, &gone))
+            {
+                p.p_filesz += gone.p_filesz;
+                p.p_memsz = p.p_filesz;
+                // The last note's end is padded to 4 only.
+                p.p_align = p.p_align.min(gone.p_align);
+            }
         }
         if let Some(load) = arrangement.new_load {
             // gABI: PT_LOADs are sorted by p_vaddr; this one is the highest.
@@ -258,6 +267,40 @@ impl Emitter<'_, '_, '_> {
         // Behind e_entry, e_phoff, e_shoff (addresses), e_flags (4), e_ehsize (2), e_phentsize (2).
         let e_phnum = 24 + 3 * format.word() + 8;
         self.canvas.write(e_phnum, format.u16_bytes(count));
+        Ok(())
+    }
+
+    /// Symbols of the sections that moved (_DYNAMIC, a note's label, the sections' own) move along. Nothing that is loaded
+    /// refers to them; debuggers and linkers do.
+    fn symbols(&mut self) -> Result<(), RewriteError> {
+        let format = self.layout().format;
+        let size = format.sym_size();
+        let pairs = self.sections.iter().zip(&self.model.sections);
+        let moves: Vec<Option<u64>> = pairs
+            .map(|(new, old)| (new.sh_addr != old.sh_addr).then(|| new.sh_addr.wrapping_sub(old.sh_addr)))
+            .collect();
+        if moves.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        for (i, table) in self.model.sections.iter().enumerate() {
+            if !matches!(elf::SectionType(table.sh_type), elf::SHT_SYMTAB | elf::SHT_DYNSYM) {
+                continue;
+            }
+            let to = self.sections[i].sh_offset;
+            let mut done = 0;
+            while done + size as u64 <= table.sh_size {
+                let step = (table.sh_size - done).min(SYMBOLS_AT_ONCE * size as u64);
+                let bytes = self.model.source.bytes("symbols", table.sh_offset.saturating_add(done), step)?;
+                for (n, symbol) in bytes.chunks_exact(size).enumerate() {
+                    let Some((st_value, st_shndx)) = format.sym(symbol) else { continue };
+                    let Some(Some(delta)) = moves.get(usize::from(st_shndx)) else { continue };
+                    let value = st_value.wrapping_add(*delta);
+                    let at = to + done + (n * size) as u64 + format.sym_value_at();
+                    self.canvas.write(at, format.address_bytes(value).ok_or_else(too_wide)?);
+                }
+                done += step / size as u64 * size as u64;
+            }
+        }
         Ok(())
     }
 

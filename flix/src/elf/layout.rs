@@ -21,6 +21,9 @@ pub(crate) struct Layout {
     pub dynamic: Option<Vec<Dyn>>,
     /// Entries that fit PT_DYNAMIC, DT_NULLs included.
     pub dynamic_slots: usize,
+    pub sections: Sections,
+    /// objcopy --only-keep-debug keeps the program headers and takes the bytes away.
+    pub is_debug_file: bool,
 }
 
 /// The section headers, if the file has usable ones.
@@ -52,7 +55,15 @@ impl Layout {
         }
         let format = Format::from_ident(&head).ok_or(ElfError::Ident { class: head[4], data: head[5] })?;
         let ehdr = format.ehdr(&head).ok_or(ElfError::Short { len: source.len() })?;
-        let mut layout = Layout { format, ehdr, phdrs: Vec::new(), dynamic: None, dynamic_slots: 0 };
+        let mut layout = Layout {
+            format,
+            ehdr,
+            phdrs: Vec::new(),
+            dynamic: None,
+            dynamic_slots: 0,
+            sections: Sections::None,
+            is_debug_file: false,
+        };
         if ehdr.e_phnum == 0 || ehdr.e_phoff == 0 {
             return Ok(Some(layout));
         }
@@ -73,8 +84,23 @@ impl Layout {
         let size = format.phdr_size();
         let table = source.bytes("program headers", ehdr.e_phoff, u64::from(ehdr.e_phnum) * size as u64)?;
         layout.phdrs = table.chunks_exact(size).filter_map(|b| format.phdr(b)).collect();
-        layout.read_dynamic(source)?;
+        layout.sections = layout.read_sections(source)?;
+        layout.is_debug_file = layout.has_no_bytes();
+        if !layout.is_debug_file {
+            layout.read_dynamic(source)?;
+        }
         Ok(Some(layout))
+    }
+
+    fn has_no_bytes(&self) -> bool {
+        let sections = self.sections.list();
+        if let Some(dynamic) = self.segment(elf::PT_DYNAMIC) {
+            let bare = |s: &Shdr| s.sh_type == elf::SHT_NOBITS.0 && s.sh_addr == dynamic.p_vaddr;
+            return dynamic.p_filesz == 0 || sections.iter().any(|s| bare(s) && s.sh_size == dynamic.p_memsz);
+        }
+        let is_code = |s: &&Shdr| s.is_alloc() && s.sh_flags & elf::SHF_EXECINSTR.0 != 0;
+        let mut code = sections.iter().filter(is_code).peekable();
+        code.peek().is_some() && code.all(|s| s.sh_type == elf::SHT_NOBITS.0)
     }
 
     fn read_dynamic(&mut self, source: &Source<'_>) -> Result<(), ElfError> {
@@ -154,8 +180,7 @@ impl Layout {
         }
     }
 
-    /// The section headers.
-    pub fn sections(&self, source: &Source<'_>) -> Result<Sections, ElfError> {
+    fn read_sections(&self, source: &Source<'_>) -> Result<Sections, ElfError> {
         let (offset, count) = match self.section_table(source) {
             Ok(Some(place)) => place,
             Ok(None) => return Ok(Sections::None),

@@ -3,7 +3,7 @@
 use object::elf;
 use serde::Deserialize;
 
-use super::layout::{Layout, Sections};
+use super::layout::Layout;
 use super::raw::Format;
 use super::source::Source;
 use super::{Defect, ElfError};
@@ -123,7 +123,6 @@ impl Walk<'_, '_> {
 pub(crate) fn dlopen(
     source: &Source<'_>,
     layout: &Layout,
-    sections: &Sections,
 ) -> Result<(Vec<DlopenNote>, Vec<Defect>), ElfError> {
     let mut walk =
         Walk { source, format: layout.format, left: MAX_NOTES, notes: Vec::new(), defects: Vec::new() };
@@ -131,7 +130,7 @@ pub(crate) fn dlopen(
     for p in &segments {
         walk.range(p.p_offset, p.p_filesz, align(p.p_align))?;
     }
-    for s in sections.list().iter().filter(|s| s.sh_type == elf::SHT_NOTE.0 && s.is_alloc()) {
+    for s in layout.sections.list().iter().filter(|s| s.sh_type == elf::SHT_NOTE.0 && s.is_alloc()) {
         let covered = |p: &&super::raw::Phdr| {
             s.sh_offset >= p.p_offset && s.sh_offset.saturating_add(s.sh_size) <= p.file_end()
         };

@@ -119,11 +119,10 @@ impl Elf {
             version_needs: Vec::new(),
             defects: Vec::new(),
         };
-        let sections = layout.sections(source)?;
-        if let Sections::Bad(why) = sections {
+        if let Sections::Bad(why) = layout.sections {
             elf.defects.push(Defect::Sections(why));
         }
-        if layout.phdrs.is_empty() || is_debug_file(layout, &sections) {
+        if layout.phdrs.is_empty() || layout.is_debug_file {
             return Ok(elf);
         }
         if let Some(p) = layout.segment(elf::PT_INTERP) {
@@ -132,7 +131,7 @@ impl Elf {
         elf.read_strings(source, layout)?;
         elf.kind = elf.classify(layout);
         elf.version_needs = version_needs(source, layout)?;
-        let (notes, defects) = notes::dlopen(source, layout, &sections)?;
+        let (notes, defects) = notes::dlopen(source, layout)?;
         elf.dlopen = notes;
         elf.defects.extend(defects);
         Ok(elf)
@@ -232,17 +231,6 @@ impl Elf {
         let own = self.interpreter.iter().chain(&self.soname);
         own.chain(&self.needed).find_map(|name| of_name(name))
     }
-}
-
-/// objcopy --only-keep-debug keeps the program headers and takes the bytes away.
-fn is_debug_file(layout: &Layout, sections: &Sections) -> bool {
-    let Some(dynamic) = layout.segment(elf::PT_DYNAMIC) else {
-        let is_code = |s: &&super::raw::Shdr| s.is_alloc() && s.sh_flags & elf::SHF_EXECINSTR.0 != 0;
-        let mut code = sections.list().iter().filter(is_code).peekable();
-        return code.peek().is_some() && code.all(|s| s.sh_type == elf::SHT_NOBITS.0);
-    };
-    let bare = |s: &super::raw::Shdr| s.sh_type == elf::SHT_NOBITS.0 && s.sh_addr == dynamic.p_vaddr;
-    dynamic.p_filesz == 0 || sections.list().iter().any(|s| bare(s) && s.sh_size == dynamic.p_memsz)
 }
 
 fn is_loader_name(soname: Option<&[u8]>) -> bool {

@@ -114,17 +114,18 @@ pub fn rewrite_file(path: &Path, edit: &Edit) -> Result<(), RewriteError> {
 impl Bench {
     /// Builds the libraries with `lib_flags` and the program with `flags`.
     pub fn new(target: Target, flags: &[&str], lib_flags: &[&str]) -> Bench {
-        let mut dir = tempfile::Builder::new().prefix("flix-elf-").tempdir().unwrap();
-        dir.disable_cleanup(std::env::var_os("KEEP").is_some());
+        let dir = tempfile::Builder::new().prefix("flix-elf-").tempdir().unwrap();
         let bench = Bench { dir, target, loader: PathBuf::new() };
+        // The one option that makes no sense for a library.
+        let lib_flags: Vec<&str> = lib_flags.iter().copied().filter(|f| *f != "-no-pie").collect();
         bench.compile(NEAR, "libfar.so", &["-shared", "-fPIC", "-Wl,-soname,libfar.so"], &[]);
         bench.compile(
             FAR,
             "libfarther.so",
-            &[&["-shared", "-fPIC", "-Wl,-soname,libfarther.so"], lib_flags].concat(),
+            &[&["-shared", "-fPIC", "-Wl,-soname,libfarther.so"], &lib_flags[..]].concat(),
             &[],
         );
-        let near = [&["-shared", "-fPIC", "-Wl,-soname,libfar.so"], lib_flags].concat();
+        let near = [&["-shared", "-fPIC", "-Wl,-soname,libfar.so"], &lib_flags[..]].concat();
         bench.compile(NEAR, "libfar.so", &near, &["-L.", "-lfarther"]);
         bench.compile(PROGRAM, "program", flags, &["-L.", "-lfar", "-Wl,-rpath-link,."]);
         let elf = flix::Elf::parse(&content(&bench.path("program"))).unwrap().unwrap();

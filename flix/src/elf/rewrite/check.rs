@@ -3,7 +3,7 @@
 use object::elf;
 use sysext::Content;
 
-use super::super::layout::{Layout, Sections};
+use super::super::layout::Layout;
 use super::super::raw::{Phdr, Shdr};
 use super::super::source::Source;
 use super::super::{Elf, ElfError};
@@ -40,7 +40,7 @@ pub(super) fn check(old: &Model<'_, '_>, edit: &Edit, content: &Content) -> Resu
     segments(old, &layout, source.len())?;
     ensure(notes(old.source, &old.layout)? == notes(&source, &layout)?, "the notes changed")?;
     tables(old, edit, &source, &layout)?;
-    sections(old, &source, &layout)
+    sections(old, &layout)
 }
 
 /// All but what the edit names is as before.
@@ -220,11 +220,8 @@ fn same_bytes(a: &Source<'_>, a_at: u64, b: &Source<'_>, b_at: u64, size: u64) -
 }
 
 /// Section headers say where things are, as far as they did before; no two lie over each other.
-fn sections(old: &Model<'_, '_>, source: &Source<'_>, layout: &Layout) -> Result<(), CheckError> {
-    let new = match layout.sections(source)? {
-        Sections::Some(list) => list,
-        Sections::None | Sections::Bad(_) => Vec::new(),
-    };
+fn sections(old: &Model<'_, '_>, layout: &Layout) -> Result<(), CheckError> {
+    let new = layout.sections.list();
     ensure(new.len() == old.sections.len(), "section headers are missing")?;
     if !old.trusted {
         return Ok(());

@@ -2,7 +2,7 @@
 
 use object::elf;
 
-use super::super::layout::{Layout, Sections};
+use super::super::layout::Layout;
 use super::super::raw::{Phdr, Shdr};
 use super::super::source::Source;
 use super::super::{Elf, ElfKind};
@@ -46,12 +46,8 @@ impl<'s, 'c> Model<'s, 'c> {
     pub fn read(source: &'s Source<'c>) -> Result<Self, RewriteError> {
         let layout = Layout::read(source)?.ok_or(RewriteError::NotElf)?;
         let elf = Elf::from_layout(source, &layout)?;
-        let sections = layout.sections(source)?;
         let section_table = layout.section_table(source).ok().flatten();
-        let sections = match sections {
-            Sections::Some(list) => list,
-            Sections::None | Sections::Bad(_) => Vec::new(),
-        };
+        let sections = layout.sections.list().to_vec();
         let mut model = Model {
             source,
             layout,

@@ -282,6 +282,10 @@ impl Emitter<'_, '_, '_> {
         if moves.iter().all(Option::is_none) {
             return Ok(());
         }
+        // Some linkers (aarch64's) call _DYNAMIC absolute.
+        let dynamic = self.model.sections.iter().position(|s| s.sh_type == elf::SHT_DYNAMIC.0);
+        let absolute =
+            |value: u64| dynamic.filter(|&i| self.model.sections.get(i).is_some_and(|s| s.sh_addr == value));
         for (i, table) in self.model.sections.iter().enumerate() {
             if !matches!(elf::SectionType(table.sh_type), elf::SHT_SYMTAB | elf::SHT_DYNSYM) {
                 continue;
@@ -293,7 +297,9 @@ impl Emitter<'_, '_, '_> {
                 let bytes = self.model.source.bytes("symbols", table.sh_offset.saturating_add(done), step)?;
                 for (n, symbol) in bytes.chunks_exact(size).enumerate() {
                     let Some((st_value, st_shndx)) = format.sym(symbol) else { continue };
-                    let Some(Some(delta)) = moves.get(usize::from(st_shndx)) else { continue };
+                    let moved =
+                        if st_shndx == elf::SHN_ABS.0 { absolute(st_value) } else { Some(st_shndx.into()) };
+                    let Some(Some(delta)) = moved.and_then(|i| moves.get(i)) else { continue };
                     let value = st_value.wrapping_add(*delta);
                     let at = to + done + (n * size) as u64 + format.sym_value_at();
                     self.canvas.write(at, format.address_bytes(value).ok_or_else(too_wide)?);

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use tar::{EntryType, Header};
 
-use crate::tree::ContentError;
+use crate::tree::{ContentError, escape};
 use crate::{Content, Ino, Kind, Meta, Node, Tree, TreePath};
 
 /// Why a tar could not be written.
@@ -23,6 +23,14 @@ pub enum TarError {
     /// The stream can't be written.
     #[error("tar stream: {0}")]
     Write(#[from] io::Error),
+    /// A PAX record's key ends at the first `=`.
+    #[error("{path}: extended attribute {name:?} has a '=' in its name, which a tar can't hold")]
+    XattrName {
+        /// The file.
+        path: TreePath,
+        /// The attribute.
+        name: String,
+    },
     /// Tar has no such thing.
     #[error("{0}: is a socket, which a tar can't hold")]
     Socket(TreePath),
@@ -61,6 +69,9 @@ impl<'a, W: Write> TarWriter<'a, W> {
         let mut name = if path.is_root() { b".".to_vec() } else { path.as_relative().to_vec() };
         if node.is_dir() {
             name.push(b'/');
+        }
+        if let Some(odd) = node.meta.xattrs.keys().find(|k| k.contains(&b'=')) {
+            return Err(TarError::XattrName { path: path.clone(), name: escape(odd) });
         }
         let mut header = Header::new_ustar();
         let mut records = Records::default();

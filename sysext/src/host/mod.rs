@@ -126,4 +126,4 @@ fn proc_path(dir: BorrowedFd<'_>, name: &[u8]) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

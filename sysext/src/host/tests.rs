@@ -281,7 +281,7 @@ fn a_lenient_reader_goes_on() {
     assert!(status.success());
 }
 
-mod round_trip {
+pub(crate) mod round_trip {
     use proptest::prelude::*;
 
     use super::*;

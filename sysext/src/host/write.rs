@@ -202,11 +202,10 @@ impl<'a> Writer<'a> {
 
     /// Owner, attributes, mode and time of an open file or directory, in the order in which none undoes another.
     fn finish(&mut self, path: &TreePath, meta: &Meta, fd: impl AsFd) -> Result<(), HostError> {
-        if self.options.ownership {
-            let owner = (Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)));
-            if let Err(e) = rustix::fs::fchown(&fd, owner.0, owner.1) {
-                self.forgive(path, "owner".to_owned(), e)?;
-            }
+        if self.options.ownership
+            && let Err(e) = owner(meta).and_then(|(uid, gid)| rustix::fs::fchown(&fd, uid, gid))
+        {
+            self.forgive(path, "owner".to_owned(), e)?;
         }
         self.xattrs(path, meta, |name, value| rustix::fs::fsetxattr(&fd, name, value, XattrFlags::empty()))?;
         let fail = |e| io_error(self.dir, path, e);
@@ -225,8 +224,9 @@ impl<'a> Writer<'a> {
         let bytes = path.file_name().unwrap_or_default();
         let name = OsStr::from_bytes(bytes);
         if self.options.ownership {
-            let owner = (Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)));
-            let result = rustix::fs::chownat(parent, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW);
+            let result = owner(meta).and_then(|(uid, gid)| {
+                rustix::fs::chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+            });
             if let Err(e) = result {
                 self.forgive(path, "owner".to_owned(), e)?;
             }
@@ -270,6 +270,14 @@ impl<'a> Writer<'a> {
         self.report.skipped.push(Skipped { path: path.clone(), what, source: Some(e.into()) });
         Ok(())
     }
+}
+
+/// An ID of all ones means "unchanged" to the kernel, so no file can have it. chown(2).
+fn owner(meta: &Meta) -> Result<(Option<Uid>, Option<Gid>), Errno> {
+    if meta.uid == u32::MAX || meta.gid == u32::MAX {
+        return Err(Errno::INVAL);
+    }
+    Ok((Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid))))
 }
 
 fn times(meta: &Meta) -> Timestamps {

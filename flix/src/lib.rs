@@ -24,3 +24,5 @@ pub use plan::{Plan, Request};
 
 pub mod explain;
 pub use explain::Explanation;
+
+pub mod cli;

@@ -299,11 +299,19 @@ fn name_services_and_the_unwinder_come_along() {
     lab.library("usr/lib/libnss_sss.so.2", "libnss_sss.so.2", &[], &[]);
     lab.library("usr/lib/libgcc_s.so.1", "libgcc_s.so.1", &[], &[]);
     lab.library("usr/lib/libnss_unnamed.so.2", "libnss_unnamed.so.2", &[], &[]);
-    lab.program("usr/bin/prog", &[], &[]);
-    let closure = resolve(&lab, "/usr/bin/prog", Options::default()).unwrap();
-    let later: Vec<String> =
-        closure.maps[&p("/usr/bin/prog")].later().iter().map(ToString::to_string).collect();
-    assert_eq!(later, ["/usr/lib/libgcc_s.so.1", "/usr/lib/libnss_sss.so.2"]);
+    for (call, expected) in [
+        ("", &[][..]),
+        ("getpwnam(0);", &["/usr/lib/libnss_sss.so.2"]),
+        ("pthread_exit(0);", &["/usr/lib/libgcc_s.so.1"]),
+    ] {
+        let source =
+            format!("#include <pwd.h>\n#include <pthread.h>\nint main(void) {{ {call} return 0; }}\n");
+        lab.compile(&source, &lab.path("usr/bin/prog"), &[], &[]);
+        let closure = resolve(&lab, "/usr/bin/prog", Options::default()).unwrap();
+        let later: Vec<String> =
+            closure.maps[&p("/usr/bin/prog")].later().iter().map(ToString::to_string).collect();
+        assert_eq!(later, expected, "{call}");
+    }
 }
 
 #[test]

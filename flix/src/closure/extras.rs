@@ -124,18 +124,38 @@ impl Resolver<'_> {
         Ok(out)
     }
 
-    /// Name services and the unwinder. Both are loaded by libc.so.6, with its search path.
+    /// Name services and the unwinder, for programs that use them. Both are loaded by libc.so.6, with its search path.
     fn glibc_libs(&mut self, process: &mut Process<'_>) -> Result<(), ClosureError> {
         let Some(libc) = process.find(|l| l.elf.soname.as_deref() == Some(b"libc.so.6")) else {
             return Ok(());
         };
-        process.dlopen(&mut self.files, libc, b"libgcc_s.so.1", &Reason::Threads)?;
+        if self.uses(process, libc, &UNWINDING)? {
+            process.dlopen(&mut self.files, libc, b"libgcc_s.so.1", &Reason::Threads)?;
+        }
+        if !self.uses(process, libc, &NAME_SERVICE)? {
+            return Ok(());
+        }
         for service in name_services(&self.files) {
             let name = format!("libnss_{service}.so.2");
             // Those that are built in (files and dns since glibc 2.34) have no file.
             process.dlopen(&mut self.files, libc, name.as_bytes(), &Reason::NameService { service })?;
         }
         Ok(())
+    }
+
+    /// Whether anything but libc itself names one of libc's functions.
+    fn uses(
+        &mut self,
+        process: &Process<'_>,
+        libc: usize,
+        functions: &[&'static str],
+    ) -> Result<bool, ClosureError> {
+        for (i, loaded) in process.loaded.iter().enumerate() {
+            if i != libc && self.files.mentions(&loaded.path, functions)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn dlopen_notes(&mut self, process: &mut Process<'_>, index: usize) -> Result<(), ClosureError> {
@@ -178,6 +198,64 @@ impl Resolver<'_> {
         Ok(())
     }
 }
+
+/// Functions of libc that look something up by nsswitch.conf. nss(5), nss/XXX-lookup.c in glibc.
+const NAME_SERVICE: [&str; 50] = [
+    "getpwnam",
+    "getpwnam_r",
+    "getpwuid",
+    "getpwuid_r",
+    "getpwent",
+    "getpwent_r",
+    "getgrnam",
+    "getgrnam_r",
+    "getgrgid",
+    "getgrgid_r",
+    "getgrent",
+    "getgrent_r",
+    "getgrouplist",
+    "initgroups",
+    "getspnam",
+    "getspnam_r",
+    "getspent",
+    "getsgnam",
+    "getaddrinfo",
+    "getnameinfo",
+    "gethostbyname",
+    "gethostbyname_r",
+    "gethostbyname2",
+    "gethostbyname2_r",
+    "gethostbyaddr",
+    "gethostbyaddr_r",
+    "gethostent",
+    "getservbyname",
+    "getservbyname_r",
+    "getservbyport",
+    "getservbyport_r",
+    "getservent",
+    "getprotobyname",
+    "getprotobyname_r",
+    "getprotobynumber",
+    "getprotobynumber_r",
+    "getprotoent",
+    "getnetbyname",
+    "getnetbyname_r",
+    "getnetbyaddr",
+    "getnetent",
+    "getrpcbyname",
+    "getrpcbynumber",
+    "getrpcent",
+    "getnetgrent",
+    "innetgr",
+    "setnetgrent",
+    "ether_hostton",
+    "ether_ntohost",
+    "cuserid",
+];
+
+/// Functions of libc that open libgcc_s.so.1: `__libc_unwind_link_get` in glibc.
+const UNWINDING: [&str; 5] =
+    ["pthread_cancel", "pthread_exit", "thrd_exit", "backtrace", "pthread_cleanup_push"];
 
 /// The services that the image's nsswitch.conf names, sorted. nsswitch.conf(5).
 fn name_services(files: &super::search::Files<'_>) -> BTreeSet<String> {

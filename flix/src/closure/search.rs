@@ -20,6 +20,8 @@ pub(super) struct Files<'t> {
     elfs: HashMap<Ino, Option<Arc<Elf>>>,
     dirs: HashMap<Vec<u8>, Option<TreePath>>,
     variants: HashMap<TreePath, Arc<[TreePath]>>,
+    /// By file and the first of the names asked for.
+    mentions: HashMap<(Ino, &'static str), bool>,
 }
 
 /// A file found by name.
@@ -50,7 +52,13 @@ pub(super) struct Search {
 
 impl<'t> Files<'t> {
     pub fn new(tree: &'t Tree) -> Self {
-        Files { tree, elfs: HashMap::new(), dirs: HashMap::new(), variants: HashMap::new() }
+        Files {
+            tree,
+            elfs: HashMap::new(),
+            dirs: HashMap::new(),
+            variants: HashMap::new(),
+            mentions: HashMap::new(),
+        }
     }
 
     /// The ELF file at a real path; none if it is another kind of file.
@@ -68,6 +76,22 @@ impl<'t> Files<'t> {
         let parsed = parsed.map(Arc::new);
         self.elfs.insert(ino, parsed.clone());
         Ok(parsed)
+    }
+
+    /// Whether the dynamic string table of the file at a real path has one of `names`.
+    pub fn mentions(&mut self, path: &TreePath, names: &[&'static str]) -> Result<bool, ClosureError> {
+        let first = names.first().copied().unwrap_or_default();
+        let Some(ino) = self.tree.ino(path) else { return Ok(false) };
+        if let Some(&known) = self.mentions.get(&(ino, first)) {
+            return Ok(known);
+        }
+        let found = match self.tree.node(ino).content() {
+            Some(content) => crate::elf::mentions(content, names)
+                .map_err(|source| ClosureError::Elf { path: path.clone(), source })?,
+            None => false,
+        };
+        self.mentions.insert((ino, first), found);
+        Ok(found)
     }
 
     /// The real path of a directory given as an absolute string.

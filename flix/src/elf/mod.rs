@@ -16,6 +16,9 @@ pub use notes::{DlopenNote, Priority};
 mod read;
 pub use read::{Elf, ElfKind, Libc, VersionNeed};
 
+mod symbols;
+pub use symbols::mentions;
+
 mod rewrite;
 pub use rewrite::{CheckError, Edit, MAX_INTERPRETER, MAX_RUNPATH, RewriteError, rewrite};
 

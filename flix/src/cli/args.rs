@@ -1,0 +1,212 @@
+//! The command line as typed.
+
+use std::path::PathBuf;
+
+use super::source::{SandboxArgs, SourceArgs};
+use clap::{ArgAction, Parser, ValueEnum};
+use clap_complete::Shell;
+use oci::ImageRef;
+use sysext::cli::{OutputArgs, ReleaseArgs, Verbosity};
+use sysext::{ExtensionName, TreePath};
+
+use crate::closure::{DlopenPolicy, ExtraLib};
+use crate::request::Wanted;
+
+const EXAMPLES: &str = "\
+Examples:
+  flix alpine:latest b3sum /usr/bin/b3sum
+      b3sum.raw with b3sum and its libraries. Alpine has no b3sum, so its package is installed first.
+  flix debian nginx /usr/sbin/nginx /usr/sbin/start-stop-daemon /usr/lib/systemd/system/nginx.service
+      A daemon with its unit.
+  flix alpine:latest bb /bin/busybox:/usr/bin/busybox
+      Another place for a file.
+  flix --explain --dry-run dir:/ tools '/usr/bin/git*'
+      What would come along from this machine's own root, and why.
+  flix --arch arm64 --run 'apt-get update && apt-get install -y vim' debian:bookworm vim /usr/bin/vim.basic
+
+IMAGE is a registry's image by docker's rules (alpine, ghcr.io/a/b:tag, …@sha256:…), or oci:DIR[:TAG], oci-archive:FILE,
+docker-archive:FILE, tar:FILE, dir:PATH, or a path that starts with / or ./ or ../
+
+Exit status: 0 if the image was written (or, with --dry-run, would be), 1 after an error, 2 for a wrong command line.";
+
+/// Takes a program and its libraries out of a container image and makes a systemd system extension of them.
+///
+/// The programs run on any host: their libraries, down to the C library and its loader, come along in a folder of their
+/// own, and nothing of the host's is used.
+#[derive(Debug, Parser)]
+#[command(name = "flix", version, after_help = EXAMPLES, max_term_width = 110, arg_required_else_help = true)]
+pub struct Args {
+    /// Where the files come from
+    #[arg(value_name = "IMAGE", required_unless_present_any = OTHER)]
+    pub image: Option<ImageRef>,
+
+    /// The extension's name
+    #[arg(value_name = "NAME", required_unless_present_any = OTHER)]
+    pub name: Option<ExtensionName>,
+
+    /// Files, folders or patterns of the image; PATH:DEST gives it another place
+    #[arg(value_name = "PATH", required_unless_present_any = OTHER)]
+    pub paths: Vec<Wanted>,
+
+    /// Folder of the extension for libraries [default: /usr/lib/flix/NAME]
+    #[arg(long, value_name = "DIR", help_heading = LIBRARIES)]
+    pub sysroot: Option<TreePath>,
+
+    /// Takes along a library that the programs load by themselves: a path or folder of the image, or a name; repeatable
+    #[arg(long, value_name = "PATH|NAME", help_heading = LIBRARIES)]
+    pub extra_lib: Vec<ExtraLib>,
+
+    /// Which of the libraries that programs declare to load by dlopen come along
+    #[arg(long, value_name = "WHICH", default_value = "recommended", help_heading = LIBRARIES)]
+    pub dlopen: Dlopen,
+
+    /// Goes on if the image lacks a library
+    #[arg(long, help_heading = LIBRARIES)]
+    pub allow_missing: bool,
+
+    /// Leaves programs in /usr/sbin, /usr/local/bin and /usr/local/sbin, which not all hosts survive (see --allow)
+    #[arg(long, help_heading = LIBRARIES)]
+    pub keep_sbin: bool,
+
+    /// Leaves scripts to interpreters of the host
+    #[arg(long, help_heading = LIBRARIES)]
+    pub host_interpreters: bool,
+
+    #[allow(missing_docs)] // they would become help
+    #[command(flatten)]
+    pub source: SourceArgs,
+
+    #[allow(missing_docs)] // they would become help
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
+
+    #[allow(missing_docs)] // they would become help
+    #[command(flatten)]
+    pub output: OutputArgs,
+
+    #[allow(missing_docs)] // they would become help
+    #[command(flatten)]
+    pub release: ReleaseArgs,
+
+    /// Prints what would be done, and writes nothing
+    #[arg(short = 'n', long, help_heading = REPORT)]
+    pub dry_run: bool,
+
+    /// Prints why each file comes along, and how large it is
+    #[arg(long, help_heading = REPORT)]
+    pub explain: bool,
+
+    /// Prints the result as JSON
+    #[arg(long, help_heading = REPORT)]
+    pub json: bool,
+
+    /// Also tells steps and what commands print
+    #[arg(short, long, conflicts_with = "quiet", help_heading = REPORT)]
+    pub verbose: bool,
+
+    /// Tells warnings and errors only
+    #[arg(short, long, help_heading = REPORT)]
+    pub quiet: bool,
+
+    /// Lists what the cache holds
+    #[arg(long, help_heading = OTHERS)]
+    pub cache_list: bool,
+
+    /// Empties the cache of what has not been used for this long: 30d, 12h, 0d for everything
+    #[arg(long, value_name = "AGE", num_args = 0..=1, default_missing_value = "30d", require_equals = true,
+          value_parser = parse_age, help_heading = OTHERS)]
+    pub cache_prune: Option<std::time::Duration>,
+
+    /// Prints completions for a shell
+    #[arg(long, value_name = "SHELL", help_heading = OTHERS)]
+    pub completions: Option<Shell>,
+
+    /// Prints the manual page
+    #[arg(long, action = ArgAction::SetTrue, help_heading = OTHERS)]
+    pub man: bool,
+}
+
+/// Options that do something else than making an extension.
+const OTHER: [&str; 4] = ["cache_list", "cache_prune", "completions", "man"];
+const LIBRARIES: &str = "Files and libraries";
+const REPORT: &str = "Reports";
+const OTHERS: &str = "Instead of making an extension";
+
+/// `--dlopen`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Dlopen {
+    /// Nothing
+    None,
+    /// What a program can't do without
+    Required,
+    /// Also what its author recommends
+    Recommended,
+    /// Also what its author suggests
+    All,
+}
+
+impl From<Dlopen> for DlopenPolicy {
+    fn from(d: Dlopen) -> Self {
+        match d {
+            Dlopen::None => DlopenPolicy::None,
+            Dlopen::Required => DlopenPolicy::Required,
+            Dlopen::Recommended => DlopenPolicy::Recommended,
+            Dlopen::All => DlopenPolicy::All,
+        }
+    }
+}
+
+impl Args {
+    /// How much is told.
+    pub fn verbosity(&self) -> Verbosity {
+        match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        }
+    }
+
+    /// Where the image goes.
+    pub fn output_path(&self, name: &ExtensionName) -> PathBuf {
+        self.output.path(name)
+    }
+}
+
+fn parse_age(text: &str) -> Result<std::time::Duration, String> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let seconds: u64 = match unit {
+        "d" | "" => 86_400,
+        "h" => 3600,
+        "m" => 60,
+        "s" => 1,
+        _ => return Err("expected a number with d, h, m or s".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "expected a number with d, h, m or s".to_owned())?;
+    number.checked_mul(seconds).map(std::time::Duration::from_secs).ok_or_else(|| "is too long".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn ages() {
+        for (text, expected) in [
+            ("30d", Some(2_592_000)),
+            ("2", Some(172_800)),
+            ("12h", Some(43_200)),
+            ("0d", Some(0)),
+            ("x", None),
+            ("1w", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_age(text).ok().map(|d| d.as_secs()), expected, "{text:?}");
+        }
+    }
+}

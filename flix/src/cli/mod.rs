@@ -1,0 +1,163 @@
+//! The command line: arguments, the way through, and what is told at the end.
+
+mod args;
+pub use args::Args;
+
+mod hint;
+pub use hint::hint;
+
+mod other;
+mod report;
+mod source;
+
+use std::io::Write as _;
+
+use anyhow::Context as _;
+use sysext::cli::Terminal;
+use sysext::extension::{Finding, rule};
+use sysext::{Arch, Event, Events, Extension, Tree, TreePath, image};
+
+use crate::closure::{self, ExtraLib};
+use crate::plan::{Plan, Request};
+use crate::{Explanation, Wanted};
+use report::Report;
+
+/// Does what the arguments ask for.
+///
+/// # Errors
+/// Whatever went wrong, with the chain of reasons.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    if other::run(args)? {
+        return Ok(());
+    }
+    let events = Terminal::new(args.verbosity());
+    // Clap has seen to it that they are there.
+    let image = args.image.as_ref().context("IMAGE is missing")?;
+    let name = args.name.as_ref().context("NAME is missing")?;
+    sysext::remove_on_interrupt().context("signals can't be handled")?;
+
+    let tree = source::rootfs(args, image, name, &events)?;
+    let plan = Plan::new(&tree, &request(args)?)?;
+    tell(&plan, &events);
+    let built = plan.build(&tree)?;
+    let architecture = architecture(&plan, args);
+    let release = args.release.release(architecture, plan.has_units)?;
+    let mut options = args.output.extension_options();
+    options.findings.extend(findings(&plan));
+    let extension = Extension::new(built, name.clone(), release, &options)?;
+    for finding in extension.findings() {
+        events.event(Event::Warning(finding.to_string().into()));
+    }
+    let written = match args.dry_run {
+        true => None,
+        false => {
+            let path = args.output.path(name);
+            Some(image::write(&extension, &path, &args.output.image_options(), &events)?)
+        }
+    };
+    events.clear();
+    let report = Report { plan: &plan, extension: &extension, written: written.as_ref() };
+    let mut out = std::io::stdout().lock();
+    let text = match args.json {
+        true => report.json()?,
+        false => {
+            let explanation = args.explain.then(|| Explanation::new(&plan, extension.tree()));
+            report.text(args.dry_run, explanation.as_ref())
+        }
+    };
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Who reads has heard enough.
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("stdout"),
+    }
+}
+
+/// Tells of an error on stderr: `error:` and the chain of reasons, then `hint:`.
+#[allow(clippy::print_stderr)] // main's only words
+pub fn complain(error: &anyhow::Error) {
+    let mut text = String::new();
+    for reason in error.chain().map(ToString::to_string) {
+        // thiserror's transparent and "…: {source}" messages hold their source already.
+        if !text.contains(&reason) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&reason);
+        }
+    }
+    eprintln!("error: {}", printable(&text));
+    if let Some(hint) = hint(error) {
+        eprintln!("hint: {}", printable(&hint));
+    }
+}
+
+/// Names from an image must not steer the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+}
+
+/// The request, from the flags and from the environment that the shell tool reads.
+fn request(args: &Args) -> anyhow::Result<Request> {
+    let name = args.name.as_ref().context("NAME is missing")?;
+    let sysroot = match &args.sysroot {
+        Some(dir) => dir.clone(),
+        None => TreePath::new("/usr/lib/flix")?.join(name.as_str())?,
+    };
+    let mut extra_libs = args.extra_lib.clone();
+    if let Ok(list) = std::env::var("EXTRALIBS") {
+        for word in list.split([' ', '\t', '\n', ':']).filter(|w| !w.is_empty()) {
+            extra_libs.push(word.parse::<ExtraLib>().with_context(|| format!("EXTRALIBS: {word}"))?);
+        }
+    }
+    Ok(Request {
+        wanted: args.paths.clone(),
+        sysroot,
+        closure: closure::Options {
+            allow_missing: args.allow_missing,
+            dlopen: args.dlopen.into(),
+            needed_only: false,
+            extra_libs,
+        },
+        keep_sbin: args.keep_sbin,
+        host_interpreters: args.host_interpreters,
+    })
+}
+
+/// Words of the request that lead nowhere in the image.
+fn absent<'a>(tree: &Tree, wanted: &'a [Wanted]) -> Vec<&'a Wanted> {
+    wanted.iter().filter(|w| !w.is_in(tree)).collect()
+}
+
+fn tell(plan: &Plan, events: &dyn Events) {
+    for note in &plan.notes {
+        events.event(Event::Note(note.into()));
+    }
+    for warning in &plan.warnings {
+        events.event(Event::Warning(warning.into()));
+    }
+}
+
+/// The release file's ARCHITECTURE: that of the programs. If there are several, the one that the image was chosen for.
+fn architecture(plan: &Plan, args: &Args) -> Option<Arch> {
+    let mut found = plan.machines.iter().filter_map(|&m| Arch::from_elf_machine(m));
+    match (found.next(), found.next()) {
+        (Some(only), None) => Some(only),
+        (None, _) => None,
+        (Some(first), Some(_)) => {
+            let wanted = args.source.arch.or_else(Arch::host);
+            wanted.filter(|w| plan.machines.contains(&w.elf_machine())).or(Some(first))
+        }
+    }
+}
+
+/// What the lint can't know by itself: libraries that the programs would take from the host.
+fn findings(plan: &Plan) -> Vec<Finding> {
+    let rule = rule("needs-host-libraries");
+    let of = |m: &closure::Missing| {
+        let rule = rule?;
+        let path = m.chain.first().and_then(|p| plan.home(p));
+        let message = format!("needs {}, which the extension lacks", m.name);
+        Some(Finding { rule: rule.name, severity: rule.severity, path, message })
+    };
+    plan.missing.iter().filter_map(of).collect()
+}

@@ -1,0 +1,161 @@
+//! What was made, as text and as JSON.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use sysext::{Extension, TreePath, Written};
+
+use crate::Explanation;
+use crate::closure::Reason;
+use crate::explain::Size;
+use crate::plan::{Action, Plan, Why};
+
+/// The result.
+#[derive(Debug)]
+pub struct Report<'a> {
+    /// What was decided.
+    pub plan: &'a Plan,
+    /// What was made of it.
+    pub extension: &'a Extension,
+    /// The image; none after a dry run.
+    pub written: Option<&'a Written>,
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<Image<'a>>,
+    release: String,
+    sysroot: String,
+    files: Vec<File>,
+    notes: &'a [String],
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Image<'a> {
+    path: String,
+    bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct File {
+    path: String,
+    action: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interpreter: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runpath: Option<Vec<String>>,
+    bytes: u64,
+    why: Vec<Because>,
+}
+
+#[derive(Serialize)]
+struct Because {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+}
+
+impl Report<'_> {
+    /// For people: the plan if nothing was written, the reasons if asked for, one line on the image.
+    pub fn text(&self, dry_run: bool, explanation: Option<&Explanation>) -> String {
+        let mut out = String::new();
+        match explanation {
+            Some(explanation) => _ = write!(out, "{explanation}"),
+            None if dry_run => _ = write!(out, "{}", self.plan),
+            None => {}
+        }
+        if let Some(written) = self.written {
+            _ = write!(out, "{}: {}", written.path.display(), Size(written.bytes));
+            if let Some(sha256) = &written.sha256 {
+                _ = write!(out, ", sha256:{sha256}");
+            }
+            out.push('\n');
+        }
+        out
+    }
+
+    /// For programs.
+    ///
+    /// # Errors
+    /// None in practice; the serialiser's.
+    pub fn json(&self) -> serde_json::Result<String> {
+        let tree = self.extension.tree();
+        let file = |(path, entry): (&TreePath, &crate::plan::Entry)| {
+            let (interpreter, runpath) = match &entry.action {
+                Action::Relocate(r) => (
+                    r.interpreter.as_ref().map(TreePath::to_string),
+                    Some(r.runpath.iter().map(TreePath::to_string).collect()),
+                ),
+                _ => (None, None),
+            };
+            let target = match &entry.action {
+                Action::Symlink(target) => Some(target.escape_ascii().to_string()),
+                _ => None,
+            };
+            File {
+                path: path.to_string(),
+                action: entry.action.verb(),
+                source: entry.source.as_ref().map(TreePath::to_string),
+                target,
+                interpreter,
+                runpath,
+                bytes: tree.get(path).and_then(|n| n.content()).map_or(0, sysext::Content::len),
+                why: entry.why.iter().map(because).collect(),
+            }
+        };
+        let mut warnings = self.plan.warnings.clone();
+        warnings.extend(self.extension.findings().iter().map(ToString::to_string));
+        let json = Json {
+            name: self.extension.name().as_str(),
+            image: self.written.map(|w| Image {
+                path: w.path.to_string_lossy().into_owned(),
+                bytes: w.bytes,
+                sha256: w.sha256.as_deref(),
+            }),
+            release: self.extension.release().text(),
+            sysroot: self.plan.sysroot.to_string(),
+            files: self.plan.entries.iter().map(file).collect(),
+            notes: &self.plan.notes,
+            warnings,
+        };
+        let mut text = serde_json::to_string_pretty(&json)?;
+        text.push('\n');
+        Ok(text)
+    }
+}
+
+fn because(why: &Why) -> Because {
+    let make = |kind, by: Option<&TreePath>, name: Option<&String>| Because {
+        kind,
+        by: by.map(TreePath::to_string),
+        name: name.cloned(),
+    };
+    match why {
+        Why::Asked(text) => make("asked", None, Some(text)),
+        Why::Folder(text) => make("folder", None, Some(text)),
+        Why::Target(link) => make("link-target", Some(link), None),
+        Why::Name(of) => make("library-name", Some(of), None),
+        Why::PathFile => make("loader-path-file", None, None),
+        Why::Closure(reason) => match reason {
+            Reason::Asked => make("root", None, None),
+            Reason::Needed { by, name } => make("needed", Some(by), Some(name)),
+            Reason::Loader { of } => make("loader", Some(of), None),
+            Reason::Dlopen { by, feature } => make("dlopen", Some(by), Some(feature)),
+            Reason::NameService { service } => make("name-service", None, Some(service)),
+            Reason::Threads => make("thread-exit", None, None),
+            Reason::Extra { text } => make("extra-lib", None, Some(text)),
+            Reason::Variant { of } => make("variant", Some(of), None),
+        },
+    }
+}

@@ -33,5 +33,8 @@ pub use cache::{Cache, CacheError, Expect, Scratch};
 pub mod compress;
 pub use compress::{Compression, DecodeError, DecodeLimits, Decoder};
 
+pub mod source;
+pub use source::SourceError;
+
 pub mod sandbox;
 pub use sandbox::{Run, SandboxError};

@@ -56,7 +56,7 @@ fn classify(path: &TreePath) -> Result<Name, &'static str> {
 /// A malformed tar, a whiteout that names nothing, an entry that fits no tree. The tree is half-done then.
 pub fn apply(tree: &mut Tree, layer: &LayerBlob, limits: &Limits) -> Result<Applied, LayerError> {
     let named = layer.digest.unwrap_or(layer.diff_id);
-    run(tree, layer, limits).map_err(|problem| LayerError { layer: named, problem })
+    run(tree, layer, limits).map_err(|problem| LayerError { layer: named, problem: problem.into() })
 }
 
 fn run(tree: &mut Tree, layer: &LayerBlob, limits: &Limits) -> Result<Applied, LayerProblem> {

@@ -11,7 +11,7 @@ pub struct LayerError {
     /// The layer's digest in the registry, or its diff_id if it has none.
     pub layer: Digest,
     /// What is wrong.
-    pub problem: LayerProblem,
+    pub problem: Box<LayerProblem>,
 }
 
 /// What is wrong with a layer.

@@ -167,6 +167,14 @@ impl Content {
         }
     }
 
+    /// The blob and the offset in it, if the whole content stands there in one piece.
+    pub fn place(&self) -> Option<(&Arc<Blob>, u64)> {
+        match &self.data {
+            Data::Place { blob, offset } => Some((blob, *offset)),
+            _ => None,
+        }
+    }
+
     /// Fills `buf` from `offset` on; fewer bytes only at the end of the content.
     ///
     /// # Errors

@@ -1,0 +1,75 @@
+//! What `docker save` and `podman save` write. moby, image/spec/v1.2.md, "Combined Image JSON + Filesystem Changeset Format".
+
+use serde::Deserialize;
+
+use super::layers::{Wanted, get_all};
+use super::store::Store;
+use super::{Reader, SourceError};
+use crate::digest::shorten;
+use crate::{Config, Digest, LayerBlob, ManifestError};
+
+#[derive(Deserialize)]
+struct Item {
+    #[serde(rename = "Config")]
+    config: String,
+    #[serde(rename = "RepoTags")]
+    repo_tags: Option<Vec<String>>,
+    #[serde(rename = "Layers")]
+    layers: Option<Vec<String>>,
+}
+
+/// Whether a tar is such an archive, and not a root file system that happens to have a `/manifest.json`.
+pub(super) fn is_archive(store: &Store) -> Result<bool, SourceError> {
+    // One that is far too large, or no JSON, is somebody else's file.
+    let manifest = store.read("manifest.json").ok().flatten();
+    let items = manifest.and_then(|bytes| serde_json::from_slice::<Vec<Item>>(&bytes).ok());
+    match items.as_deref() {
+        Some([first, ..]) => Ok(store.file(&first.config)?.is_some()),
+        _ => Ok(false),
+    }
+}
+
+pub(super) fn read(reader: &Reader<'_>, store: &Store) -> Result<(Config, Vec<LayerBlob>), SourceError> {
+    let path = || store.path().to_owned();
+    let wrong = |source| SourceError::Manifest { path: path(), source };
+    let kind = |why| SourceError::Kind { path: path(), why };
+    let Some(manifest) = store.read("manifest.json")? else {
+        return Err(kind(match store.file("repositories")? {
+            Some(_) => "archive was written by Docker before 1.10, expected one with a manifest.json",
+            None => "not a docker save archive: the file manifest.json is missing",
+        }));
+    };
+    let what = "manifest.json";
+    let items: Vec<Item> =
+        serde_json::from_slice(&manifest).map_err(|source| wrong(ManifestError::Json { what, source }))?;
+    let Some(first) = items.first() else { return Err(kind("manifest.json is empty, expected an image")) };
+    if items.iter().any(|i| i.config != first.config) {
+        let tag = |i: &Item| {
+            i.repo_tags.iter().flatten().next().map_or("an image without a name".into(), |t| shorten(t))
+        };
+        let names = items.iter().take(32).map(tag).collect::<Vec<_>>().join(", ");
+        return Err(SourceError::Several { path: path(), names });
+    }
+    let bytes = store.read(&first.config)?.ok_or_else(|| store.missing(shorten(&first.config)))?;
+    // The file is named by its digest: HEX.json, or blobs/sha256/HEX.
+    let stem = first.config.rsplit('/').next().unwrap_or_default();
+    if let Some(expected) = Digest::from_hex(stem.strip_suffix(".json").unwrap_or(stem)) {
+        let got = Digest::of(&bytes);
+        if got != expected {
+            return Err(wrong(ManifestError::Digest { got, expected }));
+        }
+    }
+    let config = Config::parse(&bytes).map_err(wrong)?;
+    let layers = first.layers.as_deref().unwrap_or_default();
+    if layers.len() != config.diff_ids.len() {
+        let (layers, diff_ids) = (layers.len(), config.diff_ids.len());
+        return Err(wrong(ManifestError::LayerCount { layers, diff_ids }));
+    }
+    let wanted: Vec<Wanted> = layers
+        .iter()
+        .zip(&config.diff_ids)
+        .map(|(name, diff_id)| Wanted { name: name.clone(), blob: None, diff_id: *diff_id, note: "" })
+        .collect();
+    let layers = get_all(reader, store, &wanted)?;
+    Ok((config, layers))
+}

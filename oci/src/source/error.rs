@@ -1,0 +1,123 @@
+//! What can be wrong with a local image.
+
+use std::io;
+use std::path::PathBuf;
+
+use sysext::{ArchiveError, ContentError, HostError};
+
+use crate::{CacheError, Digest, LayerError, ManifestError};
+
+/// What is wrong, and with which file or directory.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// The system said no.
+    #[error("{path:?}: {source}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// A file inside can't be read.
+    #[error("{path:?}: {source}")]
+    Content {
+        /// The layout or archive.
+        path: PathBuf,
+        /// Why.
+        source: ContentError,
+    },
+    /// The tar around the image is malformed.
+    #[error("{path:?}: {source}")]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// What and where.
+        source: ArchiveError,
+    },
+    /// It isn't what the reference says.
+    #[error("{path:?}: {why}")]
+    Kind {
+        /// The layout or archive.
+        path: PathBuf,
+        /// What was expected.
+        why: &'static str,
+    },
+    /// A manifest, index or config is malformed.
+    #[error("{path:?}: {source}")]
+    Manifest {
+        /// The layout or archive.
+        path: PathBuf,
+        /// What is wrong.
+        source: ManifestError,
+    },
+    /// A file that is named isn't there.
+    #[error("{path:?}: {name} is missing{note}")]
+    Missing {
+        /// The layout or archive.
+        path: PathBuf,
+        /// The file in it.
+        name: String,
+        /// What else is to say.
+        note: &'static str,
+    },
+    /// Several images, and none was named.
+    #[error("{path:?} has several images: {names}")]
+    Several {
+        /// The layout or archive.
+        path: PathBuf,
+        /// Their names.
+        names: String,
+    },
+    /// No image of this name.
+    #[error("{path:?} has no image named {tag:?}, but {names}")]
+    NoTag {
+        /// The layout.
+        path: PathBuf,
+        /// What was asked for.
+        tag: String,
+        /// What there is.
+        names: String,
+    },
+    /// A layer that is read in place is not what its digest says.
+    #[error("{path:?}: layer {expected}: got content with digest {got}")]
+    Digest {
+        /// The layout or archive.
+        path: PathBuf,
+        /// Of the content.
+        got: Digest,
+        /// In the manifest or config.
+        expected: Digest,
+    },
+    /// A layer has another length than the manifest says.
+    #[error("{path:?}: layer {digest}: got {got} bytes, expected {expected}")]
+    Size {
+        /// The layout or archive.
+        path: PathBuf,
+        /// Of the layer.
+        digest: Digest,
+        /// Bytes.
+        got: u64,
+        /// Bytes.
+        expected: u64,
+    },
+    /// A layer can't be taken into the cache.
+    #[error("{path:?}: {source}")]
+    Cache {
+        /// The layout or archive.
+        path: PathBuf,
+        /// Why.
+        source: CacheError,
+    },
+    /// A layer can't be applied.
+    #[error("{path:?}: {source}")]
+    Layer {
+        /// The layout or archive.
+        path: PathBuf,
+        /// Why.
+        source: LayerError,
+    },
+    /// A directory can't be read.
+    #[error(transparent)]
+    Host(#[from] HostError),
+}

@@ -1,0 +1,109 @@
+//! The layers of a local image: in place, or through the cache.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use sysext::Content;
+
+use super::store::{self, Store};
+use super::{Reader, SourceError};
+use crate::compress::SNIFF;
+use crate::{Compression, Digest, Expect, LayerBlob};
+
+/// A layer that is wanted.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    /// The file in the store.
+    pub name: String,
+    /// Digest and length of that file, where the image tells.
+    pub blob: Option<(Digest, u64)>,
+    pub diff_id: Digest,
+    /// Said if the file is missing.
+    pub note: &'static str,
+}
+
+/// Gets all layers, several at a time.
+pub(super) fn get_all(
+    reader: &Reader<'_>,
+    store: &Store,
+    wanted: &[Wanted],
+) -> Result<Vec<LayerBlob>, SourceError> {
+    // Inflating one layer keeps a core busy and hashing it half of another one.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(wanted.len()).clamp(1, 4);
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::with_capacity(wanted.len()));
+    let work = || {
+        while let Some(layer) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let result = get(reader, store, layer);
+            let failed = result.is_err();
+            if let Ok(mut results) = results.lock() {
+                results.push((layer.diff_id, result));
+            }
+            if failed {
+                // The others needn't start.
+                next.store(wanted.len(), Ordering::Relaxed);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let results = results.into_inner().unwrap_or_default();
+    let mut layers = std::collections::HashMap::new();
+    for (diff_id, result) in results {
+        layers.insert(diff_id, result?);
+    }
+    // A layer may be there several times.
+    wanted.iter().map(|w| layers.get(&w.diff_id).cloned().ok_or_else(|| store.missing(&w.name))).collect()
+}
+
+fn get(reader: &Reader<'_>, store: &Store, wanted: &Wanted) -> Result<LayerBlob, SourceError> {
+    let path = || store.path().to_owned();
+    let in_cache = |source| SourceError::Cache { path: path(), source };
+    if let Some((digest, _)) = &wanted.blob {
+        // Both digests were checked when it came in, and that one belongs to the other.
+        let layer = reader.cache.layer_by_digest(digest).map_err(in_cache)?;
+        if let Some(layer) = layer.filter(|l| l.diff_id == wanted.diff_id) {
+            return Ok(layer);
+        }
+    }
+    let missing = || SourceError::Missing { path: path(), name: wanted.name.clone(), note: wanted.note };
+    let content = store.file(&wanted.name)?.ok_or_else(missing)?;
+    if let Some((digest, expected)) = wanted.blob
+        && content.len() != expected
+    {
+        return Err(SourceError::Size { path: path(), digest, got: content.len(), expected });
+    }
+    if let Some(layer) = in_place(store, wanted, &content)? {
+        return Ok(layer);
+    }
+    let expect = Expect {
+        digest: wanted.blob.map(|(digest, _)| digest),
+        size: Some(content.len()),
+        diff_id: Some(wanted.diff_id),
+    };
+    reader.cache.ingest_layer(content.reader(), &expect, reader.events).map_err(in_cache)
+}
+
+/// The layer where it is, if it isn't compressed; its digest is checked all the same.
+fn in_place(store: &Store, wanted: &Wanted, content: &Content) -> Result<Option<LayerBlob>, SourceError> {
+    let Some((blob, offset)) = content.place() else { return Ok(None) };
+    let path = store.path();
+    let head = content
+        .head(SNIFF)
+        .map_err(|source| SourceError::Content { path: path.join(&wanted.name), source })?;
+    if !matches!(Compression::sniff(&head), Ok(Compression::None)) {
+        return Ok(None);
+    }
+    let got = store::digest(path, content)?;
+    for expected in wanted.blob.map(|(digest, _)| digest).into_iter().chain([wanted.diff_id]) {
+        if got != expected {
+            return Err(SourceError::Digest { path: path.to_owned(), got, expected });
+        }
+    }
+    let digest = wanted.blob.map(|(digest, _)| digest);
+    Ok(Some(LayerBlob { diff_id: got, digest, blob: blob.clone(), offset, len: content.len() }))
+}

@@ -1,0 +1,57 @@
+//! Root file systems that are no images: tars and directories.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use sysext::tree::DumpOptions;
+use sysext::{Event, Events, ReadOptions, Tree};
+
+use super::SourceError;
+use super::store::{self, Store};
+use crate::{Config, Digest, Hasher, Rootfs};
+
+/// A tar of a root file system. No whiteouts: they mean something in layers alone.
+pub(super) fn tar(store: Store) -> Result<Rootfs, SourceError> {
+    let path = store.path().to_owned();
+    let Some((tree, tar)) = store.into_archive() else {
+        return Err(SourceError::Kind { path, why: "not a file" });
+    };
+    // Not the ChainID of the same tar as a layer: its whiteouts would make another tree.
+    let id = Digest::of(format!("tar {}", store::digest(&path, &tar)?));
+    Ok(Rootfs { tree, id, config: Config::default() })
+}
+
+/// A directory that has a root file system in it, possibly the one that this program runs in.
+pub(super) fn dir(path: &Path, events: &dyn Events) -> Result<Rootfs, SourceError> {
+    let real = path.canonicalize().map_err(|source| SourceError::Io { path: path.to_owned(), source })?;
+    let options = if real == Path::new("/") { ReadOptions::live_root([]) } else { ReadOptions::default() };
+    let (tree, skipped) = Tree::from_dir_skipping(path, &options)?;
+    if !skipped.is_empty() {
+        let text =
+            format!("{path:?}: {} directories or files could not be read and are left out", skipped.len());
+        events.event(Event::Note(text.into()));
+    }
+    let id = dir_id(&tree);
+    Ok(Rootfs { tree, id, config: Config::default() })
+}
+
+/// Hashing all content would take seconds. Instead: all metadata, and for each file its inode and the time of its last change,
+/// which nobody can set back.
+fn dir_id(tree: &Tree) -> Digest {
+    let mut hasher = Hasher::new();
+    let _ = hasher.write_all(b"dir\n");
+    let _ = hasher.write_all(tree.dump_with(DumpOptions { mtime: true, text: 0 }).as_bytes());
+    let mut line = String::new();
+    for (path, node) in tree.iter() {
+        let Some(file) = node.content().and_then(|c| c.place()) else { continue };
+        line.clear();
+        match file.0.path().symlink_metadata() {
+            Ok(m) => _ = writeln!(line, "{path} {} {} {} {}", m.dev(), m.ino(), m.ctime(), m.ctime_nsec()),
+            Err(e) => _ = writeln!(line, "{path} {:?}", e.kind()),
+        }
+        let _ = hasher.write_all(line.as_bytes());
+    }
+    hasher.finish()
+}

@@ -36,5 +36,13 @@ pub use compress::{Compression, DecodeError, DecodeLimits, Decoder};
 pub mod source;
 pub use source::SourceError;
 
+pub mod context;
+pub use context::Context;
+
+pub mod pull;
+pub use pull::{Image, PullCause, PullError};
+
+pub mod cli;
+
 pub mod sandbox;
 pub use sandbox::{Run, SandboxError};

@@ -20,8 +20,7 @@ mod files;
 pub(crate) use files::remove_tree;
 
 mod layers;
-#[cfg(test)]
-use layers::Found;
+pub(crate) use layers::Found;
 
 mod ingest;
 pub use ingest::Expect;

@@ -46,7 +46,7 @@ impl Response {
     /// What an answer that is no success says, in one line. Distribution-spec: `{"errors": [{"code", "message"}]}`; token
     /// servers: `{"details"}`, `{"error_description"}`.
     pub fn message(self) -> String {
-        let is_text = !self.content_type().is_some_and(|t| t == "text/html");
+        let is_text = self.content_type().is_none_or(|t| t != "text/html");
         let mut bytes = Vec::new();
         let _ = self.body.into_reader().take(ERROR_BODY).read_to_end(&mut bytes);
         if let Ok(json) = serde_json::from_slice::<serde_json::Value>(&bytes) {

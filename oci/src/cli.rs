@@ -1,0 +1,158 @@
+//! Arguments that the commands share.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::{
+    Cache, CacheError, Client, ClientOptions, Context, Credentials, CredentialsError, Environment, Platform,
+    PlatformError, Registries, RegistriesError,
+};
+
+/// Where images come from.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Image source")]
+pub struct SourceArgs {
+    /// Architecture of the image: x86-64, arm64, arm/v7, … [default: this machine's]
+    #[arg(long, value_name = "ARCH", env = "ARCH", hide_env_values = true)]
+    pub arch: Option<String>,
+
+    /// Registry for names without one, instead of docker.io: quay.io, ghcr.io/owner
+    #[arg(long, value_name = "HOST[/PATH]", env = "REGISTRY", hide_env_values = true)]
+    pub registry: Option<String>,
+
+    /// Mirrors, aliases, blocked and insecure registries: a registries.conf(5), read instead of the user's and the system's
+    #[arg(long, value_name = "FILE", env = "CONTAINERS_REGISTRIES_CONF", hide_env_values = true)]
+    pub registries_conf: Option<PathBuf>,
+
+    /// Credentials: a containers-auth.json(5) or Docker's config.json, read instead of the user's
+    #[arg(long, value_name = "FILE", env = "REGISTRY_AUTH_FILE", hide_env_values = true)]
+    pub authfile: Option<PathBuf>,
+
+    /// Trust these certificate authorities, too (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Vec<PathBuf>,
+
+    /// Allow plain HTTP and unverified TLS for this registry
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub insecure: Vec<String>,
+
+    /// Keep layers here [default: $XDG_CACHE_HOME/flix or ~/.cache/flix]
+    #[arg(long, value_name = "DIR", env = "FLIX_CACHE_DIR", hide_env_values = true)]
+    pub cache_dir: Option<PathBuf>,
+
+    /// Use what is in the cache and ask nothing of the network
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// Why arguments and configuration give no [`Context`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ContextError {
+    /// The cache can't be opened.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// registries.conf.
+    #[error(transparent)]
+    Registries(#[from] RegistriesError),
+    /// The auth file.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// `--arch`, or a machine without a name.
+    #[error(transparent)]
+    Platform(#[from] PlatformError),
+}
+
+impl SourceArgs {
+    /// Opens the cache and reads the configuration.
+    ///
+    /// # Errors
+    /// Files that can't be read or understood, values that make no sense.
+    pub fn context(&self) -> Result<Context, ContextError> {
+        self.context_in(Environment::current())
+    }
+
+    /// As [`SourceArgs::context`], in another environment.
+    ///
+    /// # Errors
+    /// As [`SourceArgs::context`].
+    pub fn context_in(&self, environment: Environment) -> Result<Context, ContextError> {
+        // The shell tools took empty variables for unset ones.
+        let path = |p: &Option<PathBuf>| p.clone().filter(|p| !p.as_os_str().is_empty());
+        let platform = match self.arch.as_deref().filter(|a| !a.is_empty()) {
+            Some(arch) => arch.parse()?,
+            None => Platform::host()?,
+        };
+        let mut registries = Registries::load(path(&self.registries_conf).as_deref(), &environment)?;
+        if let Some(registry) = self.registry.as_deref().filter(|r| !r.is_empty()) {
+            registries.set_default_registry(registry)?;
+        }
+        for host in &self.insecure {
+            registries.allow_insecure(host);
+        }
+        let credentials = Credentials::load(path(&self.authfile).as_deref(), &environment)?
+            .with_helpers(registries.credential_helpers());
+        let mut options = ClientOptions::new(&environment);
+        options.ca_files = self.ca_file.clone();
+        let cache_dir = match path(&self.cache_dir) {
+            Some(dir) => dir,
+            None => environment.cache_home().ok_or(CacheError::NoHome)?.join("flix"),
+        };
+        Ok(Context {
+            cache: Cache::open(Some(&cache_dir))?,
+            registries,
+            client: Client::new(options, credentials, environment),
+            platform,
+            offline: self.offline,
+            jobs: 4,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        source: SourceArgs,
+    }
+
+    fn context(arguments: &[&str]) -> Result<Context, ContextError> {
+        let dir = tempfile::tempdir().unwrap();
+        let environment = Environment::from_iter([("HOME", dir.path())]);
+        let all = ["flix"].iter().chain(arguments);
+        Command::parse_from(all).source.context_in(environment)
+    }
+
+    #[test]
+    fn arguments_become_a_context() {
+        let context =
+            context(&["--arch", "aarch64", "--registry", "quay.io", "--insecure", "quay.io", "--offline"]);
+        let context = context.unwrap();
+        assert_eq!(context.platform.to_string(), "linux/arm64");
+        assert!(context.offline);
+        let image = &context.registries.candidates(&"x/y".parse().unwrap()).unwrap()[0];
+        assert_eq!(image.to_string(), "quay.io/x/y:latest");
+        assert!(context.registries.endpoints(image).unwrap()[0].insecure);
+    }
+
+    #[test]
+    fn errors_name_their_cause() {
+        for (arguments, word) in [
+            (vec!["--arch", "a/b/c/d"], "platform"),
+            (vec!["--registries-conf", "/does/not/exist"], "/does/not/exist"),
+            (vec!["--authfile", "/does/not/exist"], "/does/not/exist"),
+            (vec!["--registry", "not a host"], "not a host"),
+        ] {
+            let error = context(&arguments).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        }
+        let error = SourceArgs::default().context_in(Environment::default()).unwrap_err().to_string();
+        assert!(error.contains("XDG_CACHE_HOME"), "{error}");
+    }
+}

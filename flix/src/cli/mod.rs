@@ -62,7 +62,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         true => report.json()?,
         false => {
             let explanation = args.explain.then(|| Explanation::new(&plan, extension.tree()));
-            report.text(args.dry_run, explanation.as_ref())
+            report.text(args.dry_run, args.quiet, explanation.as_ref())
         }
     };
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

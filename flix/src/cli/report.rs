@@ -67,15 +67,15 @@ struct Because {
 }
 
 impl Report<'_> {
-    /// For people: the plan if nothing was written, the reasons if asked for, one line on the image.
-    pub fn text(&self, dry_run: bool, explanation: Option<&Explanation>) -> String {
+    /// For people: the plan if nothing was written, the reasons if asked for, one line on the image unless `quiet`.
+    pub fn text(&self, dry_run: bool, quiet: bool, explanation: Option<&Explanation>) -> String {
         let mut out = String::new();
         match explanation {
             Some(explanation) => _ = write!(out, "{explanation}"),
             None if dry_run => _ = write!(out, "{}", self.plan),
             None => {}
         }
-        if let Some(written) = self.written {
+        if let Some(written) = self.written.filter(|_| !quiet) {
             _ = write!(out, "{}: {}", written.path.display(), Size(written.bytes));
             if let Some(sha256) = &written.sha256 {
                 _ = write!(out, ", sha256:{sha256}");

@@ -1,0 +1,188 @@
+//! The program as users have it.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::process::{Command, Output};
+
+use common::Lab;
+
+struct Flix {
+    home: tempfile::TempDir,
+}
+
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Flix {
+    fn new() -> Flix {
+        Flix { home: tempfile::tempdir().unwrap() }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut c = Command::new(env!("CARGO_BIN_EXE_flix"));
+        c.args(args).current_dir(self.home.path()).env_clear().env("HOME", self.home.path()).env("COLUMNS", "100");
+        c
+    }
+
+    fn run(&self, args: &[&str]) -> Said {
+        said(self.command(args).output().unwrap())
+    }
+
+    fn files(&self) -> Vec<String> {
+        let names = std::fs::read_dir(self.home.path()).unwrap();
+        let mut names: Vec<String> = names.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.retain(|n| !n.starts_with('.'));
+        names.sort();
+        names
+    }
+}
+
+fn said(output: Output) -> Said {
+    Said {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// An image with one musl program and a library.
+fn image() -> (Lab, String) {
+    let lab = Lab::musl();
+    lab.with_musl().library("usr/lib/libone.so.1", "libone.so.1", &[], &[]);
+    lab.program("usr/bin/prog", &["usr/lib/libone.so.1"], &[]).script("usr/bin/script", "#!/bin/sh\n");
+    let place = format!("dir:{}", lab.path("").display());
+    (lab, place)
+}
+
+#[test]
+fn an_image_is_written_and_told_of() {
+    let (flix, (_lab, image)) = (Flix::new(), image());
+    let said = flix.run(&[&image, "one", "/usr/bin/prog"]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
+    assert!(said.out.starts_with("one.raw: "), "{}", said.out);
+    assert_eq!(flix.files(), ["one.raw"]);
+}
+
+#[test]
+fn a_dry_run_prints_the_plan_and_writes_nothing() {
+    let (flix, (_lab, image)) = (Flix::new(), image());
+    let said = flix.run(&["--dry-run", &image, "one", "/usr/bin/prog"]);
+    insta::assert_snapshot!(said.out, @r#"
+    /usr/bin/prog relocate
+        interpreter /usr/lib/flix/one/lib/ld-musl-x86_64.so.1
+        runpath /usr/lib/flix/one/usr/lib
+    /usr/lib/flix/one/etc/ld-musl-x86_64.path text
+    /usr/lib/flix/one/lib/ld-musl-x86_64.so.1 copy
+    /usr/lib/flix/one/usr/lib/libone.so.1 relocate
+        runpath /usr/lib/flix/one/usr/lib
+    "#);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    assert!(flix.files().is_empty());
+}
+
+#[test]
+fn reasons_and_json() {
+    let (flix, (_lab, image)) = (Flix::new(), image());
+    let said = flix.run(&["-n", "--explain", &image, "one", "/usr/bin/prog"]);
+    let digits = said.out.replace(|c: char| c.is_ascii_digit(), "#");
+    insta::assert_snapshot!(digits, @r#"
+    /usr/bin/prog
+      /usr/bin/prog ##.# KiB
+        /usr/lib/flix/one/lib/ld-musl-x##_##.so.# ###.# KiB, as libc.so, also for /usr/lib/flix/one/usr/lib/libone.so.#
+        /usr/lib/flix/one/usr/lib/libone.so.# ##.# KiB, as libone.so.#
+    search path of the loader
+      /usr/lib/flix/one/etc/ld-musl-x##_##.path ## B
+    # files, ###.# KiB
+    "#);
+    let said = flix.run(&["--json", &image, "one", "/usr/bin/prog", "--sysroot", "/opt/one"]);
+    let json: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(json["sysroot"], "/opt/one");
+    assert_eq!(json["image"]["path"], "one.raw");
+    assert_eq!(json["files"].as_array().unwrap().len(), 4);
+    let program = json["files"].as_array().unwrap().iter().find(|f| f["path"] == "/usr/bin/prog").unwrap();
+    assert_eq!(program["interpreter"], "/opt/one/lib/ld-musl-x86_64.so.1");
+    assert_eq!(program["runpath"][0], "/opt/one/usr/lib");
+}
+
+#[test]
+fn errors_have_hints_and_leave_nothing() {
+    let (flix, (lab, image)) = (Flix::new(), image());
+    lab.library("tmp/libgone.so", "libgone.so", &[], &[]).program("usr/bin/bad", &["tmp/libgone.so"], &[]);
+    lab.write("usr/lib64/x", "x").write("srv/y", "y");
+    for (args, code, error) in [
+        (&["/usr/bin/absent"][..], 1, "error: /usr/bin/absent is not in the image\nhint: --package P installs a package in the image first, --run CMD runs a command\n"),
+        (&["/opt/prog"], 1, "error: /opt/prog is not in the image\nhint: the image has /usr/bin/prog\n"),
+        (&["/srv/y"], 1, "error: /srv/y is neither below /usr nor below /opt, the only folders that an extension can fill\nhint: say where it goes: /srv/y:/usr/share/srv/y\n"),
+        (&["/usr/bin/script"], 1, "error: /usr/bin/script: script needs /bin/sh, which is not part of the extension\nhint: the image does not have it: --package installs it, --host-interpreters leaves the script to the host's\n"),
+        (&["/usr/bin/bad"], 1, "error: libgone.so: not in the image, needed by /usr/bin/bad\nhint: --package P installs what has it, --extra-lib PATH names it where it is, --allow-missing goes on without\n"),
+        (&["/usr/lib64/x"], 1, "error: extension one is refused: /usr/lib64: is a real directory, where hosts have a symlink whose place it takes [host-symlink]\nhint: PATH:DEST gives a file another place; --allow host-symlink takes the risk\n"),
+        (&["prog"], 2, "error: invalid value 'prog' for '[PATH]...': \"prog\" is not an absolute path of the image\n\nFor more information, try '--help'.\n"),
+    ] {
+        let mut all = vec!["--no-install", image.as_str(), "one"];
+        all.extend(args);
+        let said = flix.run(&all);
+        assert_eq!((said.code, said.err.as_str(), said.out.as_str()), (code, error, ""), "{args:?}");
+        assert!(flix.files().is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn the_shell_tools_environment_counts() {
+    let (flix, (lab, image)) = (Flix::new(), image());
+    lab.library("usr/lib/libextra.so", "libextra.so", &[], &[]);
+    let output = flix
+        .command(&["--json", &image, "one", "/usr/bin/prog"])
+        .envs([("EXTRALIBS", "/usr/lib/libextra.so"), ("OS", "flatcar"), ("RELOAD", "1"), ("FORMAT", "tar")])
+        .output()
+        .unwrap();
+    let said = said(output);
+    let json: serde_json::Value = serde_json::from_str(&said.out).expect(&said.err);
+    assert!(json["files"].as_array().unwrap().iter().any(|f| f["path"] == "/usr/lib/flix/one/usr/lib/libextra.so"));
+    let release = json["release"].as_str().unwrap();
+    for line in ["ID=flatcar", "SYSEXT_LEVEL=1.0", "EXTENSION_RELOAD_MANAGER=1", "ARCHITECTURE=x86-64"] {
+        assert!(release.lines().any(|l| l == line), "{release}");
+    }
+    assert_eq!(flix.files(), ["one.tar"]);
+}
+
+#[test]
+fn same_input_same_bytes() {
+    let (lab, image) = image();
+    let write = |umask: &str, date: &str| {
+        let flix = Flix::new();
+        let line = format!("umask {umask} && exec \"$0\" -q '{image}' one /usr/bin/prog /usr/lib/libone.so.1:/opt/");
+        let output = Command::new("/bin/sh")
+            .args(["-c", &line, env!("CARGO_BIN_EXE_flix")])
+            .current_dir(flix.home.path())
+            .envs([("TZ", date), ("HOME", flix.home.path().to_str().unwrap())])
+            .output()
+            .unwrap();
+        assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+        std::fs::read(flix.home.path().join("one.raw")).unwrap()
+    };
+    let first = write("022", "UTC");
+    let status = Command::new("touch").arg(lab.path("usr/bin/prog")).status().unwrap();
+    assert!(status.success());
+    assert_eq!(first, write("077", "Asia/Tokyo"));
+}
+
+#[test]
+fn help_completions_and_manual() {
+    let flix = Flix::new();
+    let said = flix.run(&["-h"]);
+    for word in ["Usage: flix", "IMAGE", "--extra-lib", "--dry-run", "Examples:"] {
+        assert!(said.out.contains(word), "{word}: {}", said.out);
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let said = flix.run(&["--completions", shell]);
+        assert!(said.code == 0 && said.out.contains("extra-lib"), "{shell}: {}", said.err);
+    }
+    let said = flix.run(&["--man"]);
+    assert!(said.code == 0 && said.out.contains(".TH flix"), "{}", said.err);
+    assert_eq!(flix.run(&["--version"]).out, format!("flix {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(flix.run(&["dir:/", "x"]).code, 2);
+}

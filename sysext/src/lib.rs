@@ -24,6 +24,8 @@ pub use arch::Arch;
 pub mod extension;
 pub use extension::{Extension, ExtensionError, ExtensionName, ExtensionOptions, Finding, Release, Severity};
 
+pub mod squashfs;
+
 pub mod image;
 pub use image::{Format, ImageError, ImageOptions, Written};
 

@@ -58,7 +58,12 @@ impl OutputArgs {
 
     /// For [`image::write`](crate::image::write).
     pub fn image_options(&self) -> ImageOptions {
-        ImageOptions { format: self.format, compression: self.compression.unwrap_or_default(), threads: None }
+        ImageOptions {
+            format: self.format,
+            compression: self.compression.unwrap_or_default(),
+            threads: None,
+            block_size: None,
+        }
     }
 
     /// For [`Extension::new`](crate::Extension::new).

@@ -8,25 +8,27 @@ use liblzma::stream::{Action, Check, Filters, LzmaOptions, Stream};
 use super::Codec;
 
 /// Compresses blocks of one image.
-pub(super) enum Encoder {
+pub(crate) enum Encoder {
     Zstd(zstd::bulk::Compressor<'static>),
     Gzip(Compress),
     Xz { level: u32, dictionary: u32 },
+    Lz4,
 }
 
 impl Encoder {
     /// For blocks of up to `block_size` bytes.
-    pub(super) fn new(codec: Codec, level: u32, block_size: u32) -> io::Result<Self> {
+    pub(crate) fn new(codec: Codec, level: u32, block_size: u32) -> io::Result<Self> {
         Ok(match codec {
             // Levels were checked to be at most 22.
             Codec::Zstd => Encoder::Zstd(zstd::bulk::Compressor::new(level as i32)?),
             Codec::Gzip => Encoder::Gzip(Compress::new(flate2::Compression::new(level), true)),
             Codec::Xz => Encoder::Xz { level, dictionary: block_size },
+            Codec::Lz4 => Encoder::Lz4,
         })
     }
 
     /// The compressed block. May be longer than `block`.
-    pub(super) fn compress(&mut self, block: &[u8]) -> io::Result<Vec<u8>> {
+    pub(crate) fn compress(&mut self, block: &[u8]) -> io::Result<Vec<u8>> {
         match self {
             Encoder::Zstd(z) => z.compress(block),
             Encoder::Gzip(z) => {
@@ -38,6 +40,7 @@ impl Encoder {
                     status => Err(io::Error::other(format!("zlib block ended with {status:?}"))),
                 }
             }
+            Encoder::Lz4 => Ok(lz4_flex::block::compress(block)),
             Encoder::Xz { level, dictionary } => {
                 let mut options = LzmaOptions::new_preset(*level)?;
                 // The kernel's decoder reserves no more than the block size. fs/squashfs/xz_wrapper.c

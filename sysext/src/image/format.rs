@@ -68,9 +68,11 @@ impl Format {
         }
     }
 
-    /// Whether the writer can store extended attributes, such as file capabilities.
-    pub fn stores_xattrs(self) -> bool {
-        !matches!(self, Format::Squashfs)
+    /// Whether the writer can store the extended attribute of this full name.
+    pub fn stores_xattr(self, name: &[u8]) -> bool {
+        // SQUASHFS_XATTR_USER and the others are all that there is, fs/squashfs/squashfs_fs.h.
+        self != Format::Squashfs
+            || [&b"user."[..], b"trusted.", b"security."].iter().any(|prefix| name.starts_with(prefix))
     }
 }
 
@@ -101,11 +103,13 @@ pub enum Codec {
     Gzip,
     /// LZMA2 in xz.
     Xz,
+    /// LZ4, the block format. Linux 3.19.
+    Lz4,
 }
 
 impl Codec {
     /// All of them.
-    pub const ALL: [Codec; 3] = [Codec::Zstd, Codec::Gzip, Codec::Xz];
+    pub const ALL: [Codec; 4] = [Codec::Zstd, Codec::Gzip, Codec::Xz, Codec::Lz4];
 
     /// Its name.
     pub fn as_str(self) -> &'static str {
@@ -113,6 +117,7 @@ impl Codec {
             Codec::Zstd => "zstd",
             Codec::Gzip => "gzip",
             Codec::Xz => "xz",
+            Codec::Lz4 => "lz4",
         }
     }
 
@@ -123,6 +128,7 @@ impl Codec {
             Codec::Zstd => 6,
             Codec::Gzip => 9,
             Codec::Xz => 6,
+            Codec::Lz4 => 1,
         }
     }
 
@@ -131,6 +137,7 @@ impl Codec {
             Codec::Zstd => (1, 22),
             Codec::Gzip => (1, 9),
             Codec::Xz => (0, 9),
+            Codec::Lz4 => (1, 1),
         }
     }
 }
@@ -197,4 +204,6 @@ pub struct ImageOptions {
     pub compression: Compression,
     /// Threads that compress; by default as many as the machine has, at most 8. The bytes don't depend on it.
     pub threads: Option<NonZeroUsize>,
+    /// Of squashfs, 128 KiB by default; a power of two from 4 KiB to 1 MiB. Bytes.
+    pub block_size: Option<u32>,
 }

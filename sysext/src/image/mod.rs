@@ -4,9 +4,9 @@
 //! tree has, and puts the image in its place only when it is complete. The same extension makes the same bytes, whatever
 //! the number of threads (for formats made by mkfs tools: with the same version of the tool).
 
-mod ahead;
 mod btrfs;
 mod codec;
+pub(crate) use codec::Encoder;
 mod erofs;
 mod ext;
 mod plain;
@@ -80,7 +80,7 @@ pub enum ImageError {
         /// The image.
         path: PathBuf,
         /// Why.
-        source: Box<backhand::BackhandError>,
+        source: Box<crate::squashfs::SquashfsError>,
     },
     /// Reading or writing failed.
     #[error("{path:?}: {source}")]
@@ -232,13 +232,14 @@ fn digest(file: &File) -> io::Result<(u64, String)> {
 const NAMED: usize = 5;
 
 fn check_xattrs(tree: &Tree, format: Format) -> Result<(), ImageError> {
-    if format.stores_xattrs() {
-        return Ok(());
-    }
+    let lost = |names: &mut dyn Iterator<Item = &Vec<u8>>| -> Vec<String> {
+        names.filter(|name| !format.stores_xattr(name)).map(|name| escape(name)).collect()
+    };
     let with: Vec<(&TreePath, String)> = tree
         .iter()
-        .filter(|(_, node)| !node.meta.xattrs.is_empty())
-        .map(|(path, node)| (path, node.meta.xattrs.keys().map(|k| escape(k)).collect::<Vec<_>>().join(", ")))
+        .map(|(path, node)| (path, lost(&mut node.meta.xattrs.keys())))
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(path, names)| (path, names.join(", ")))
         .collect();
     if with.is_empty() {
         return Ok(());
@@ -248,8 +249,7 @@ fn check_xattrs(tree: &Tree, format: Format) -> Result<(), ImageError> {
     if with.len() > NAMED {
         list.push(format!("{} more", with.len() - NAMED));
     }
-    let able: Vec<String> =
-        Format::ALL.iter().filter(|f| f.stores_xattrs()).map(ToString::to_string).collect();
+    let able: Vec<String> = Format::ALL.iter().filter(|&&f| f != format).map(ToString::to_string).collect();
     Err(ImageError::Xattrs { format, list: list.join(", "), able: able.join(", ") })
 }
 

@@ -26,6 +26,13 @@ use std::ops::Bound;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ino(u32);
 
+impl Ino {
+    /// Its place in a table of [`Tree::inode_slots`] entries.
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Inode {
     node: Node,
@@ -152,6 +159,14 @@ impl Tree {
         &'a self,
         path: &TreePath,
     ) -> impl Iterator<Item = (&'a TreePath, &'a Node)> + use<'a> {
+        self.children_inodes(path).map(|(p, _, node)| (p, node))
+    }
+
+    /// As [`Tree::children`], with the inode.
+    pub fn children_inodes<'a>(
+        &'a self,
+        path: &TreePath,
+    ) -> impl Iterator<Item = (&'a TreePath, Ino, &'a Node)> + use<'a> {
         let (_, upper) = path.subtree_bounds();
         let mut next = Bound::Excluded(path.clone());
         std::iter::from_fn(move || {
@@ -161,7 +176,7 @@ impl Tree {
                 Bound::Excluded(end) => Bound::Included(end),
                 other => other,
             };
-            Some((p, &self.inode(ino).node))
+            Some((p, ino, &self.inode(ino).node))
         })
     }
 
@@ -254,6 +269,11 @@ impl Tree {
             }
         }
         gone.len()
+    }
+
+    /// One more than the largest [`Ino::index`].
+    pub(crate) fn inode_slots(&self) -> usize {
+        self.inodes.len()
     }
 
     fn inode(&self, ino: Ino) -> &Inode {

@@ -1,0 +1,301 @@
+//! The inode table, and with it the directory table: each names places in the other.
+
+use std::collections::HashMap;
+
+use super::data::{Layout, Stored};
+use super::directory::{self, Entry};
+use super::metadata::{MetadataWriter, Place};
+use super::xattr::{self, XattrTable};
+use super::{Output, SquashfsError};
+use crate::{Kind, Meta, Tree, TreePath};
+
+/// What the rest of the image needs to know.
+pub(super) struct Tables {
+    pub(super) inodes: u32,
+    pub(super) root_inode: u64,
+    pub(super) directory_table: Vec<u8>,
+    /// Inode references by number less one: the export table.
+    pub(super) references: Vec<u64>,
+    pub(super) ids: Vec<u32>,
+}
+
+// SQUASHFS_DIR_TYPE and the others; an extended inode's is 7 more.
+const DIR: u16 = 1;
+const FILE: u16 = 2;
+const SYMLINK: u16 = 3;
+const BLOCK_DEVICE: u16 = 4;
+const CHAR_DEVICE: u16 = 5;
+const FIFO: u16 = 6;
+const SOCKET: u16 = 7;
+const EXTENDED: u16 = 7;
+
+/// No inode has this number; none written yet.
+const UNNUMBERED: u32 = 0;
+const UNWRITTEN: Place = Place { block: u64::MAX, offset: 0 };
+
+/// The fragment of a file that has none. SQUASHFS_INVALID_FRAG.
+const NO_FRAGMENT: u32 = u32::MAX;
+
+struct Writer<'a, 'o, 'f> {
+    tree: &'a Tree,
+    layout: &'a Layout<'a>,
+    stored: &'a Stored,
+    inodes: MetadataWriter<&'o mut Output<'f>>,
+    xattrs: &'a mut XattrTable,
+    ids: Vec<u32>,
+    id_numbers: HashMap<u32, u16>,
+    numbers: Vec<u32>,
+    places: Vec<Place>,
+}
+
+pub(super) fn write<'a, 'o, 'f>(
+    tree: &'a Tree,
+    layout: &'a Layout<'a>,
+    stored: &'a Stored,
+    inodes: MetadataWriter<&'o mut Output<'f>>,
+    mut directories: MetadataWriter<Vec<u8>>,
+    xattrs: &'a mut XattrTable,
+) -> Result<Tables, SquashfsError> {
+    let (numbers, count) = number(tree);
+    let places = vec![UNWRITTEN; numbers.len()];
+    let mut w = Writer {
+        tree,
+        layout,
+        stored,
+        inodes,
+        xattrs,
+        ids: Vec::new(),
+        id_numbers: HashMap::new(),
+        numbers,
+        places,
+    };
+    // Backwards, a directory comes after all that is below it.
+    let dirs: Vec<&TreePath> = tree.iter().filter(|(_, n)| n.is_dir()).map(|(p, _)| p).collect();
+    for dir in dirs.iter().rev() {
+        w.directory(dir, &mut directories)?;
+    }
+    w.inodes.finish()?;
+    let mut references = vec![0; count as usize];
+    for (place, number) in w.places.iter().zip(&w.numbers) {
+        if *number != UNNUMBERED {
+            references[*number as usize - 1] = place.reference();
+        }
+    }
+    let root = tree.ino(&TreePath::root()).map_or(0, |i| i.index());
+    Ok(Tables {
+        inodes: count,
+        root_inode: w.places[root].reference(),
+        directory_table: directories.finish()?,
+        references,
+        ids: w.ids,
+    })
+}
+
+/// Numbers from 1; the children of a directory one after the other, so that a listing needs few headers.
+fn number(tree: &Tree) -> (Vec<u32>, u32) {
+    let mut numbers = vec![UNNUMBERED; tree.inode_slots()];
+    let mut next = 1;
+    let mut give = |index: usize| {
+        if numbers[index] == UNNUMBERED {
+            numbers[index] = next;
+            next += 1;
+        }
+    };
+    if let Some(root) = tree.ino(&TreePath::root()) {
+        give(root.index());
+    }
+    for (dir, _) in tree.iter().filter(|(_, n)| n.is_dir()) {
+        for (_, ino, _) in tree.children_inodes(dir) {
+            give(ino.index());
+        }
+    }
+    (numbers, next - 1)
+}
+
+impl<'a> Writer<'a, '_, '_> {
+    /// All inodes in the directory that are not written yet, its listing, and its own inode.
+    fn directory(
+        &mut self,
+        dir: &'a TreePath,
+        directories: &mut MetadataWriter<Vec<u8>>,
+    ) -> Result<(), SquashfsError> {
+        let mut entries: Vec<Entry<'a>> = Vec::new();
+        let mut subdirectories = 0u32;
+        for (path, ino, node) in self.tree.children_inodes(dir) {
+            let kind = match &node.kind {
+                Kind::Dir => DIR,
+                Kind::File(_) => FILE,
+                Kind::Symlink(_) => SYMLINK,
+                Kind::BlockDevice { .. } => BLOCK_DEVICE,
+                Kind::CharDevice { .. } => CHAR_DEVICE,
+                Kind::Fifo => FIFO,
+                Kind::Socket => SOCKET,
+            };
+            let index = ino.index();
+            if kind == DIR {
+                subdirectories += 1;
+            } else if self.places[index] == UNWRITTEN {
+                self.leaf(path, index, kind, self.tree.nlink(ino))?;
+            }
+            let inode = self.places[index];
+            // The root has no name; all else has.
+            let name = path.file_name().unwrap_or_default();
+            entries.push(Entry { name, inode, number: self.numbers[index], kind });
+        }
+        let too_large = |what| SquashfsError::TooLarge { path: dir.clone(), what };
+        let listing = directory::write(directories, entries.into_iter())?;
+        // "." and ".." count as three bytes. squashfs_readdir, fs/squashfs/dir.c
+        let size = u32::try_from(listing.len + 3).map_err(|_| too_large("directory"))?;
+        let start = u32::try_from(listing.place.block).map_err(|_| too_large("directory table"))?;
+        let index_count = u16::try_from(listing.index_count).map_err(|_| too_large("directory index"))?;
+
+        let ino = self.tree.ino(dir).ok_or_else(|| too_large("tree"))?;
+        let meta = &self.tree.node(ino).meta;
+        let number = self.numbers[ino.index()];
+        // The root's parent has a number that no inode has.
+        let parent = match dir.parent().and_then(|p| self.tree.ino(&p)) {
+            Some(parent) => self.numbers[parent.index()],
+            None => u32::try_from(self.numbers.iter().filter(|&&n| n != UNNUMBERED).count() + 1)
+                .map_err(|_| too_large("tree"))?,
+        };
+        let xattr = self.xattrs.number(dir, meta)?;
+        let nlink = subdirectories + 2;
+        let mut body = Vec::with_capacity(24 + listing.index.len());
+        let extended = xattr != xattr::NONE || listing.index_count > 0 || size > u32::from(u16::MAX);
+        if extended {
+            body.extend_from_slice(&nlink.to_le_bytes());
+            body.extend_from_slice(&size.to_le_bytes());
+            body.extend_from_slice(&start.to_le_bytes());
+            body.extend_from_slice(&parent.to_le_bytes());
+            body.extend_from_slice(&index_count.to_le_bytes());
+            body.extend_from_slice(&listing.place.offset.to_le_bytes());
+            body.extend_from_slice(&xattr.to_le_bytes());
+            body.extend_from_slice(&listing.index);
+        } else {
+            body.extend_from_slice(&start.to_le_bytes());
+            body.extend_from_slice(&nlink.to_le_bytes());
+            body.extend_from_slice(&(size as u16).to_le_bytes());
+            body.extend_from_slice(&listing.place.offset.to_le_bytes());
+            body.extend_from_slice(&parent.to_le_bytes());
+        }
+        let kind = if extended { DIR + EXTENDED } else { DIR };
+        self.places[ino.index()] = self.inode(dir, kind, meta, number, &body)?;
+        Ok(())
+    }
+
+    /// The inode of anything but a directory.
+    fn leaf(&mut self, path: &'a TreePath, index: usize, kind: u16, nlink: u32) -> Result<(), SquashfsError> {
+        let Some(node) = self.tree.get(path) else { return Ok(()) };
+        let xattr = self.xattrs.number(path, &node.meta)?;
+        let has_xattr = xattr != xattr::NONE;
+        let mut body = Vec::with_capacity(64);
+        let extended = match &node.kind {
+            Kind::Dir => return Ok(()),
+            Kind::File(content) => self.file_body(&mut body, index, content.len(), nlink, xattr),
+            Kind::Symlink(target) => {
+                body.extend_from_slice(&nlink.to_le_bytes());
+                let len = u32::try_from(target.len()).map_err(|_| SquashfsError::TooLarge {
+                    path: path.clone(),
+                    what: "target of the symlink",
+                })?;
+                body.extend_from_slice(&len.to_le_bytes());
+                body.extend_from_slice(target);
+                has_xattr
+            }
+            Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } => {
+                body.extend_from_slice(&nlink.to_le_bytes());
+                body.extend_from_slice(&encode_device(*major, *minor).to_le_bytes());
+                has_xattr
+            }
+            Kind::Fifo | Kind::Socket => {
+                body.extend_from_slice(&nlink.to_le_bytes());
+                has_xattr
+            }
+        };
+        if has_xattr && !node.is_file() {
+            body.extend_from_slice(&xattr.to_le_bytes());
+        }
+        let kind = if extended { kind + EXTENDED } else { kind };
+        self.places[index] = self.inode(path, kind, &node.meta, self.numbers[index], &body)?;
+        Ok(())
+    }
+
+    /// Says whether it is an extended inode's.
+    fn file_body(&self, body: &mut Vec<u8>, index: usize, len: u64, nlink: u32, xattr: u32) -> bool {
+        let file = &self.layout.file(index);
+        let stored = &self.stored.files[self.layout.file_index(index)];
+        let (fragment, offset) = match file.fragment {
+            Some((fragment, offset)) => (fragment, offset),
+            None => (NO_FRAGMENT, 0),
+        };
+        let basic = xattr == xattr::NONE
+            && nlink == 1
+            && stored.holes == 0
+            && u32::try_from(len).is_ok()
+            && u32::try_from(stored.start).is_ok();
+        if basic {
+            body.extend_from_slice(&(stored.start as u32).to_le_bytes());
+            body.extend_from_slice(&fragment.to_le_bytes());
+            body.extend_from_slice(&offset.to_le_bytes());
+            body.extend_from_slice(&(len as u32).to_le_bytes());
+        } else {
+            body.extend_from_slice(&stored.start.to_le_bytes());
+            body.extend_from_slice(&len.to_le_bytes());
+            body.extend_from_slice(&stored.holes.to_le_bytes());
+            body.extend_from_slice(&nlink.to_le_bytes());
+            body.extend_from_slice(&fragment.to_le_bytes());
+            body.extend_from_slice(&offset.to_le_bytes());
+            body.extend_from_slice(&xattr.to_le_bytes());
+        }
+        for size in &stored.sizes {
+            body.extend_from_slice(&size.to_le_bytes());
+        }
+        !basic
+    }
+
+    /// `struct squashfs_base_inode` and what follows.
+    fn inode(
+        &mut self,
+        path: &TreePath,
+        kind: u16,
+        meta: &Meta,
+        number: u32,
+        body: &[u8],
+    ) -> Result<Place, SquashfsError> {
+        let mtime = u32::try_from(meta.mtime)
+            .map_err(|_| SquashfsError::Time { path: path.clone(), mtime: meta.mtime })?;
+        let (uid, gid) = (self.id(meta.uid)?, self.id(meta.gid)?);
+        let place = self.inodes.place();
+        if u32::try_from(place.block).is_err() {
+            return Err(SquashfsError::TooLarge { path: path.clone(), what: "inode table" });
+        }
+        let mut header = Vec::with_capacity(16 + body.len());
+        for n in [kind, (meta.mode & 0o7777) as u16, uid, gid] {
+            header.extend_from_slice(&n.to_le_bytes());
+        }
+        header.extend_from_slice(&mtime.to_le_bytes());
+        header.extend_from_slice(&number.to_le_bytes());
+        header.extend_from_slice(body);
+        self.inodes.write(&header)?;
+        Ok(place)
+    }
+
+    fn id(&mut self, id: u32) -> Result<u16, SquashfsError> {
+        if let Some(&n) = self.id_numbers.get(&id) {
+            return Ok(n);
+        }
+        // The count has 16 bits, too.
+        if self.ids.len() >= usize::from(u16::MAX) {
+            return Err(SquashfsError::TooManyIds);
+        }
+        let n = self.ids.len() as u16;
+        self.ids.push(id);
+        self.id_numbers.insert(id, n);
+        Ok(n)
+    }
+}
+
+/// new_encode_dev(), include/linux/kdev_t.h.
+fn encode_device(major: u32, minor: u32) -> u32 {
+    (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
+}

@@ -35,10 +35,6 @@ pub fn run() -> Result<ExitCode> {
     };
     say(&format!("make an extension out of this machine's {PROGRAM}, and tell why each file is in it"));
     show(make("demo.raw").arg("--explain"))?;
-    let image = work.join("demo.raw");
-    let size = std::fs::metadata(&image).with_context(|| format!("{image:?}"))?.len();
-    println!("\n{:.1} KiB in demo.raw", size as f64 / 1024.0);
-
     say("run it in a root that has the image's files and nothing else, and ask it what it has mapped");
     show(make("demo").args(["--format", "dir"]))?;
     let mapped = mapped(&work.join("demo"))?;

@@ -74,6 +74,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     if wants(Part::E2e) {
         stages.run("build flix", &mut cargo(words("build --locked --package flix --bins")))?;
+        if args.filter.is_none() {
+            stages.run("demo", Command::new(std::env::current_exe()?).arg("demo"))?;
+        }
         let mut e2e = cargo(words("test --package e2e --locked --no-fail-fast --lib --tests"));
         // The errors of the tests say what went wrong; forty frames below each are in the way.
         e2e.env("FLIX_BIN", crate::target().join("debug/flix")).env("RUST_LIB_BACKTRACE", "0");

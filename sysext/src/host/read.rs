@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, FileType, OFlags, RawDir, Stat, StatFs, fstatfs, opena
 use rustix::io::Errno;
 
 use super::{DIRECTORY, HostError, Skipped, io_error, open_beneath, proc_path};
-use crate::{Blob, Content, Extent, Kind, Meta, Node, Tree, TreePath};
+use crate::{Blob, Content, Extent, Kind, Meta, Node, Tree, TreeError, TreePath};
 
 /// Which mounts below the directory are entered. What is not entered is an empty directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,7 +34,7 @@ pub struct ReadOptions {
     pub mounts: Mounts,
     /// Directories that are not entered.
     pub exclude: Vec<TreePath>,
-    /// If not empty: only these are read, with all below them, and the directories on the way to them.
+    /// If not empty: only these are read, with all below them, and the directories on the way to them, across mounts.
     pub only: Vec<TreePath>,
     /// A directory that may not be read, or a file that vanishes meanwhile, is skipped and not an error. Files that may
     /// not be read are no matter here: they are opened when their content is used.
@@ -48,22 +48,8 @@ impl ReadOptions {
     /// For the running system's own root, read by anybody: the directories that hold programs, libraries and their
     /// configuration, and those in `wanted` besides.
     pub fn live_root(wanted: impl IntoIterator<Item = TreePath>) -> Self {
-        const SYSTEM: [&str; 14] = [
-            "bin",
-            "boot",
-            "etc",
-            "gnu",
-            "lib",
-            "lib32",
-            "lib64",
-            "libo32",
-            "libx32",
-            "nix",
-            "opt",
-            "sbin",
-            "usr",
-            "run/current-system",
-        ];
+        const SYSTEM: [&str; 12] =
+            ["bin", "etc", "gnu", "lib", "lib32", "lib64", "libo32", "libx32", "nix", "opt", "sbin", "usr"];
         let only = SYSTEM.iter().filter_map(|p| TreePath::new(p).ok()).chain(wanted).collect();
         ReadOptions { mounts: Mounts::Local, only, lenient: true, ..ReadOptions::default() }
     }
@@ -100,7 +86,10 @@ impl Tree {
             Walk { dir, root, options, device: stat.st_dev, state: Mutex::default(), ready: Condvar::new() };
         let mut meta = walk.meta(&stat);
         meta.xattrs = walk.xattrs(walk.root.as_fd(), b".").map_err(at_root)?;
-        walk.lock().todo.push(Dir { path: TreePath::root(), device: stat.st_dev });
+        let mut state = walk.lock();
+        state.tree = Tree::new(meta);
+        state.todo.push(Dir { path: TreePath::root(), device: stat.st_dev });
+        drop(state);
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
         std::thread::scope(|scope| {
             for _ in 1..threads {
@@ -112,8 +101,7 @@ impl Tree {
         if let Some(error) = state.error {
             return Err(error);
         }
-        let tree =
-            assemble(meta, state.found).map_err(|source| HostError::Tree { dir: dir.to_owned(), source })?;
+        let tree = state.tree;
         let mut skipped = state.skipped;
         skipped.sort_by(|a, b| a.path.cmp(&b.path));
         Ok((tree, skipped))
@@ -127,24 +115,6 @@ struct Found {
     link: Option<(u64, u64)>,
 }
 
-fn assemble(root: Meta, mut found: Vec<Found>) -> Result<Tree, crate::TreeError> {
-    // The order in which threads find files must not show: the first name of a hard link is the first in order.
-    found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    let mut tree = Tree::new(root);
-    let mut first: HashMap<(u64, u64), TreePath> = HashMap::new();
-    for f in found {
-        match f.link.map(|link| first.entry(link)) {
-            Some(std::collections::hash_map::Entry::Occupied(target)) => tree.link(f.path, target.get())?,
-            Some(std::collections::hash_map::Entry::Vacant(slot)) => {
-                slot.insert(f.path.clone());
-                tree.insert(f.path, f.node)?;
-            }
-            None => tree.insert(f.path, f.node)?,
-        }
-    }
-    Ok(tree)
-}
-
 struct Dir {
     path: TreePath,
     device: u64,
@@ -154,9 +124,26 @@ struct Dir {
 struct State {
     todo: Vec<Dir>,
     busy: usize,
-    found: Vec<Found>,
+    tree: Tree,
+    /// A name of each file that has several, by device and inode.
+    links: HashMap<(u64, u64), TreePath>,
     skipped: Vec<Skipped>,
     error: Option<HostError>,
+}
+
+impl State {
+    fn keep(&mut self, found: Found) -> Result<(), TreeError> {
+        match found.link {
+            None => self.tree.insert(found.path, found.node),
+            Some(link) => match self.links.get(&link) {
+                Some(target) => self.tree.link(found.path, target),
+                None => {
+                    self.links.insert(link, found.path.clone());
+                    self.tree.insert(found.path, found.node)
+                }
+            },
+        }
+    }
 }
 
 struct Walk<'a> {
@@ -191,11 +178,12 @@ impl Walk<'_> {
                 let result = self.read(&dir, &mut batch);
                 state = self.lock();
                 state.busy -= 1;
-                state.found.append(&mut batch.found);
+                // A directory is found before it is read, so parents are in the tree already.
+                let kept = batch.found.drain(..).try_for_each(|found| state.keep(found));
+                let kept = kept.map_err(|source| HostError::Tree { dir: self.dir.to_owned(), source });
                 state.todo.append(&mut batch.dirs);
                 state.skipped.append(&mut batch.skipped);
-                if let Err(error) = result {
-                    state.todo.clear();
+                if let Err(error) = result.and(kept) {
                     state.error.get_or_insert(error);
                 }
                 if state.error.is_some() {
@@ -224,7 +212,7 @@ impl Walk<'_> {
             Ok(fd) => fd,
             Err(e) => return forgive(batch, &dir.path, "children", e),
         };
-        if dir.device != self.device && !self.enters(&fd) {
+        if dir.device != self.device && !self.enters(&dir.path, &fd) {
             batch.skipped.push(Skipped { path: dir.path.clone(), what: "mount".to_owned(), source: None });
             return Ok(());
         }
@@ -261,7 +249,11 @@ impl Walk<'_> {
     }
 
     /// Whether a directory on another device than the root is entered.
-    fn enters(&self, dir: &OwnedFd) -> bool {
+    fn enters(&self, path: &TreePath, dir: &OwnedFd) -> bool {
+        // Who asks for a place in /tmp gets it, whatever /tmp is.
+        if self.options.only.iter().any(|o| o.starts_with(path)) {
+            return true;
+        }
         match self.options.mounts {
             Mounts::All => true,
             Mounts::None => false,

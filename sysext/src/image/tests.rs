@@ -338,3 +338,62 @@ fn images_need_no_privileges() {
     let left = std::fs::read_dir(dir.path()).unwrap().count();
     assert_eq!(left, Format::ALL.len() + 1);
 }
+
+#[test]
+fn large_and_deep_directories() {
+    let mut tree = Tree::default();
+    // More than 64 KiB of entries in one directory, more than 256 under one header, a path of nearly PATH_MAX.
+    for i in 0..3000 {
+        let name = format!("/usr/lib/many/{i:05}{}", "n".repeat(i % 240));
+        tree.insert_all(p(&name), Node::file(0o644, format!("{i}")), &Meta::dir()).unwrap();
+    }
+    let deep = format!("/usr/lib{}/end", "/d23456789012345678".repeat(200));
+    tree.insert_all(p(&deep), Node::file(0o644, "end"), &Meta::dir()).unwrap();
+    let extension = extension(tree);
+    let (dir, path, _) = squashfs(&extension, Codec::Zstd, 2);
+    let list = run(Command::new("unsquashfs").arg("-lc").arg(&path), "squashfs-tools");
+    assert_eq!(list.split(|&b| b == b'\n').filter(|l| !l.is_empty()).count(), 3002);
+    if rustix::process::geteuid().is_root() {
+        let found = read_back(&path, "squashfs");
+        assert!(dump(&found) == dump(extension.tree()));
+    }
+    drop(dir);
+}
+
+mod round_trip {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::host::tests::round_trip::trees;
+
+    /// The random tree below /usr, so that the lint lets it through.
+    fn below_usr(tree: &Tree) -> Tree {
+        let mut out = Tree::default();
+        out.insert_all(p("/usr/lib/x"), Node::dir(), &Meta::dir()).unwrap();
+        for (path, node) in tree.iter().filter(|(p, _)| !p.is_root()) {
+            out.insert(p("/usr/lib/x").join(path.as_relative()).unwrap(), node.clone()).unwrap();
+        }
+        out
+    }
+
+    fn any_extension(tree: &Tree) -> Extension {
+        let allow = ["control-character".to_owned()].into();
+        let options = ExtensionOptions { allow, ..ExtensionOptions::default() };
+        Extension::new(below_usr(tree), "x".parse().unwrap(), Release::default(), &options).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+        #[test]
+        fn through_the_kernel(tree in trees()) {
+            if rustix::process::geteuid().is_root() {
+                let extension = any_extension(&tree);
+                for format in [Format::Squashfs, Format::Erofs] {
+                    let (_dir, path, _) = image(&extension, format);
+                    let found = without_hard_links(&read_back(&path, format.as_str()));
+                    prop_assert_eq!(dump(&found), dump(extension.tree()), "{}", format);
+                }
+            }
+        }
+    }
+}

@@ -161,7 +161,7 @@ impl ImageError {
                 Some(format!("install {package}, or take --format squashfs"))
             }
             ImageError::Xattrs { able, .. } => Some(format!("take --format with one of {able}")),
-            ImageError::TakesRoot { .. } => Some("take --format ext4, or run as root".to_owned()),
+            ImageError::TakesRoot { .. } => Some("take --format squashfs, or run as root".to_owned()),
             ImageError::Unstorable { .. } => Some("take --format squashfs".to_owned()),
             _ => None,
         }

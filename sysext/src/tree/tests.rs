@@ -133,3 +133,19 @@ fn patches_stand_over_and_behind_the_base() {
     assert!(base.patched(4, vec![patch(3, "AB")]).is_err());
     assert!(base.patched(9, vec![patch(3, "AB"), patch(4, "A")]).is_err());
 }
+
+#[test]
+fn paths_are_ordered_by_components() {
+    let parts = ["a", "a-b", "b", "usr", "12345678", "1234567", "123456789", "\u{1}", "\u{ff}"];
+    let mut all = vec![TreePath::root()];
+    for one in parts {
+        all.push(p(one));
+        all.extend(parts.iter().map(|two| p(&format!("{one}/{two}"))));
+        all.extend(parts.iter().map(|two| p(&format!("{one}/12345678/{two}"))));
+    }
+    for a in &all {
+        for b in &all {
+            assert_eq!(a.cmp(b), a.components().cmp(b.components()), "{a} {b}");
+        }
+    }
+}

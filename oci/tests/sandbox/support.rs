@@ -132,10 +132,10 @@ pub fn busybox() -> Tree {
         Node { meta: Meta::with_mode(0o755), kind: Kind::File(sysext::Content::in_blob(blob, 0, len)) };
     add("/bin/busybox", node);
     for name in [
-        "sh", "cat", "chgrp", "chmod", "chown", "cp", "echo", "env", "grep", "hostname", "id", "ip", "kill",
-        "ln", "ls", "mkdir", "mkfifo", "mknod", "mount", "mv", "ps", "readlink", "rm", "rmdir", "sed",
-        "setsid", "sleep", "sort", "stat", "su", "tar", "test", "touch", "tr", "true", "truncate", "unshare",
-        "wc",
+        "sh", "cat", "chgrp", "chmod", "chown", "chroot", "cp", "cut", "echo", "env", "grep", "hostname",
+        "id", "ip", "kill", "ln", "ls", "mkdir", "mkfifo", "mknod", "mount", "mv", "nc", "printf", "ps",
+        "readlink", "rm", "rmdir", "sed", "setsid", "sleep", "sort", "stat", "su", "touch", "tar", "test",
+        "tr", "true", "truncate", "unshare", "wc",
     ] {
         add(&format!("/bin/{name}"), Node::symlink("busybox"));
     }

@@ -1,0 +1,44 @@
+//! What is tried.
+
+mod changes;
+mod confinement;
+mod endings;
+mod owners;
+mod starting;
+
+use crate::support::{MODES, Scenario};
+use oci::sandbox::Mode;
+
+pub use endings::wait;
+
+/// Name, modes, scenario.
+pub const ALL: &[Scenario] = &[
+    ("changes", MODES, changes::changes),
+    ("changes_without_overlay", MODES, changes::without_overlay),
+    ("changes_that_are_none", MODES, changes::none),
+    ("changes_of_every_kind", MODES, changes::kinds),
+    ("changes_that_cannot_be_stored", MODES, changes::unstorable),
+    ("changes_nested_too_deep", MODES, changes::deep),
+    ("changes_of_a_chain_of_runs", MODES, changes::chain),
+    ("owners", MODES, owners::owners),
+    ("owners_through_a_chroot", MODES, owners::chroot),
+    ("owners_of_the_image", MODES, owners::of_the_image),
+    ("owners_with_privileges", MODES, owners::privileges),
+    ("owners_that_are_errors", MODES, owners::errors),
+    ("processes_and_mounts", MODES, confinement::processes_and_mounts),
+    ("devices", MODES, confinement::devices),
+    ("privileges", MODES, confinement::privileges),
+    ("kernel_settings", MODES, confinement::kernel_settings),
+    ("environment", MODES, confinement::environment),
+    ("network", MODES, confinement::network),
+    ("resolv_conf", MODES, confinement::resolv_conf),
+    ("hostile_mount_points", MODES, confinement::hostile_mount_points),
+    ("starting_fails", MODES, starting::fails),
+    ("starting_is_refused", &[Mode::Single], starting::refused),
+    ("output", MODES, endings::output),
+    ("daemons_end", MODES, endings::daemons),
+    ("reader_fails", MODES, endings::reader_fails),
+    ("cached", MODES, endings::cached),
+    ("killed_program", MODES, endings::killed_program),
+    ("killed_helper", MODES, endings::killed_helper),
+];

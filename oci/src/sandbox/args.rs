@@ -3,7 +3,7 @@
 use sysext::Events;
 
 use super::{Mode, Network, Run, SandboxError, packages};
-use crate::{Context, Rootfs};
+use crate::{Cache, Rootfs};
 
 /// What is to be run in the image before anything is taken out of it.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -39,12 +39,17 @@ impl SandboxArgs {
     ///
     /// # Errors
     /// No package manager, a bad package name, or a run that went wrong.
-    pub fn apply(&self, mut rootfs: Rootfs, context: &Context, events: &dyn Events) -> Result<Rootfs, SandboxError> {
+    pub fn apply(
+        &self,
+        mut rootfs: Rootfs,
+        cache: &Cache,
+        events: &dyn Events,
+    ) -> Result<Rootfs, SandboxError> {
         if !self.package.is_empty() {
-            rootfs = self.install(rootfs, &self.package, context, events)?;
+            rootfs = self.install(rootfs, &self.package, cache, events)?;
         }
         for command in &self.run {
-            rootfs = super::run(rootfs, &self.with_settings(Run::shell(command)), context, events)?;
+            rootfs = super::run(rootfs, &self.with_settings(Run::shell(command)), cache, events)?;
         }
         Ok(rootfs)
     }
@@ -57,11 +62,11 @@ impl SandboxArgs {
         &self,
         rootfs: Rootfs,
         names: &[String],
-        context: &Context,
+        cache: &Cache,
         events: &dyn Events,
     ) -> Result<Rootfs, SandboxError> {
         let manager = packages::detect(&rootfs.tree).ok_or(SandboxError::NoPackageManager)?;
-        super::run(rootfs, &self.with_settings(manager.install(names)?), context, events)
+        super::run(rootfs, &self.with_settings(manager.install(names)?), cache, events)
     }
 
     /// The run with this network and mode.

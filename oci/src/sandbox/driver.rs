@@ -107,7 +107,7 @@ impl Helper {
                     match maps.as_ref().map_or(Ok(()), |m| m.apply(helper.child.id())) {
                         Ok(()) => _ = helper.control.send(&Order::Mapped),
                         Err(step) => {
-                            helper.end();
+                            helper.kill();
                             return Ok(Err(step));
                         }
                     }
@@ -121,7 +121,7 @@ impl Helper {
                     return Ok(Ok(helper));
                 }
                 Some(Report::Failed(step)) => {
-                    helper.end();
+                    helper.kill();
                     return Ok(Err(step));
                 }
                 _ => {
@@ -133,6 +133,12 @@ impl Helper {
                 }
             }
         }
+    }
+
+    /// Ends it before it has done anything. The scratch directory stays: another mode may be tried in it.
+    fn kill(mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// Lets it go, and waits for it. It cleans up when its socket closes.
@@ -155,7 +161,7 @@ impl Helper {
             return Err(e);
         }
         drop(tree);
-        let Helper { mut child, mut control, mut layer, output, scratch, .. } = self;
+        let Helper { mut child, mut control, mut layer, output, .. } = self;
         let tail = Mutex::new(VecDeque::with_capacity(TAIL));
         let result = std::thread::scope(|scope| {
             scope.spawn(|| pass_on(File::from(output), &tail, events));
@@ -166,8 +172,6 @@ impl Helper {
             let _ = child.wait();
             result
         });
-        // The helper did so, unless it was killed.
-        let _ = crate::cache::remove_tree(&scratch);
         let tail: Vec<String> = tail.into_inner().unwrap_or_else(PoisonError::into_inner).into();
         match result {
             Ok(Some(outcome)) => Ok((outcome, tail)),

@@ -115,6 +115,9 @@ pub enum SandboxError {
     /// The cache.
     #[error(transparent)]
     Cache(#[from] crate::CacheError),
+    /// The changes don't fit the image.
+    #[error(transparent)]
+    Layer(#[from] crate::LayerError),
 }
 
 impl SandboxError {

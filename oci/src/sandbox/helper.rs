@@ -47,6 +47,11 @@ impl From<Orphaned> for End {
 pub(super) fn main() -> i32 {
     let Ok((mut control, layer)) = take_descriptors() else { return 1 };
     let Ok(Some(Order::Setup(setup))) = control.receive() else { return 1 };
+    if let Err(step) = begin(&mut control, &setup) {
+        // Nothing to clean up; the program may try another mode in the same directory.
+        let _ = control.send(&Report::Failed(step));
+        return 1;
+    }
     let end = live(&mut control, layer, &setup);
     // Not as the current directory, which can't be removed below some file systems.
     let _ = std::env::set_current_dir("/");
@@ -73,11 +78,14 @@ fn take_descriptors() -> std::io::Result<(Channel, File)> {
     Ok((Channel::new(UnixStream::from(control)), File::from(layer)))
 }
 
-fn live(control: &mut Channel, layer: File, setup: &Setup) -> Result<(), End> {
+fn begin(control: &mut Channel, setup: &Setup) -> Result<(), Step> {
     rustix::process::setsid().at("new session")?;
     rustix::process::umask(rustix::fs::Mode::empty());
     std::env::set_current_dir(&setup.scratch).at("scratch directory")?;
-    enter(control, setup)?;
+    enter(control, setup)
+}
+
+fn live(control: &mut Channel, layer: File, setup: &Setup) -> Result<(), End> {
     let userxattr = !has_all_ids();
     let no_overlay = if setup.overlay {
         root::probe_overlay(userxattr).err().map(|e| e.to_string())
@@ -126,13 +134,15 @@ fn live(control: &mut Channel, layer: File, setup: &Setup) -> Result<(), End> {
 }
 
 /// Makes the name spaces, all but that of the processes, which comes with the first of them.
-fn enter(control: &mut Channel, setup: &Setup) -> Result<(), End> {
+fn enter(control: &mut Channel, setup: &Setup) -> Result<(), Step> {
     match setup.mode {
         Mode::Root => {}
         Mode::Subuid => {
             sys::unshare(UnshareFlags::NEWUSER).at("new user name space")?;
             control.send(&Report::NeedMaps).at("socket")?;
-            let Ok(Some(Order::Mapped)) = control.receive() else { return Err(End::Orphaned) };
+            let Ok(Some(Order::Mapped)) = control.receive() else {
+                return Err(Step { step: "user name space".into(), message: "the program is gone".into() });
+            };
             // What was the user is root from here on; supplementary groups of the host's go.
             rustix::thread::set_thread_groups(&[]).at("dropping the host's groups")?;
         }

@@ -14,6 +14,9 @@ pub use packages::{Manager, PackageError};
 mod error;
 pub use error::{SandboxError, Status};
 
+mod args;
+pub use args::SandboxArgs;
+
 mod unavailable;
 pub use unavailable::{Cause, Unavailable};
 
@@ -46,7 +49,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sysext::{Event, Events, Tree};
 
 use crate::cache::Expect;
-use crate::{Cache, Config, Digest, LayerBlob};
+use crate::{Cache, Config, Digest, LayerBlob, Rootfs};
 use driver::{Helper, Outcome};
 
 /// The cache's key space for runs.
@@ -60,6 +63,21 @@ pub fn init() {
     if helper::is_wanted() {
         std::process::exit(helper::main());
     }
+}
+
+/// Runs a command in a root file system, which becomes what the command makes of it.
+///
+/// # Errors
+/// As [`run_in`]; the cache's errors.
+pub fn run(
+    mut rootfs: Rootfs,
+    run: &Run,
+    cache: &Cache,
+    events: &dyn Events,
+) -> Result<Rootfs, SandboxError> {
+    let layer = layer(&rootfs.tree, &rootfs.id, &rootfs.config, run, cache, events)?;
+    rootfs.apply(&layer)?;
+    Ok(rootfs)
 }
 
 /// The layer that a command makes of a root file system. It is kept in the cache under all that goes into it (`id` stands
@@ -97,6 +115,20 @@ pub fn layer(
 /// # Errors
 /// No sandbox works here, or the command didn't end with status 0.
 pub fn run_in<T: Send>(
+    tree: &Tree,
+    config: &Config,
+    run: &Run,
+    scratch: &Path,
+    events: &dyn Events,
+    take: impl FnOnce(&mut (dyn Read + Send)) -> Result<T, SandboxError>,
+) -> Result<T, SandboxError> {
+    let result = run_there(tree, config, run, scratch, events, take);
+    // The helper did so, if there was one, as the owner of what the user may not remove.
+    let _ = crate::cache::remove_tree(scratch);
+    result
+}
+
+fn run_there<T: Send>(
     tree: &Tree,
     config: &Config,
     run: &Run,

@@ -87,10 +87,10 @@ pub fn kinds(case: &Case) {
 }
 
 pub fn unstorable(case: &Case) {
-    assert_eq!(case.changes("echo x > /srv/.wh.old; nc -lU /srv/socket & sleep 0.2"), "/srv dir 0755 0:0\n");
+    assert_eq!(case.changes("echo x > /srv/.wh.old; nc -lU /srv/socket & sleep 0.2"), "");
     let warnings = std::mem::take(&mut *case.events.warnings.lock().unwrap());
     assert_eq!(warnings, ["left out, since a layer can't hold names that start with \".wh.\": /srv/.wh.old"]);
-    match case.run(&busybox(), &case.shell("truncate -s 1T /srv/huge")) {
+    match case.run(&busybox(), &case.shell("truncate -s 1024G /srv/huge")) {
         Err(e @ SandboxError::Step { .. }) => {
             assert!(e.to_string().contains("the largest file is /srv/huge, 1099511627776 bytes"), "{e}");
         }
@@ -99,7 +99,9 @@ pub fn unstorable(case: &Case) {
 }
 
 pub fn deep(case: &Case) {
-    let line = "i=0; while [ $i -lt 3000 ]; do mkdir d && cd d || exit 1; i=$((i+1)); done";
+    // Three times a thousand levels, made where each is within PATH_MAX.
+    let line =
+        "p=d; for i in 0 1 2 3 4 5 6 7 8 9; do p=$p/$p; done; mkdir -p x/$p y/$p z/$p; mv z y/$p; mv y x/$p";
     match case.run(&busybox(), &case.shell(&format!("cd /srv; {line}"))) {
         Err(SandboxError::Step { step, message }) => {
             assert_eq!(step, "reading the changes");

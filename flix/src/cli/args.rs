@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::source::{SandboxArgs, SourceArgs};
 use clap::{ArgAction, Parser, ValueEnum};
 use clap_complete::Shell;
 use oci::ImageRef;
+use oci::cli::SourceArgs;
+use oci::sandbox::SandboxArgs;
 use sysext::cli::{OutputArgs, ReleaseArgs, Verbosity};
 use sysext::{ExtensionName, TreePath};
 

@@ -15,11 +15,11 @@ use std::io::Write as _;
 use anyhow::Context as _;
 use sysext::cli::Terminal;
 use sysext::extension::{Finding, rule};
-use sysext::{Arch, Event, Events, Extension, Tree, TreePath, image};
+use sysext::{Arch, Event, Events, Extension, TreePath, image};
 
 use crate::closure::{self, ExtraLib};
 use crate::plan::{Plan, Request};
-use crate::{Explanation, Wanted};
+use crate::Explanation;
 use report::Report;
 
 /// Does what the arguments ask for.
@@ -123,11 +123,6 @@ fn request(args: &Args) -> anyhow::Result<Request> {
     })
 }
 
-/// Words of the request that lead nowhere in the image.
-fn absent<'a>(tree: &Tree, wanted: &'a [Wanted]) -> Vec<&'a Wanted> {
-    wanted.iter().filter(|w| !w.is_in(tree)).collect()
-}
-
 fn tell(plan: &Plan, events: &dyn Events) {
     for note in &plan.notes {
         events.event(Event::Note(note.into()));
@@ -144,7 +139,7 @@ fn architecture(plan: &Plan, args: &Args) -> Option<Arch> {
         (Some(only), None) => Some(only),
         (None, _) => None,
         (Some(first), Some(_)) => {
-            let wanted = args.source.arch.or_else(Arch::host);
+            let wanted = args.source.arch.as_deref().and_then(|a| a.parse().ok()).or_else(Arch::host);
             wanted.filter(|w| plan.machines.contains(&w.elf_machine())).or(Some(first))
         }
     }

@@ -42,8 +42,8 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
     }
 }
 
-fn cache(_args: &Args) -> anyhow::Result<Cache> {
-    Ok(Cache::open(None)?)
+fn cache(args: &Args) -> anyhow::Result<Cache> {
+    Ok(Cache::open(args.source.cache_dir.as_deref().filter(|d| !d.as_os_str().is_empty()))?)
 }
 
 fn list(cache: &Cache, out: &mut Vec<u8>) -> anyhow::Result<()> {

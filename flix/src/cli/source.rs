@@ -1,46 +1,57 @@
-//! The image's tree, whatever the image is.
+//! The image's tree, with all that the user wants of it.
 
-use anyhow::{Context as _, bail};
-use oci::ImageRef;
-use sysext::{Events, ExtensionName, ReadOptions, Tree, TreePath};
+use oci::sandbox::packages;
+use oci::source::Reader;
+use oci::{Context, ImageRef, Rootfs};
+use sysext::{Event, Events, ExtensionName, Tree};
 
 use super::Args;
+use crate::Wanted;
 
-/// Placeholder.
-#[derive(Debug, Clone, clap::Args)]
-pub struct SourceArgs {
-    /// Architecture of the image [default: this machine's]
-    #[arg(long, env = "ARCH", hide_env_values = true)]
-    pub arch: Option<sysext::Arch>,
-    /// Uses the cache only
-    #[arg(long)]
-    pub offline: bool,
+/// Pulls or reads the image, runs and installs in it what the arguments say, and installs the package of the extension's
+/// name if something wanted is missing.
+pub fn rootfs(args: &Args, image: &ImageRef, name: &ExtensionName, events: &dyn Events) -> anyhow::Result<Tree> {
+    let context = args.source.context()?;
+    let rootfs = fetch(&context, image, events)?;
+    let rootfs = args.sandbox.apply(rootfs, &context, events)?;
+    let absent = absent(&rootfs.tree, &args.paths);
+    let Some(first) = absent.first() else { return Ok(rootfs.tree) };
+    // Whoever says what to install or to run knows better.
+    let told = args.sandbox.no_install || !args.sandbox.package.is_empty() || !args.sandbox.run.is_empty();
+    let Some(manager) = packages::detect(&rootfs.tree).filter(|_| !told && !is_this_machine(image)) else {
+        return Ok(rootfs.tree);
+    };
+    let package = name.as_str().to_owned();
+    events.event(Event::Note(
+        format!("{} is not in {image}: installing its package {package} with {manager}", first.source).into(),
+    ));
+    Ok(args.sandbox.install(rootfs, &[package], &context, events)?.tree)
 }
 
-/// Placeholder.
-#[derive(Debug, Clone, clap::Args)]
-pub struct SandboxArgs {
-    /// Never installs a package on its own account when a wanted path is missing
-    #[arg(long)]
-    pub no_install: bool,
+fn fetch(context: &Context, image: &ImageRef, events: &dyn Events) -> anyhow::Result<Rootfs> {
+    let reader = Reader { cache: &context.cache, platform: &context.platform, events };
+    match image {
+        ImageRef::Registry(reference) => {
+            events.event(Event::Step(format!("pulling {reference}").into()));
+            let image = context.pull(reference, events)?;
+            Ok(Rootfs::from_layers(image.config, &image.layers, events)?)
+        }
+        local => match reader.rootfs(local)? {
+            Some(rootfs) => Ok(rootfs),
+            None => anyhow::bail!("{local}: neither a registry's image nor a local one"),
+        },
+    }
 }
 
-/// The tree of the image, with what is missing installed.
-pub fn rootfs(
-    args: &Args,
-    image: &ImageRef,
-    _name: &ExtensionName,
-    _events: &dyn Events,
-) -> anyhow::Result<Tree> {
-    let ImageRef::Dir(dir) = image else {
-        bail!("{image}: images other than directories are not supported yet")
-    };
-    let wanted = args.paths.iter().filter_map(|w| TreePath::new(&w.source).ok());
-    let options = match dir == std::path::Path::new("/") {
-        true => ReadOptions::live_root(wanted),
-        false => ReadOptions::default(),
-    };
-    let tree = Tree::from_dir(dir, &options).with_context(|| format!("{image}"))?;
-    let _ = super::absent(&tree, &args.paths);
-    Ok(tree)
+/// Nobody who asks for a program of his own machine's root wants a copy of all of it for a package to be installed in.
+fn is_this_machine(image: &ImageRef) -> bool {
+    match image {
+        ImageRef::Dir(path) => path.canonicalize().is_ok_and(|p| p == std::path::Path::new("/")),
+        _ => false,
+    }
+}
+
+/// Words of the request that lead nowhere in the image.
+fn absent<'a>(tree: &Tree, wanted: &'a [Wanted]) -> Vec<&'a Wanted> {
+    wanted.iter().filter(|w| !w.is_in(tree)).collect()
 }

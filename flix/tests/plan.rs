@@ -19,6 +19,7 @@ fn request(words: &[&str]) -> Request {
         sysroot: p("/usr/lib/flix/t"),
         closure: Options::default(),
         keep_sbin: false,
+        charsets: false,
         host_interpreters: false,
     }
 }
@@ -347,4 +348,32 @@ fn the_loader_forgets_the_hosts_cache() {
         let path = [path.as_bytes(), b"\0"].concat();
         assert!(!loader.windows(path.len()).any(|w| w == path));
     }
+}
+
+#[test]
+fn character_sets_come_from_the_sysroot_alone() {
+    let lab = Lab::glibc();
+    let gconv = "/usr/lib/x86_64-linux-gnu/gconv";
+    lab.with_glibc();
+    for file in ["gconv-modules", "gconv-modules.cache", "EUC-JP.so", "libJIS.so"] {
+        lab.copy(&format!("{gconv}/{file}"), &format!("{gconv}/{file}"));
+    }
+    for file in std::fs::read_dir(format!("{gconv}/gconv-modules.d")).unwrap() {
+        let file = file.unwrap().path();
+        lab.copy(file.to_str().unwrap(), file.to_str().unwrap());
+    }
+    let source = "#include <iconv.h>\n#include <stdio.h>\nint main(void) {\n\
+        puts(iconv_open(\"UTF-8\", \"EUC-JP\") == (iconv_t)-1 ? \"no\" : \"yes\");\n\
+        puts(iconv_open(\"UTF-8\", \"UTF-16\") == (iconv_t)-1 ? \"no\" : \"yes\"); }\n";
+    lab.compile(source, &lab.path("usr/bin/prog"), &[], &[]);
+    let image = lab.tree();
+    for (charsets, expected) in [(true, "yes\nyes\n"), (false, "no\nyes\n")] {
+        let plan = Plan::new(&image, &Request { charsets, ..request(&["/usr/bin/prog"]) }).unwrap();
+        let mut tree = plan.build(&image).unwrap();
+        // What the host has at the old place must not count.
+        tree.insert_all(p(&format!("{gconv}/gconv-modules")), sysext::Node::file(0o644, "module EUC-JP// INTERNAL /x 1\n"), &sysext::Meta::dir()).unwrap();
+        assert_eq!(run(&tree, &["/usr/bin/prog"]), expected);
+    }
+    let long = Request { charsets: true, sysroot: p("/usr/lib/flix/a-rather-long-name"), ..request(&["/usr/bin/prog"]) };
+    assert!(Plan::new(&image, &long).unwrap_err().to_string().starts_with("sysroot is too long"));
 }

@@ -28,6 +28,8 @@ fn plan(error: &PlanError) -> Option<String> {
                 .to_owned(),
         ),
         PlanError::Sysroot(_) => Some("leave --sysroot out for /usr/lib/flix/NAME".to_owned()),
+        PlanError::CharsetsRoom { .. } => Some("a shorter NAME, or a shorter --sysroot, makes room".to_owned()),
+        PlanError::NoCharsets => Some("in Debian and its like they are part of libc6, elsewhere of a package of their own".to_owned()),
         PlanError::Clash { .. } => Some("give one of them another place: PATH:DEST".to_owned()),
         _ => None,
     }

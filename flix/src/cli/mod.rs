@@ -119,6 +119,7 @@ fn request(args: &Args) -> anyhow::Result<Request> {
             extra_libs,
         },
         keep_sbin: args.keep_sbin,
+        charsets: args.charsets,
         host_interpreters: args.host_interpreters,
     })
 }

@@ -82,7 +82,11 @@ impl Plan {
                     nodeflib: true,
                     ..Edit::default()
                 };
-                let new = rewrite(content, &edit)
+                let content = match relocation.patches.as_slice() {
+                    [] => content.clone(),
+                    patches => content.patched(content.len(), patches.to_vec()).map_err(error)?,
+                };
+                let new = rewrite(&content, &edit)
                     .map_err(|e| BuildError::Rewrite { path: source.clone(), source: e })?;
                 file(meta, new)
             }

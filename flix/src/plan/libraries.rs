@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sysext::TreePath;
+use sysext::{Patch, TreePath};
 
 use super::planner::{Planner, relative};
 use super::{Action, PlanError, Relocation, Why, confine};
@@ -181,7 +181,7 @@ impl Planner<'_> {
                 let Some(content) = self.tree.get(&loader.path).and_then(|n| n.content()) else {
                     return Ok(());
                 };
-                let (patches, absent) = confine::patches(content)
+                let (patches, absent) = confine::loader(content)
                     .map_err(|source| PlanError::Content { path: loader.path.clone(), source })?;
                 for path in absent {
                     self.warnings.insert(format!(

@@ -31,6 +31,8 @@ pub struct Request {
     pub closure: closure::Options,
     /// Programs of /usr/sbin stay there.
     pub keep_sbin: bool,
+    /// The image's character sets for iconv(3) come along.
+    pub charsets: bool,
     /// Scripts whose interpreter does not come along are left to the host's.
     pub host_interpreters: bool,
 }
@@ -78,6 +80,19 @@ pub enum PlanError {
         path: TreePath,
         /// Device, socket, …
         what: &'static str,
+    },
+    /// The image has no character sets.
+    #[error("the image has no folder with glibc's character sets")]
+    NoCharsets,
+    /// The new path of the character sets is too long.
+    #[error("sysroot is too long for the character sets: {got} has no room where {libc} has {old}")]
+    CharsetsRoom {
+        /// The libc.
+        libc: TreePath,
+        /// What it has.
+        old: TreePath,
+        /// What it should have.
+        got: TreePath,
     },
     /// A path that Linux does not take.
     #[error(transparent)]
@@ -140,6 +155,8 @@ pub struct Relocation {
     pub interpreter: Option<TreePath>,
     /// The directories of the new DT_RUNPATH.
     pub runpath: Vec<TreePath>,
+    /// Compiled-in paths of the host that are replaced before.
+    pub patches: Vec<Patch>,
 }
 
 /// What is done for one path of the extension.

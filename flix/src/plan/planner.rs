@@ -63,6 +63,9 @@ impl Plan {
         for item in files.iter().chain(&links) {
             planner.item(item)?;
         }
+        if request.charsets {
+            planner.charset_files()?;
+        }
         let closure = planner.closure()?;
         planner.libraries(&closure)?;
         planner.scripts()?;
@@ -152,6 +155,22 @@ impl Planner<'_> {
                 Kind::Socket => return Err(PlanError::Special { path: path.clone(), what: "a socket" }),
             }
         }
+        Ok(())
+    }
+
+    /// Brings the folder of glibc's character sets, but for its cache, which has the image's paths in it.
+    fn charset_files(&mut self) -> Result<(), PlanError> {
+        let tree = self.tree;
+        let is = |p: &TreePath| p.file_name() == Some(b"gconv") && allowed(p);
+        let mut folders = tree.iter().filter(|(p, n)| n.is_dir() && is(p)).map(|(p, _)| p);
+        let has = |p: &&TreePath| p.join("gconv-modules").is_ok_and(|f| tree.contains(&f));
+        let folder = folders.find(has).ok_or(PlanError::NoCharsets)?;
+        let target = self.request.sysroot.join("gconv")?;
+        let why = Why::Asked("--charsets".to_owned());
+        self.bring(folder, &target, &why, false)?;
+        let cache = target.join("gconv-modules.cache")?;
+        self.plan.entries.remove(&cache);
+        self.placed.retain(|p| p.target != cache);
         Ok(())
     }
 

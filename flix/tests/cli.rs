@@ -24,7 +24,11 @@ impl Flix {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut c = Command::new(env!("CARGO_BIN_EXE_flix"));
-        c.args(args).current_dir(self.home.path()).env_clear().env("HOME", self.home.path()).env("COLUMNS", "100");
+        c.args(args)
+            .current_dir(self.home.path())
+            .env_clear()
+            .env("HOME", self.home.path())
+            .env("COLUMNS", "100");
         c
     }
 
@@ -114,13 +118,37 @@ fn errors_have_hints_and_leave_nothing() {
     lab.library("tmp/libgone.so", "libgone.so", &[], &[]).program("usr/bin/bad", &["tmp/libgone.so"], &[]);
     lab.write("usr/lib64/x", "x").write("srv/y", "y");
     for (args, code, error) in [
-        (&["/usr/bin/absent"][..], 1, "error: /usr/bin/absent is not in the image\nhint: --package P installs a package in the image first, --run CMD runs a command\n"),
+        (
+            &["/usr/bin/absent"][..],
+            1,
+            "error: /usr/bin/absent is not in the image\nhint: --package P installs a package in the image first, --run CMD runs a command\n",
+        ),
         (&["/opt/prog"], 1, "error: /opt/prog is not in the image\nhint: the image has /usr/bin/prog\n"),
-        (&["/srv/y"], 1, "error: /srv/y is neither below /usr nor below /opt, the only folders that an extension can fill\nhint: say where it goes: /srv/y:/usr/share/srv/y\n"),
-        (&["/usr/bin/script"], 1, "error: /usr/bin/script: script needs /bin/sh, which is not part of the extension\nhint: the image does not have it: --package installs it, --host-interpreters leaves the script to the host's\n"),
-        (&["/usr/bin/bad"], 1, "error: libgone.so: not in the image, needed by /usr/bin/bad\nhint: --package P installs what has it, --extra-lib PATH names it where it is, --allow-missing goes on without\n"),
-        (&["/usr/lib64/x"], 1, "error: extension one is refused: /usr/lib64: is a real directory, where hosts have a symlink whose place it takes [host-symlink]\nhint: PATH:DEST gives a file another place; --allow host-symlink takes the risk\n"),
-        (&["prog"], 2, "error: invalid value 'prog' for '[PATH]...': \"prog\" is not an absolute path of the image\n\nFor more information, try '--help'.\n"),
+        (
+            &["/srv/y"],
+            1,
+            "error: /srv/y is neither below /usr nor below /opt, the only folders that an extension can fill\nhint: say where it goes: /srv/y:/usr/share/srv/y\n",
+        ),
+        (
+            &["/usr/bin/script"],
+            1,
+            "error: /usr/bin/script: script needs /bin/sh, which is not part of the extension\nhint: the image does not have it: --package installs it, --host-interpreters leaves the script to the host's\n",
+        ),
+        (
+            &["/usr/bin/bad"],
+            1,
+            "error: libgone.so: not in the image, needed by /usr/bin/bad\nhint: --package P installs what has it, --extra-lib PATH names it where it is, --allow-missing goes on without\n",
+        ),
+        (
+            &["/usr/lib64/x"],
+            1,
+            "error: extension one is refused: /usr/lib64: is a real directory, where hosts have a symlink whose place it takes [host-symlink]\nhint: PATH:DEST gives a file another place; --allow host-symlink takes the risk\n",
+        ),
+        (
+            &["prog"],
+            2,
+            "error: invalid value 'prog' for '[PATH]...': \"prog\" is not an absolute path of the image\n\nFor more information, try '--help'.\n",
+        ),
     ] {
         let mut all = vec!["--no-install", image.as_str(), "one"];
         all.extend(args);
@@ -141,7 +169,13 @@ fn the_shell_tools_environment_counts() {
         .unwrap();
     let said = said(output);
     let json: serde_json::Value = serde_json::from_str(&said.out).expect(&said.err);
-    assert!(json["files"].as_array().unwrap().iter().any(|f| f["path"] == "/usr/lib/flix/one/usr/lib/libextra.so"));
+    assert!(
+        json["files"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|f| f["path"] == "/usr/lib/flix/one/usr/lib/libextra.so")
+    );
     let release = json["release"].as_str().unwrap();
     for line in ["ID=flatcar", "SYSEXT_LEVEL=1.0", "EXTENSION_RELOAD_MANAGER=1", "ARCHITECTURE=x86-64"] {
         assert!(release.lines().any(|l| l == line), "{release}");
@@ -154,7 +188,8 @@ fn same_input_same_bytes() {
     let (lab, image) = image();
     let write = |umask: &str, date: &str| {
         let flix = Flix::new();
-        let line = format!("umask {umask} && exec \"$0\" -q '{image}' one /usr/bin/prog /usr/lib/libone.so.1:/opt/");
+        let line =
+            format!("umask {umask} && exec \"$0\" -q '{image}' one /usr/bin/prog /usr/lib/libone.so.1:/opt/");
         let output = Command::new("/bin/sh")
             .args(["-c", &line, env!("CARGO_BIN_EXE_flix")])
             .current_dir(flix.home.path())

@@ -364,16 +364,28 @@ fn character_sets_come_from_the_sysroot_alone() {
     }
     let source = "#include <iconv.h>\n#include <stdio.h>\nint main(void) {\n\
         puts(iconv_open(\"UTF-8\", \"EUC-JP\") == (iconv_t)-1 ? \"no\" : \"yes\");\n\
-        puts(iconv_open(\"UTF-8\", \"UTF-16\") == (iconv_t)-1 ? \"no\" : \"yes\"); }\n";
+        puts(iconv_open(\"UTF-8\", \"UCS-4\") == (iconv_t)-1 ? \"no\" : \"yes\"); }\n";
     lab.compile(source, &lab.path("usr/bin/prog"), &[], &[]);
     let image = lab.tree();
     for (charsets, expected) in [(true, "yes\nyes\n"), (false, "no\nyes\n")] {
         let plan = Plan::new(&image, &Request { charsets, ..request(&["/usr/bin/prog"]) }).unwrap();
+        let note =
+            "/usr/bin/prog: converts character sets, of which only UTF-8, UCS-2, UCS-4 and ASCII come along";
+        assert_eq!(plan.notes.iter().any(|n| n == note), !charsets, "{:?}", plan.notes);
         let mut tree = plan.build(&image).unwrap();
         // What the host has at the old place must not count.
-        tree.insert_all(p(&format!("{gconv}/gconv-modules")), sysext::Node::file(0o644, "module EUC-JP// INTERNAL /x 1\n"), &sysext::Meta::dir()).unwrap();
+        tree.insert_all(
+            p(&format!("{gconv}/gconv-modules")),
+            sysext::Node::file(0o644, "module EUC-JP// INTERNAL /x 1\n"),
+            &sysext::Meta::dir(),
+        )
+        .unwrap();
         assert_eq!(run(&tree, &["/usr/bin/prog"]), expected);
     }
-    let long = Request { charsets: true, sysroot: p("/usr/lib/flix/a-rather-long-name"), ..request(&["/usr/bin/prog"]) };
+    let long = Request {
+        charsets: true,
+        sysroot: p("/usr/lib/flix/a-rather-long-name"),
+        ..request(&["/usr/bin/prog"])
+    };
     assert!(Plan::new(&image, &long).unwrap_err().to_string().starts_with("sysroot is too long"));
 }

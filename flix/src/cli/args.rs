@@ -61,7 +61,7 @@ pub struct Args {
     #[arg(long, value_name = "WHICH", default_value = "recommended", help_heading = LIBRARIES)]
     pub dlopen: Dlopen,
 
-    /// Takes along glibc's character sets, for programs that convert other ones than UTF-8 and its like by iconv
+    /// Takes along glibc's character sets, for programs that convert other ones than UTF-8 and ASCII by iconv
     #[arg(long, help_heading = LIBRARIES)]
     pub charsets: bool,
 

@@ -17,9 +17,9 @@ use sysext::cli::Terminal;
 use sysext::extension::{Finding, rule};
 use sysext::{Arch, Event, Events, Extension, TreePath, image};
 
+use crate::Explanation;
 use crate::closure::{self, ExtraLib};
 use crate::plan::{Plan, Request};
-use crate::Explanation;
 use report::Report;
 
 /// Does what the arguments ask for.

@@ -10,10 +10,15 @@ use crate::Wanted;
 
 /// Pulls or reads the image, runs and installs in it what the arguments say, and installs the package of the extension's
 /// name if something wanted is missing.
-pub fn rootfs(args: &Args, image: &ImageRef, name: &ExtensionName, events: &dyn Events) -> anyhow::Result<Tree> {
+pub fn rootfs(
+    args: &Args,
+    image: &ImageRef,
+    name: &ExtensionName,
+    events: &dyn Events,
+) -> anyhow::Result<Tree> {
     let context = args.source.context()?;
     let rootfs = fetch(&context, image, events)?;
-    let rootfs = args.sandbox.apply(rootfs, &context, events)?;
+    let rootfs = args.sandbox.apply(rootfs, &context.cache, events)?;
     let absent = absent(&rootfs.tree, &args.paths);
     let Some(first) = absent.first() else { return Ok(rootfs.tree) };
     // Whoever says what to install or to run knows better.
@@ -25,7 +30,7 @@ pub fn rootfs(args: &Args, image: &ImageRef, name: &ExtensionName, events: &dyn 
     events.event(Event::Note(
         format!("{} is not in {image}: installing its package {package} with {manager}", first.source).into(),
     ));
-    Ok(args.sandbox.install(rootfs, &[package], &context, events)?.tree)
+    Ok(args.sandbox.install(rootfs, &[package], &context.cache, events)?.tree)
 }
 
 fn fetch(context: &Context, image: &ImageRef, events: &dyn Events) -> anyhow::Result<Rootfs> {

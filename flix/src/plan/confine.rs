@@ -25,7 +25,9 @@ pub(super) fn loader(content: &Content) -> Result<(Vec<Patch>, Vec<String>), Con
         if places.is_empty() {
             absent.push(String::from_utf8_lossy(&old[..old.len() - 1]).into_owned());
         }
-        out.extend(places.into_iter().map(|at| Patch { at: at as u64, bytes: new[..new.len() - 1].to_vec() }));
+        out.extend(
+            places.into_iter().map(|at| Patch { at: at as u64, bytes: new[..new.len() - 1].to_vec() }),
+        );
     }
     out.sort_by_key(|p| p.at);
     Ok((out, absent))
@@ -51,7 +53,9 @@ pub(super) fn charsets(libc: &Content, new: &TreePath) -> Result<Charsets, Conte
             let start = bytes[..at].iter().rposition(|&b| b == 0).map_or(0, |z| z + 1);
             let old = &bytes[start..at + b"/gconv".len()];
             let Ok(folder) = TreePath::new(old) else { continue };
-            let Some(bytes) = fit(&new.to_absolute(), old.len()).filter(|_| old.starts_with(b"/")) else { continue };
+            let Some(bytes) = fit(&new.to_absolute(), old.len()).filter(|_| old.starts_with(b"/")) else {
+                continue;
+            };
             out.fits = bytes.starts_with(&new.to_absolute()[..]);
             out.folder = Some(folder);
             out.patches.push(Patch { at: start as u64, bytes });
@@ -101,12 +105,23 @@ mod tests {
     fn character_sets_are_looked_for_in_the_sysroot_or_nowhere() {
         let old = "x\0/usr/lib/x86_64-linux-gnu/gconv\0/usr/lib/x86_64-linux-gnu/gconv/gconv-modules.cache\0__gconv\0";
         for (new, fits, expected) in [
-            ("/usr/lib/flix/t/gconv", true, "x\0/usr/lib/flix/t/gconv//////////\0/usr/lib/flix/t/gconv///////////gconv-modules.cache\0__gconv\0"),
-            ("/usr/lib/flix/a-much-longer-name/gconv", false, "x\0/dev/null//////////////////////\0/dev/null///////////////////////gconv-modules.cache\0__gconv\0"),
+            (
+                "/usr/lib/flix/t/gconv",
+                true,
+                "x\0/usr/lib/flix/t/gconv//////////\0/usr/lib/flix/t/gconv///////////gconv-modules.cache\0__gconv\0",
+            ),
+            (
+                "/usr/lib/flix/a-much-longer-name/gconv",
+                false,
+                "x\0/dev/null//////////////////////\0/dev/null///////////////////////gconv-modules.cache\0__gconv\0",
+            ),
         ] {
             let content = Content::from(old);
             let got = charsets(&content, &new.parse().unwrap()).unwrap();
-            assert_eq!((got.fits, got.folder.unwrap().to_string()), (fits, "/usr/lib/x86_64-linux-gnu/gconv".into()));
+            assert_eq!(
+                (got.fits, got.folder.unwrap().to_string()),
+                (fits, "/usr/lib/x86_64-linux-gnu/gconv".into())
+            );
             let text = content.patched(content.len(), got.patches).unwrap().read(1000).unwrap();
             assert_eq!(String::from_utf8(text).unwrap(), expected);
         }

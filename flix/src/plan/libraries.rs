@@ -143,15 +143,31 @@ impl Planner<'_> {
             (Some(_), ElfKind::DynamicExecutable) => Some(self.interpreter(loader, homes)?),
             _ => None,
         };
+        let patches = self.charsets(path, object, loader)?;
+        let relocation = Relocation { interpreter, runpath, patches };
         for target in targets {
             if let Some(entry) = self.plan.entries.get_mut(&target) {
-                entry.action = Action::Relocate(Relocation {
-                    interpreter: interpreter.clone(),
-                    runpath: runpath.clone(),
-                });
+                entry.action = Action::Relocate(relocation.clone());
             }
         }
         Ok(())
+    }
+
+    /// For libc.so.6: its character sets are those of the sysroot, whether there are any or not.
+    fn charsets(&self, path: &TreePath, object: &Object, loader: &Loader) -> Result<Vec<Patch>, PlanError> {
+        let libc = loader.family == Family::Glibc && object.elf.soname.as_deref() == Some(b"libc.so.6");
+        let Some(content) = self.tree.get(path).and_then(|n| n.content()).filter(|_| libc) else {
+            return Ok(Vec::new());
+        };
+        let got = self.request.sysroot.join("gconv")?;
+        let found = confine::charsets(content, &got)
+            .map_err(|source| PlanError::Content { path: path.clone(), source })?;
+        match found.folder {
+            Some(old) if self.request.charsets && !found.fits => {
+                Err(PlanError::CharsetsRoom { libc: path.clone(), old, got })
+            }
+            _ => Ok(found.patches),
+        }
     }
 
     /// The new PT_INTERP. musl computes the place of its path file from it, so there the name is kept.
@@ -234,6 +250,19 @@ impl Planner<'_> {
         if let Some(by) = soname(b"libpam.so.0") {
             self.warnings.insert(format!(
                 "{by}: PAM modules are named by the host's /etc/pam.d and loaded by path; they may not fit"
+            ));
+        }
+        let converts = |(path, object): &(&TreePath, &Object)| {
+            let libc = object.elf.soname.as_deref() == Some(b"libc.so.6") || object.is_loader;
+            let content = self.tree.get(path).and_then(|n| n.content()).filter(|_| !libc);
+            content.is_some_and(|c| crate::elf::mentions(c, &["iconv_open"]).unwrap_or(false))
+        };
+        let glibc = closure.loaders.iter().any(|l| l.family == Family::Glibc);
+        if let Some((path, _)) =
+            closure.objects.iter().filter(|_| glibc && !self.request.charsets).find(converts)
+        {
+            self.notes.insert(format!(
+                "{path}: converts character sets, of which only UTF-8, UCS-2, UCS-4 and ASCII come along"
             ));
         }
         for placed in &self.placed {

@@ -12,6 +12,8 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
             .or_else(|| e.downcast_ref::<ClosureError>().and_then(closure))
             .or_else(|| e.downcast_ref::<BuildError>().and_then(build))
             .or_else(|| e.downcast_ref::<sysext::ExtensionError>().and_then(extension))
+            .or_else(|| e.downcast_ref::<oci::PullError>().and_then(|e| e.hint().map(str::to_owned)))
+            .or_else(|| e.downcast_ref::<oci::SandboxError>().and_then(oci::SandboxError::hint))
     })
 }
 

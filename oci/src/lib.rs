@@ -34,7 +34,7 @@ pub mod compress;
 pub use compress::{Compression, DecodeError, DecodeLimits, Decoder};
 
 pub mod source;
-pub use source::SourceError;
+pub use source::{RootfsError, SourceError};
 
 pub mod context;
 pub use context::Context;

@@ -69,11 +69,4 @@ impl Config {
             diff_ids: diff_ids.iter().map(|d| d.parse()).collect::<Result<_, _>>()?,
         })
     }
-
-    /// What to tell the user if the image is for another platform than was asked for: an image that isn't in an index
-    /// comes without a choice.
-    pub fn platform_warning(&self, wanted: &Platform) -> Option<String> {
-        let own = self.platform.as_ref().filter(|own| wanted.rank(own).is_none())?;
-        Some(format!("image is for {own}, expected {wanted}; there is no other"))
-    }
 }

@@ -79,6 +79,16 @@ pub enum SourceError {
         /// What there is.
         names: String,
     },
+    /// Not an index, and for another machine.
+    #[error("{path:?}: image is for {got}, expected {wanted}")]
+    Platform {
+        /// The layout or archive.
+        path: PathBuf,
+        /// What its config says.
+        got: String,
+        /// What was asked for.
+        wanted: String,
+    },
     /// A layer that is read in place is not what its digest says.
     #[error("{path:?}: layer {expected}: got content with digest {got}")]
     Digest {
@@ -120,4 +130,20 @@ pub enum SourceError {
     /// A directory can't be read.
     #[error(transparent)]
     Host(#[from] HostError),
+}
+
+impl SourceError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            SourceError::Platform { .. }
+            | SourceError::Manifest { source: ManifestError::NoPlatform { .. }, .. } => {
+                Some("pass --arch for another architecture")
+            }
+            SourceError::Several { .. } | SourceError::NoTag { .. } => {
+                Some("name one of an OCI layout's images as oci:DIR:NAME; archives should have one image")
+            }
+            _ => None,
+        }
+    }
 }

@@ -6,6 +6,9 @@
 mod error;
 pub use error::SourceError;
 
+mod any;
+pub use any::RootfsError;
+
 mod store;
 
 mod layout;
@@ -18,7 +21,7 @@ mod plain;
 
 use std::path::Path;
 
-use sysext::{Event, Events};
+use sysext::{Events, TreePath};
 
 use crate::{Cache, Config, ImageRef, LayerBlob, Platform, Rootfs};
 use store::Store;
@@ -46,6 +49,15 @@ impl Reader<'_> {
     /// # Errors
     /// The files can't be read, aren't what they should be, or don't have the digests that they should have.
     pub fn rootfs(&self, image: &ImageRef) -> Result<Option<Rootfs>, SourceError> {
+        self.rootfs_with(image, &[])
+    }
+
+    /// As [`Reader::rootfs`]. Of the running system's own root (`dir:/`) only the system's directories are read, and those in
+    /// `wanted` besides; all other images are read as a whole.
+    ///
+    /// # Errors
+    /// As [`Reader::rootfs`].
+    pub fn rootfs_with(&self, image: &ImageRef, wanted: &[TreePath]) -> Result<Option<Rootfs>, SourceError> {
         let rootfs = match image {
             ImageRef::OciDir { path, tag } => {
                 let (config, layers) = layout::read(self, &Store::dir(path)?, tag.as_deref())?;
@@ -75,8 +87,8 @@ impl Reader<'_> {
                     plain::tar(store)?
                 }
             }
-            ImageRef::Dir(path) => plain::dir(path, self.events)?,
-            _ => return Ok(None),
+            ImageRef::Dir(path) => plain::dir(path, wanted, self.events)?,
+            ImageRef::Registry(_) => return Ok(None),
         };
         Ok(Some(rootfs))
     }
@@ -86,8 +98,9 @@ impl Reader<'_> {
     }
 
     fn merge(&self, path: &Path, config: Config, layers: &[LayerBlob]) -> Result<Rootfs, SourceError> {
-        if let Some(warning) = config.platform_warning(self.platform) {
-            self.events.event(Event::Warning(warning.into()));
+        if let Some(got) = config.platform.as_ref().filter(|got| self.platform.rank(got).is_none()) {
+            let (got, wanted) = (got.to_string(), self.platform.to_string());
+            return Err(SourceError::Platform { path: path.to_owned(), got, wanted });
         }
         let at = |source| SourceError::Layer { path: path.to_owned(), source };
         Rootfs::from_layers(config, layers, self.events).map_err(at)

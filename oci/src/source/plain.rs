@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use sysext::tree::DumpOptions;
-use sysext::{Event, Events, ReadOptions, Tree};
+use sysext::{Event, Events, ReadOptions, Tree, TreePath};
 
 use super::SourceError;
 use super::store::{self, Store};
@@ -24,9 +24,13 @@ pub(super) fn tar(store: Store) -> Result<Rootfs, SourceError> {
 }
 
 /// A directory that has a root file system in it, possibly the one that this program runs in.
-pub(super) fn dir(path: &Path, events: &dyn Events) -> Result<Rootfs, SourceError> {
+pub(super) fn dir(path: &Path, wanted: &[TreePath], events: &dyn Events) -> Result<Rootfs, SourceError> {
     let real = path.canonicalize().map_err(|source| SourceError::Io { path: path.to_owned(), source })?;
-    let options = if real == Path::new("/") { ReadOptions::live_root([]) } else { ReadOptions::default() };
+    let options = if real == Path::new("/") {
+        ReadOptions::live_root(wanted.iter().cloned())
+    } else {
+        ReadOptions::default()
+    };
     let (tree, skipped) = Tree::from_dir_skipping(path, &options)?;
     if !skipped.is_empty() {
         let text =

@@ -76,23 +76,12 @@ fn the_platform_chooses_through_nested_indexes() {
 }
 
 #[test]
-fn another_platform_without_a_choice_is_a_warning() {
-    #[derive(Default)]
-    struct Warnings(std::sync::Mutex<Vec<String>>);
-    impl Events for Warnings {
-        fn event(&self, event: Event<'_>) {
-            if let Event::Warning(text) = event {
-                self.0.lock().unwrap().push(text.into_owned());
-            }
-        }
-    }
+fn another_platform_is_refused() {
     let place = Place::new();
     let image = ImageRef::OciDir { path: place.layout("x", &simple().0), tag: None };
-    let warnings = Warnings::default();
-    place.read_for(&image, "arm64", &warnings).unwrap();
-    place.read_for(&image, "amd64", &warnings).unwrap();
-    let expected = "image is for linux/amd64, expected linux/arm64; there is no other";
-    assert_eq!(*warnings.0.lock().unwrap(), [expected]);
+    assert!(place.read_for(&image, "amd64/v3", &Silent).is_ok());
+    let e = place.read_for(&image, "arm64", &Silent).unwrap_err();
+    assert_eq!(e, "\"/x\": image is for linux/amd64, expected linux/arm64");
 }
 
 #[test]

@@ -1,0 +1,64 @@
+//! A root file system from wherever the reference says.
+
+use sysext::{Events, TreePath};
+
+use super::{Reader, SourceError};
+use crate::{Context, ImageRef, LayerError, PullError, Rootfs};
+
+/// Why a root file system can't be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RootfsError {
+    /// From a registry.
+    #[error(transparent)]
+    Pull(#[from] Box<PullError>),
+    /// Its layers don't add up.
+    #[error("{image}: {source}")]
+    Layer {
+        /// Its full name.
+        image: String,
+        /// Which layer, which entry.
+        source: LayerError,
+    },
+    /// From this machine.
+    #[error(transparent)]
+    Source(#[from] Box<SourceError>),
+}
+
+impl RootfsError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            RootfsError::Pull(e) => e.hint(),
+            RootfsError::Source(e) => e.hint(),
+            RootfsError::Layer { .. } => None,
+        }
+    }
+}
+
+impl Context {
+    /// The root file system of an image, wherever it is. `wanted` are places of the running system's own root (`dir:/`) that
+    /// are read besides the system's directories.
+    ///
+    /// # Errors
+    /// An image that isn't there, or isn't what it should be.
+    pub fn rootfs(
+        &self,
+        image: &ImageRef,
+        wanted: &[TreePath],
+        events: &dyn Events,
+    ) -> Result<Rootfs, RootfsError> {
+        if let ImageRef::Registry(reference) = image {
+            let image = self.pull(reference, events).map_err(Box::new)?;
+            let name = image.reference.to_string();
+            return Rootfs::from_layers(image.config, &image.layers, events)
+                .map_err(|source| RootfsError::Layer { image: name, source });
+        }
+        let reader = Reader { cache: &self.cache, platform: &self.platform, events };
+        let local = reader.rootfs_with(image, wanted).map_err(Box::new)?;
+        local.ok_or_else(|| {
+            let why = "image is neither in a registry nor on this machine";
+            Box::new(SourceError::Kind { path: image.to_string().into(), why }).into()
+        })
+    }
+}

@@ -49,7 +49,8 @@ impl Files {
 
     /// An image of tars that are compressed by `pack`; its descriptor.
     fn image(&mut self, layers: &[Vec<u8>], pack: fn(usize, &[u8]) -> Vec<u8>, more: &str) -> String {
-        let config = config(layers, "amd64");
+        let architecture = if more.contains("arm64") { "arm64" } else { "amd64" };
+        let config = config(layers, architecture);
         let config = self.descriptor("application/vnd.oci.image.config.v1+json", config.as_bytes(), "");
         let layers: Vec<String> = layers
             .iter()

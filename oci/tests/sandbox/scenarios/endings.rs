@@ -118,18 +118,30 @@ pub fn killed_helper(case: &Case) {
     });
 }
 
+/// A failed assertion must not leave the program, which holds this one's output open.
+struct Guard(std::process::Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 fn killed(case: &Case, signal: &str, whom: impl Fn(u32) -> u32) {
     let dir = tempfile::tempdir_in(&case.dir).unwrap();
     let seconds = marker();
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
     command.env("SANDBOX_SCENARIO", "wait").env("SANDBOX_MODE", case.mode.to_string());
     command.env("SANDBOX_DIR", dir.path()).env("SANDBOX_SECONDS", &seconds).stdout(Stdio::piped());
-    let mut child = command.spawn().unwrap();
+    let mut child = Guard(command.spawn().unwrap());
+    let child = &mut child.0;
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n");
     let scratch = dir.path().join("scratch");
-    assert!(scratch.join("lower").exists() && runs(&seconds));
+    assert!(scratch.join("lower").exists());
+    until(|| runs(&seconds), "the command doesn't run");
     let pid = whom(child.id()).to_string();
     assert!(std::process::Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
     child.wait().unwrap();

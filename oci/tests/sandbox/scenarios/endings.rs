@@ -9,7 +9,7 @@ use oci::sandbox::{Mode, SandboxError, Status, run_in};
 use oci::{Cache, Digest};
 use sysext::{Event, Events};
 
-use crate::support::{self, Case, busybox};
+use crate::support::{Case, busybox};
 
 pub fn output(case: &Case) {
     let lines = case.output("echo one; echo two >&2; printf 'three\\rfour'; printf '\\n\\033[31mred\\n'");
@@ -59,7 +59,7 @@ pub fn cached(case: &Case) {
     let cache = Cache::open(Some(&case.dir.join("cache"))).unwrap();
     let config = oci::Config::default();
     let mut run = case.shell("echo x > /srv/x; echo ran");
-    let mut layer = |run: &_, id: &str| {
+    let layer = |run: &_, id: &str| {
         let layer =
             oci::sandbox::layer(&busybox(), &Digest::of(id), &config, run, &cache, &case.events).unwrap();
         (layer.diff_id, case.events.take_lines().len())

@@ -94,8 +94,9 @@ fn run(tree: &mut Tree, layer: &LayerBlob, limits: &Limits) -> Result<Applied, L
     if !tree.is_empty() {
         hide(tree, &hidden, &plain);
     }
+    let mut left = limits.metadata;
     for entry in plain {
-        entry.apply(tree)?;
+        entry.apply_within(tree, &mut left, limits)?;
     }
     Ok(applied)
 }

@@ -1,8 +1,8 @@
 //! Entries onto a tree: what a careful `tar x` within a chroot would do, without a file system.
 
 use super::error::shown;
-use super::{ArchiveError, Entry, Item, Problem};
-use crate::{Kind, Node, ResolveError, Resolved, Tree, TreeError, TreePath};
+use super::{ArchiveError, Entry, Item, Limits, Problem};
+use crate::{Kind, Meta, Node, ResolveError, Resolved, Tree, TreeError, TreePath};
 
 impl Entry {
     /// Puts the entry into a tree.
@@ -13,25 +13,41 @@ impl Entry {
     ///   a directory over a symlink too (CVE-2026-33056).
     /// - The metadata of a hard link's own header is ignored: the inode has its own.
     ///
+    /// Says how many bytes of names were added for directories that had to be made: they are not in the archive, so its
+    /// [`Limits`](super::Limits) don't see them, and a short name can stand for 2,000 directories.
+    ///
     /// # Errors
     /// A name that is no path inside the tree, a root that is no directory, a hard link to nothing or to a directory.
-    pub fn apply(self, tree: &mut Tree) -> Result<(), ArchiveError> {
+    pub fn apply(self, tree: &mut Tree) -> Result<u64, ArchiveError> {
         let (position, path) = (self.position, self.path.clone());
         self.put(tree).map_err(|problem| ArchiveError::new(position, Some(&path), problem))
     }
 
-    fn put(self, tree: &mut Tree) -> Result<(), Problem> {
+    /// As [`Entry::apply`]; takes the bytes of names that were added off `left`, and ends with an error when there is no more.
+    ///
+    /// # Errors
+    /// As [`Entry::apply`], and the limit, `metadata` of it.
+    pub fn apply_within(self, tree: &mut Tree, left: &mut u64, limits: &Limits) -> Result<(), ArchiveError> {
+        let (position, path) = (self.position, self.path.clone());
+        let added = self.apply(tree)?;
+        let limit = Problem::Limit { what: "size of all metadata", limit: limits.metadata };
+        *left = left.checked_sub(added).ok_or_else(|| ArchiveError::new(position, Some(&path), limit))?;
+        Ok(())
+    }
+
+    fn put(self, tree: &mut Tree) -> Result<u64, Problem> {
         let path = TreePath::new(&self.path)?;
         if path.is_root() {
             return match self.item {
                 Item::Node(Kind::Dir) => {
-                    tree.insert(path, Node { meta: self.meta, kind: Kind::Dir }).map_err(Problem::from)
+                    tree.insert(path, Node { meta: self.meta, kind: Kind::Dir })?;
+                    Ok(0)
                 }
                 // umoci CVE-2021-29136.
                 _ => Err(Problem::Root),
             };
         }
-        let path = make_parent(tree, path)?;
+        let (path, added) = make_parent(tree, path)?;
         match self.item {
             Item::Node(kind) => {
                 let node = Node { meta: self.meta, kind };
@@ -52,7 +68,7 @@ impl Entry {
                 tree.link(path, &target)?;
             }
         }
-        Ok(())
+        Ok(added)
     }
 }
 
@@ -74,19 +90,19 @@ fn find_target(tree: &Tree, raw: &[u8]) -> Result<TreePath, Problem> {
     }
 }
 
-/// The real place of `path`, all directories above which are there afterwards.
-fn make_parent(tree: &mut Tree, path: TreePath) -> Result<TreePath, Problem> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(path) };
+/// The real place of `path`, all directories above which are there afterwards, and how many bytes of names that took.
+fn make_parent(tree: &mut Tree, path: TreePath) -> Result<(TreePath, u64), Problem> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok((path, 0)) };
     // Nearly always: every path of a tree is a real one.
     if tree.get(&parent).is_some_and(Node::is_dir) {
-        return Ok(path);
+        return Ok((path, 0));
     }
-    // One missing directory, or a file in a directory's place, a turn. A hostile path has no more components than bytes,
-    // and symlinks that are followed lead to a place that is there or is made.
+    let mut added = 0;
+    // A turn for each symlink that leads to a directory which has to be made, and for a file in a directory's place.
     for _ in 0..crate::tree::PATH_MAX {
         match tree.resolve(parent.as_relative(), true) {
             Ok(Resolved { path, .. }) if tree.get(&path).is_some_and(Node::is_dir) => {
-                return Ok(path.join(name)?);
+                return Ok((path.join(name)?, added));
             }
             Ok(Resolved { path: file, .. }) | Err(ResolveError::NotADirectory { file, .. }) => {
                 // A file that the path itself names gives way; one at the end of a symlink is somebody else's.
@@ -97,7 +113,11 @@ fn make_parent(tree: &mut Tree, path: TreePath) -> Result<TreePath, Problem> {
                 tree.insert(file, Node::dir())?;
             }
             Err(ResolveError::NotFound { missing, .. }) => {
-                tree.insert(missing, Node::dir())?;
+                // Without a symlink on the way, nothing below it is there either.
+                let last = if parent.starts_with(&missing) { parent.clone() } else { missing };
+                let all = last.ancestors_from_root().filter(|dir| !tree.contains(dir));
+                added += all.map(|dir| dir.as_relative().len() as u64).sum::<u64>();
+                tree.make_dirs(&last, &Meta::dir())?;
             }
             Err(e) => return Err(Problem::Parent(e)),
         }

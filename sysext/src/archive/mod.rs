@@ -82,8 +82,9 @@ impl Tree {
     /// A malformed archive, or an entry that fits no tree: see [`Entry::apply`].
     pub fn from_tar(blob: &Arc<Blob>, offset: u64, len: u64, limits: &Limits) -> Result<Tree, ArchiveError> {
         let mut tree = Tree::default();
+        let mut left = limits.metadata;
         for entry in entries(blob, offset, len, limits) {
-            entry?.apply(&mut tree)?;
+            entry?.apply_within(&mut tree, &mut left, limits)?;
         }
         Ok(tree)
     }

@@ -302,6 +302,15 @@ fn limits_hold() {
     assert!(with(|l| l.file = 4).unwrap_err().ends_with("size of a file exceeds the limit of 4"));
 }
 
+#[test]
+fn directories_that_no_entry_makes_count_as_metadata() {
+    let deep = (0..20).fold(b(), |t, i| t.long(b'L', format!("{i}{}", "/a".repeat(2000))).file("x", ""));
+    // Each makes 1,999 directories with names of 2,000 bytes on average, out of 6 KiB.
+    let e = tree_at(&deep.finish(), &Limits { metadata: 10 << 20, ..Limits::default() }).unwrap_err();
+    assert!(e.starts_with("entry \"2/a/a/a"), "{e}");
+    assert!(e.ends_with("size of all metadata exceeds the limit of 10485760"), "{e}");
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(2000))]
 

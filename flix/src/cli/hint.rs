@@ -1,5 +1,7 @@
 //! What helps after an error. Libraries say what is wrong; the way out is told here.
 
+use oci::source::RootfsError;
+
 use crate::closure::ClosureError;
 use crate::plan::{BuildError, PlanError};
 use crate::request::RequestError;
@@ -12,7 +14,7 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
             .or_else(|| e.downcast_ref::<ClosureError>().and_then(closure))
             .or_else(|| e.downcast_ref::<BuildError>().and_then(build))
             .or_else(|| e.downcast_ref::<sysext::ExtensionError>().and_then(extension))
-            .or_else(|| e.downcast_ref::<oci::PullError>().and_then(|e| e.hint().map(str::to_owned)))
+            .or_else(|| e.downcast_ref::<RootfsError>().and_then(|e| e.hint().map(str::to_owned)))
             .or_else(|| e.downcast_ref::<oci::SandboxError>().and_then(oci::SandboxError::hint))
     })
 }

@@ -1,9 +1,8 @@
 //! The image's tree, with all that the user wants of it.
 
+use oci::ImageRef;
 use oci::sandbox::packages;
-use oci::source::Reader;
-use oci::{Context, ImageRef, Rootfs};
-use sysext::{Event, Events, ExtensionName, Tree};
+use sysext::{Event, Events, ExtensionName, Tree, TreePath};
 
 use super::Args;
 use crate::Wanted;
@@ -17,7 +16,8 @@ pub fn rootfs(
     events: &dyn Events,
 ) -> anyhow::Result<Tree> {
     let context = args.source.context()?;
-    let rootfs = fetch(&context, image, events)?;
+    let wanted: Vec<TreePath> = args.paths.iter().filter_map(|w| TreePath::new(&w.source).ok()).collect();
+    let rootfs = context.rootfs(image, &wanted, events)?;
     let rootfs = args.sandbox.apply(rootfs, &context.cache, events)?;
     let absent = absent(&rootfs.tree, &args.paths);
     let Some(first) = absent.first() else { return Ok(rootfs.tree) };
@@ -31,21 +31,6 @@ pub fn rootfs(
         format!("{} is not in {image}: installing its package {package} with {manager}", first.source).into(),
     ));
     Ok(args.sandbox.install(rootfs, &[package], &context.cache, events)?.tree)
-}
-
-fn fetch(context: &Context, image: &ImageRef, events: &dyn Events) -> anyhow::Result<Rootfs> {
-    let reader = Reader { cache: &context.cache, platform: &context.platform, events };
-    match image {
-        ImageRef::Registry(reference) => {
-            events.event(Event::Step(format!("pulling {reference}").into()));
-            let image = context.pull(reference, events)?;
-            Ok(Rootfs::from_layers(image.config, &image.layers, events)?)
-        }
-        local => match reader.rootfs(local)? {
-            Some(rootfs) => Ok(rootfs),
-            None => anyhow::bail!("{local}: neither a registry's image nor a local one"),
-        },
-    }
 }
 
 /// Nobody who asks for a program of his own machine's root wants a copy of all of it for a package to be installed in.

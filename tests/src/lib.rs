@@ -11,9 +11,11 @@ pub mod work;
 pub use work::{Account, Work};
 
 pub mod apk;
+pub mod fault_proxy;
 pub mod http;
 pub mod images;
 pub mod layout;
+pub mod registry;
 pub mod roots;
 pub mod world;
 pub use world::World;

@@ -66,11 +66,13 @@ impl Cache {
         temporary.keep(path)
     }
 
-    /// Removes what no living process has locked in `tmp/` and `scratch/`.
+    /// Removes what no living process has locked in `tmp/`, `locks/` and `scratch/`.
     pub(super) fn sweep(&self) -> Result<(), CacheError> {
-        for path in entries(&self.dir.join("tmp"))? {
+        let mut paths = entries(&self.dir.join("tmp"))?;
+        paths.extend(entries(&self.dir.join("locks"))?);
+        for path in paths {
             let Ok(file) = lock::open(&path, false) else { continue };
-            if lock::try_exclusive(&file).map_err(at(&path))? {
+            if lock::try_exclusive(&file).map_err(at(&path))? && lock::same(&file, &path) {
                 remove(&path)?;
             }
         }

@@ -281,6 +281,7 @@ fn scratch_directories_vanish() {
     }
     std::fs::write(cache.path("scratch", "run-1-0.lock"), "").unwrap();
     std::fs::write(cache.path("tmp", "new-1-0"), "half a layer").unwrap();
+    std::fs::write(cache.path("locks", &Digest::of("x").hex()), "").unwrap();
     Cache::open(Some(cache.dir())).unwrap();
     assert!(leftovers(&cache).is_empty());
 }

@@ -61,7 +61,11 @@ pub fn start(name: &str, mode: Mode, scenario: fn(&Case)) -> Result<(), String> 
             )
         });
     }
-    let outcome = child(name, mode, dir.path()).output().unwrap();
+    let mut command = child(name, mode, dir.path());
+    if name == crate::scenarios::DEBIAN {
+        command.stdin(std::fs::File::open(crate::scenarios::debian::tar()).unwrap());
+    }
+    let outcome = command.output().unwrap();
     if outcome.status.success() {
         return Ok(());
     }

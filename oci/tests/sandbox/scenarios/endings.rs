@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use oci::sandbox::{Mode, SandboxError, Status, run_in};
 use oci::{Cache, Digest};
+use rustix::process::Signal;
 use sysext::{Event, Events};
 
 use crate::support::{Case, busybox};
@@ -105,14 +106,14 @@ pub fn wait(case: &Case) {
 }
 
 pub fn killed_program(case: &Case) {
-    for signal in ["KILL", "TERM", "INT"] {
+    for signal in [Signal::KILL, Signal::TERM, Signal::INT] {
         killed(case, signal, |pid| pid);
     }
 }
 
 /// The helper is this program's child.
 pub fn killed_helper(case: &Case) {
-    killed(case, "KILL", |pid| {
+    killed(case, Signal::KILL, |pid| {
         let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
         children.split_whitespace().next().unwrap().parse().unwrap()
     });
@@ -128,7 +129,7 @@ impl Drop for Guard {
     }
 }
 
-fn killed(case: &Case, signal: &str, whom: impl Fn(u32) -> u32) {
+fn killed(case: &Case, signal: Signal, whom: impl Fn(u32) -> u32) {
     let dir = tempfile::tempdir_in(&case.dir).unwrap();
     let seconds = marker();
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
@@ -142,11 +143,11 @@ fn killed(case: &Case, signal: &str, whom: impl Fn(u32) -> u32) {
     let scratch = dir.path().join("scratch");
     assert!(scratch.join("lower").exists());
     until(|| runs(&seconds), "the command doesn't run");
-    let pid = whom(child.id()).to_string();
-    assert!(std::process::Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+    let pid = whom(child.id());
+    rustix::process::kill_process(rustix::process::Pid::from_raw(pid as i32).unwrap(), signal).unwrap();
     child.wait().unwrap();
     until(|| !runs(&seconds), "the command still runs");
-    if pid == child.id().to_string() || case.mode != Mode::Subuid {
+    if pid == child.id() || case.mode != Mode::Subuid {
         until(|| !scratch.exists(), "the scratch directory is still there");
     }
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();

@@ -2,6 +2,7 @@
 
 mod changes;
 mod confinement;
+pub mod debian;
 mod endings;
 mod owners;
 mod starting;
@@ -10,6 +11,9 @@ use crate::support::{MODES, Scenario};
 use oci::sandbox::Mode;
 
 pub use endings::wait;
+
+/// Gets a tar of Debian as its standard input.
+pub const DEBIAN: &str = "debian";
 
 /// Name, modes, scenario.
 pub const ALL: &[Scenario] = &[
@@ -39,6 +43,7 @@ pub const ALL: &[Scenario] = &[
     ("daemons_end", MODES, endings::daemons),
     ("reader_fails", MODES, endings::reader_fails),
     ("cached", MODES, endings::cached),
+    (DEBIAN, MODES, debian::packages),
     ("killed_program", MODES, endings::killed_program),
     ("killed_helper", MODES, endings::killed_helper),
 ];

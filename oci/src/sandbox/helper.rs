@@ -20,7 +20,7 @@ use super::wire::{At, Channel, Order, Report, Setup, Step};
 use super::{Mode, Status, changes, lower, pid1, root};
 use crate::cache::remove_tree;
 
-/// The helper's argv[0].
+/// What the helper is called, its `argv[0]`.
 pub(super) const NAME: &str = "flix-sandbox";
 
 /// The program is gone: nobody to talk to, only to clean up.

@@ -4,10 +4,11 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -43,6 +44,7 @@ struct Bench {
     auth: Option<String>,
     ca: Option<PathBuf>,
     certs_dir: Option<PathBuf>,
+    environment: Environment,
     pauses: Arc<Mutex<Vec<Duration>>>,
     told: Told,
 }
@@ -70,6 +72,7 @@ impl Bench {
             auth: None,
             ca: None,
             certs_dir: None,
+            environment: Environment::default(),
             pauses: Arc::default(),
             told: Told::default(),
         }
@@ -94,7 +97,7 @@ impl Bench {
         let sleep = Arc::new(move |d| pauses.lock().unwrap().push(d));
         options.retry = RetryPolicy { sleep, ..RetryPolicy::default() };
         let mut context = Context::new(Cache::open(Some(&self.cache_dir())).unwrap()).unwrap();
-        context.client = Client::new(options, credentials, Environment::default());
+        context.client = Client::new(options, credentials, self.environment.clone());
         context.registries = registries;
         context
     }
@@ -383,7 +386,7 @@ fn rate_limits_are_waited_for() {
 
 #[test]
 fn dead_mirrors_are_passed_over() {
-    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let lacking =
         FaultProxy::start(SHARED.registry.address, |_| Fault::Answer("404 Not Found", vec![], vec![]))
             .unwrap();
@@ -607,6 +610,52 @@ fn tls() {
     let (_proxy, _, image) = proxied(|_| Fault::Pass);
     let error = Bench::new("").pull(&image).unwrap_err();
     assert!(error.to_string().contains("answered without TLS") && error.hint().is_some(), "{error}");
+}
+
+/// A proxy that knows one host, which nobody else does.
+fn connect_proxy(target: SocketAddr, seen: Sender<String>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = move |client: TcpStream| -> std::io::Result<()> {
+        let mut reader = BufReader::new(client.try_clone()?);
+        let mut lines = Vec::new();
+        while lines.last().is_none_or(|l: &String| !l.is_empty()) {
+            let mut line = String::new();
+            reader.read_line(&mut line)?;
+            lines.push(line.trim_end().to_owned());
+        }
+        let _ = seen.send(lines[0].clone());
+        let server = TcpStream::connect(target)?;
+        let (mut back, mut to_client) = (server.try_clone()?, client.try_clone()?);
+        to_client.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+        std::thread::spawn(move || {
+            std::io::copy(&mut back, &mut to_client).and(to_client.shutdown(Shutdown::Both))
+        });
+        std::io::copy(&mut reader, &mut &server)?;
+        server.shutdown(Shutdown::Write)
+    };
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let serve = serve.clone();
+            std::thread::spawn(move || serve(client));
+        }
+    });
+    address
+}
+
+#[test]
+fn proxies_of_the_environment() {
+    let front = FaultProxy::start(SHARED.registry.address, |_| Fault::Pass).unwrap();
+    let (seen, lines) = channel();
+    let proxy = connect_proxy(front.address, seen);
+    let mut bench = Bench::new(insecure("registry.invalid:5000"));
+    bench.environment = Environment::from_iter([("ALL_PROXY", format!("http://{proxy}"))]);
+    complete(&bench.pull("registry.invalid:5000/team/app:1").unwrap(), &SHARED.image);
+    assert_eq!(lines.recv().unwrap(), "CONNECT registry.invalid:5000 HTTP/1.1");
+    bench.environment =
+        Environment::from_iter([("ALL_PROXY", format!("http://{proxy}")), ("NO_PROXY", "invalid".into())]);
+    let error = bench.pull("registry.invalid:5000/team/app:1").unwrap_err().to_string();
+    assert!(error.contains("registry.invalid:5000: "), "{error}");
 }
 
 /// A pull in a process of its own, with the lines that it prints.

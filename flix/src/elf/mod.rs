@@ -1,5 +1,5 @@
 //! ELF files: what they say about themselves ([`Elf`]), and the few edits that move a program to a private sysroot
-//! ([`rewrite`]).
+//! ([`rewrite()`]).
 //!
 //! Both read ranges of a [`Content`](sysext::Content), never a whole file, and trust nothing that they read.
 

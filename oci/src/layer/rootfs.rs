@@ -26,7 +26,7 @@ impl Rootfs {
     /// Applies all layers, the lowest first. No layers make an empty root, which is legal.
     ///
     /// # Errors
-    /// See [`apply`].
+    /// See [`apply()`].
     pub fn from_layers(
         config: Config,
         layers: &[LayerBlob],
@@ -42,7 +42,7 @@ impl Rootfs {
     /// Applies one more layer and moves the id on.
     ///
     /// # Errors
-    /// See [`apply`]. The tree is half-done then.
+    /// See [`apply()`]. The tree is half-done then.
     pub fn apply(&mut self, layer: &LayerBlob) -> Result<(), LayerError> {
         self.apply_with(layer, &Limits::default(), &sysext::Silent)
     }
@@ -50,7 +50,7 @@ impl Rootfs {
     /// As [`Rootfs::apply`], with limits, and a warning for what was left out.
     ///
     /// # Errors
-    /// See [`apply`]. The tree is half-done then.
+    /// See [`apply()`]. The tree is half-done then.
     pub fn apply_with(
         &mut self,
         layer: &LayerBlob,

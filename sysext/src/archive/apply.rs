@@ -14,7 +14,7 @@ impl Entry {
     /// - The metadata of a hard link's own header is ignored: the inode has its own.
     ///
     /// Says how many bytes of names were added for directories that had to be made: they are not in the archive, so its
-    /// [`Limits`](super::Limits) don't see them, and a short name can stand for 2,000 directories.
+    /// [`Limits`] don't see them, and a short name can stand for 2,000 directories.
     ///
     /// # Errors
     /// A name that is no path inside the tree, a root that is no directory, a hard link to nothing or to a directory.

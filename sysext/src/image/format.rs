@@ -124,7 +124,7 @@ impl Codec {
     /// The level taken if none is asked for.
     pub fn default_level(self) -> u32 {
         match self {
-            // Measured, docs/decisions/0040: 7 takes a fifth more time and saves 0.9 %.
+            // Measured, docs/decisions/0034: 7 takes a fifth more time and saves 0.9 %.
             Codec::Zstd => 6,
             Codec::Gzip => 9,
             Codec::Xz => 6,

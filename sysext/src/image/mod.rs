@@ -1,6 +1,6 @@
 //! Extensions as images.
 //!
-//! [`write`] is the one way out: it takes an [`Extension`] and nothing else, checks that the format can hold what the
+//! [`write()`] is the one way out: it takes an [`Extension`] and nothing else, checks that the format can hold what the
 //! tree has, and puts the image in its place only when it is complete. The same extension makes the same bytes, whatever
 //! the number of threads (for formats made by mkfs tools: with the same version of the tool).
 

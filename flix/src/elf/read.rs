@@ -165,6 +165,10 @@ impl Elf {
         let is_pie = self.flags_1 & elf::DF_1_PIE.0 != 0;
         let is_executable = is_pie || layout.tag(elf::DT_DEBUG).is_some();
         let is_exec = layout.ehdr.e_type == elf::ET_EXEC.0;
+        if self.interpreter.is_none() && layout.dynamic.is_some() && layout.tag(elf::DT_STRTAB).is_none() {
+            // Guile's compiled code: ELF for a loader of its own.
+            return ElfKind::Other;
+        }
         match (&self.interpreter, is_exec, &layout.dynamic) {
             (Some(_), true, _) => ElfKind::DynamicExecutable,
             (None, true, _) => ElfKind::StaticExecutable,

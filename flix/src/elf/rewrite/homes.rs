@@ -19,9 +19,25 @@ pub(super) struct Home {
     /// p_vaddr - p_offset, wrapping.
     pub delta: u64,
     flags: u32,
+    /// Whether something stands here that has left.
+    vacated: bool,
 }
 
 impl Home {
+    /// The room that a table of a PT_LOAD leaves behind.
+    pub fn vacated(model: &Model<'_, '_>, load: usize, offset: u64, size: u64) -> Option<Home> {
+        let p = model.layout.phdrs.get(load)?;
+        let delta = p.p_vaddr.wrapping_sub(p.p_offset);
+        Some(Home {
+            load,
+            at: offset,
+            end: offset.checked_add(size)?,
+            delta,
+            flags: p.p_flags,
+            vacated: true,
+        })
+    }
+
     /// Bytes from `at` on that aligning takes.
     fn pad(&self, align: u64) -> u64 {
         let address = self.at.wrapping_add(self.delta);
@@ -34,7 +50,7 @@ impl Home {
         let Some(end) = start.checked_add(size).filter(|&e| e <= self.end) else { return Ok(None) };
         // Padding is zero; anything else is somebody's, whoever that is.
         let stored = end.min(model.source.len());
-        if self.at < stored && !model.source.is_filled(self.at, stored, PADDING)? {
+        if !self.vacated && self.at < stored && !model.source.is_filled(self.at, stored, PADDING)? {
             return Ok(None);
         }
         self.at = end;
@@ -44,6 +60,10 @@ impl Home {
     /// The address of an offset in this home.
     pub fn address(&self, offset: u64) -> u64 {
         offset.wrapping_add(self.delta)
+    }
+
+    pub fn is_vacated(&self) -> bool {
+        self.vacated
     }
 
     pub fn is_writable(&self) -> bool {
@@ -85,7 +105,8 @@ pub(super) fn homes(model: &Model<'_, '_>, map: &Map) -> Vec<Home> {
         };
         let end = stop.min(at.saturating_add(room));
         if end > at {
-            out.push(Home { load: i, at, end, delta: p.p_vaddr.wrapping_sub(p.p_offset), flags: p.p_flags });
+            let delta = p.p_vaddr.wrapping_sub(p.p_offset);
+            out.push(Home { load: i, at, end, delta, flags: p.p_flags, vacated: false });
         }
     }
     out.sort_by_key(|h| (h.is_writable(), h.flags & elf::PF_X.0 != 0, h.at));

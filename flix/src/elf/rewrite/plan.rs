@@ -14,8 +14,10 @@ mod emit;
 
 mod notes;
 
-/// A program header table grows over blocks up to this size without asking for the price of moving the table. Bytes.
-const CHEAP_EVICTION: u64 = 64 << 10;
+/// The program header table grows over blocks up to this size before two PT_NOTEs are made one. Bytes.
+const CHEAP_EVICTION: u64 = 4 << 10;
+/// The program header table grows over blocks up to this size before the table itself is moved. Bytes.
+const DEAR_EVICTION: u64 = 8 << 20;
 /// Largest hole that moving the program header table may leave in the file. Bytes.
 const MAX_HOLE: u64 = 16 << 20;
 /// Largest string table that is copied. Bytes.
@@ -105,6 +107,7 @@ impl Arranger<'_, '_, '_> {
     fn arrange(&self) -> Result<Arrangement, RewriteError> {
         let mut homes = homes(self.model, self.map);
         let items = self.items(&[], &mut homes)?;
+        self.add_vacated(&items, &[], &mut homes)?;
         let (placed, left) = self.place(items, &mut homes)?;
         if left.is_empty() {
             return Ok(Arrangement { placed, homes, new_load: None, gives_slot: None });
@@ -117,6 +120,7 @@ impl Arranger<'_, '_, '_> {
         let gone: &[usize] = if let Slot::Evict(blocks) = &slot { blocks } else { &[] };
         let mut homes = super::homes::homes(self.model, self.map);
         let items = self.items(gone, &mut homes)?;
+        self.add_vacated(&items, gone, &mut homes)?;
         let (mut placed, mut left) = self.place(items, &mut homes)?;
         if matches!(slot, Slot::Move) {
             left.insert(0, Item { what: What::Phdrs, size: self.phdrs_size(1), align: 8 });
@@ -213,6 +217,19 @@ impl Arranger<'_, '_, '_> {
         }
     }
 
+    /// Where the string table leaves its place as a whole, and not for the program headers, that place is a home.
+    fn add_vacated(&self, items: &[Item], gone: &[usize], homes: &mut Vec<Home>) -> Result<(), RewriteError> {
+        let whole = items.iter().any(|i| i.what == What::Strings);
+        let evicted = self.map.find(BlockKind::Table(elf::DT_STRTAB));
+        // Only a table of its own: one that shares its bytes is not in the map.
+        let (true, Some(block)) = (whole, evicted.filter(|i| !gone.contains(i))) else { return Ok(()) };
+        let block = &self.map.blocks[block];
+        let load = self.model.load_at(block.offset, block.size);
+        let home = load.and_then(|load| Home::vacated(self.model, load, block.offset, block.size));
+        homes.splice(0..0, home);
+        Ok(())
+    }
+
     /// Puts items where there is room; the rest comes back.
     fn place(&self, items: Vec<Item>, homes: &mut [Home]) -> Result<(Vec<Placed>, Vec<Item>), RewriteError> {
         let mut placed = Vec::new();
@@ -220,7 +237,9 @@ impl Arranger<'_, '_, '_> {
         'items: for item in items {
             for home in homes.iter_mut() {
                 // Loaders store into the dynamic entries.
-                if item.what == What::Dynamic && !home.is_writable() {
+                if item.what == What::Dynamic && !home.is_writable()
+                    || item.what == What::Strings && home.is_vacated()
+                {
                     continue;
                 }
                 if let Some(offset) = home.take(self.model, item.size, item.align)? {
@@ -256,7 +275,7 @@ impl Arranger<'_, '_, '_> {
             (Some(blocks), Some(price), _) if price <= CHEAP_EVICTION => Ok(Slot::Evict(blocks)),
             // Before the table is moved: binutils' strip puts a moved table back to where there is no room for it.
             _ if let Some(i) = notes::redundant(self.model)? => Ok(Slot::Reuse(i)),
-            (Some(blocks), Some(price), hole) if hole.is_none_or(|h| price <= h) => Ok(Slot::Evict(blocks)),
+            (Some(blocks), Some(price), _) if price <= DEAR_EVICTION => Ok(Slot::Evict(blocks)),
             (_, _, Some(hole)) if hole <= MAX_HOLE => Ok(Slot::Move),
             (Some(blocks), _, _) => Ok(Slot::Evict(blocks)),
             (None, _, Some(_)) => {

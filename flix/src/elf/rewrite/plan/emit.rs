@@ -42,8 +42,14 @@ pub(super) fn emit(
     };
     // Old rooms are zeroed first; what is written into them comes after.
     for p in &arrangement.placed {
-        if let What::Block(i) = p.item.what {
-            e.zero(map.blocks[i].offset, map.blocks[i].size);
+        match p.item.what {
+            What::Block(i) => e.zero(map.blocks[i].offset, map.blocks[i].size),
+            What::Strings => model.layout.strtab()?.into_iter().for_each(|(at, size)| e.zero(at, size)),
+            What::Interpreter => {
+                let old = model.layout.segment(elf::PT_INTERP);
+                old.into_iter().for_each(|p| e.zero(p.p_offset, p.p_filesz));
+            }
+            What::Dynamic | What::Phdrs => {}
         }
     }
     let find = |what: What| arrangement.placed.iter().find(|p| p.item.what == what);
@@ -89,10 +95,10 @@ impl Emitter<'_, '_, '_> {
         let Some(path) = &wanted.interpreter else { return Ok(()) };
         let Some(index) = self.phdrs.iter().position(|p| p.p_type == elf::PT_INTERP.0) else { return Ok(()) };
         let old = self.phdrs[index];
-        self.zero(old.p_offset, old.p_filesz);
         let Some(placed) = placed else {
             // The room stays as large as it was, the rest zero: the next edit may need it. The kernel wants a NUL at
             // its end (fs/binfmt_elf.c) and reads up to the first.
+            self.zero(old.p_offset, old.p_filesz);
             self.canvas.write(old.p_offset, path.clone());
             return Ok(());
         };
@@ -123,7 +129,6 @@ impl Emitter<'_, '_, '_> {
             Some(placed) => {
                 let mut bytes = self.model.source.bytes("DT_STRTAB", offset, new.keep)?;
                 bytes.extend_from_slice(&new.tail);
-                self.zero(offset, size);
                 self.canvas.write(placed.offset, bytes);
                 self.set_address(elf::DT_STRTAB, placed.address);
                 (placed.offset, placed.address)

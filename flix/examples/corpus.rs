@@ -1,4 +1,4 @@
-//! Rewrites every ELF file below a directory in memory and says what came of it: how many of which kind, how much they grew,
+//! Rewrites every ELF file below directories, or as named, in memory and says what came of it: how many of which kind, how much they grew,
 //! and each file that was refused with its reason.
 //!
 //! `cargo run --release --example corpus -- /usr`
@@ -15,6 +15,10 @@ use sysext::{Blob, Content};
 const SYSROOT: &str = "/usr/lib/flix/some-program/usr/lib";
 
 fn files(dir: &Path, out: &mut Vec<PathBuf>) -> Result<()> {
+    if dir.is_file() {
+        out.push(dir.to_path_buf());
+        return Ok(());
+    }
     let mut entries: Vec<_> =
         fs::read_dir(dir).with_context(|| format!("{dir:?}"))?.collect::<Result<_, _>>()?;
     entries.sort_by_key(fs::DirEntry::file_name);

@@ -188,7 +188,7 @@ while read -r kind file; do
         echo "-- $?"
     else
         # Programs without a --version start to work: they get nothing to do it with.
-        timeout -s KILL 10 $RUNNER "$file" --version </dev/null >/tmp/said 2>&1
+        timeout -s KILL 20 $RUNNER "$file" --version </dev/null >/tmp/said 2>&1
         echo "-- $?"
         head -c 3000 /tmp/said
         echo
@@ -400,6 +400,14 @@ fn trial(machine: &Machine, original: &Path, at_least: usize) -> Result<()> {
     });
     questions.extend(programs.map(|f| format!("run {}", f.path)));
     let before = ask(original, machine, machine.loader, &questions)?;
+    // Programs that have no --version and wait for work until they are killed say nothing that could be compared.
+    questions.retain(|q| {
+        let waits = q.starts_with("run ") && before.get(q).is_some_and(|a| a.starts_with("-- 137"));
+        if waits {
+            println!("no answer from the original either: {q}");
+        }
+        !waits
+    });
     println!("{} questions", questions.len());
     let loader = format!("{SYSROOT}{}", machine.loader);
     let mut failures = sysroot_only(&of("rewritten"), machine, &loader, &relocatable)?;

@@ -55,7 +55,9 @@ impl Host {
         let place = work.join("place");
         std::fs::create_dir_all(&place).with_context(|| format!("{place:?}"))?;
         std::fs::write(work.join("script"), script)?;
+        // cargo's LD_LIBRARY_PATH is no part of a host.
         Program::new("unshare")
+            .clean_env()
             .args(["--mount", "--propagation", "private", "sh", "-euc", MERGE, "merge"])
             .args([&self.root, &place, work])
             .args(extensions)

@@ -24,11 +24,13 @@ pub fn nginx_tar() -> Result<PathBuf> {
     tar("debian-nginx", "nginx")
 }
 
-fn tar(name: &str, packages: &str) -> Result<PathBuf> {
+fn tar(name: &str, package: &str) -> Result<PathBuf> {
     require_root()?;
-    let dir = cached(name, &format!("minbase {packages} 1"), |dir| {
+    let dir = cached(name, &format!("minbase {package} 1"), |dir| {
         let debstrap = Program::new("mmdebstrap").args(["--quiet", "--mode=root", "--variant=minbase"]);
-        let debstrap = debstrap.arg(format!("--include={packages}"));
+        // An empty list of packages is an error.
+        let include = (!package.is_empty()).then(|| format!("--include={package}"));
+        let debstrap = debstrap.args(include);
         debstrap.arg("bookworm").arg(dir.join("root.tar")).run().map(drop)
     })?;
     Ok(dir.join("root.tar"))

@@ -71,6 +71,9 @@ impl Vm {
     /// The machine doesn't come up, or the script fails.
     pub fn run(&self, work: &Path, extensions: &[&Path], script: &str) -> Result<String> {
         let added = work.join("initrd");
+        if added.exists() {
+            fs::remove_dir_all(&added).with_context(|| format!("{added:?}"))?;
+        }
         self.add(&added, extensions, script)?;
         let initrd = work.join("initrd.cpio");
         archive(&added, &initrd)?;

@@ -1,0 +1,16 @@
+//! The whole image behind entry points: programs that run in a private root, on a host that sees nothing of it.
+
+pub mod options;
+pub use options::{Bind, Bwrap, Item, Map, Options, ParseError};
+
+pub mod mounts;
+pub use mounts::{Mount, MountError, Mounts, Source};
+
+pub mod plan;
+pub use plan::{Plan, PlanError, Shown};
+
+mod build;
+pub use build::Report;
+
+pub mod quote;
+pub mod script;

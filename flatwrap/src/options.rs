@@ -1,0 +1,308 @@
+//! What the user asked for, already parsed.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sysext::tree::PathError;
+use sysext::{ExtensionName, TreePath};
+
+/// Whose directory a program sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Map {
+    /// The host's.
+    #[default]
+    Host,
+    /// The image's, read-only.
+    Chroot,
+}
+
+/// When the entry points use bwrap. Root never does; a host without bwrap does with unshare.
+///
+/// bwrap stays behind as the program's parent: a signal to the entry point's process reaches bwrap only, Ctrl-C ends
+/// bwrap while a program that handles it goes on, and systemd's notify and socket protocols see the wrong process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Bwrap {
+    /// Where the kernel keeps plain programs from making user namespaces.
+    #[default]
+    Auto,
+    /// Wherever the host has it.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// `--bind SRC[:DST][:OPTION,…]`: a file or directory of the host, and where a program sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bind {
+    /// On the host.
+    pub source: TreePath,
+    /// In the private root.
+    pub target: TreePath,
+    /// `ro`: not writable through this place.
+    pub read_only: bool,
+    /// `optional`: no error if the host lacks it.
+    pub optional: bool,
+    /// `file`: the place is made for a file where the image has nothing there.
+    pub file: bool,
+}
+
+/// One PATH of the command line: `SRC[:DST]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// In the image.
+    pub source: TreePath,
+    /// On the host, if it was said.
+    pub target: Option<TreePath>,
+}
+
+/// What the plan is made from.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The extension's name.
+    pub name: ExtensionName,
+    /// Where the image's files go.
+    pub sysroot: TreePath,
+    /// What shows on the host.
+    pub items: Vec<Item>,
+    /// Whose /etc.
+    pub etc: Map,
+    /// Whose /var.
+    pub var: Map,
+    /// Whose /home, and whose /root.
+    pub home: Map,
+    /// Directories that are always the host's; those which a host lacks are skipped.
+    pub host_defaults: Vec<TreePath>,
+    /// Directories of the host asked for by name; a host without one is an error at the start.
+    pub host_dirs: Vec<TreePath>,
+    /// Directories that are the image's, also below one that is the host's.
+    pub chroot_dirs: Vec<TreePath>,
+    /// More of the host, at other places.
+    pub binds: Vec<Bind>,
+    /// Environment variables that the entry points set.
+    pub env: Vec<(String, String)>,
+    /// The working directory of the programs, instead of the caller's.
+    pub workdir: Option<TreePath>,
+    /// Programs stay in /usr/sbin instead of moving to /usr/bin.
+    pub keep_sbin: bool,
+    /// When others than root get their private root from bwrap.
+    pub bwrap: Bwrap,
+}
+
+/// `/usr/lib/flatwrap`: the sysroot is the extension's name below it.
+pub const SYSROOTS: &str = "/usr/lib/flatwrap";
+
+/// Directories that are the host's unless said otherwise.
+pub const HOST_DIRS: [&str; 6] = ["/dev", "/proc", "/run", "/sys", "/tmp", "/var/tmp"];
+
+impl Options {
+    /// The defaults: /etc, /var and the homes are the host's.
+    ///
+    /// # Errors
+    /// None for names that can be one path component.
+    pub fn new(name: ExtensionName) -> Result<Self, PathError> {
+        let sysroot = TreePath::new(SYSROOTS)?.join(name.as_str())?;
+        Ok(Options {
+            name,
+            sysroot,
+            items: Vec::new(),
+            etc: Map::Host,
+            var: Map::Host,
+            home: Map::Host,
+            host_defaults: HOST_DIRS.iter().map(TreePath::new).collect::<Result<_, _>>()?,
+            host_dirs: Vec::new(),
+            chroot_dirs: Vec::new(),
+            binds: Vec::new(),
+            env: Vec::new(),
+            workdir: None,
+            keep_sbin: false,
+            bwrap: Bwrap::Auto,
+        })
+    }
+}
+
+/// Why a word of the command line is not what it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseError {
+    /// A path that isn't absolute.
+    #[error("path {0:?} is relative, expected an absolute path")]
+    Relative(String),
+    /// The root can't be used here.
+    #[error("path {0:?} is the root directory")]
+    Root(String),
+    /// A control character, which no script and no table should have to carry.
+    #[error("{0:?} has a control character")]
+    Control(String),
+    /// Not a path that Linux takes.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// Too many colons.
+    #[error("{word:?} has too many parts, expected {expected}")]
+    TooManyParts {
+        /// As typed.
+        word: String,
+        /// The form.
+        expected: &'static str,
+    },
+    /// A bind option that isn't there.
+    #[error("bind option {0:?} is unknown, expected ro, file or optional")]
+    BindOption(String),
+    /// Neither host nor chroot.
+    #[error("got {0:?}, expected host or chroot")]
+    Map(String),
+    /// No such rule for bwrap.
+    #[error("got {0:?}, expected auto, always or never")]
+    Bwrap(String),
+    /// Not `NAME=VALUE`.
+    #[error("{0:?} is not NAME=VALUE, NAME being letters, digits and underscores, no digit first")]
+    Env(String),
+}
+
+/// An absolute path without control characters and not the root.
+///
+/// # Errors
+/// Anything else.
+pub fn absolute(text: &str) -> Result<TreePath, ParseError> {
+    if text.chars().any(char::is_control) {
+        return Err(ParseError::Control(text.to_owned()));
+    }
+    if !text.starts_with('/') {
+        return Err(ParseError::Relative(text.to_owned()));
+    }
+    let path = TreePath::new(text)?;
+    if path.is_root() { Err(ParseError::Root(text.to_owned())) } else { Ok(path) }
+}
+
+/// `NAME=VALUE` for `--env`.
+///
+/// # Errors
+/// No `=`, or a name that a shell can't assign. POSIX.1-2017, XBD 3.235.
+pub fn environment(text: &str) -> Result<(String, String), ParseError> {
+    let error = || ParseError::Env(text.to_owned());
+    let (name, value) = text.split_once('=').ok_or_else(error)?;
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.is_empty() || !name.chars().all(word) || name.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err(error());
+    }
+    if value.contains('\0') {
+        return Err(ParseError::Control(text.to_owned()));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+impl FromStr for Map {
+    type Err = ParseError;
+    fn from_str(s: &str) -> Result<Self, ParseError> {
+        match s {
+            "host" => Ok(Map::Host),
+            "chroot" => Ok(Map::Chroot),
+            other => Err(ParseError::Map(other.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Map {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Map::Host => "host",
+            Map::Chroot => "chroot",
+        })
+    }
+}
+
+impl FromStr for Bwrap {
+    type Err = ParseError;
+    fn from_str(s: &str) -> Result<Self, ParseError> {
+        match s {
+            "auto" => Ok(Bwrap::Auto),
+            "always" => Ok(Bwrap::Always),
+            "never" => Ok(Bwrap::Never),
+            other => Err(ParseError::Bwrap(other.to_owned())),
+        }
+    }
+}
+
+impl FromStr for Bind {
+    type Err = ParseError;
+    fn from_str(s: &str) -> Result<Self, ParseError> {
+        let parts: Vec<&str> = s.split(':').collect();
+        let (source, target, options) = match parts.as_slice() {
+            [source] => (*source, *source, ""),
+            [source, second] if second.starts_with('/') => (*source, *second, ""),
+            [source, options] => (*source, *source, *options),
+            [source, target, options] => (*source, *target, *options),
+            _ => {
+                let expected = "SRC[:DST][:OPTIONS]";
+                return Err(ParseError::TooManyParts { word: s.to_owned(), expected });
+            }
+        };
+        let (source, target) = (absolute(source)?, absolute(target)?);
+        let mut bind = Bind { source, target, read_only: false, optional: false, file: false };
+        for option in options.split(',').filter(|o| !o.is_empty()) {
+            match option {
+                "ro" => bind.read_only = true,
+                "rw" => bind.read_only = false,
+                "optional" => bind.optional = true,
+                "file" => bind.file = true,
+                other => return Err(ParseError::BindOption(other.to_owned())),
+            }
+        }
+        Ok(bind)
+    }
+}
+
+impl FromStr for Item {
+    type Err = ParseError;
+    fn from_str(s: &str) -> Result<Self, ParseError> {
+        match s.split(':').collect::<Vec<_>>().as_slice() {
+            [source] => Ok(Item { source: absolute(source)?, target: None }),
+            [source, target] => Ok(Item { source: absolute(source)?, target: Some(absolute(target)?) }),
+            _ => Err(ParseError::TooManyParts { word: s.to_owned(), expected: "SRC[:DST]" }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn binds() {
+        let show = |s: &str| match s.parse::<Bind>() {
+            Ok(b) => {
+                let flags = [(b.read_only, "ro"), (b.optional, "optional"), (b.file, "file")];
+                let flags: Vec<_> = flags.iter().filter(|f| f.0).map(|f| f.1).collect();
+                format!("{} at {} [{}]", b.source, b.target, flags.join(" "))
+            }
+            Err(e) => format!("error: {e}"),
+        };
+        for (text, expected) in [
+            ("/nix", "/nix at /nix []"),
+            ("/nix:ro", "/nix at /nix [ro]"),
+            ("/a:/b", "/a at /b []"),
+            ("/a:/b:ro,file,optional", "/a at /b [ro optional file]"),
+            ("/a b//c:/d/", "/a b/c at /d []"),
+            ("a:/b", "error: path \"a\" is relative, expected an absolute path"),
+            ("/a:/", "error: path \"/\" is the root directory"),
+            ("/a:rwx", "error: bind option \"rwx\" is unknown, expected ro, file or optional"),
+            ("/a:/b:ro:x", "error: \"/a:/b:ro:x\" has too many parts, expected SRC[:DST][:OPTIONS]"),
+            ("/a/../b", "error: path \"/a/../b\" has a \"..\" component"),
+            ("/a\n/b", "error: \"/a\\n/b\" has a control character"),
+        ] {
+            assert_eq!(show(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn items_and_variables() {
+        let item: Item = "/bin/busybox:/usr/bin/busybox".parse().unwrap();
+        assert_eq!(item.target.unwrap().to_string(), "/usr/bin/busybox");
+        assert!("usr/bin/x".parse::<Item>().is_err());
+        assert!("/a:/b:/c".parse::<Item>().is_err());
+        assert!("/a:".parse::<Item>().is_err());
+        assert_eq!(environment("A_1=b=c\n").unwrap(), ("A_1".into(), "b=c\n".into()));
+        for bad in ["A", "=x", "1A=x", "A-B=x", "A$(x)=y", "A B=c", "A;B=c"] {
+            assert!(environment(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! What shows on the host, and what stands behind it: decided here, done by [`Plan::build`].
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use sysext::tree::ResolveError;
+use sysext::{Kind, Tree, TreeError, TreePath};
+
+use crate::mounts::{MountError, Mounts};
+use crate::options::{Item, Options};
+use crate::script;
+
+/// What one path of the host is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// A script that runs this program of the image in the private root.
+    EntryPoint(TreePath),
+    /// A symlink to this path of the image, in the sysroot.
+    Link(TreePath),
+    /// A copy of this file of the image: systemd reads units itself, outside of the private root.
+    Unit(TreePath),
+}
+
+/// All that will be in the extension.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub(crate) options: Options,
+    pub(crate) mounts: Mounts,
+    pub(crate) shown: BTreeMap<TreePath, Shown>,
+    /// Decisions on the user's behalf.
+    pub notes: Vec<String>,
+    /// What will probably not work.
+    pub warnings: Vec<String>,
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// Nothing would show on the host.
+    #[error("no path is to show on the host")]
+    Nothing,
+    /// The path isn't in the image, or a symlink on the way leads nowhere.
+    #[error("{path}: not in the image: {source}")]
+    NotFound {
+        /// As asked for.
+        path: TreePath,
+        /// Where it ends.
+        source: ResolveError,
+    },
+    /// A path that no extension can show, without a place said.
+    #[error("{0} is not below /usr, so it can't show on the host there")]
+    NoPlace(TreePath),
+    /// A place that no extension can fill.
+    #[error("{target}: {source_path} can't show there, expected a path below /usr")]
+    BadPlace {
+        /// The place.
+        target: TreePath,
+        /// What should show there.
+        source_path: TreePath,
+    },
+    /// Two things at one place.
+    #[error("{target} would hide {hidden}: both are to show on the host")]
+    Hides {
+        /// What would hide the other.
+        target: TreePath,
+        /// What would be hidden.
+        hidden: TreePath,
+    },
+    /// A place that would take from the host what the entry points, or its directories, need.
+    #[error("{target} would hide the host's own, {why}")]
+    HidesHost {
+        /// The place.
+        target: TreePath,
+        /// What the host needs it for.
+        why: &'static str,
+    },
+    /// In the sysroot.
+    #[error("{target} is in the sysroot {sysroot} or above it")]
+    InSysroot {
+        /// The place.
+        target: TreePath,
+        /// The sysroot.
+        sysroot: TreePath,
+    },
+    /// The sysroot is no place for an extension's files.
+    #[error("sysroot {0} is not below /usr")]
+    BadSysroot(TreePath),
+    /// A name that can't stand in a script.
+    #[error("{0}: a name that shows on the host has to be UTF-8 without control characters")]
+    BadName(TreePath),
+    /// The image has the path that the scripts need.
+    #[error("{0}: the image has it, and the entry points need the place")]
+    Reserved(TreePath),
+    /// A device, a socket or a pipe.
+    #[error("{0} is neither a file nor a directory")]
+    Special(TreePath),
+    /// A working directory that no program can have.
+    #[error("working directory {0} is no directory of the image")]
+    NoWorkdir(TreePath),
+    /// The mounts can't be planned.
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    /// A tree refused a path.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// A path became too long.
+    #[error(transparent)]
+    Path(#[from] sysext::tree::PathError),
+    /// A file of the image can't be read.
+    #[error("{path}: {source}")]
+    Content {
+        /// The file.
+        path: TreePath,
+        /// Why.
+        source: sysext::tree::ContentError,
+    },
+}
+
+/// What the entry points run on the host, and what runs them.
+const TOOLS: [&str; 8] = [
+    "/usr/bin/sh",
+    "/usr/bin/bash",
+    "/usr/bin/dash",
+    "/usr/bin/ash",
+    "/usr/bin/mount",
+    "/usr/bin/unshare",
+    "/usr/bin/bwrap",
+    "/usr/bin/id",
+];
+
+/// Directories of every host.
+const DIRECTORIES: [&str; 12] = [
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/libexec",
+    "/usr/local",
+    "/usr/share",
+    "/usr/include",
+    "/usr/src",
+    "/usr/lib/systemd",
+    "/usr/lib/systemd/system",
+    "/usr/lib/systemd/user",
+];
+
+fn path(text: &str) -> TreePath {
+    // All callers pass normal paths.
+    TreePath::new(text).unwrap_or_else(|_| TreePath::root())
+}
+
+/// Where a path of the image shows on the host if the user doesn't say. Hosts have /bin, /sbin and /lib as symlinks
+/// into /usr; many have /usr/sbin and some /usr/local as symlinks, too, whose place a real directory would take.
+pub fn home(source: &TreePath, keep_sbin: bool) -> Option<TreePath> {
+    let program = |dir| if keep_sbin { dir } else { "/usr/bin" };
+    let table = [
+        ("/usr/local/sbin", program("/usr/local/sbin")),
+        ("/usr/local/bin", program("/usr/local/bin")),
+        ("/usr/sbin", program("/usr/sbin")),
+        ("/sbin", program("/usr/sbin")),
+        ("/bin", "/usr/bin"),
+        ("/lib", "/usr/lib"),
+        ("/etc/systemd/system", "/usr/lib/systemd/system"),
+        ("/etc/systemd/user", "/usr/lib/systemd/user"),
+        ("/usr", "/usr"),
+    ];
+    let (from, to) = table.iter().find(|(from, _)| {
+        source.starts_with(&path(from)) && *source != path(from)
+    })?;
+    path(to).join(source.strip_prefix(&path(from))?).ok()
+}
+
+impl Plan {
+    /// Decides what each item becomes.
+    ///
+    /// # Errors
+    /// See [`PlanError`].
+    pub fn new(image: &Tree, items: &[Item], options: Options) -> Result<Plan, PlanError> {
+        let usr = path("/usr");
+        if !options.sysroot.starts_with(&usr) || options.sysroot.depth() < 3 {
+            return Err(PlanError::BadSysroot(options.sysroot));
+        }
+        if items.is_empty() {
+            return Err(PlanError::Nothing);
+        }
+        let reserved = path("/").join(script::DIR)?;
+        if image.contains(&reserved) {
+            return Err(PlanError::Reserved(reserved));
+        }
+        let mounts = Mounts::new(image, &options)?;
+        if let Some(dir) = &options.workdir {
+            let there = image.resolve(dir.to_absolute(), true).is_ok_and(|r| {
+                image.get(&r.path).is_some_and(sysext::Node::is_dir)
+            });
+            if !there && !mounts.is_host(dir) {
+                return Err(PlanError::NoWorkdir(dir.clone()));
+            }
+        }
+        let mut plan =
+            Plan { options, mounts, shown: BTreeMap::new(), notes: Vec::new(), warnings: Vec::new() };
+        for item in items {
+            plan.add(image, item)?;
+        }
+        Ok(plan)
+    }
+
+    /// The mounts of the private root.
+    pub fn mounts(&self) -> &Mounts {
+        &self.mounts
+    }
+
+    /// What shows on the host, in order.
+    pub fn shown(&self) -> &BTreeMap<TreePath, Shown> {
+        &self.shown
+    }
+
+    fn add(&mut self, image: &Tree, item: &Item) -> Result<(), PlanError> {
+        let asked = &item.source;
+        let not_found = |source| PlanError::NotFound { path: asked.clone(), source };
+        // The directories resolved (/bin/sh is in /usr/bin), and where it leads in the end.
+        let place = image.resolve(asked.to_absolute(), false).map_err(not_found)?.path;
+        let found = image.resolve(asked.to_absolute(), true).map_err(not_found)?;
+        let Some(node) = image.get(&found.path) else { return Err(PlanError::NoPlace(asked.clone())) };
+        let target = match &item.target {
+            Some(target) if target.starts_with(&path("/usr")) => target.clone(),
+            Some(target) => {
+                return Err(PlanError::BadPlace { target: target.clone(), source_path: asked.clone() });
+            }
+            None => {
+                let home = home(&place, self.options.keep_sbin)
+                    .ok_or_else(|| PlanError::NoPlace(asked.clone()))?;
+                if home != place {
+                    self.notes.push(format!("{asked} shows on the host as {home}"));
+                }
+                home
+            }
+        };
+        self.check_place(&target)?;
+        let shown = match &node.kind {
+            Kind::File(_) if is_unit(&target) => Shown::Unit(found.path),
+            Kind::File(_) if node.meta.mode & 0o111 != 0 => {
+                // A program behind a symlink has to be run by that name where the name tells it what to do (busybox).
+                // Not through a directory that is the host's at that moment, though: /usr/bin/vi → /etc/alternatives/vi.
+                let through_host = found.links.iter().find(|l| self.mounts.is_host(l));
+                let program = match through_host {
+                    Some(link) => {
+                        let real = &found.path;
+                        self.notes.push(format!(
+                            "{asked} leads through {link}, which is the host's: the entry point runs {real}"
+                        ));
+                        found.path
+                    }
+                    None => place,
+                };
+                if self.mounts.is_host(&program) {
+                    self.warnings.push(format!(
+                        "{program} is in a directory that is the host's at run time, where it may not be"
+                    ));
+                }
+                if node.meta.mode & 0o6000 != 0 || node.meta.xattrs.contains_key(&b"security.capability"[..]) {
+                    self.warnings.push(format!(
+                        "{program} has privileges of its own in the image; in the private root only root has any"
+                    ));
+                }
+                Shown::EntryPoint(program)
+            }
+            Kind::File(_) | Kind::Dir => Shown::Link(found.path),
+            _ => return Err(PlanError::Special(asked.clone())),
+        };
+        let readable = |p: &TreePath| {
+            std::str::from_utf8(p.as_relative()).is_ok_and(|t| !t.chars().any(char::is_control))
+        };
+        for p in [&target, shown.path()] {
+            if !readable(p) {
+                return Err(PlanError::BadName(p.clone()));
+            }
+        }
+        match self.shown.get(&target) {
+            Some(old) if *old == shown => Ok(()),
+            Some(old) => Err(PlanError::Hides { target: target.clone(), hidden: old.path().clone() }),
+            None => {
+                let around = self.shown.keys().find(|k| k.starts_with(&target) || target.starts_with(k));
+                if let Some(other) = around {
+                    let (target, hidden) =
+                        if other.starts_with(&target) { (target, other.clone()) } else { (other.clone(), target) };
+                    return Err(PlanError::Hides { target, hidden });
+                }
+                self.shown.insert(target, shown);
+                Ok(())
+            }
+        }
+    }
+
+    fn check_place(&self, target: &TreePath) -> Result<(), PlanError> {
+        let sysroot = &self.options.sysroot;
+        if target.starts_with(sysroot) || sysroot.starts_with(target) {
+            return Err(PlanError::InSysroot { target: target.clone(), sysroot: sysroot.clone() });
+        }
+        let hides = |why| Err(PlanError::HidesHost { target: target.clone(), why });
+        if TOOLS.iter().any(|t| *target == path(t)) {
+            return hides("which the entry points need");
+        }
+        if DIRECTORIES.iter().any(|d| *target == path(d)) {
+            return hides("a directory with all that is in it");
+        }
+        if target.depth() < 2 {
+            return hides("all of it");
+        }
+        Ok(())
+    }
+}
+
+impl Shown {
+    /// The path of the image behind it.
+    pub fn path(&self) -> &TreePath {
+        match self {
+            Shown::EntryPoint(p) | Shown::Link(p) | Shown::Unit(p) => p,
+        }
+    }
+}
+
+/// Whether a path of the host is where systemd looks for units, or drop-ins of one. systemd.unit(5).
+fn is_unit(target: &TreePath) -> bool {
+    const SUFFIXES: [&str; 11] = [
+        ".service", ".socket", ".mount", ".automount", ".swap", ".target", ".path", ".timer", ".slice", ".scope",
+        ".conf",
+    ];
+    let name = target.file_name().unwrap_or_default();
+    SUFFIXES.iter().any(|s| name.ends_with(s.as_bytes()))
+        && ["/usr/lib/systemd/system", "/usr/lib/systemd/user"].iter().any(|d| target.starts_with(&path(d)))
+}
+
+/// The plan as people read it: what shows on the host, then what a program sees.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "on the host:")?;
+        for (target, shown) in &self.shown {
+            match shown {
+                Shown::EntryPoint(p) => writeln!(f, "  {target} runs {p}")?,
+                Shown::Link(p) => writeln!(f, "  {target} -> {}{p}", self.options.sysroot)?,
+                Shown::Unit(p) => writeln!(f, "  {target} is a copy of {p}")?,
+            }
+        }
+        writeln!(f, "in the private root:\n  / is the image, read-only")?;
+        for mount in self.mounts.iter() {
+            let (from, path) = match &mount.source {
+                crate::Source::Host(p) => ("the host's", p),
+                crate::Source::Image(p) => ("the image's", p),
+            };
+            let what = if *path == mount.target { from.to_owned() } else { format!("{from} {path}") };
+            let rules = match (mount.read_only, mount.required) {
+                (true, true) => ", read-only",
+                (true, false) => ", read-only, if it is there",
+                (false, true) => "",
+                (false, false) => ", if it is there",
+            };
+            writeln!(f, "  {} is {what}{rules}", mount.target)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

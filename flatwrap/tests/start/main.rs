@@ -1,0 +1,309 @@
+//! Entry points, started for real: on this machine's own root, from an extension that isn't merged.
+//!
+//! Merged ones are tested by the end-to-end tests.
+
+mod fixture;
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+
+use fixture::{Caller, Extension, USER, image};
+use flatwrap::{Bwrap, Map};
+
+#[test]
+fn arguments_arrive_as_they_were() {
+    let extension = Extension::new(image(), |_| {});
+    let odd = ["a b", "", "it's", "\"q\"", "$(id)", "`id`", "line\nbreak\n", "*", "-n", "--", "\\", "\u{e9}\u{1f600}"];
+    let expected: String = odd.iter().map(|a| format!("<{a}>")).collect();
+    for caller in Caller::ALL {
+        let out = extension.run(caller, "for a; do printf '<%s>' \"$a\"; done", &odd);
+        assert_eq!(out, expected, "{caller:?}");
+    }
+}
+
+#[test]
+fn programs_see_what_was_mapped() {
+    // What the image has as /etc/whose, /var/whose and /home/whose says "image"; on the host the file is missing.
+    let whose = "for d in /etc /var /home; do [ -e $d/whose ] && cat $d/whose || echo host; done; \
+                 cat /usr/lib/whose; [ -e /usr/lib/dpkg ] && echo leak; :";
+    for (etc, var, home) in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)] {
+        let map = |n| if n == 0 { Map::Host } else { Map::Chroot };
+        let say = |n| if n == 0 { "host\n" } else { "image\n" };
+        let extension = Extension::new(image(), |o| {
+            (o.etc, o.var, o.home) = (map(etc), map(var), map(home));
+        });
+        let expected = format!("{}{}{}image\n", say(etc), say(var), say(home));
+        for caller in Caller::ALL {
+            assert_eq!(extension.run(caller, whose, &[]), expected, "{caller:?} {etc}{var}{home}");
+        }
+    }
+}
+
+#[test]
+fn the_host_is_there_and_the_image_is_read_only() {
+    let extension = Extension::new(image(), |o| o.var = Map::Chroot);
+    let probe = "echo x >/dev/null && [ -c /dev/null ] && [ -e /proc/self/status ] && [ -d /sys/kernel ] && \
+                 echo x >/tmp/flatwrap-probe-$$ && rm /tmp/flatwrap-probe-$$ && \
+                 echo x >/var/tmp/flatwrap-probe-$$ && rm /var/tmp/flatwrap-probe-$$ && \
+                 for d in /usr /var /; do (echo x >$d/new) 2>/dev/null && echo \"$d is writable\"; done; echo done";
+    for caller in Caller::ALL {
+        assert_eq!(extension.run(caller, probe, &[]), "done\n", "{caller:?}");
+    }
+}
+
+#[test]
+fn users_stay_who_they_are() {
+    let extension = Extension::new(image(), |_| {});
+    for caller in Caller::ALL {
+        let id = if caller == Caller::Root { 0 } else { USER };
+        let who = extension.run(caller, "id -u; id -g; touch \"$HOME/mine\"; stat -c %u:%g \"$HOME/mine\"", &[]);
+        assert_eq!(who, format!("{id}\n{id}\n{id}:{id}\n"), "{caller:?}");
+        let owner = std::fs::metadata(extension.home(caller).join("mine")).map(|m| {
+            use std::os::unix::fs::MetadataExt;
+            (m.uid(), m.gid())
+        });
+        assert_eq!(owner.unwrap(), (id, id), "{caller:?}");
+    }
+}
+
+#[test]
+fn the_working_directory_is_kept_where_it_exists() {
+    let extension = Extension::new(image(), |o| o.var = Map::Chroot);
+    let fixed = Extension::new(image(), |o| o.workdir = Some("/usr/lib".parse().unwrap()));
+    for caller in Caller::ALL {
+        let home = extension.home(caller);
+        let sub = home.join("a b");
+        std::fs::create_dir_all(&sub).unwrap();
+        // Below /var/tmp, which is the host's, although /var isn't.
+        let at = |dir: &std::path::Path| {
+            let mut c = extension.command(caller, "pwd");
+            String::from_utf8(c.current_dir(dir).output().unwrap().stdout).unwrap()
+        };
+        assert_eq!(at(&sub), format!("{}\n", sub.display()), "{caller:?}");
+        assert_eq!(at("/usr/lib".as_ref()), "/usr/lib\n", "{caller:?}");
+        // Not in the image: home.
+        assert_eq!(at("/usr/share/perl5".as_ref()), format!("{}\n", home.display()), "{caller:?}");
+        // In the image, but a symlink to a directory that the host has and the image hasn't.
+        let mut nowhere = extension.command(caller, "pwd");
+        nowhere.current_dir("/usr/share/dpkg").env("HOME", "/usr/share/perl5");
+        assert_eq!(String::from_utf8(nowhere.output().unwrap().stdout).unwrap(), "/\n", "{caller:?}");
+        assert_eq!(fixed.run(caller, "pwd", &[]), "/usr/lib\n", "{caller:?}");
+    }
+}
+
+#[test]
+fn the_environment_is_kept() {
+    let value = "it's $(here); \"x\"\nand `there`\\".to_owned();
+    let extension = Extension::new(image(), |o| o.env = vec![("SET".into(), value.clone())]);
+    for caller in Caller::ALL {
+        let mut c = extension.command(caller, "env | sort");
+        c.env("program", "kept").env("IFS_LIKE", "a  b").env("OLDPWD", "/old");
+        let out = String::from_utf8(c.output().unwrap().stdout).unwrap();
+        let mut expected: Vec<String> = [
+            ("PATH", std::env::var("PATH").unwrap()),
+            ("HOME", extension.home(caller).display().to_string()),
+            ("FLATWRAP_ROOT", extension.root().display().to_string()),
+            ("PWD", extension.home(caller).display().to_string()),
+            ("OLDPWD", "/old".into()),
+            ("program", "kept".into()),
+            ("IFS_LIKE", "a  b".into()),
+            ("PROBE", "env | sort".into()),
+            ("SET", value.clone()),
+        ]
+        .iter()
+        .flat_map(|(k, v)| format!("{k}={v}").split('\n').map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+        if caller == Caller::Unshare {
+            expected.push("NOBWRAP=1".into());
+        }
+        if caller == Caller::Bwrap {
+            expected.push("FLATWRAP_BWRAP=1".into());
+        }
+        // Shells count their levels.
+        let mut got: Vec<&str> = out.lines().filter(|l| !l.starts_with("SHLVL=") && !l.starts_with("_=")).collect();
+        got.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(got, expected, "{caller:?}");
+    }
+}
+
+#[test]
+fn input_and_exit_status_pass() {
+    let extension = Extension::new(image(), |_| {});
+    for caller in Caller::ALL {
+        let mut c = extension.command(caller, "cat; exit 42");
+        c.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = c.spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"in\0put").unwrap();
+        let out = child.wait_with_output().unwrap();
+        assert_eq!((out.stdout.as_slice(), out.status.code()), (&b"in\0put"[..], Some(42)), "{caller:?}");
+    }
+}
+
+/// bwrap stays in between, which is why it isn't the first choice: see [`Bwrap`].
+#[test]
+fn signals_reach_the_program_itself() {
+    let extension = Extension::new(image(), |_| {});
+    for caller in [Caller::Root, Caller::Unshare] {
+        // The program says its pid as the host sees it; ready once it does.
+        let mut c = extension.command(caller, "trap 'echo got it; exit 7' USR1; echo $$; while :; do read x; done");
+        let mut child = c.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+        assert_eq!(lines.next().unwrap().unwrap(), child.id().to_string(), "{caller:?}");
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::USR1).unwrap();
+        // The shell runs its trap when `read` comes back.
+        drop(child.stdin.take());
+        assert_eq!(lines.next().unwrap().unwrap(), "got it", "{caller:?}");
+        assert_eq!(child.wait().unwrap().code(), Some(7), "{caller:?}");
+
+        let mut c = extension.command(caller, "kill -TERM $$");
+        assert_eq!(c.status().unwrap().signal(), Some(15), "{caller:?}");
+    }
+}
+
+#[test]
+fn a_program_ends_with_the_process_that_was_started() {
+    let extension = Extension::new(image(), |_| {});
+    for caller in Caller::ALL {
+        let mut c = extension.command(caller, "echo ready; read x");
+        let mut child = c.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+        assert_eq!(line, "ready\n", "{caller:?}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // The end of the pipe comes when nobody holds it any more; the program still waits for input if it lives.
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut out, &mut rest).unwrap();
+        assert_eq!(rest, "", "{caller:?}");
+    }
+}
+
+#[test]
+fn user_namespaces_can_be_made_inside() {
+    let extension = Extension::new(image(), |_| {});
+    for caller in [Caller::Root, Caller::Bwrap] {
+        assert_eq!(extension.run(caller, "unshare -U true && echo yes", &[]), "yes\n", "{caller:?}");
+    }
+}
+
+#[test]
+fn nothing_stays_mounted_and_nothing_is_written() {
+    let mounts = || std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let before = mounts();
+    let extension = Extension::new(image(), |_| {});
+    let files = extension.listing();
+    for caller in Caller::ALL {
+        extension.run(caller, "echo hi", &[]);
+    }
+    let new: Vec<String> =
+        mounts().lines().filter(|l| !before.contains(*l)).filter(|l| l.contains("flatwrap")).map(String::from).collect();
+    assert_eq!(new, [""; 0]);
+    assert_eq!(extension.listing(), files);
+}
+
+#[test]
+fn parts_of_the_host_at_other_places() {
+    let dir = tempfile::Builder::new().prefix("flatwrap it's #1 $(x)").tempdir_in("/var/tmp").unwrap();
+    std::os::unix::fs::chown(dir.path(), Some(USER), Some(USER)).unwrap();
+    std::fs::write(dir.path().join("file"), "of the host\n").unwrap();
+    let host: sysext::TreePath = dir.path().to_str().unwrap().parse().unwrap();
+    let bind = |target: &str, read_only| flatwrap::Bind {
+        source: host.clone(),
+        target: target.parse().unwrap(),
+        read_only,
+        optional: false,
+        file: false,
+    };
+    let extension = Extension::new(image(), |o| {
+        o.var = Map::Chroot;
+        o.binds = vec![
+            bind("/data/rw it's", false),
+            bind("/data/ro", true),
+            flatwrap::Bind { source: host.join("file").unwrap(), file: true, ..bind("/usr/lib/one", true) },
+            flatwrap::Bind { source: host.join("none").unwrap(), optional: true, ..bind("/data/none", false) },
+        ];
+        o.chroot_dirs = vec!["/etc/terminfo".parse().unwrap()];
+        // /etc/terminfo needs a place in the host's /etc.
+        o.host_dirs = vec!["/srv".parse().unwrap()];
+    });
+    let probe = "cat '/data/rw it'\"'s/file\" /data/ro/file /usr/lib/one; echo new >'/data/rw it'\"'s/new\"; \
+                 cat /data/ro/new; (echo x >/data/ro/x) 2>/dev/null || echo read-only; ls /data/none; \
+                 cat /etc/terminfo/whose";
+    let expected = "of the host\nof the host\nof the host\nnew\nread-only\nimage\n";
+    for caller in Caller::ALL {
+        assert_eq!(extension.run(caller, probe, &[]), expected, "{caller:?}");
+    }
+}
+
+#[test]
+fn what_the_host_lacks_is_skipped_or_an_error() {
+    for (optional, code) in [(true, Some(0)), (false, None)] {
+        let extension = Extension::new(image(), |o| {
+            o.binds = vec![flatwrap::Bind {
+                source: "/no such place".parse().unwrap(),
+                target: "/data".parse().unwrap(),
+                read_only: false,
+                optional,
+                file: false,
+            }];
+            o.host_defaults.push("/no such default".parse().unwrap());
+        });
+        for caller in Caller::ALL {
+            let out = extension.command(caller, "echo ran").output().unwrap();
+            let stderr = String::from_utf8_lossy(&out.stderr);
+            // bwrap has a status of its own.
+            let code = code.unwrap_or(if caller == Caller::Bwrap { 1 } else { 125 });
+            assert_eq!(out.status.code(), Some(code), "{caller:?} {stderr}");
+            assert_eq!(stderr.contains("/no such place"), !optional, "{caller:?} {stderr}");
+            assert_eq!(out.stdout == b"ran\n", optional, "{caller:?} {stderr}");
+        }
+    }
+}
+
+#[test]
+fn a_relative_root_and_a_path_that_leads_nowhere() {
+    let extension = Extension::new(image(), |_| {});
+    for caller in Caller::ALL {
+        let mut c = extension.command(caller, "pwd");
+        c.current_dir(extension.root().parent().unwrap()).env("FLATWRAP_ROOT", extension.root().file_name().unwrap());
+        let out = c.output().unwrap();
+        let expected = format!("{}\n", extension.root().parent().unwrap().display());
+        assert_eq!(String::from_utf8_lossy(&out.stdout), expected, "{caller:?} {out:?}");
+        if caller != Caller::Bwrap {
+            let out = extension.command(caller, "echo ran").env("PATH", "/nowhere").output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&out.stdout), "ran\n", "{caller:?} {out:?}");
+        }
+    }
+}
+
+#[test]
+fn other_shells() {
+    let extension = Extension::new(image(), |_| {});
+    for shell in [&["bash", "--posix"][..], &["busybox", "sh"], &["dash"]] {
+        for caller in Caller::ALL {
+            let entry = extension.root().join("usr/bin/probe");
+            let mut c = extension.wrap(caller, Command::new(shell[0]), "pwd; for a; do echo \"<$a>\"; done");
+            // setpriv takes the shell as its argument.
+            c.args(&shell[if caller == Caller::Root { 1 } else { 0 }..]).arg(entry).args(["a  b", ""]);
+            let out = c.output().unwrap();
+            let expected = format!("{}\n<a  b>\n<>\n", extension.home(caller).display());
+            assert_eq!(String::from_utf8_lossy(&out.stdout), expected, "{shell:?} {caller:?} {out:?}");
+        }
+    }
+}
+
+#[test]
+fn bwrap_can_be_left_out_or_preferred() {
+    let no_new_privs = "grep NoNewPrivs /proc/self/status";
+    for (rule, expected) in [(Bwrap::Never, "NoNewPrivs:\t0\n"), (Bwrap::Always, "NoNewPrivs:\t1\n")] {
+        let extension = Extension::new(image(), |o| o.bwrap = rule);
+        let mut c = extension.command(Caller::Bwrap, no_new_privs);
+        c.env_remove("FLATWRAP_BWRAP");
+        let out = c.output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&out.stdout), expected, "{rule:?} {out:?}");
+        assert_eq!(extension.run(Caller::Unshare, no_new_privs, &[]), "NoNewPrivs:\t0\n", "{rule:?}");
+    }
+}

@@ -90,10 +90,8 @@ fn graft(out: &mut Tree, at: &TreePath, image: &Tree, report: &mut Report) -> Re
     let mut first: HashMap<Ino, TreePath> = HashMap::new();
     for (path, ino, node) in image.iter_inodes() {
         let target = at.join(path.as_relative())?;
-        if matches!(
-            node.kind,
-            Kind::CharDevice { .. } | Kind::BlockDevice { .. } | Kind::Fifo | Kind::Socket
-        ) {
+        if matches!(node.kind, Kind::CharDevice { .. } | Kind::BlockDevice { .. } | Kind::Fifo | Kind::Socket)
+        {
             report.specials.push(path.clone());
             continue;
         }

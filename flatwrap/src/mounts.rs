@@ -70,6 +70,9 @@ pub enum MountError {
     Tree(#[from] TreeError),
 }
 
+/// Symlinks followed before giving up. MAXSYMLINKS, linux/namei.h.
+const MAX_SYMLINKS: usize = 40;
+
 fn path(text: &str) -> TreePath {
     // All callers pass normal paths.
     TreePath::new(text).unwrap_or_else(|_| TreePath::root())
@@ -183,22 +186,34 @@ impl Mounts {
     /// The place in the private root where a mount on `target` lands: symlinks of the image on the way are followed, as
     /// far as the image is what is seen there.
     fn real_target(&self, image: &Tree, target: &TreePath) -> Result<TreePath, MountError> {
-        let components: Vec<&[u8]> = target.components().collect();
         let mut at = TreePath::root();
-        for (i, component) in components.iter().enumerate() {
-            let next = at.join(component).map_err(ResolveError::from)?;
-            let last = i + 1 == components.len();
-            if last || self.is_host(&next) {
-                let rest = components[i + 1..].join(&b'/');
-                return Ok(next.join(rest).map_err(ResolveError::from)?);
+        let mut todo: Vec<Vec<u8>> = target.components().rev().map(<[u8]>::to_vec).collect();
+        let mut links = 0;
+        while let Some(component) = todo.pop() {
+            if component == b".." {
+                at = at.parent().unwrap_or_else(TreePath::root);
+                continue;
             }
-            at = match image.get(&next) {
-                Some(n) if n.symlink_target().is_some() => image.resolve(next.to_absolute(), true)?.path,
-                Some(n) if !n.is_dir() => {
-                    return Err(MountError::NoPlace { target: target.clone(), parent: next });
-                }
-                _ => next,
-            };
+            let next = at.join(&component).map_err(ResolveError::from)?;
+            if todo.is_empty() || self.is_host(&next) {
+                todo.reverse();
+                return Ok(next.join(todo.join(&b'/')).map_err(ResolveError::from)?);
+            }
+            match image.get(&next) {
+                None => at = next,
+                Some(n) if n.is_dir() => at = next,
+                Some(n) => match n.symlink_target() {
+                    Some(link) if links < MAX_SYMLINKS => {
+                        links += 1;
+                        if link.first() == Some(&b'/') {
+                            at = TreePath::root();
+                        }
+                        let parts = link.split(|&b| b == b'/').rev().filter(|c| !c.is_empty() && *c != b".");
+                        todo.extend(parts.map(<[u8]>::to_vec));
+                    }
+                    _ => return Err(MountError::NoPlace { target: target.clone(), parent: next }),
+                },
+            }
         }
         Ok(at)
     }

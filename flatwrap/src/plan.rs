@@ -41,13 +41,8 @@ pub enum PlanError {
     #[error("no path is to show on the host")]
     Nothing,
     /// The path isn't in the image, or a symlink on the way leads nowhere.
-    #[error("{path}: not in the image: {source}")]
-    NotFound {
-        /// As asked for.
-        path: TreePath,
-        /// Where it ends.
-        source: ResolveError,
-    },
+    #[error("image: {0}")]
+    NotFound(ResolveError),
     /// A path that no extension can show, without a place said.
     #[error("{0} is not below /usr, so it can't show on the host there")]
     NoPlace(TreePath),
@@ -165,9 +160,8 @@ pub fn home(source: &TreePath, keep_sbin: bool) -> Option<TreePath> {
         ("/etc/systemd/user", "/usr/lib/systemd/user"),
         ("/usr", "/usr"),
     ];
-    let (from, to) = table.iter().find(|(from, _)| {
-        source.starts_with(&path(from)) && *source != path(from)
-    })?;
+    let (from, to) =
+        table.iter().find(|(from, _)| source.starts_with(&path(from)) && *source != path(from))?;
     path(to).join(source.strip_prefix(&path(from))?).ok()
 }
 
@@ -190,9 +184,9 @@ impl Plan {
         }
         let mounts = Mounts::new(image, &options)?;
         if let Some(dir) = &options.workdir {
-            let there = image.resolve(dir.to_absolute(), true).is_ok_and(|r| {
-                image.get(&r.path).is_some_and(sysext::Node::is_dir)
-            });
+            let there = image
+                .resolve(dir.to_absolute(), true)
+                .is_ok_and(|r| image.get(&r.path).is_some_and(sysext::Node::is_dir));
             if !there && !mounts.is_host(dir) {
                 return Err(PlanError::NoWorkdir(dir.clone()));
             }
@@ -217,10 +211,9 @@ impl Plan {
 
     fn add(&mut self, image: &Tree, item: &Item) -> Result<(), PlanError> {
         let asked = &item.source;
-        let not_found = |source| PlanError::NotFound { path: asked.clone(), source };
         // The directories resolved (/bin/sh is in /usr/bin), and where it leads in the end.
-        let place = image.resolve(asked.to_absolute(), false).map_err(not_found)?.path;
-        let found = image.resolve(asked.to_absolute(), true).map_err(not_found)?;
+        let place = image.resolve(asked.to_absolute(), false).map_err(PlanError::NotFound)?.path;
+        let found = image.resolve(asked.to_absolute(), true).map_err(PlanError::NotFound)?;
         let Some(node) = image.get(&found.path) else { return Err(PlanError::NoPlace(asked.clone())) };
         let target = match &item.target {
             Some(target) if target.starts_with(&path("/usr")) => target.clone(),
@@ -228,8 +221,8 @@ impl Plan {
                 return Err(PlanError::BadPlace { target: target.clone(), source_path: asked.clone() });
             }
             None => {
-                let home = home(&place, self.options.keep_sbin)
-                    .ok_or_else(|| PlanError::NoPlace(asked.clone()))?;
+                let home =
+                    home(&place, self.options.keep_sbin).ok_or_else(|| PlanError::NoPlace(asked.clone()))?;
                 if home != place {
                     self.notes.push(format!("{asked} shows on the host as {home}"));
                 }
@@ -258,7 +251,8 @@ impl Plan {
                         "{program} is in a directory that is the host's at run time, where it may not be"
                     ));
                 }
-                if node.meta.mode & 0o6000 != 0 || node.meta.xattrs.contains_key(&b"security.capability"[..]) {
+                if node.meta.mode & 0o6000 != 0 || node.meta.xattrs.contains_key(&b"security.capability"[..])
+                {
                     self.warnings.push(format!(
                         "{program} has privileges of its own in the image; in the private root only root has any"
                     ));
@@ -282,8 +276,11 @@ impl Plan {
             None => {
                 let around = self.shown.keys().find(|k| k.starts_with(&target) || target.starts_with(k));
                 if let Some(other) = around {
-                    let (target, hidden) =
-                        if other.starts_with(&target) { (target, other.clone()) } else { (other.clone(), target) };
+                    let (target, hidden) = if other.starts_with(&target) {
+                        (target, other.clone())
+                    } else {
+                        (other.clone(), target)
+                    };
                     return Err(PlanError::Hides { target, hidden });
                 }
                 self.shown.insert(target, shown);
@@ -323,7 +320,16 @@ impl Shown {
 /// Whether a path of the host is where systemd looks for units, or drop-ins of one. systemd.unit(5).
 fn is_unit(target: &TreePath) -> bool {
     const SUFFIXES: [&str; 11] = [
-        ".service", ".socket", ".mount", ".automount", ".swap", ".target", ".path", ".timer", ".slice", ".scope",
+        ".service",
+        ".socket",
+        ".mount",
+        ".automount",
+        ".swap",
+        ".target",
+        ".path",
+        ".timer",
+        ".slice",
+        ".scope",
         ".conf",
     ];
     let name = target.file_name().unwrap_or_default();

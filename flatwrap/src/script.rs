@@ -58,7 +58,7 @@ pub fn enter(options: &Options, mounts: &Mounts) -> String {
     if options.bwrap != Bwrap::Never {
         out.push_str(match options.bwrap {
             Bwrap::Always => ENTER_BWRAP_ALWAYS,
-            _ => ENTER_BWRAP_AUTO,
+            Bwrap::Auto | Bwrap::Never => ENTER_BWRAP_AUTO,
         });
         out.push_str("  exec bwrap --die-with-parent --ro-bind \"$_flatwrap_dir\" / \\\n");
         for mount in mounts.iter() {
@@ -148,7 +148,9 @@ pub enum Role {
 
 /// What runs inside the new namespaces: mounts, then becomes the program.
 pub fn inside(options: &Options, role: Role) -> String {
-    let mut out = String::from("#!/bin/sh\n# Made by flatwrap. Runs in the new namespaces, as the process that becomes the program.\n");
+    let mut out = String::from(
+        "#!/bin/sh\n# Made by flatwrap. Runs in the new namespaces, as the process that becomes the program.\n",
+    );
     if role == Role::User {
         out.push_str("_flatwrap_uid=$1 _flatwrap_gid=$2\nshift 2\n");
     }
@@ -180,7 +182,7 @@ pub fn inside(options: &Options, role: Role) -> String {
 
 const INSIDE_MOUNT: &str = r#"_flatwrap_wd=$PWD
 [ "${OLDPWD+set}" ] && _flatwrap_old=$OLDPWD
-cd -P . 2>/dev/null
+cd -P . 2>/dev/null || : # a directory that is gone or forbidden
 _flatwrap_real=$PWD
 cd -P -- "${0%/*}/.." || exit 125
 _flatwrap_root=$PWD/.flatwrap/root
@@ -226,3 +228,6 @@ pub fn table(mounts: &Mounts, role: Role) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,189 @@
+use super::*;
+use crate::options::Bind;
 
+fn p(text: &str) -> TreePath {
+    text.parse().unwrap()
+}
+
+fn image() -> Tree {
+    let mut tree = Tree::default();
+    for dir in ["/usr/bin", "/etc/terminfo/x", "/var/lib", "/var/tmp", "/srv"] {
+        tree.make_dirs(&p(dir), &Meta::dir()).unwrap();
+    }
+    for (link, target) in [("/bin", "usr/bin"), ("/tmp", "var/tmp"), ("/var/run", "/run"), ("/data", "/srv")]
+    {
+        tree.insert(p(link), Node::symlink(target)).unwrap();
+    }
+    tree.insert(p("/etc/resolv.conf"), Node::symlink("/run/resolv.conf")).unwrap();
+    tree.insert(p("/etc/issue"), Node::file(0o644, "hi")).unwrap();
+    tree
+}
+
+/// The mounts, one a line, then the places made for them.
+fn plan(change: impl FnOnce(&mut Options)) -> String {
+    let mut options = Options::new("n".parse().unwrap()).unwrap();
+    change(&mut options);
+    let mut tree = image();
+    let mounts = match Mounts::new(&tree, &options) {
+        Ok(mounts) => mounts,
+        Err(e) => return format!("error: {e}"),
+    };
+    let before = tree.dump();
+    if let Err(e) = mounts.make_places(&mut tree) {
+        return format!("error: {e}");
+    }
+    let mut out = String::new();
+    for m in mounts.iter() {
+        let (whose, source) = match &m.source {
+            Source::Host(s) => ("host", s),
+            Source::Image(s) => ("image", s),
+        };
+        let ro = if m.read_only { " ro" } else { "" };
+        let optional = if m.required { "" } else { " optional" };
+        out += &format!("{} = {whose} {source}{ro}{optional}\n", m.target);
+    }
+    for line in tree.dump().lines().filter(|l| !before.contains(*l)) {
+        out += &format!("+ {line}\n");
+    }
+    out
+}
+
+#[test]
+fn by_default_all_that_changes_is_the_hosts() {
+    insta::assert_snapshot!(plan(|_| {}), @r"
+        /dev = host /dev optional
+        /etc = host /etc optional
+        /home = host /home optional
+        /proc = host /proc optional
+        /root = host /root optional
+        /run = host /run optional
+        /sys = host /sys optional
+        /tmp = host /tmp optional
+        /var = host /var optional
+        + /dev dir 0755 0:0
+        + /home dir 0755 0:0
+        + /proc dir 0755 0:0
+        + /root dir 0755 0:0
+        + /run dir 0755 0:0
+        + /sys dir 0755 0:0
+        ");
+}
+
+#[test]
+fn the_images_var_keeps_the_hosts_directories_in_it() {
+    insta::assert_snapshot!(plan(|o| (o.var, o.home) = (Map::Chroot, Map::Chroot)), @r"
+        /dev = host /dev optional
+        /etc = host /etc optional
+        /proc = host /proc optional
+        /run = host /run optional
+        /sys = host /sys optional
+        /tmp = host /tmp optional
+        /var/tmp = host /var/tmp optional
+        + /dev dir 0755 0:0
+        + /proc dir 0755 0:0
+        + /run dir 0755 0:0
+        + /sys dir 0755 0:0
+        ");
+}
+
+#[test]
+fn the_images_etc_takes_the_hosts_resolver() {
+    insta::assert_snapshot!(plan(|o| {
+        o.etc = Map::Chroot;
+        o.host_defaults.clear();
+    }), @r#"
+        /etc/hosts = host /etc/hosts ro optional
+        /etc/resolv.conf = host /etc/resolv.conf ro optional
+        /home = host /home optional
+        /root = host /root optional
+        /var = host /var optional
+        + /etc/hosts file 0644 0:0 0 ""
+        + /etc/resolv.conf file 0644 0:0 0 ""
+        + /home dir 0755 0:0
+        + /root dir 0755 0:0
+        "#);
+}
+
+#[test]
+fn parts_of_the_image_show_in_the_hosts_directories() {
+    insta::assert_snapshot!(plan(|o| {
+        o.host_defaults.clear();
+        o.home = Map::Chroot;
+        o.chroot_dirs = vec![p("/etc/terminfo"), p("/usr"), p("/bin"), p("/etc/terminfo/x")];
+    }), @r"
+        /etc = host /etc optional
+        /etc/terminfo = image /etc/terminfo ro
+        /var = host /var optional
+        ");
+}
+
+#[test]
+fn places_are_real_directories() {
+    let bind = |source: &str, target: &str| Bind {
+        source: p(source),
+        target: p(target),
+        read_only: false,
+        optional: false,
+        file: false,
+    };
+    insta::assert_snapshot!(plan(|o| {
+        o.home = Map::Chroot;
+        o.var = Map::Chroot;
+        o.etc = Map::Chroot;
+        o.host_defaults = vec![p("/run"), p("/tmp")];
+        // Through the image's symlink into the host's /run; through one into the image; over a file.
+        o.binds = vec![bind("/a", "/var/run/sub/x"), bind("/b", "/data/deep/er"), bind("/c", "/etc/issue")];
+    }), @r#"
+        /etc/hosts = host /etc/hosts ro optional
+        /etc/issue = host /c
+        /etc/resolv.conf = host /etc/resolv.conf ro optional
+        /run = host /run optional
+        /run/sub/x = host /a
+        /srv/deep/er = host /b
+        /tmp = host /tmp optional
+        + /etc/hosts file 0644 0:0 0 ""
+        + /etc/resolv.conf file 0644 0:0 0 ""
+        + /run dir 0755 0:0
+        + /srv/deep dir 0755 0:0
+        + /srv/deep/er dir 0755 0:0
+        "#);
+}
+
+#[test]
+fn asked_for_wins_over_default_and_contradictions_are_errors() {
+    let dirs = |list: &[&str]| list.iter().map(|d| p(d)).collect::<Vec<_>>();
+    for (host, chroot, expected) in [
+        (&["/opt"][..], &["/tmp"][..], "/opt = host /opt\n"),
+        (&["/opt", "/opt"], &[], "/opt = host /opt\n/tmp = host /tmp optional\n"),
+        (&["/usr"], &["/usr"], "error: /usr: two different things are to be seen there"),
+        (&[], &["/nope"], "error: /nope: the image has no such file or directory"),
+        (&["/etc/issue/x"], &[], "error: /etc/issue/x: /etc/issue is not a directory in the image"),
+    ] {
+        let got = plan(|o| {
+            (o.etc, o.var, o.home) = (Map::Chroot, Map::Chroot, Map::Chroot);
+            o.host_defaults = dirs(&["/tmp"]);
+            (o.host_dirs, o.chroot_dirs) = (dirs(host), dirs(chroot));
+        });
+        let got: String = got
+            .split_inclusive('\n')
+            .filter(|l| !l.starts_with('+') && !l.contains("hosts") && !l.contains("resolv.conf"))
+            .collect();
+        assert_eq!(got, expected, "{host:?} {chroot:?}");
+    }
+}
+
+#[test]
+fn what_is_seen_where() {
+    let mut options = Options::new("n".parse().unwrap()).unwrap();
+    options.chroot_dirs = vec![p("/etc/terminfo")];
+    let mounts = Mounts::new(&image(), &options).unwrap();
+    for (path, host, shows) in [
+        ("/usr/bin/x", false, true),
+        ("/etc/passwd", true, false),
+        ("/etc/terminfo/x/xterm", false, true),
+        ("/etcetera", false, true),
+        ("/var/tmp/x", true, false),
+    ] {
+        assert_eq!((mounts.is_host(&p(path)), mounts.shows(&p(path))), (host, shows), "{path}");
+    }
+}

@@ -10,6 +10,9 @@ use sysext::{Blob, Content, Meta, Node, Tree, WriteOptions};
 /// A user that nobody knows.
 pub const USER: u32 = 64_779;
 
+/// The name of a program.
+pub const ODD: &str = "it's \"$(touch hacked)\" `touch hacked` ${HOME} & ; > x * \\ #";
+
 /// Who starts a program, and by what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
@@ -27,15 +30,22 @@ pub fn image() -> Tree {
     let busybox = Path::new("/bin/busybox");
     let len = std::fs::metadata(busybox).expect("/bin/busybox: install busybox-static").len();
     let mut tree = Tree::default();
-    let mut add = |path: &str, node: Node| tree.insert_all(path.parse().unwrap(), node, &Meta::dir()).unwrap();
-    add("/usr/bin/busybox", Node::file(0o755, Content::in_blob(Blob::at_path(std::fs::canonicalize(busybox).unwrap()), 0, len)));
+    let mut add =
+        |path: &str, node: Node| tree.insert_all(path.parse().unwrap(), node, &Meta::dir()).unwrap();
+    add(
+        "/usr/bin/busybox",
+        Node::file(0o755, Content::in_blob(Blob::at_path(std::fs::canonicalize(busybox).unwrap()), 0, len)),
+    );
     let applets = [
-        "sh", "cat", "id", "touch", "stat", "env", "sort", "grep", "unshare", "true", "ls", "rm", "kill", "pwd", "mkdir",
+        "sh", "cat", "id", "touch", "stat", "env", "sort", "grep", "unshare", "true", "ls", "rm", "kill",
+        "pwd", "mkdir",
     ];
     for applet in applets {
         add(&format!("/usr/bin/{applet}"), Node::symlink("busybox"));
     }
     add("/bin", Node::symlink("usr/bin"));
+    // A name that tries all that a shell might do with it.
+    add(&format!("/usr/bin/{ODD}"), Node::file(0o755, "#!/bin/sh\necho \"odd: $1\"\n"));
     add("/usr/bin/probe", Node::file(0o755, "#!/bin/sh\neval \"$PROBE\"\n"));
     for dir in ["/etc", "/var", "/home", "/usr/lib", "/etc/terminfo"] {
         add(&format!("{dir}/whose"), Node::file(0o644, "image\n"));
@@ -58,13 +68,15 @@ impl Extension {
         );
         let mut options = Options::new("probe".parse().unwrap()).unwrap();
         change(&mut options);
-        let items: [Item; 1] = ["/usr/bin/probe".parse().unwrap()];
+        let odd = format!("/usr/bin/{ODD}");
+        let items: Vec<Item> = ["/usr/bin/probe", &odd].iter().map(|i| i.parse().unwrap()).collect();
         let plan = Plan::new(&image, &items, options).unwrap();
         let (tree, _) = plan.build(image).unwrap();
         let dir = tempfile::Builder::new().prefix("flatwrap-test-").tempdir_in("/var/tmp").unwrap();
         std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let extension = Extension { dir };
-        tree.write_dir(&extension.root(), &WriteOptions::all()).unwrap();
+        std::fs::create_dir(extension.root()).unwrap();
+        let _ = tree.write_dir(&extension.root(), &WriteOptions::all()).unwrap();
         for caller in Caller::ALL {
             let home = extension.home(caller);
             std::fs::create_dir(&home).unwrap();
@@ -82,6 +94,11 @@ impl Extension {
 
     pub fn home(&self, caller: Caller) -> PathBuf {
         self.dir.path().join(format!("home-{caller:?}"))
+    }
+
+    /// What root starts; for others, what [`Extension::wrap`] replaces.
+    pub fn entry(&self, name: &str) -> Command {
+        Command::new(self.root().join("usr/bin").join(name))
     }
 
     /// The entry point as `caller` starts it, with `script` to be run inside.

@@ -7,18 +7,51 @@ mod fixture;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
-use fixture::{Caller, Extension, USER, image};
+use fixture::{Caller, Extension, ODD, USER, image};
 use flatwrap::{Bwrap, Map};
 
 #[test]
 fn arguments_arrive_as_they_were() {
     let extension = Extension::new(image(), |_| {});
-    let odd = ["a b", "", "it's", "\"q\"", "$(id)", "`id`", "line\nbreak\n", "*", "-n", "--", "\\", "\u{e9}\u{1f600}"];
+    let odd = [
+        "a b",
+        "",
+        "it's",
+        "\"q\"",
+        "$(id)",
+        "`id`",
+        "line\nbreak\n",
+        "*",
+        "-n",
+        "--",
+        "\\",
+        "\u{e9}\u{1f600}",
+    ];
     let expected: String = odd.iter().map(|a| format!("<{a}>")).collect();
     for caller in Caller::ALL {
         let out = extension.run(caller, "for a; do printf '<%s>' \"$a\"; done", &odd);
         assert_eq!(out, expected, "{caller:?}");
     }
+}
+
+#[test]
+fn names_are_data() {
+    // The sysroot and the place of the extension are hostile, too.
+    let extension = Extension::new(image(), |o| {
+        o.sysroot = format!("/usr/lib/{ODD}/root").parse().unwrap();
+        o.env = vec![("ODD".into(), ODD.into())];
+    });
+    for caller in Caller::ALL {
+        let mut c = extension.wrap(caller, extension.entry(ODD), "");
+        if caller != Caller::Root {
+            c.arg(extension.root().join("usr/bin").join(ODD));
+        }
+        let out = c.arg("x").output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&out.stdout), "odd: x\n", "{caller:?} {out:?}");
+        assert_eq!(extension.run(caller, "printf %s \"$ODD\"", &[]), ODD, "{caller:?}");
+        assert_eq!(std::fs::read_dir(extension.home(caller)).unwrap().count(), 0, "{caller:?}");
+    }
+    assert!(!extension.listing().contains("hacked\n") && !std::path::Path::new("hacked").exists());
 }
 
 #[test]
@@ -56,7 +89,8 @@ fn users_stay_who_they_are() {
     let extension = Extension::new(image(), |_| {});
     for caller in Caller::ALL {
         let id = if caller == Caller::Root { 0 } else { USER };
-        let who = extension.run(caller, "id -u; id -g; touch \"$HOME/mine\"; stat -c %u:%g \"$HOME/mine\"", &[]);
+        let who =
+            extension.run(caller, "id -u; id -g; touch \"$HOME/mine\"; stat -c %u:%g \"$HOME/mine\"", &[]);
         assert_eq!(who, format!("{id}\n{id}\n{id}:{id}\n"), "{caller:?}");
         let owner = std::fs::metadata(extension.home(caller).join("mine")).map(|m| {
             use std::os::unix::fs::MetadataExt;
@@ -120,7 +154,8 @@ fn the_environment_is_kept() {
             expected.push("FLATWRAP_BWRAP=1".into());
         }
         // Shells count their levels.
-        let mut got: Vec<&str> = out.lines().filter(|l| !l.starts_with("SHLVL=") && !l.starts_with("_=")).collect();
+        let mut got: Vec<&str> =
+            out.lines().filter(|l| !l.starts_with("SHLVL=") && !l.starts_with("_=")).collect();
         got.sort_unstable();
         expected.sort_unstable();
         assert_eq!(got, expected, "{caller:?}");
@@ -146,7 +181,8 @@ fn signals_reach_the_program_itself() {
     let extension = Extension::new(image(), |_| {});
     for caller in [Caller::Root, Caller::Unshare] {
         // The program says its pid as the host sees it; ready once it does.
-        let mut c = extension.command(caller, "trap 'echo got it; exit 7' USR1; echo $$; while :; do read x; done");
+        let mut c =
+            extension.command(caller, "trap 'echo got it; exit 7' USR1; echo $$; while :; do read x; done");
         let mut child = c.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
         assert_eq!(lines.next().unwrap().unwrap(), child.id().to_string(), "{caller:?}");
@@ -198,8 +234,12 @@ fn nothing_stays_mounted_and_nothing_is_written() {
     for caller in Caller::ALL {
         extension.run(caller, "echo hi", &[]);
     }
-    let new: Vec<String> =
-        mounts().lines().filter(|l| !before.contains(*l)).filter(|l| l.contains("flatwrap")).map(String::from).collect();
+    let new: Vec<String> = mounts()
+        .lines()
+        .filter(|l| !before.contains(*l))
+        .filter(|l| l.contains("flatwrap"))
+        .map(String::from)
+        .collect();
     assert_eq!(new, [""; 0]);
     assert_eq!(extension.listing(), files);
 }
@@ -223,7 +263,11 @@ fn parts_of_the_host_at_other_places() {
             bind("/data/rw it's", false),
             bind("/data/ro", true),
             flatwrap::Bind { source: host.join("file").unwrap(), file: true, ..bind("/usr/lib/one", true) },
-            flatwrap::Bind { source: host.join("none").unwrap(), optional: true, ..bind("/data/none", false) },
+            flatwrap::Bind {
+                source: host.join("none").unwrap(),
+                optional: true,
+                ..bind("/data/none", false)
+            },
         ];
         o.chroot_dirs = vec!["/etc/terminfo".parse().unwrap()];
         // /etc/terminfo needs a place in the host's /etc.
@@ -268,7 +312,8 @@ fn a_relative_root_and_a_path_that_leads_nowhere() {
     let extension = Extension::new(image(), |_| {});
     for caller in Caller::ALL {
         let mut c = extension.command(caller, "pwd");
-        c.current_dir(extension.root().parent().unwrap()).env("FLATWRAP_ROOT", extension.root().file_name().unwrap());
+        c.current_dir(extension.root().parent().unwrap())
+            .env("FLATWRAP_ROOT", extension.root().file_name().unwrap());
         let out = c.output().unwrap();
         let expected = format!("{}\n", extension.root().parent().unwrap().display());
         assert_eq!(String::from_utf8_lossy(&out.stdout), expected, "{caller:?} {out:?}");

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sysext::{Ino, Kind, Meta, Node, Tree, TreePath};
 
 use crate::plan::{Plan, PlanError, Shown};
+use crate::prune::{self, Pruned};
 use crate::script::{self, Role};
 
 /// What was left out of the image on the way.
@@ -14,6 +15,8 @@ pub struct Report {
     pub specials: Vec<TreePath>,
     /// Programs that lost set-id bits or file capabilities.
     pub privileged: Vec<TreePath>,
+    /// What `--prune` saved.
+    pub pruned: Option<Pruned>,
 }
 
 /// Bytes. A unit is a small text; systemd itself stops at lines of 1 MiB.
@@ -36,6 +39,9 @@ impl Plan {
                 }
             }
         }
+        let keep: Vec<&TreePath> = self.shown.values().map(Shown::path).collect();
+        let pruned =
+            self.options.prune.as_ref().map(|locales| prune::prune(&mut image, &self.mounts, &keep, locales));
         self.mounts.make_places(&mut image)?;
         let mut units = Vec::new();
         for (target, shown) in &self.shown {
@@ -45,7 +51,7 @@ impl Plan {
         }
 
         let mut out = Tree::default();
-        let mut report = Report::default();
+        let mut report = Report { pruned, ..Report::default() };
         out.make_dirs(sysroot, &Meta::dir())?;
         graft(&mut out, sysroot, &image, &mut report)?;
         drop(image);

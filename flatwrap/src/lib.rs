@@ -12,5 +12,8 @@ pub use plan::{Plan, PlanError, Shown};
 mod build;
 pub use build::Report;
 
+pub mod prune;
+pub use prune::Pruned;
+
 pub mod quote;
 pub mod script;

@@ -84,6 +84,8 @@ pub struct Options {
     pub workdir: Option<TreePath>,
     /// Programs stay in /usr/sbin instead of moving to /usr/bin.
     pub keep_sbin: bool,
+    /// Whether what a running program never needs stays out; if so, the locales that stay in.
+    pub prune: Option<Vec<String>>,
     /// When others than root get their private root from bwrap.
     pub bwrap: Bwrap,
 }
@@ -115,6 +117,7 @@ impl Options {
             env: Vec::new(),
             workdir: None,
             keep_sbin: false,
+            prune: None,
             bwrap: Bwrap::Auto,
         })
     }

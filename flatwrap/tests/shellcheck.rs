@@ -1,5 +1,7 @@
 //! shellcheck (Debian package shellcheck) finds nothing in any script that options can lead to.
 
+#![allow(clippy::unwrap_used)]
+
 use std::process::Command;
 
 use flatwrap::script::Role;

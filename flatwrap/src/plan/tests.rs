@@ -213,7 +213,7 @@ fn an_extension() {
         /usr/share dir 0755 0:0
         /usr/share/nginx symlink 0777 0:0 -> /usr/lib/flatwrap/web/usr/share/nginx
         "#);
-    insta::assert_snapshot!(format!("{report:?}"), @r#"Report { specials: ["/usr/share/pipe"], privileged: ["/usr/bin/su"] }"#);
+    insta::assert_snapshot!(format!("{report:?}"), @r#"Report { specials: ["/usr/share/pipe"], privileged: ["/usr/bin/su"], pruned: None }"#);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //!
 //! Merged ones are tested by the end-to-end tests.
 
+#![allow(clippy::unwrap_used)]
+
 mod fixture;
 
 use std::os::unix::process::ExitStatusExt;

@@ -19,9 +19,6 @@ pub struct Report {
     pub pruned: Option<Pruned>,
 }
 
-/// Bytes. A unit is a small text; systemd itself stops at lines of 1 MiB.
-const MAX_UNIT: u64 = 1 << 20;
-
 impl Plan {
     /// Makes the tree: the image in the sysroot, the scripts beside it, and what shows on the host.
     ///
@@ -43,13 +40,6 @@ impl Plan {
         let pruned =
             self.options.prune.as_ref().map(|locales| prune::prune(&mut image, &self.mounts, &keep, locales));
         self.mounts.make_places(&mut image)?;
-        let mut units = Vec::new();
-        for (target, shown) in &self.shown {
-            if let Shown::Unit(source) = shown {
-                units.push((target, self.unit(&image, source)?));
-            }
-        }
-
         let mut out = Tree::default();
         let mut report = Report { pruned, ..Report::default() };
         out.make_dirs(sysroot, &Meta::dir())?;
@@ -78,16 +68,10 @@ impl Plan {
             };
             out.insert_all(target.clone(), node, &Meta::dir())?;
         }
-        for (target, text) in units {
-            out.insert_all(target.clone(), Node::file(0o644, text), &Meta::dir())?;
+        for (target, text) in &self.units {
+            out.insert_all(target.clone(), Node::file(0o644, text.as_slice()), &Meta::dir())?;
         }
         Ok((out, report))
-    }
-
-    fn unit(&self, image: &Tree, source: &TreePath) -> Result<Vec<u8>, PlanError> {
-        let content =
-            image.get(source).and_then(Node::content).ok_or_else(|| PlanError::Special(source.clone()))?;
-        content.read(MAX_UNIT).map_err(|e| PlanError::Content { path: source.clone(), source: e })
     }
 }
 

@@ -1,12 +1,13 @@
 //! The whole image behind entry points: programs that run in a private root, on a host that sees nothing of it.
 
 pub mod options;
-pub use options::{Bind, Bwrap, Item, Map, Options, ParseError};
+pub use options::{Bind, Bwrap, Map, Options, ParseError};
 
 pub mod mounts;
 pub use mounts::{Mount, MountError, Mounts, Source};
 
 pub mod plan;
+mod units;
 pub use plan::{Plan, PlanError, Shown};
 
 mod build;

@@ -46,15 +46,6 @@ pub struct Bind {
     pub file: bool,
 }
 
-/// One PATH of the command line: `SRC[:DST]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Item {
-    /// In the image.
-    pub source: TreePath,
-    /// On the host, if it was said.
-    pub target: Option<TreePath>,
-}
-
 /// What the plan is made from.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -62,8 +53,6 @@ pub struct Options {
     pub name: ExtensionName,
     /// Where the image's files go.
     pub sysroot: TreePath,
-    /// What shows on the host.
-    pub items: Vec<Item>,
     /// Whose /etc.
     pub etc: Map,
     /// Whose /var.
@@ -106,7 +95,6 @@ impl Options {
         Ok(Options {
             name,
             sysroot,
-            items: Vec::new(),
             etc: Map::Host,
             var: Map::Host,
             home: Map::Host,
@@ -254,17 +242,6 @@ impl FromStr for Bind {
     }
 }
 
-impl FromStr for Item {
-    type Err = ParseError;
-    fn from_str(s: &str) -> Result<Self, ParseError> {
-        match s.split(':').collect::<Vec<_>>().as_slice() {
-            [source] => Ok(Item { source: absolute(source)?, target: None }),
-            [source, target] => Ok(Item { source: absolute(source)?, target: Some(absolute(target)?) }),
-            _ => Err(ParseError::TooManyParts { word: s.to_owned(), expected: "SRC[:DST]" }),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,12 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn items_and_variables() {
-        let item: Item = "/bin/busybox:/usr/bin/busybox".parse().unwrap();
-        assert_eq!(item.target.unwrap().to_string(), "/usr/bin/busybox");
-        assert!("usr/bin/x".parse::<Item>().is_err());
-        assert!("/a:/b:/c".parse::<Item>().is_err());
-        assert!("/a:".parse::<Item>().is_err());
+    fn variables() {
         assert_eq!(environment("A_1=b=c\n").unwrap(), ("A_1".into(), "b=c\n".into()));
         for bad in ["A", "=x", "1A=x", "A-B=x", "A$(x)=y", "A B=c", "A;B=c"] {
             assert!(environment(bad).is_err(), "{bad:?}");

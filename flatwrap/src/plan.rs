@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use sysext::tree::ResolveError;
-use sysext::{Kind, Tree, TreeError, TreePath};
+use sysext::extension::unit_programs::is_unit;
+use sysext::request::{Item, locate};
+use sysext::{Kind, RequestError, Tree, TreeError, TreePath, Wanted};
 
 use crate::mounts::{MountError, Mounts};
-use crate::options::{Item, Options};
+use crate::options::Options;
 use crate::script;
 
 /// What one path of the host is.
@@ -27,6 +28,8 @@ pub struct Plan {
     pub(crate) options: Options,
     pub(crate) mounts: Mounts,
     pub(crate) shown: BTreeMap<TreePath, Shown>,
+    /// The text of each unit among them.
+    pub(crate) units: BTreeMap<TreePath, Vec<u8>>,
     /// Decisions on the user's behalf.
     pub notes: Vec<String>,
     /// What will probably not work.
@@ -40,20 +43,9 @@ pub enum PlanError {
     /// Nothing would show on the host.
     #[error("no path is to show on the host")]
     Nothing,
-    /// The path isn't in the image, or a symlink on the way leads nowhere.
-    #[error("image: {0}")]
-    NotFound(ResolveError),
-    /// A path that no extension can show, without a place said.
-    #[error("{0} is not below /usr, so it can't show on the host there")]
-    NoPlace(TreePath),
-    /// A place that no extension can fill.
-    #[error("{target}: {source_path} can't show there, expected a path below /usr")]
-    BadPlace {
-        /// The place.
-        target: TreePath,
-        /// What should show there.
-        source_path: TreePath,
-    },
+    /// A path isn't in the image, or has no place on the host.
+    #[error(transparent)]
+    Request(#[from] RequestError),
     /// Two things at one place.
     #[error("{target} would hide {hidden}: both are to show on the host")]
     Hides {
@@ -145,37 +137,17 @@ fn path(text: &str) -> TreePath {
     TreePath::new(text).unwrap_or_else(|_| TreePath::root())
 }
 
-/// Where a path of the image shows on the host if the user doesn't say. Hosts have /bin, /sbin and /lib as symlinks
-/// into /usr; many have /usr/sbin and some /usr/local as symlinks, too, whose place a real directory would take.
-pub fn home(source: &TreePath, keep_sbin: bool) -> Option<TreePath> {
-    let program = |dir| if keep_sbin { dir } else { "/usr/bin" };
-    let table = [
-        ("/usr/local/sbin", program("/usr/local/sbin")),
-        ("/usr/local/bin", program("/usr/local/bin")),
-        ("/usr/sbin", program("/usr/sbin")),
-        ("/sbin", program("/usr/sbin")),
-        ("/bin", "/usr/bin"),
-        ("/lib", "/usr/lib"),
-        ("/etc/systemd/system", "/usr/lib/systemd/system"),
-        ("/etc/systemd/user", "/usr/lib/systemd/user"),
-        ("/usr", "/usr"),
-    ];
-    let (from, to) =
-        table.iter().find(|(from, _)| source.starts_with(&path(from)) && *source != path(from))?;
-    path(to).join(source.strip_prefix(&path(from))?).ok()
-}
-
 impl Plan {
     /// Decides what each item becomes.
     ///
     /// # Errors
     /// See [`PlanError`].
-    pub fn new(image: &Tree, items: &[Item], options: Options) -> Result<Plan, PlanError> {
+    pub fn new(image: &Tree, wanted: &[Wanted], options: Options) -> Result<Plan, PlanError> {
         let usr = path("/usr");
         if !options.sysroot.starts_with(&usr) || options.sysroot.depth() < 3 {
             return Err(PlanError::BadSysroot(options.sysroot));
         }
-        if items.is_empty() {
+        if wanted.is_empty() {
             return Err(PlanError::Nothing);
         }
         let reserved = path("/").join(script::DIR)?;
@@ -191,11 +163,18 @@ impl Plan {
                 return Err(PlanError::NoWorkdir(dir.clone()));
             }
         }
-        let mut plan =
-            Plan { options, mounts, shown: BTreeMap::new(), notes: Vec::new(), warnings: Vec::new() };
-        for item in items {
-            plan.add(image, item)?;
+        let mut plan = Plan {
+            options,
+            mounts,
+            shown: BTreeMap::new(),
+            units: BTreeMap::new(),
+            notes: Vec::new(),
+            warnings: Vec::new(),
+        };
+        for item in locate(image, wanted, plan.options.keep_sbin)? {
+            plan.add(image, &item)?;
         }
+        plan.follow_units(image)?;
         Ok(plan)
     }
 
@@ -210,41 +189,27 @@ impl Plan {
     }
 
     fn add(&mut self, image: &Tree, item: &Item) -> Result<(), PlanError> {
-        let asked = &item.source;
-        // The directories resolved (/bin/sh is in /usr/bin), and where it leads in the end.
-        let place = image.resolve(asked.to_absolute(), false).map_err(PlanError::NotFound)?.path;
-        let found = image.resolve(asked.to_absolute(), true).map_err(PlanError::NotFound)?;
-        let Some(node) = image.get(&found.path) else { return Err(PlanError::NoPlace(asked.clone())) };
-        let target = match &item.target {
-            Some(target) if target.starts_with(&path("/usr")) => target.clone(),
-            Some(target) => {
-                return Err(PlanError::BadPlace { target: target.clone(), source_path: asked.clone() });
-            }
-            None => {
-                let home =
-                    home(&place, self.options.keep_sbin).ok_or_else(|| PlanError::NoPlace(asked.clone()))?;
-                if home != place {
-                    self.notes.push(format!("{asked} shows on the host as {home}"));
-                }
-                home
-            }
-        };
-        self.check_place(&target)?;
+        let Item { source: place, real, target, .. } = item;
+        let Some(node) = image.get(real) else { return Err(PlanError::Special(real.clone())) };
+        if item.mapped {
+            self.notes.push(format!("{} shows on the host as {target}", item.text));
+        }
+        self.check_place(target)?;
         let shown = match &node.kind {
-            Kind::File(_) if is_unit(&target) => Shown::Unit(found.path),
+            Kind::File(_) if is_unit(target) => Shown::Unit(real.clone()),
             Kind::File(_) if node.meta.mode & 0o111 != 0 => {
                 // A program behind a symlink has to be run by that name where the name tells it what to do (busybox).
                 // Not through a directory that is the host's at that moment, though: /usr/bin/vi → /etc/alternatives/vi.
-                let through_host = found.links.iter().find(|l| self.mounts.is_host(l));
+                let links = image.resolve(place.to_absolute(), true).map(|r| r.links).unwrap_or_default();
+                let through_host = links.iter().find(|l| self.mounts.is_host(l));
                 let program = match through_host {
                     Some(link) => {
-                        let real = &found.path;
                         self.notes.push(format!(
-                            "{asked} leads through {link}, which is the host's: the entry point runs {real}"
+                            "{place} leads through {link}, which is the host's: the entry point runs {real}"
                         ));
-                        found.path
+                        real.clone()
                     }
-                    None => place,
+                    None => place.clone(),
                 };
                 if self.mounts.is_host(&program) {
                     self.warnings.push(format!(
@@ -259,31 +224,28 @@ impl Plan {
                 }
                 Shown::EntryPoint(program)
             }
-            Kind::File(_) | Kind::Dir => Shown::Link(found.path),
-            _ => return Err(PlanError::Special(asked.clone())),
+            Kind::File(_) | Kind::Dir => Shown::Link(real.clone()),
+            _ => return Err(PlanError::Special(place.clone())),
         };
         let readable = |p: &TreePath| {
             std::str::from_utf8(p.as_relative()).is_ok_and(|t| !t.chars().any(char::is_control))
         };
-        for p in [&target, shown.path()] {
+        for p in [target, shown.path()] {
             if !readable(p) {
                 return Err(PlanError::BadName(p.clone()));
             }
         }
-        match self.shown.get(&target) {
+        match self.shown.get(target) {
             Some(old) if *old == shown => Ok(()),
             Some(old) => Err(PlanError::Hides { target: target.clone(), hidden: old.path().clone() }),
             None => {
-                let around = self.shown.keys().find(|k| k.starts_with(&target) || target.starts_with(k));
+                let around = self.shown.keys().find(|k| k.starts_with(target) || target.starts_with(k));
                 if let Some(other) = around {
-                    let (target, hidden) = if other.starts_with(&target) {
-                        (target, other.clone())
-                    } else {
-                        (other.clone(), target)
-                    };
+                    let (a, b) = (target.clone(), other.clone());
+                    let (target, hidden) = if b.starts_with(&a) { (a, b) } else { (b, a) };
                     return Err(PlanError::Hides { target, hidden });
                 }
-                self.shown.insert(target, shown);
+                self.shown.insert(target.clone(), shown);
                 Ok(())
             }
         }
@@ -315,26 +277,6 @@ impl Shown {
             Shown::EntryPoint(p) | Shown::Link(p) | Shown::Unit(p) => p,
         }
     }
-}
-
-/// Whether a path of the host is where systemd looks for units, or drop-ins of one. systemd.unit(5).
-fn is_unit(target: &TreePath) -> bool {
-    const SUFFIXES: [&str; 11] = [
-        ".service",
-        ".socket",
-        ".mount",
-        ".automount",
-        ".swap",
-        ".target",
-        ".path",
-        ".timer",
-        ".slice",
-        ".scope",
-        ".conf",
-    ];
-    let name = target.file_name().unwrap_or_default();
-    SUFFIXES.iter().any(|s| name.ends_with(s.as_bytes()))
-        && ["/usr/lib/systemd/system", "/usr/lib/systemd/user"].iter().any(|d| target.starts_with(&path(d)))
 }
 
 /// The plan as people read it: what shows on the host, then what a program sees.

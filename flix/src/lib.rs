@@ -13,11 +13,11 @@ pub use loader::{Family, Loader};
 pub mod closure;
 pub use closure::{Closure, ClosureError, DlopenPolicy, ExtraLib, Resolver};
 
-pub mod request;
-pub use request::{Item, RequestError, Wanted};
+pub use sysext::request;
+pub use sysext::request::{Item, RequestError, Wanted};
 
 pub mod scripts;
-pub mod units;
+pub use sysext::extension::unit_programs as units;
 
 pub mod plan;
 pub use plan::{Plan, Request};

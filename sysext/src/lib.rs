@@ -26,6 +26,9 @@ pub use extension::{Extension, ExtensionError, ExtensionName, ExtensionOptions, 
 
 pub mod squashfs;
 
+pub mod request;
+pub use request::{RequestError, Wanted};
+
 pub mod image;
 pub use image::{Format, ImageError, ImageOptions, Written};
 

@@ -33,7 +33,7 @@ fn image() -> Tree {
 fn plan_with(words: &[&str], change: impl FnOnce(&mut Options)) -> Result<Plan, PlanError> {
     let mut options = Options::new("web".parse().unwrap()).unwrap();
     change(&mut options);
-    let items: Vec<Item> = words.iter().map(|w| w.parse().unwrap()).collect();
+    let items: Vec<Wanted> = words.iter().map(|w| w.parse().unwrap()).collect();
     Plan::new(&image(), &items, options)
 }
 
@@ -97,12 +97,21 @@ fn what_is_refused() {
     for (words, expected) in [
         (&[][..], "no path is to show on the host"),
         (&["/usr/bin/none"], "image: /usr/bin/none: no such file or directory (/usr/bin/none is missing)"),
-        (&["/usr/bin/dangling"], "image: /usr/bin/dangling: no such file or directory (/nope is missing)"),
-        (&["/etc/nginx"], "/etc/nginx is not below /usr, so it can't show on the host there"),
-        (&["/etc/nginx:/etc/nginx"], "/etc/nginx: /etc/nginx can't show there, expected a path below /usr"),
+        (
+            &["/usr/bin/dangling"],
+            "/usr/bin/dangling leads nowhere in the image: /usr/bin/dangling: no such file or directory (/nope is missing)",
+        ),
+        (
+            &["/etc/nginx"],
+            "/etc/nginx is neither below /usr nor below /opt, the only folders that an extension can fill",
+        ),
+        (
+            &["/etc/nginx:/etc/nginx"],
+            "/etc/nginx:/etc/nginx: target /etc/nginx is neither below /usr nor below /opt",
+        ),
         (
             &["/usr/bin/wget:/usr/bin/x", "/usr/bin/busybox:/usr/bin/x"],
-            "/usr/bin/x would hide /usr/bin/wget: both are to show on the host",
+            "/usr/bin/x is wanted from both /usr/bin/wget and /usr/bin/busybox",
         ),
         (
             &["/usr/share/nginx", "/usr/share/nginx/index.html"],
@@ -132,7 +141,7 @@ fn what_is_refused() {
     ] {
         assert_eq!(show(words), format!("error: {expected}"), "{words:?}");
     }
-    let items = [Item { source: TreePath::new("/usr/bin/new\nline").unwrap(), target: None }];
+    let items: [Wanted; 1] = ["/usr/bin/new\nline".parse().unwrap()];
     let options = Options::new("web".parse().unwrap()).unwrap();
     assert!(matches!(Plan::new(&image(), &items, options), Err(PlanError::BadName(_))));
     let mut odd = image();
@@ -223,4 +232,33 @@ fn hard_links_stay_hard_links() {
     let (tree, _) = plan(&["/bin/wget"]).unwrap().build(image).unwrap();
     let ino = |path: &str| tree.ino(&p(&format!("/usr/lib/flatwrap/web{path}"))).unwrap();
     assert_eq!(ino("/usr/bin/hard"), ino("/usr/bin/busybox"));
+}
+
+#[test]
+fn units_follow_their_programs_and_are_checked() {
+    let unit = "[Service]\nUser=www\nType=forking\nExecStartPre=/usr/sbin/nginx -t\nExecStart=/sbin/nginx -g 'daemon on;'\n\
+                ExecStop=-/bin/busybox kill\nCapabilityBoundingSet=CAP_NET_BIND_SERVICE\nRestrictNamespaces=yes\n";
+    let mut image = image();
+    image.insert(p("/usr/lib/systemd/system/x.service"), Node::file(0o644, unit)).unwrap();
+    let options = Options::new("web".parse().unwrap()).unwrap();
+    let words = ["/usr/sbin/nginx", "/lib/systemd/system/x.service"];
+    let wanted: Vec<Wanted> = words.iter().map(|w| w.parse().unwrap()).collect();
+    let plan = Plan::new(&image, &wanted, options).unwrap();
+    let text = String::from_utf8(plan.units[&p("/usr/lib/systemd/system/x.service")].clone()).unwrap();
+    assert_eq!(
+        text,
+        unit.replace("=/usr/sbin/nginx", "=/usr/bin/nginx").replace("=/sbin/nginx", "=/usr/bin/nginx")
+    );
+    let warnings: Vec<&str> = plan
+        .warnings
+        .iter()
+        .map(|w| w.split_once(": ").unwrap().1.split([';', ' ']).next().unwrap())
+        .collect();
+    assert_eq!(warnings, ["User=www", "RestrictNamespaces=yes"]);
+
+    // Root's: the bounding set counts, too.
+    let unit = unit.replace("User=www\n", "");
+    image.insert(p("/usr/lib/systemd/system/x.service"), Node::file(0o644, unit)).unwrap();
+    let plan = Plan::new(&image, &wanted, Options::new("web".parse().unwrap()).unwrap()).unwrap();
+    assert_eq!(plan.warnings.len(), 2, "{:?}", plan.warnings);
 }

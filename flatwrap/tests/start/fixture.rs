@@ -4,7 +4,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use flatwrap::{Item, Options, Plan};
+use flatwrap::{Options, Plan};
 use sysext::{Blob, Content, Meta, Node, Tree, WriteOptions};
 
 /// A user that nobody knows.
@@ -69,7 +69,8 @@ impl Extension {
         let mut options = Options::new("probe".parse().unwrap()).unwrap();
         change(&mut options);
         let odd = format!("/usr/bin/{ODD}");
-        let items: Vec<Item> = ["/usr/bin/probe", &odd].iter().map(|i| i.parse().unwrap()).collect();
+        let items: Vec<sysext::Wanted> =
+            ["/usr/bin/probe", &odd].iter().map(|i| i.parse().unwrap()).collect();
         let plan = Plan::new(&image, &items, options).unwrap();
         let (tree, _) = plan.build(image).unwrap();
         let dir = tempfile::Builder::new().prefix("flatwrap-test-").tempdir_in("/var/tmp").unwrap();

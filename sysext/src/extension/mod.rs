@@ -14,6 +14,7 @@ pub use release::{Release, ReleaseError};
 mod rules;
 pub use rules::{Finding, RULES, Rule, Severity, rule};
 
+pub mod unit_programs;
 pub mod units;
 
 mod lint;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use crate::tree::{PathError, ResolveError};
+use crate::{Tree, TreePath};
 use globset::GlobBuilder;
-use sysext::tree::{PathError, ResolveError};
-use sysext::{Tree, TreePath};
 
 /// One word of the command line: `SRC` or `SRC:DST`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -252,7 +252,7 @@ fn similar(tree: &Tree, source: &str) -> Vec<TreePath> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sysext::{Meta, Node};
+    use crate::{Meta, Node};
 
     fn tree() -> Tree {
         let mut t = Tree::default();

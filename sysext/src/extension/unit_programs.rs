@@ -1,6 +1,6 @@
 //! systemd units that come along: which programs they start, and where these are now. systemd.service(5), systemd.exec(5).
 
-use sysext::TreePath;
+use crate::TreePath;
 
 /// Larger units are left alone. Bytes.
 pub const UNIT_LIMIT: u64 = 1 << 20;

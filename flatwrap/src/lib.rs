@@ -18,3 +18,5 @@ pub use prune::Pruned;
 
 pub mod quote;
 pub mod script;
+
+pub mod cli;

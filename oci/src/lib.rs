@@ -44,5 +44,8 @@ pub use pull::{Image, PullCause, PullError};
 
 pub mod cli;
 
+pub mod fetch;
+pub use fetch::FetchError;
+
 pub mod sandbox;
 pub use sandbox::{Run, SandboxError};

@@ -96,7 +96,7 @@ fn kinds_of_paths() {
 fn what_is_refused() {
     for (words, expected) in [
         (&[][..], "no path is to show on the host"),
-        (&["/usr/bin/none"], "image: /usr/bin/none: no such file or directory (/usr/bin/none is missing)"),
+        (&["/usr/bin/none"], "/usr/bin/none is not in the image"),
         (
             &["/usr/bin/dangling"],
             "/usr/bin/dangling leads nowhere in the image: /usr/bin/dangling: no such file or directory (/nope is missing)",

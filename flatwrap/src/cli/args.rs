@@ -1,0 +1,170 @@
+//! The command line as typed.
+
+use clap::{ArgAction, Parser};
+use clap_complete::Shell;
+use oci::ImageRef;
+use oci::cli::SourceArgs;
+use oci::sandbox::SandboxArgs;
+use sysext::cli::{OutputArgs, ReleaseArgs, Verbosity};
+use sysext::{ExtensionName, TreePath, Wanted};
+
+use crate::options::{Bind, Bwrap, Map, absolute, environment};
+
+const EXAMPLES: &str = "\
+Examples:
+  flatwrap alpine:latest b3sum /usr/bin/b3sum /bin/busybox:/usr/bin/busybox
+      b3sum.raw with all of Alpine in it, and two entry points.
+  flatwrap --etcmap chroot alpine:latest htop /usr/bin/htop
+      Alpine's own /etc, for its terminal descriptions. --chroot-dir /etc/terminfo does it with the host's other files.
+  flatwrap debian nginx /usr/sbin/nginx /usr/sbin/start-stop-daemon /usr/lib/systemd/system/nginx.service
+      A daemon with its unit.
+
+On the host: FLATWRAP_ROOT=DIR DIR/usr/bin/NAME starts a program of an extension that was unpacked to DIR (--format dir).
+NOBWRAP=1 keeps entry points from bwrap, FLATWRAP_BWRAP=1 prefers it where the host has it.
+
+Exit status: 0 if the image was written (or, with --dry-run, would be), 1 after an error, 2 for a wrong command line.
+That of an entry point is its program's; 125 if the private root can't be made.";
+
+/// Puts a whole container image into a systemd system extension, behind entry points.
+///
+/// A program started by an entry point sees the image as its root directory, with the host's /dev, /proc, /run, /sys,
+/// /tmp and, unless said otherwise, /etc, /var and homes in it. The host sees nothing of the image but what PATHs name.
+#[derive(Debug, Parser)]
+#[command(name = "flatwrap", version, after_help = EXAMPLES, max_term_width = 110, arg_required_else_help = true)]
+pub struct Args {
+    /// Where the files come from
+    #[arg(value_name = "IMAGE", required_unless_present_any = OTHER)]
+    pub image: Option<ImageRef>,
+
+    /// The extension's name
+    #[arg(value_name = "NAME", required_unless_present_any = OTHER)]
+    pub name: Option<ExtensionName>,
+
+    /// What shows on the host: programs, files, folders, units or patterns of the image; PATH:DEST gives another place
+    #[arg(value_name = "PATH", required_unless_present_any = OTHER)]
+    pub paths: Vec<Wanted>,
+
+    /// Whose /etc programs see: host or chroot (the image's)
+    #[arg(long, value_name = "WHOSE", env = "ETCMAP", default_value = "host", hide_env_values = true, help_heading = ROOT)]
+    pub etcmap: Map,
+
+    /// Whose /var
+    #[arg(long, value_name = "WHOSE", env = "VARMAP", default_value = "host", hide_env_values = true, help_heading = ROOT)]
+    pub varmap: Map,
+
+    /// Whose /home and /root
+    #[arg(long, value_name = "WHOSE", env = "HOMEMAP", default_value = "host", hide_env_values = true, help_heading = ROOT)]
+    pub homemap: Map,
+
+    /// A directory that is the image's even below one of the host's; repeatable
+    #[arg(long, value_name = "DIR", value_parser = absolute, help_heading = ROOT)]
+    pub chroot_dir: Vec<TreePath>,
+
+    /// A directory that is the host's, and has to be there; repeatable
+    #[arg(long, value_name = "DIR", value_parser = absolute, help_heading = ROOT)]
+    pub host_dir: Vec<TreePath>,
+
+    /// Something of the host's at another place; OPTIONS are ro, optional (no error if the host lacks it) and file (the
+    /// place is one); repeatable
+    #[arg(long, value_name = "SRC[:DST][:OPTIONS]", help_heading = ROOT)]
+    pub bind: Vec<Bind>,
+
+    /// Sets a variable for the programs; repeatable
+    #[arg(long, value_name = "NAME=VALUE", value_parser = environment, help_heading = ROOT)]
+    pub env: Vec<(String, String)>,
+
+    /// Working directory of the programs, instead of the caller's
+    #[arg(long, value_name = "DIR", value_parser = absolute, help_heading = ROOT)]
+    pub workdir: Option<TreePath>,
+
+    /// When others than root go by bwrap: auto (where the kernel leaves no other way), always (where the host has it)
+    /// or never
+    #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = ROOT)]
+    pub bwrap: Bwrap,
+
+    /// Folder of the extension for the image [default: /usr/lib/flatwrap/NAME]
+    #[arg(long, value_name = "DIR", value_parser = absolute, help_heading = FILES)]
+    pub sysroot: Option<TreePath>,
+
+    /// Leaves out what running programs don't need: package caches, documents, manuals, locales, what the host's
+    /// directories hide
+    #[arg(long, help_heading = FILES)]
+    pub prune: bool,
+
+    /// A locale that --prune leaves in: de, pt_BR; repeatable
+    #[arg(long, value_name = "LOCALE", requires = "prune", help_heading = FILES)]
+    pub locale: Vec<String>,
+
+    /// Leaves programs in /usr/sbin, /usr/local/bin and /usr/local/sbin, which not all hosts survive (see --allow)
+    #[arg(long, help_heading = FILES)]
+    pub keep_sbin: bool,
+
+    #[allow(missing_docs)] // they would become help
+    #[command(flatten)]
+    pub source: SourceArgs,
+
+    #[allow(missing_docs)] // they would become help
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
+
+    #[allow(missing_docs)] // they would become help
+    #[command(flatten)]
+    pub output: OutputArgs,
+
+    #[allow(missing_docs)] // they would become help
+    #[command(flatten)]
+    pub release: ReleaseArgs,
+
+    /// Prints what would be done, and writes nothing
+    #[arg(short = 'n', long, help_heading = REPORT)]
+    pub dry_run: bool,
+
+    /// Prints the result as JSON
+    #[arg(long, help_heading = REPORT)]
+    pub json: bool,
+
+    /// Also tells steps and what commands print
+    #[arg(short, long, conflicts_with = "quiet", help_heading = REPORT)]
+    pub verbose: bool,
+
+    /// Tells warnings and errors only
+    #[arg(short, long, help_heading = REPORT)]
+    pub quiet: bool,
+
+    /// Prints completions for a shell
+    #[arg(long, value_name = "SHELL", help_heading = OTHERS)]
+    pub completions: Option<Shell>,
+
+    /// Prints the manual page
+    #[arg(long, action = ArgAction::SetTrue, help_heading = OTHERS)]
+    pub man: bool,
+}
+
+/// Options that do something else than making an extension.
+const OTHER: [&str; 2] = ["completions", "man"];
+const ROOT: &str = "The private root";
+const FILES: &str = "Files";
+const REPORT: &str = "Reports";
+const OTHERS: &str = "Instead of making an extension";
+
+impl Args {
+    /// How much is told.
+    pub fn verbosity(&self) -> Verbosity {
+        match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,270 @@
+//! The command line: arguments, the way through, and what is told at the end.
+
+mod args;
+pub use args::Args;
+
+use std::io::Write as _;
+
+use anyhow::Context as _;
+use clap::CommandFactory as _;
+use sysext::cli::Terminal;
+use sysext::{Arch, Event, Events, Extension, RequestError, Tree, TreePath, Written, image};
+
+use crate::build::Report;
+use crate::options::{Options, absolute};
+use crate::plan::{Plan, PlanError, Shown};
+
+/// Does what the arguments ask for.
+///
+/// # Errors
+/// Whatever went wrong, with the chain of reasons.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    if let Some(text) = other(args)? {
+        return print(&text);
+    }
+    let events = Terminal::new(args.verbosity());
+    // Clap has seen to it that they are there.
+    let image = args.image.as_ref().context("IMAGE is missing")?;
+    let name = args.name.as_ref().context("NAME is missing")?;
+    sysext::remove_on_interrupt().context("signals can't be handled")?;
+
+    let rootfs = oci::fetch::fetch(&args.source, &args.sandbox, image, &args.paths, name.as_str(), &events)?;
+    let architecture = rootfs.config.architecture.as_deref().and_then(|a| a.parse::<Arch>().ok());
+    let options = options(args, &rootfs.tree, std::env::var("CHROOT").ok(), std::env::var("HOST").ok())?;
+    let plan = Plan::new(&rootfs.tree, &args.paths, options)?;
+    let (tree, report) = plan.build(rootfs.tree)?;
+    tell(&plan, &report, &events);
+    let has_units = plan.shown().values().any(|s| matches!(s, Shown::Unit(_)));
+    let release = args.release.release(architecture, has_units)?;
+    let extension = Extension::new(tree, name.clone(), release, &args.output.extension_options())?;
+    for finding in extension.findings() {
+        events.event(Event::Warning(finding.to_string().into()));
+    }
+    let written = match args.dry_run {
+        true => None,
+        false => {
+            let path = args.output.path(name);
+            Some(image::write(&extension, &path, &args.output.image_options(), &events)?)
+        }
+    };
+    events.clear();
+    let text = match args.json {
+        true => json(&plan, &report, &extension, written.as_ref())?,
+        false => text(&plan, written.as_ref()),
+    };
+    print(text.as_bytes())
+}
+
+/// The options of the plan: the flags, and the variables that the shell tool reads.
+///
+/// `CHROOT` names directories of the image as `--chroot-dir` does, but for those that it hasn't; `HOST` takes the place of
+/// the directories that are the host's by default. Some shells set `HOST` to the machine's name: only paths count.
+fn options(
+    args: &Args,
+    image: &Tree,
+    chroot: Option<String>,
+    host: Option<String>,
+) -> anyhow::Result<Options> {
+    let name = args.name.as_ref().context("NAME is missing")?;
+    let words = |variable: &str, text: Option<String>| -> anyhow::Result<Option<Vec<TreePath>>> {
+        let Some(text) = text.filter(|t| t.trim_start().starts_with('/')) else { return Ok(None) };
+        let list: Result<Vec<TreePath>, _> = text.split_whitespace().map(absolute).collect();
+        Ok(Some(list.with_context(|| variable.to_owned())?))
+    };
+    let mut options = Options::new(name.clone())?;
+    if let Some(dirs) = words("HOST", host)? {
+        options.host_defaults = dirs;
+    }
+    options.chroot_dirs = args.chroot_dir.clone();
+    for dir in words("CHROOT", chroot)?.unwrap_or_default() {
+        if image.resolve(dir.to_absolute(), true).is_ok() {
+            options.chroot_dirs.push(dir);
+        }
+    }
+    if let Some(sysroot) = &args.sysroot {
+        options.sysroot = sysroot.clone();
+    }
+    (options.etc, options.var, options.home) = (args.etcmap, args.varmap, args.homemap);
+    options.host_dirs = args.host_dir.clone();
+    options.binds = args.bind.clone();
+    options.env = args.env.clone();
+    options.workdir = args.workdir.clone();
+    options.bwrap = args.bwrap;
+    options.keep_sbin = args.keep_sbin;
+    options.prune = args.prune.then(|| args.locale.clone());
+    Ok(options)
+}
+
+fn tell(plan: &Plan, report: &Report, events: &dyn Events) {
+    let list = |paths: &[TreePath]| {
+        let shown: Vec<String> = paths.iter().take(3).map(ToString::to_string).collect();
+        let more = if paths.len() > 3 { ", …" } else { "" };
+        format!("{}{more}", shown.join(", "))
+    };
+    for note in &plan.notes {
+        events.event(Event::Note(note.into()));
+    }
+    if !report.privileged.is_empty() {
+        let (n, list) = (report.privileged.len(), list(&report.privileged));
+        events.event(Event::Note(format!("set-id bits and file capabilities dropped from {n}: {list}").into()));
+    }
+    if !report.specials.is_empty() {
+        let (n, list) = (report.specials.len(), list(&report.specials));
+        events.event(Event::Note(format!("devices, sockets and pipes left out, {n}: {list}").into()));
+    }
+    if let Some(pruned) = &report.pruned {
+        events.event(Event::Note(pruned.to_string().into()));
+    }
+    for warning in &plan.warnings {
+        events.event(Event::Warning(warning.into()));
+    }
+}
+
+fn text(plan: &Plan, written: Option<&Written>) -> String {
+    match written {
+        None => plan.to_string(),
+        Some(w) => {
+            let mb = format!("{}.{:02} MB", w.bytes / 1_000_000, w.bytes % 1_000_000 / 10_000);
+            let hash = w.sha256.as_ref().map(|h| format!(", sha256:{h}")).unwrap_or_default();
+            format!("{}: {mb}{hash}\n", w.path.display())
+        }
+    }
+}
+
+fn json(
+    plan: &Plan,
+    report: &Report,
+    extension: &Extension,
+    written: Option<&Written>,
+) -> anyhow::Result<String> {
+    let shown: Vec<_> = plan
+        .shown()
+        .iter()
+        .map(|(path, shown)| {
+            let kind = match shown {
+                Shown::EntryPoint(_) => "entry-point",
+                Shown::Link(_) => "link",
+                Shown::Unit(_) => "unit",
+            };
+            serde_json::json!({ "path": path.to_string(), "kind": kind, "source": shown.path().to_string() })
+        })
+        .collect();
+    let mounts: Vec<_> = plan
+        .mounts()
+        .iter()
+        .map(|m| {
+            let (whose, source) = match &m.source {
+                crate::Source::Host(p) => ("host", p),
+                crate::Source::Image(p) => ("image", p),
+            };
+            serde_json::json!({
+                "path": m.target.to_string(), "of": whose, "source": source.to_string(),
+                "read_only": m.read_only, "required": m.required,
+            })
+        })
+        .collect();
+    let mut warnings = plan.warnings.clone();
+    warnings.extend(extension.findings().iter().map(ToString::to_string));
+    let value = serde_json::json!({
+        "name": extension.name().as_str(),
+        "image": written.map(|w| serde_json::json!({
+            "path": w.path.to_string_lossy(), "bytes": w.bytes, "sha256": w.sha256,
+        })),
+        "release": extension.release().text(),
+        "shown": shown,
+        "mounts": mounts,
+        "pruned_bytes": report.pruned.as_ref().map(crate::Pruned::bytes),
+        "notes": plan.notes,
+        "warnings": warnings,
+    });
+    Ok(format!("{value:#}\n"))
+}
+
+fn other(args: &Args) -> anyhow::Result<Option<Vec<u8>>> {
+    let mut out = Vec::new();
+    if let Some(shell) = args.completions {
+        clap_complete::generate(shell, &mut Args::command(), "flatwrap", &mut out);
+    } else if args.man {
+        clap_mangen::Man::new(Args::command()).render(&mut out)?;
+    } else {
+        return Ok(None);
+    }
+    Ok(Some(out))
+}
+
+fn print(text: &[u8]) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        // Who reads has heard enough.
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("stdout"),
+    }
+}
+
+/// Tells of an error on stderr: `error:` and the chain of reasons, then `hint:`.
+#[allow(clippy::print_stderr)] // main's only words
+pub fn complain(error: &anyhow::Error) {
+    let mut text = String::new();
+    for reason in error.chain().map(ToString::to_string) {
+        // thiserror's transparent and "…: {source}" messages hold their source already.
+        if !text.contains(&reason) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&reason);
+        }
+    }
+    // Names from an image must not steer the terminal.
+    let printable = |text: &str| -> String {
+        text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    };
+    eprintln!("error: {}", printable(&text));
+    if let Some(hint) = hint(error) {
+        eprintln!("hint: {}", printable(&hint));
+    }
+}
+
+fn hint(error: &anyhow::Error) -> Option<String> {
+    match error.chain().find_map(|e| e.downcast_ref::<PlanError>())? {
+        PlanError::Request(RequestError::NotFound { similar, .. }) if !similar.is_empty() => {
+            let list: Vec<String> = similar.iter().map(ToString::to_string).collect();
+            Some(format!("the image has {}", list.join(", ")))
+        }
+        PlanError::Request(RequestError::NotFound { .. } | RequestError::NoMatch(_)) => {
+            Some("--package P installs a package in the image first, --run CMD runs a command".to_owned())
+        }
+        PlanError::Request(RequestError::NoPlace(path)) => {
+            Some(format!("say where it shows: {path}:/usr/share{path}"))
+        }
+        PlanError::Request(RequestError::Clash { .. })
+        | PlanError::Hides { .. }
+        | PlanError::HidesHost { .. }
+        | PlanError::InSysroot { .. } => Some("give it another place: PATH:DEST".to_owned()),
+        PlanError::BadSysroot(_) => Some("leave --sysroot out for /usr/lib/flatwrap/NAME".to_owned()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[test]
+    fn the_variables_of_the_shell_tool() {
+        let args = Args::parse_from(["flatwrap", "x", "n", "/usr/bin/x", "--chroot-dir", "/usr"]);
+        let mut image = Tree::default();
+        image.insert("/usr".parse().unwrap(), sysext::Node::dir()).unwrap();
+        let show = |chroot: Option<&str>, host: Option<&str>| {
+            let owned = |o: Option<&str>| o.map(str::to_owned);
+            let o = options(&args, &image, owned(chroot), owned(host)).unwrap();
+            let join = |l: &[TreePath]| l.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            format!("{} | {}", join(&o.chroot_dirs), join(&o.host_defaults))
+        };
+        let default = "/dev /proc /run /sys /tmp /var/tmp";
+        assert_eq!(show(None, None), format!("/usr | {default}"));
+        assert_eq!(show(Some("/usr /lib64"), Some("/dev  /srv")), "/usr /usr | /dev /srv");
+        assert_eq!(show(Some(""), Some("machine")), format!("/usr | {default}"));
+    }
+}

@@ -1,0 +1,79 @@
+//! From an image's name to a tree with all that is wanted of it: what every tool does first.
+
+use sysext::{Event, Events, Wanted};
+
+use crate::cli::{ContextError, SourceArgs};
+use crate::sandbox::{SandboxArgs, SandboxError, packages};
+use crate::source::Reader;
+use crate::{Context, ImageRef, LayerError, Rootfs, SourceError};
+
+/// Why there is no tree.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// Arguments or configuration.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// The registry.
+    #[error(transparent)]
+    Pull(#[from] crate::PullError),
+    /// A local image.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// Layers that can't be merged.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// A command in the image.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// None of the forms.
+    #[error("{0}: neither a registry's image nor a local one")]
+    Unknown(ImageRef),
+}
+
+/// Pulls or reads the image, runs and installs in it what the arguments say, and installs the package of the extension's
+/// name if something wanted is missing.
+///
+/// # Errors
+/// Whatever went wrong on the way. That something wanted is still missing is for the caller to find.
+pub fn fetch(
+    source: &SourceArgs,
+    sandbox: &SandboxArgs,
+    image: &ImageRef,
+    wanted: &[Wanted],
+    package: &str,
+    events: &dyn Events,
+) -> Result<Rootfs, FetchError> {
+    let context = source.context()?;
+    let rootfs = sandbox.apply(read(&context, image, events)?, &context, events)?;
+    let Some(first) = wanted.iter().find(|w| !w.is_in(&rootfs.tree)) else { return Ok(rootfs) };
+    // Whoever says what to install or to run knows better.
+    let told = sandbox.no_install || !sandbox.package.is_empty() || !sandbox.run.is_empty();
+    let Some(manager) = packages::detect(&rootfs.tree).filter(|_| !told && !is_this_machine(image)) else {
+        return Ok(rootfs);
+    };
+    events.event(Event::Note(
+        format!("{} is not in {image}: installing its package {package} with {manager}", first.source).into(),
+    ));
+    Ok(sandbox.install(rootfs, &[package.to_owned()], &context, events)?)
+}
+
+fn read(context: &Context, image: &ImageRef, events: &dyn Events) -> Result<Rootfs, FetchError> {
+    let reader = Reader { cache: &context.cache, platform: &context.platform, events };
+    match image {
+        ImageRef::Registry(reference) => {
+            events.event(Event::Step(format!("pulling {reference}").into()));
+            let image = context.pull(reference, events)?;
+            Ok(Rootfs::from_layers(image.config, &image.layers, events)?)
+        }
+        local => reader.rootfs(local)?.ok_or_else(|| FetchError::Unknown(local.clone())),
+    }
+}
+
+/// Nobody who asks for a program of his own machine's root wants a copy of all of it for a package to be installed in.
+fn is_this_machine(image: &ImageRef) -> bool {
+    match image {
+        ImageRef::Dir(path) => path.canonicalize().is_ok_and(|p| p == std::path::Path::new("/")),
+        _ => false,
+    }
+}

@@ -5,7 +5,7 @@ use std::fmt;
 
 use sysext::extension::unit_programs::is_unit;
 use sysext::request::{Item, locate};
-use sysext::{Kind, RequestError, Tree, TreeError, TreePath, Wanted};
+use sysext::{Arch, Kind, RequestError, Tree, TreeError, TreePath, Wanted};
 
 use crate::mounts::{MountError, Mounts};
 use crate::options::Options;
@@ -186,6 +186,25 @@ impl Plan {
     /// What shows on the host, in order.
     pub fn shown(&self) -> &BTreeMap<TreePath, Shown> {
         &self.shown
+    }
+
+    /// The architecture of the programs: that of the first ELF file among what the entry points run, else of the first in
+    /// the image. None if there is none.
+    pub fn architecture(&self, image: &Tree) -> Option<Arch> {
+        let asked = self.shown.values().filter_map(|s| image.resolve(s.path().to_absolute(), true).ok());
+        let asked: Vec<TreePath> = asked.map(|r| r.path).collect();
+        let all = image.iter().filter(|(_, n)| n.meta.mode & 0o111 != 0).map(|(p, _)| p);
+        asked.iter().chain(all).find_map(|path| {
+            let head = image.get(path)?.content()?.head(20).ok()?;
+            // EI_DATA says how e_machine is stored. elf(5).
+            match head.as_slice() {
+                [0x7f, b'E', b'L', b'F', _, data, .., a, b] if head.len() == 20 => {
+                    let read = if *data == 2 { u16::from_be_bytes } else { u16::from_le_bytes };
+                    Arch::from_elf_machine(read([*a, *b]))
+                }
+                _ => None,
+            }
+        })
     }
 
     fn add(&mut self, image: &Tree, item: &Item) -> Result<(), PlanError> {

@@ -13,7 +13,8 @@ impl Plan {
         let units: Vec<(TreePath, TreePath)> = self
             .shown
             .iter()
-            .filter_map(|(target, s)| matches!(s, Shown::Unit(_)).then(|| (target.clone(), s.path().clone())))
+            .filter(|(_, shown)| matches!(shown, Shown::Unit(_)))
+            .map(|(target, shown)| (target.clone(), shown.path().clone()))
             .collect();
         for (target, source) in units {
             let content = image

@@ -45,7 +45,7 @@ pub fn fetch(
     events: &dyn Events,
 ) -> Result<Rootfs, FetchError> {
     let context = source.context()?;
-    let rootfs = sandbox.apply(read(&context, image, events)?, &context, events)?;
+    let rootfs = sandbox.apply(read(&context, image, events)?, &context.cache, events)?;
     let Some(first) = wanted.iter().find(|w| !w.is_in(&rootfs.tree)) else { return Ok(rootfs) };
     // Whoever says what to install or to run knows better.
     let told = sandbox.no_install || !sandbox.package.is_empty() || !sandbox.run.is_empty();
@@ -55,7 +55,7 @@ pub fn fetch(
     events.event(Event::Note(
         format!("{} is not in {image}: installing its package {package} with {manager}", first.source).into(),
     ));
-    Ok(sandbox.install(rootfs, &[package.to_owned()], &context, events)?)
+    Ok(sandbox.install(rootfs, &[package.to_owned()], &context.cache, events)?)
 }
 
 fn read(context: &Context, image: &ImageRef, events: &dyn Events) -> Result<Rootfs, FetchError> {

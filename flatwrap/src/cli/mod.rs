@@ -8,7 +8,7 @@ use std::io::Write as _;
 use anyhow::Context as _;
 use clap::CommandFactory as _;
 use sysext::cli::Terminal;
-use sysext::{Arch, Event, Events, Extension, RequestError, Tree, TreePath, Written, image};
+use sysext::{Event, Events, Extension, RequestError, Tree, TreePath, Written, image};
 
 use crate::build::Report;
 use crate::options::{Options, absolute};
@@ -29,9 +29,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     sysext::remove_on_interrupt().context("signals can't be handled")?;
 
     let rootfs = oci::fetch::fetch(&args.source, &args.sandbox, image, &args.paths, name.as_str(), &events)?;
-    let architecture = rootfs.config.architecture.as_deref().and_then(|a| a.parse::<Arch>().ok());
     let options = options(args, &rootfs.tree, std::env::var("CHROOT").ok(), std::env::var("HOST").ok())?;
     let plan = Plan::new(&rootfs.tree, &args.paths, options)?;
+    let architecture = plan.architecture(&rootfs.tree);
     let (tree, report) = plan.build(rootfs.tree)?;
     tell(&plan, &report, &events);
     let has_units = plan.shown().values().any(|s| matches!(s, Shown::Unit(_)));
@@ -106,7 +106,8 @@ fn tell(plan: &Plan, report: &Report, events: &dyn Events) {
     }
     if !report.privileged.is_empty() {
         let (n, list) = (report.privileged.len(), list(&report.privileged));
-        events.event(Event::Note(format!("set-id bits and file capabilities dropped from {n}: {list}").into()));
+        events
+            .event(Event::Note(format!("set-id bits and file capabilities dropped from {n}: {list}").into()));
     }
     if !report.specials.is_empty() {
         let (n, list) = (report.specials.len(), list(&report.specials));

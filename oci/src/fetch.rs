@@ -1,11 +1,11 @@
 //! From an image's name to a tree with all that is wanted of it: what every tool does first.
 
-use sysext::{Event, Events, Wanted};
+use sysext::{Event, Events, TreePath, Wanted};
 
 use crate::cli::{ContextError, SourceArgs};
 use crate::sandbox::{SandboxArgs, SandboxError, packages};
-use crate::source::Reader;
-use crate::{Context, ImageRef, LayerError, Rootfs, SourceError};
+use crate::source::RootfsError;
+use crate::{ImageRef, Rootfs};
 
 /// Why there is no tree.
 #[derive(Debug, thiserror::Error)]
@@ -14,21 +14,23 @@ pub enum FetchError {
     /// Arguments or configuration.
     #[error(transparent)]
     Context(#[from] ContextError),
-    /// The registry.
+    /// The image.
     #[error(transparent)]
-    Pull(#[from] crate::PullError),
-    /// A local image.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// Layers that can't be merged.
-    #[error(transparent)]
-    Layer(#[from] LayerError),
+    Rootfs(#[from] RootfsError),
     /// A command in the image.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
-    /// None of the forms.
-    #[error("{0}: neither a registry's image nor a local one")]
-    Unknown(ImageRef),
+}
+
+impl FetchError {
+    /// What helps, if a user can do something about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            FetchError::Rootfs(e) => e.hint().map(str::to_owned),
+            FetchError::Sandbox(e) => e.hint(),
+            _ => None,
+        }
+    }
 }
 
 /// Pulls or reads the image, runs and installs in it what the arguments say, and installs the package of the extension's
@@ -45,7 +47,9 @@ pub fn fetch(
     events: &dyn Events,
 ) -> Result<Rootfs, FetchError> {
     let context = source.context()?;
-    let rootfs = sandbox.apply(read(&context, image, events)?, &context.cache, events)?;
+    let places: Vec<TreePath> = wanted.iter().filter_map(|w| TreePath::new(&w.source).ok()).collect();
+    let rootfs = context.rootfs(image, &places, events)?;
+    let rootfs = sandbox.apply(rootfs, &context.cache, events)?;
     let Some(first) = wanted.iter().find(|w| !w.is_in(&rootfs.tree)) else { return Ok(rootfs) };
     // Whoever says what to install or to run knows better.
     let told = sandbox.no_install || !sandbox.package.is_empty() || !sandbox.run.is_empty();
@@ -56,18 +60,6 @@ pub fn fetch(
         format!("{} is not in {image}: installing its package {package} with {manager}", first.source).into(),
     ));
     Ok(sandbox.install(rootfs, &[package.to_owned()], &context.cache, events)?)
-}
-
-fn read(context: &Context, image: &ImageRef, events: &dyn Events) -> Result<Rootfs, FetchError> {
-    let reader = Reader { cache: &context.cache, platform: &context.platform, events };
-    match image {
-        ImageRef::Registry(reference) => {
-            events.event(Event::Step(format!("pulling {reference}").into()));
-            let image = context.pull(reference, events)?;
-            Ok(Rootfs::from_layers(image.config, &image.layers, events)?)
-        }
-        local => reader.rootfs(local)?.ok_or_else(|| FetchError::Unknown(local.clone())),
-    }
 }
 
 /// Nobody who asks for a program of his own machine's root wants a copy of all of it for a package to be installed in.

@@ -3,12 +3,10 @@
 mod args;
 pub use args::Args;
 
-use std::io::Write as _;
-
 use anyhow::Context as _;
 use clap::CommandFactory as _;
-use sysext::cli::Terminal;
-use sysext::{Event, Events, Extension, RequestError, Tree, TreePath, Written, image};
+use sysext::cli::{Terminal, print};
+use sysext::{Event, Events, Extension, Tree, TreePath, Written, image};
 
 use crate::build::Report;
 use crate::options::{Options, absolute};
@@ -20,7 +18,7 @@ use crate::plan::{Plan, PlanError, Shown};
 /// Whatever went wrong, with the chain of reasons.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(text) = other(args)? {
-        return print(&text);
+        return print(&text).context("stdout");
     }
     let events = Terminal::new(args.verbosity());
     // Clap has seen to it that they are there.
@@ -52,7 +50,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         true => json(&plan, &report, &extension, written.as_ref())?,
         false => text(&plan, written.as_ref()),
     };
-    print(text.as_bytes())
+    print(text.as_bytes()).context("stdout")
 }
 
 /// The options of the plan: the flags, and the variables that the shell tool reads.
@@ -193,54 +191,25 @@ fn other(args: &Args) -> anyhow::Result<Option<Vec<u8>>> {
     Ok(Some(out))
 }
 
-fn print(text: &[u8]) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text).and_then(|()| out.flush()) {
-        // Who reads has heard enough.
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("stdout"),
-    }
-}
-
 /// Tells of an error on stderr: `error:` and the chain of reasons, then `hint:`.
-#[allow(clippy::print_stderr)] // main's only words
 pub fn complain(error: &anyhow::Error) {
-    let mut text = String::new();
-    for reason in error.chain().map(ToString::to_string) {
-        // thiserror's transparent and "…: {source}" messages hold their source already.
-        if !text.contains(&reason) {
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&reason);
-        }
-    }
-    // Names from an image must not steer the terminal.
-    let printable = |text: &str| -> String {
-        text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
-    };
-    eprintln!("error: {}", printable(&text));
-    if let Some(hint) = hint(error) {
-        eprintln!("hint: {}", printable(&hint));
-    }
+    sysext::cli::complain(error.as_ref(), hint(error).as_deref());
 }
 
 fn hint(error: &anyhow::Error) -> Option<String> {
-    match error.chain().find_map(|e| e.downcast_ref::<PlanError>())? {
-        PlanError::Request(RequestError::NotFound { similar, .. }) if !similar.is_empty() => {
-            let list: Vec<String> = similar.iter().map(ToString::to_string).collect();
-            Some(format!("the image has {}", list.join(", ")))
+    error.chain().find_map(|e| {
+        None.or_else(|| e.downcast_ref::<PlanError>().and_then(plan_hint))
+            .or_else(|| e.downcast_ref::<oci::FetchError>().and_then(oci::FetchError::hint))
+            .or_else(|| sysext::cli::hint(e))
+    })
+}
+
+fn plan_hint(error: &PlanError) -> Option<String> {
+    match error {
+        PlanError::Request(e) => sysext::cli::hint(e),
+        PlanError::Hides { .. } | PlanError::HidesHost { .. } | PlanError::InSysroot { .. } => {
+            Some("give it another place: PATH:DEST".to_owned())
         }
-        PlanError::Request(RequestError::NotFound { .. } | RequestError::NoMatch(_)) => {
-            Some("--package P installs a package in the image first, --run CMD runs a command".to_owned())
-        }
-        PlanError::Request(RequestError::NoPlace(path)) => {
-            Some(format!("say where it shows: {path}:/usr/share{path}"))
-        }
-        PlanError::Request(RequestError::Clash { .. })
-        | PlanError::Hides { .. }
-        | PlanError::HidesHost { .. }
-        | PlanError::InSysroot { .. } => Some("give it another place: PATH:DEST".to_owned()),
         PlanError::BadSysroot(_) => Some("leave --sysroot out for /usr/lib/flatwrap/NAME".to_owned()),
         _ => None,
     }

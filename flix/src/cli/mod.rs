@@ -8,9 +8,6 @@ pub use hint::hint;
 
 mod other;
 mod report;
-mod source;
-
-use std::io::Write as _;
 
 use anyhow::Context as _;
 use sysext::cli::Terminal;
@@ -36,7 +33,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let name = args.name.as_ref().context("NAME is missing")?;
     sysext::remove_on_interrupt().context("signals can't be handled")?;
 
-    let tree = source::rootfs(args, image, name, &events)?;
+    let rootfs = oci::fetch::fetch(&args.source, &args.sandbox, image, &args.paths, name.as_str(), &events)?;
+    let tree = rootfs.tree;
     let plan = Plan::new(&tree, &request(args)?)?;
     tell(&plan, &events);
     let built = plan.build(&tree)?;
@@ -57,7 +55,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     events.clear();
     let report = Report { plan: &plan, extension: &extension, written: written.as_ref() };
-    let mut out = std::io::stdout().lock();
     let text = match args.json {
         true => report.json()?,
         false => {
@@ -65,35 +62,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             report.text(args.dry_run, args.quiet, explanation.as_ref())
         }
     };
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // Who reads has heard enough.
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("stdout"),
-    }
+    sysext::cli::print(text.as_bytes()).context("stdout")
 }
 
 /// Tells of an error on stderr: `error:` and the chain of reasons, then `hint:`.
-#[allow(clippy::print_stderr)] // main's only words
 pub fn complain(error: &anyhow::Error) {
-    let mut text = String::new();
-    for reason in error.chain().map(ToString::to_string) {
-        // thiserror's transparent and "…: {source}" messages hold their source already.
-        if !text.contains(&reason) {
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&reason);
-        }
-    }
-    eprintln!("error: {}", printable(&text));
-    if let Some(hint) = hint(error) {
-        eprintln!("hint: {}", printable(&hint));
-    }
-}
-
-/// Names from an image must not steer the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    sysext::cli::complain(error.as_ref(), hint(error).as_deref());
 }
 
 /// The request, from the flags and from the environment that the shell tool reads.

@@ -1,5 +1,8 @@
 //! What the commands share: arguments on images and release files, and the drawing of events.
 
+mod complaint;
+pub use complaint::{complain, hint, print};
+
 mod terminal;
 pub use terminal::{Terminal, Verbosity};
 

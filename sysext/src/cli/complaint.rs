@@ -1,0 +1,79 @@
+//! The last words of a command.
+
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::iter::successors;
+
+use crate::{ExtensionError, RequestError, Severity};
+
+/// Tells of an error on stderr: `error:` and the chain of reasons, then `hint:` if there is one.
+#[allow(clippy::print_stderr)] // what it is for
+pub fn complain(error: &(dyn Error + 'static), hint: Option<&str>) {
+    let mut text = String::new();
+    for reason in successors(Some(error), |&e| e.source()).map(ToString::to_string) {
+        // thiserror's transparent and "…: {source}" messages hold their source already.
+        if !text.contains(&reason) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&reason);
+        }
+    }
+    eprintln!("error: {}", printable(&text));
+    if let Some(hint) = hint {
+        eprintln!("hint: {}", printable(hint));
+    }
+}
+
+/// Names from an image must not steer the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+}
+
+/// What helps after an error of this crate that a user can do something about.
+pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
+    let request = error.downcast_ref::<RequestError>().and_then(request);
+    request.or_else(|| error.downcast_ref::<ExtensionError>().and_then(extension))
+}
+
+fn request(error: &RequestError) -> Option<String> {
+    match error {
+        RequestError::NotFound { similar, .. } if !similar.is_empty() => {
+            let list: Vec<String> = similar.iter().map(ToString::to_string).collect();
+            Some(format!("the image has {}", list.join(", ")))
+        }
+        RequestError::NotFound { .. } | RequestError::NoMatch(_) => {
+            Some("--package P installs a package in the image first, --run CMD runs a command".to_owned())
+        }
+        RequestError::NoPlace(path) => Some(format!("say where it goes: {path}:/usr/share{path}")),
+        RequestError::BadTarget { .. } => Some("an extension can fill /usr and /opt only".to_owned()),
+        RequestError::Clash { .. } => Some("give one of them another place: PATH:DEST".to_owned()),
+        RequestError::NotAbsolute(text) => Some(format!("paths start with a slash: /usr/bin/{text}")),
+        _ => None,
+    }
+}
+
+fn extension(error: &ExtensionError) -> Option<String> {
+    match error {
+        ExtensionError::Refused { findings, .. } => {
+            let errors = findings.iter().filter(|f| f.severity == Severity::Error);
+            let mut rules: Vec<&str> = errors.map(|f| f.rule).collect();
+            rules.dedup();
+            let allow: Vec<String> = rules.iter().map(|r| format!("--allow {r}")).collect();
+            Some(format!("PATH:DEST gives a file another place; {} takes the risk", allow.join(" ")))
+        }
+        _ => None,
+    }
+}
+
+/// Prints the result on stdout. A reader that has heard enough is no error.
+///
+/// # Errors
+/// Whatever else stdout says.
+pub fn print(text: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}

@@ -34,21 +34,36 @@ pub fn shared(file: &str) -> Option<PathBuf> {
 /// The `flix` program: `FLIX_BIN`, else cargo's own after a build.
 pub fn flix() -> Result<PathBuf> {
     static BUILT: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
-    let built = BUILT.get_or_init(|| build_flix().map_err(|e| format!("{e:#}")));
-    built.clone().map_err(anyhow::Error::msg)
+    built(&BUILT, "flix", "FLIX_BIN")
 }
 
-fn build_flix() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("FLIX_BIN") {
+/// The `flatwrap` program: `FLATWRAP_BIN`, else cargo's own after a build.
+pub fn flatwrap() -> Result<PathBuf> {
+    static BUILT: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
+    built(&BUILT, "flatwrap", "FLATWRAP_BIN")
+}
+
+fn built(
+    once: &OnceLock<std::result::Result<PathBuf, String>>,
+    name: &str,
+    variable: &str,
+) -> Result<PathBuf> {
+    once.get_or_init(|| build(name, variable).map_err(|e| format!("{e:#}")))
+        .clone()
+        .map_err(anyhow::Error::msg)
+}
+
+fn build(name: &str, variable: &str) -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os(variable) {
         return Ok(path.into());
     }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    let status = build.current_dir(repository()).args(["build", "--quiet", "-p", "flix"]).status()?;
+    let status = build.current_dir(repository()).args(["build", "--quiet", "-p", name]).status()?;
     if !status.success() {
-        bail!("cargo build -p flix: {status}");
+        bail!("cargo build -p {name}: {status}");
     }
-    Ok(target().join("debug/flix"))
+    Ok(target().join("debug").join(name))
 }
 
 /// Something that takes long to make and is kept below `target/e2e`: `make` fills the directory that it is given.

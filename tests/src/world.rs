@@ -17,6 +17,7 @@ pub struct World {
     work: Work,
     registry: SocketAddr,
     flix: PathBuf,
+    flatwrap: PathBuf,
     alpine: bool,
 }
 
@@ -62,10 +63,15 @@ impl World {
             ),
         )?;
         // A copy, since the build directory may be where other users can't reach.
-        let flix = work.dir("bin")?.join("flix");
-        let built = place::flix()?;
-        fs::copy(&built, &flix).with_context(|| format!("{built:?}"))?;
-        Ok(World { work, registry, flix, alpine: alpine.is_some() })
+        let bin = work.dir("bin")?;
+        let copy = |built: PathBuf, name: &str| {
+            let to = bin.join(name);
+            fs::copy(&built, &to).with_context(|| format!("{built:?}"))?;
+            Ok::<PathBuf, anyhow::Error>(to)
+        };
+        let flix = copy(place::flix()?, "flix")?;
+        let flatwrap = copy(place::flatwrap()?, "flatwrap")?;
+        Ok(World { work, registry, flix, flatwrap, alpine: alpine.is_some() })
     }
 
     /// The images in Alpine's manner that are here: our own, and the real one where `../shared` is.
@@ -94,6 +100,11 @@ impl World {
     /// The program, where every user can run it.
     pub fn flix_program(&self) -> &Path {
         &self.flix
+    }
+
+    /// `flatwrap`, run by somebody, with the registry as docker.io's mirror.
+    pub fn flatwrap(&self, by: &Account) -> Program {
+        by.program(&self.flatwrap).env("CONTAINERS_REGISTRIES_CONF", self.registries_conf())
     }
 
     /// `flix`, run by somebody, with the registry as docker.io's mirror.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use e2e::{Host, Program, Work};
+use e2e::{Host, Program, Vm, Work, World};
 use flatwrap::{Map, Options, Plan};
 use sysext::image::{ImageOptions, write};
 use sysext::{Blob, Content, Extension, Meta, Node, Release, Silent, Tree};
@@ -97,6 +97,9 @@ fn run(work: &Path, extensions: &[PathBuf], inner: &str) -> Result<String> {
     Ok(Host::bookworm()?.merged(work, &extensions, MOVE_IN)?.stdout)
 }
 
+/// The hash of nothing, by BLAKE3's own test vectors.
+const EMPTY: &str = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
+
 const CALLERS: [&str; 3] = ["as_root", "as_user", "as_user_with_bwrap"];
 
 #[test]
@@ -164,5 +167,71 @@ done
         expected += &format!("{caller} running\nunmerged\nld-musl-x86_64.so.1\n{uid}\n{name}merged\n");
     }
     assert_eq!(run(work.path(), &[extension], inner)?, expected);
+    Ok(())
+}
+
+/// The shell tool's first example, as it stands: the image comes from a registry, the package by its package manager.
+#[test]
+fn b3sum_from_a_registry() -> Result<()> {
+    let world = World::get()?;
+    for image in world.alpines() {
+        for name in ["root", "user"] {
+            let work = Work::new()?;
+            let by = if name == "root" { work.root(name)? } else { work.user(name)? };
+            let paths = ["/usr/bin/b3sum", "/bin/busybox:/usr/bin/busybox"];
+            world.flatwrap(&by).args([image, "b3sum"]).args(paths).run()?;
+            let mut inner = String::new();
+            let mut expected = String::new();
+            for caller in CALLERS {
+                inner += &format!("{caller} b3sum </dev/null; {caller} busybox echo \"a  b\"\n");
+                expected += &format!("{EMPTY}\na  b\n");
+            }
+            let out = run(work.path(), &[by.home().join("b3sum.raw")], &inner)?;
+            let out: String = out.lines().map(|l| l.trim_end_matches("  -").to_owned() + "\n").collect();
+            assert_eq!(out, expected, "{image} by {name}");
+        }
+    }
+    Ok(())
+}
+
+/// The shell tool's daemon: systemd starts the unit, a page comes, restart and stop work, nothing stays behind.
+#[test]
+fn nginx_is_a_service() -> Result<()> {
+    let work = Work::new()?;
+    let by = work.root("root")?;
+    let paths = ["/usr/sbin/nginx", "/usr/sbin/start-stop-daemon", "/usr/lib/systemd/system/nginx.service"];
+    World::get()?.flatwrap(&by).args(["debian:bookworm", "nginx"]).args(paths).run()?;
+    let script = r#"
+mkdir -p /etc/nginx /var/log/nginx
+cat >/etc/nginx/nginx.conf <<'END'
+user root;
+pid /run/nginx.pid;
+events {
+}
+http {
+  access_log /dev/null;
+  proxy_temp_path /tmp;
+  client_body_temp_path /tmp;
+  fastcgi_temp_path /tmp;
+  uwsgi_temp_path /tmp;
+  scgi_temp_path /tmp;
+  server {
+    server_name localhost;
+    listen 127.0.0.1:80;
+    location / { return 200 "served from the private root\n"; }
+  }
+}
+END
+page() { bash -c 'exec 3<>/dev/tcp/127.0.0.1/80; printf "GET / HTTP/1.0\r\n\r\n" >&3; tail -n 1 <&3'; }
+mounts=$(wc -l </proc/self/mountinfo)
+systemctl start nginx && systemctl is-active nginx && page
+systemctl restart nginx && systemctl is-active nginx && page
+systemctl stop nginx; systemctl is-active nginx
+ls -d /proc/[0-9]*/exe | while read -r exe; do readlink "$exe"; done | grep -c nginx
+[ "$(wc -l </proc/self/mountinfo)" = "$mounts" ] && echo "no mount left"
+"#;
+    let out = Vm::bookworm()?.run(work.path(), &[&by.home().join("nginx.raw")], script)?;
+    let served = "active\nserved from the private root\n";
+    assert_eq!(out.trim(), format!("{served}{served}inactive\n0\nno mount left"));
     Ok(())
 }

@@ -183,11 +183,12 @@ fn b3sum_from_a_registry() -> Result<()> {
             let mut inner = String::new();
             let mut expected = String::new();
             for caller in CALLERS {
-                inner += &format!("{caller} b3sum </dev/null; {caller} busybox echo \"a  b\"\n");
+                inner += &format!("{caller} b3sum /dev/null; {caller} busybox echo \"a  b\"\n");
                 expected += &format!("{EMPTY}\na  b\n");
             }
             let out = run(work.path(), &[by.home().join("b3sum.raw")], &inner)?;
-            let out: String = out.lines().map(|l| l.trim_end_matches("  -").to_owned() + "\n").collect();
+            let out: String =
+                out.lines().map(|l| l.trim_end_matches("  /dev/null").to_owned() + "\n").collect();
             assert_eq!(out, expected, "{image} by {name}");
         }
     }
@@ -226,8 +227,8 @@ page() { bash -c 'exec 3<>/dev/tcp/127.0.0.1/80; printf "GET / HTTP/1.0\r\n\r\n"
 mounts=$(wc -l </proc/self/mountinfo)
 systemctl start nginx && systemctl is-active nginx && page
 systemctl restart nginx && systemctl is-active nginx && page
-systemctl stop nginx; systemctl is-active nginx
-ls -d /proc/[0-9]*/exe | while read -r exe; do readlink "$exe"; done | grep -c nginx
+systemctl stop nginx; systemctl is-active nginx || true
+ls -d /proc/[0-9]*/exe | while read -r exe; do readlink "$exe"; done | grep -c nginx || true
 [ "$(wc -l </proc/self/mountinfo)" = "$mounts" ] && echo "no mount left"
 "#;
     let out = Vm::bookworm()?.run(work.path(), &[&by.home().join("nginx.raw")], script)?;

@@ -63,25 +63,36 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         stages.run("rustdoc", doc.env("RUSTDOCFLAGS", "-D warnings"))?;
     }
     let filter = || args.filter.iter().map(String::as_str);
+    // The programs under test. Integration tests have cargo build them with the features of the whole workspace, so
+    // that nothing is compiled a second time for another selection.
+    let programs = [("FLIX_BIN", "debug/flix"), ("FLATWRAP_BIN", "debug/flatwrap")];
+    let programs = programs.map(|(variable, path)| (variable, crate::target().join(path)));
     if wants(Part::Unit) {
         // Doc tests first: a crate without any closes with an empty summary, which must not be the run's last.
         stages.test(
             "doc tests",
             cargo(words("test --workspace --doc --locked --no-fail-fast")).args(filter()),
         )?;
-        let mut unit = cargo(words("test --workspace --exclude e2e --locked --no-fail-fast"));
-        stages.test("unit tests", unit.args(words("--lib --bins --tests --examples")).args(filter()))?;
     }
-    if wants(Part::E2e) {
-        stages.run("build flix", &mut cargo(words("build --locked --package flix --bins")))?;
-        if args.filter.is_none() {
-            stages.run("demo", Command::new(std::env::current_exe()?).arg("demo"))?;
+    let selected = match args.only {
+        Some(Part::Lint) => return Ok(stages.report()),
+        Some(Part::Unit) => {
+            "test --workspace --exclude e2e --locked --no-fail-fast --lib --bins --tests --examples"
         }
-        let mut e2e = cargo(words("test --package e2e --locked --no-fail-fast --lib --tests"));
-        // The errors of the tests say what went wrong; forty frames below each are in the way.
-        e2e.env("FLIX_BIN", crate::target().join("debug/flix")).env("RUST_LIB_BACKTRACE", "0");
-        stages.test("e2e tests", e2e.args(filter()))?;
+        Some(Part::E2e) => "test --package e2e --locked --no-fail-fast --lib --bins --tests",
+        None => "test --workspace --locked --no-fail-fast --lib --bins --tests --examples",
+    };
+    if args.only == Some(Part::E2e) {
+        stages.run("programs", &mut cargo(words("build --workspace --locked --bins")))?;
     }
+    stages.run("build", cargo(words(selected)).arg("--no-run"))?;
+    if wants(Part::E2e) && args.filter.is_none() {
+        stages.run("demo", Command::new(std::env::current_exe()?).arg("demo").envs(programs.clone()))?;
+    }
+    // The errors of the tests say what went wrong; forty frames below each are in the way.
+    let mut tests = cargo(words(selected));
+    tests.env("RUST_LIB_BACKTRACE", "0").envs(programs);
+    stages.test("tests", tests.args(filter()))?;
     Ok(stages.report())
 }
 

@@ -99,7 +99,10 @@ fn signals_remove_outputs() {
     use std::os::unix::process::ExitStatusExt as _;
     for signal in ["INT", "TERM", "HUP"] {
         let dir = tempfile::tempdir().unwrap();
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        // Under nohup(1) SIGHUP is ignored, and rightly stays so; here it must not be.
+        let mut child = Command::new("env")
+            .arg("--default-signal=INT,TERM,HUP")
+            .arg(std::env::current_exe().unwrap())
             .args(["--exact", "output::tests::helper_that_waits_for_a_signal"])
             .env("SYSEXT_TEST_INTERRUPT_DIR", dir.path())
             .stdout(std::process::Stdio::null())

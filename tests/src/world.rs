@@ -1,21 +1,20 @@
 //! A registry with images, a package mirror, and people who use them.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
+use crate::registry::{Registry, Settings};
 use crate::{Account, Program, Work, apk, http, images, place};
 
 /// What the tests of one process share: made by the first that asks, gone with the process.
 #[derive(Debug)]
 pub struct World {
     work: Work,
-    registry: SocketAddr,
+    registry: Registry,
     flix: PathBuf,
     flatwrap: PathBuf,
     alpine: bool,
@@ -47,7 +46,10 @@ impl World {
         let key = apk::repository(&packages, &[images::b3sum(&made)?])?;
         let mirror = format!("http://{}", http::serve(packages)?);
 
-        let registry = start_registry(&work)?;
+        // Statics aren't dropped: the registry takes the directory with it when this process ends.
+        let settings = Settings { remove: true, ..Settings::default() };
+        let running = Registry::start(work.path(), &settings)?;
+        let registry = running.address;
         push(&images::debian()?, "bookworm", registry, "library/debian")?;
         push(&images::little(&made, &mirror)?, "latest", registry, "library/little")?;
         let alpine = images::alpine(&made, &mirror, &key)?;
@@ -71,7 +73,7 @@ impl World {
         };
         let flix = copy(place::flix()?, "flix")?;
         let flatwrap = copy(place::flatwrap()?, "flatwrap")?;
-        Ok(World { work, registry, flix, flatwrap, alpine: alpine.is_some() })
+        Ok(World { work, registry: running, flix, flatwrap, alpine: alpine.is_some() })
     }
 
     /// The images in Alpine's manner that are here: our own, and the real one where `../shared` is.
@@ -81,7 +83,7 @@ impl World {
 
     /// Where the registry listens.
     pub fn registry(&self) -> SocketAddr {
-        self.registry
+        self.registry.address
     }
 
     /// Pushes an image of an OCI layout under a name and the same tag.
@@ -89,7 +91,7 @@ impl World {
     /// # Errors
     /// skopeo's.
     pub fn push(&self, layout: &Path, tag: &str, name: &str) -> Result<()> {
-        push(layout, tag, self.registry, name)
+        push(layout, tag, self.registry.address, name)
     }
 
     /// A registries.conf(5) that makes the registry docker.io's mirror.
@@ -125,34 +127,6 @@ fn sweep() -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Debian's docker-registry on a free port, for as long as this process lives.
-fn start_registry(work: &Work) -> Result<SocketAddr> {
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let storage = work.dir("registry")?;
-    let config = work.path().join("registry.yml");
-    let text = format!(
-        "version: 0.1\nlog:\n  level: error\n  accesslog:\n    disabled: true\nhttp:\n  addr: {address}\n\
-         storage:\n  filesystem:\n    rootdirectory: {}\n",
-        storage.display()
-    );
-    fs::write(&config, text)?;
-    // The shell reads from a pipe whose other end is ours: when this process goes, however, so does the registry, and
-    // then the directory that a static never drops.
-    let script = r#"docker-registry serve "$1" >"$1.log" 2>&1 & read -r _; kill $!; wait; rm -r "$2""#;
-    let mut shell = Program::new("sh").args(["-c", script, "registry"]).arg(&config).arg(work.path());
-    shell.command().stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    std::mem::forget(shell.start()?);
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while TcpStream::connect(address).is_err() {
-        if Instant::now() > deadline {
-            let log = fs::read_to_string(config.with_extension("yml.log")).unwrap_or_default();
-            bail!("docker-registry doesn't listen on {address} (package docker-registry)\n{log}");
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(address)
 }
 
 fn push(layout: &Path, tag: &str, registry: SocketAddr, name: &str) -> Result<()> {

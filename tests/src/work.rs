@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use anyhow::{Context, Result, bail};
 
@@ -23,10 +24,13 @@ impl Work {
     /// # Errors
     /// It can't be made.
     pub fn new() -> Result<Work> {
-        let base = std::env::var_os("TMPDIR").unwrap_or_else(|| "/var/tmp".into());
-        let dir = tempfile::Builder::new().prefix("flix-e2e-").tempdir_in(&base);
+        static SWEPT: Once = Once::new();
+        let base = PathBuf::from(std::env::var_os("TMPDIR").unwrap_or_else(|| "/var/tmp".into()));
+        SWEPT.call_once(|| sweep(&base));
+        let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&base);
         let dir = dir.with_context(|| format!("{base:?}"))?;
         std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755))?;
+        std::fs::write(dir.path().join(OWNER), std::process::id().to_string())?;
         Ok(Work { dir })
     }
 
@@ -63,6 +67,22 @@ impl Work {
         let home = self.dir(name)?;
         chown(&home, Some(USER), Some(USER)).with_context(|| format!("{home:?}"))?;
         Ok(Account { uid: USER, home })
+    }
+}
+
+const PREFIX: &str = "flix-e2e-";
+/// The file that says whose directory it is: a process id.
+const OWNER: &str = "owner";
+
+/// Removes what runs left that were killed. What can't be removed stays; that is no reason to fail a test.
+fn sweep(base: &Path) {
+    let Ok(entries) = std::fs::read_dir(base) else { return };
+    for entry in entries.flatten() {
+        let ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        let Ok(owner) = std::fs::read_to_string(entry.path().join(OWNER)) else { continue };
+        if ours && !owner.is_empty() && !Path::new("/proc").join(owner).exists() {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 

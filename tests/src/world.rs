@@ -37,9 +37,7 @@ impl World {
     }
 
     fn new() -> Result<World> {
-        sweep()?;
         let work = Work::new()?;
-        fs::write(work.path().join("owner"), std::process::id().to_string())?;
         let made = work.dir("images")?;
 
         let packages = work.dir("packages")?;
@@ -113,20 +111,6 @@ impl World {
     pub fn flix(&self, by: &Account) -> Program {
         by.program(&self.flix).env("CONTAINERS_REGISTRIES_CONF", self.registries_conf())
     }
-}
-
-/// Removes what a run left whose watching shell was killed too.
-fn sweep() -> Result<()> {
-    let base = PathBuf::from(std::env::var_os("TMPDIR").unwrap_or_else(|| "/var/tmp".into()));
-    for entry in fs::read_dir(&base)?.flatten() {
-        let path = entry.path();
-        let ours = entry.file_name().to_string_lossy().starts_with("flix-e2e-");
-        let Ok(owner) = fs::read_to_string(path.join("owner")) else { continue };
-        if ours && !Path::new("/proc").join(owner).exists() {
-            fs::remove_dir_all(&path).with_context(|| format!("{path:?}"))?;
-        }
-    }
-    Ok(())
 }
 
 fn push(layout: &Path, tag: &str, registry: SocketAddr, name: &str) -> Result<()> {

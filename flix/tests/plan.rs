@@ -279,15 +279,20 @@ fn scripts_go_with_their_interpreters() {
     );
     lab.symlink("bin/sh", "busybox").script("usr/bin/script", "#!/bin/sh -e\nexit\n");
     lab.script("usr/bin/envy", "#!/usr/bin/env sh\n").script("usr/lib/x/inner", "#!/usr/bin/perl\n");
+    lab.script("usr/bin/split", "#!/usr/bin/env -S sh -e -u\n");
     lab.write("usr/lib/x/not-executable", "#!/usr/bin/perl\n");
     let error = refused(&lab, &["/usr/bin/script"]);
     assert_eq!(error, "/usr/bin/script: script needs /bin/sh, which is not part of the extension");
-    let (plan, tree) = plan(&lab, &["/usr/bin/script", "/usr/bin/envy", "/usr/lib/x", "/bin/busybox"]);
+    let (plan, tree) =
+        plan(&lab, &["/usr/bin/script", "/usr/bin/envy", "/usr/bin/split", "/usr/lib/x", "/bin/busybox"]);
     let first = |path: &str| {
         String::from_utf8(tree.get(&p(path)).unwrap().content().unwrap().read(99).unwrap()).unwrap()
     };
     assert_eq!(first("/usr/bin/script"), "#!/usr/lib/flix/t/bin/sh -e\nexit\n");
     assert_eq!(first("/usr/bin/envy"), "#!/usr/lib/flix/t/bin/sh\n");
+    assert_eq!(first("/usr/bin/split"), "#!/usr/bin/env -S /usr/lib/flix/t/bin/sh -e -u\n");
+    let told = "/usr/bin/split: the host's /usr/bin/env -S splits its first line into words";
+    assert!(plan.notes.iter().any(|n| n == told), "{:?}", plan.notes);
     assert_eq!(
         plan.warnings,
         ["/usr/lib/x/inner: script needs /usr/bin/perl of the host, which is not part of the extension"]

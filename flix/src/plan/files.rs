@@ -6,7 +6,7 @@ use sysext::TreePath;
 
 use super::planner::{Placed, Planner, relative};
 use super::{Action, PlanError, Why};
-use crate::scripts::{Interpreter, LINE_LIMIT, Shebang};
+use crate::scripts::{HOST_ENV, Interpreter, LINE_LIMIT, Shebang};
 use crate::units;
 
 impl Planner<'_> {
@@ -103,11 +103,15 @@ impl Planner<'_> {
         if matches!(&shebang.interpreter, Interpreter::Path(old) if *old == new) {
             return Ok(());
         }
-        let line = shebang.with_interpreter(&new).ok_or_else(|| PlanError::Interpreter {
+        let line = shebang.with_interpreter(&new).map_err(|why| PlanError::Interpreter {
             path: placed.source.clone(),
-            interpreter: format!("{place} (a first line of more than {LINE_LIMIT} bytes)"),
+            interpreter: format!("{place} ({why})"),
             found: None,
         })?;
+        if shebang.needs_env() {
+            let target = &placed.target;
+            self.notes.insert(format!("{target}: the host's {HOST_ENV} -S splits its first line into words"));
+        }
         if let Some(entry) = self.plan.entries.get_mut(&placed.target) {
             entry.action = Action::Script { line, old: shebang.len };
         }

@@ -104,7 +104,10 @@ fn script(tree: &Tree, stage: &Path, epoch: i64) -> Result<String, ImageError> {
     let mut out = String::new();
     let mut first: HashMap<Ino, &TreePath> = HashMap::new();
     let mut directory = TreePath::root();
+    let mut checked = 0;
     for (number, (path, ino, node)) in tree.iter_inodes().enumerate() {
+        check_lines(&out[checked..], path)?;
+        checked = out.len();
         let place = quote(&path.to_absolute(), path)?;
         let meta = &node.meta;
         if tree.nlink(ino) > 1 && !node.is_dir() {
@@ -168,22 +171,36 @@ fn script(tree: &Tree, stage: &Path, epoch: i64) -> Result<String, ImageError> {
             let _ = writeln!(out, "ea_set -f {source} {place} {}", quote(attribute, path)?);
         }
     }
+    check_lines(&out[checked..], &directory)?;
     // Made by mke2fs at its own time.
     let _ = writeln!(out, "sif /lost+found mtime @{epoch}");
     Ok(out)
 }
 
-/// Bytes. debugfs reads a script line into a buffer of BUFSIZ.
-const MAX_WORD: usize = 4000;
+/// Bytes, the line's end included. debugfs reads a script by fgets(3) into a buffer of BUFSIZ, 8192: what is longer it
+/// would take for a second line, and a line that starts with `!` goes to the shell.
+const MAX_LINE: usize = 8000;
+
+/// Refuses what debugfs would not read as one line. `path` is the last that the lines are about.
+fn check_lines(lines: &str, path: &TreePath) -> Result<(), ImageError> {
+    if lines.split_inclusive('\n').all(|line| line.len() <= MAX_LINE) {
+        return Ok(());
+    }
+    let reason = "has a name or target too long for debugfs, or comes after one";
+    Err(ImageError::Unstorable { path: path.clone(), format: Format::Ext4, reason })
+}
+
+#[cfg(test)]
+pub(super) fn script_for_tests(tree: &Tree) -> Result<String, ImageError> {
+    let stage = tempfile::tempdir().map_err(|source| ImageError::Io { path: "/tmp".into(), source })?;
+    script(tree, stage.path(), 0)
+}
 
 /// A word for debugfs, whose quotes take all but line ends.
 fn quote(word: &[u8], path: &TreePath) -> Result<String, ImageError> {
     let refuse = |reason| ImageError::Unstorable { path: path.clone(), format: Format::Ext4, reason };
     if word.iter().any(|&b| matches!(b, b'\n' | b'\r' | 0)) {
         return Err(refuse("has a line end in its name or target"));
-    }
-    if word.len() > MAX_WORD {
-        return Err(refuse("is too long for debugfs"));
     }
     match std::str::from_utf8(word) {
         Ok(text) => Ok(format!("\"{}\"", text.replace('"', "\"\""))),

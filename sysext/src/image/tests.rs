@@ -242,6 +242,34 @@ fn the_kernel_finds_what_went_in() {
     }
 }
 
+/// debugfs would take the rest of a line that is longer than its buffer for another, and `!` for a shell command.
+#[test]
+fn no_name_or_target_reaches_the_shell() {
+    let ran = tempfile::tempdir().unwrap();
+    let ran = ran.path().join("ran");
+    for quotes in 3600..4000 {
+        let mut tree = sample();
+        let target = format!("{}!touch {} #", "\"".repeat(quotes), ran.display());
+        tree.insert(p(&format!("/usr/lib/sample/{}", "\"".repeat(200))), Node::symlink(&target)).unwrap();
+        let script = super::ext::script_for_tests(&tree);
+        if let Ok(script) = script {
+            let longest = script.split_inclusive('\n').map(str::len).max();
+            assert!(longest < Some(8191), "{quotes} quotes: {longest:?} bytes");
+        }
+    }
+    let mut tree = sample();
+    tree.insert(
+        p("/usr/lib/sample/x"),
+        Node::symlink(format!("{}!touch {} #", "\"".repeat(4050), ran.display())),
+    )
+    .unwrap();
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let options = ImageOptions { format: Format::Ext4, ..ImageOptions::default() };
+    let error = write(&extension(tree), &dir.path().join("x.raw"), &options, &Silent).unwrap_err();
+    assert!(matches!(error, ImageError::Unstorable { .. }), "{error}");
+    assert!(!ran.exists());
+}
+
 #[test]
 fn mkfs_images_depend_on_the_tree_alone() {
     for format in [Format::Ext4, Format::Ext2, Format::Erofs, Format::Btrfs] {

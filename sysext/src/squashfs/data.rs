@@ -292,6 +292,8 @@ struct State<'a> {
     /// Number of jobs, once it is known.
     total: Option<usize>,
     stopped: bool,
+    /// A worker panicked.
+    aborted: bool,
 }
 
 impl<'a> Queue<'a> {
@@ -316,6 +318,10 @@ impl<'a> Queue<'a> {
 
     fn put(&self, number: usize, block: Result<Block, SquashfsError>) {
         let mut state = self.lock();
+        // After a panic elsewhere nobody waits for this any more.
+        if state.aborted {
+            return;
+        }
         let slot = number - state.written;
         if state.slots.len() <= slot {
             state.slots.resize_with(slot + 1, || None);
@@ -326,8 +332,9 @@ impl<'a> Queue<'a> {
 
     /// The next block in order; none at the end.
     fn next(&self) -> Option<Result<Block, SquashfsError>> {
-        let empty =
-            |s: &mut State<'_>| s.total != Some(s.written) && !matches!(s.slots.front(), Some(Some(_)));
+        let empty = |s: &mut State<'_>| {
+            !s.aborted && s.total != Some(s.written) && !matches!(s.slots.front(), Some(Some(_)))
+        };
         let mut state = self.changed.wait_while(self.lock(), empty).unwrap_or_else(PoisonError::into_inner);
         let block = state.slots.pop_front().flatten()?;
         state.written += 1;
@@ -361,7 +368,14 @@ pub(super) fn write(
     let jobs = Jobs { layout, file: 0, offset: 0, fragment: Vec::new(), next: 0 };
     let threads = options.threads.get();
     let queue = Queue {
-        state: Mutex::new(State { jobs, written: 0, slots: Default::default(), total: None, stopped: false }),
+        state: Mutex::new(State {
+            jobs,
+            written: 0,
+            slots: Default::default(),
+            total: None,
+            stopped: false,
+            aborted: false,
+        }),
         changed: Condvar::new(),
         window: WINDOW * threads,
     };
@@ -410,9 +424,9 @@ impl Drop for StopOnPanic<'_, '_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let mut state = self.0.lock();
-            state.stopped = true;
             // The scope hands the panic on once the writer has ended.
-            state.total = Some(state.written);
+            state.stopped = true;
+            state.aborted = true;
             state.slots.clear();
             drop(state);
             self.0.changed.notify_all();

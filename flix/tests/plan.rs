@@ -213,11 +213,47 @@ fn a_folder_is_used_where_it_stands() {
 }
 
 #[test]
-fn a_library_at_a_usual_place_has_a_second_copy() {
+fn libraries_of_the_usual_directories_stay_away_from_the_hosts() {
+    let lab = Lab::glibc();
+    let dir = "usr/lib/x86_64-linux-gnu";
+    lab.copy("/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", &format!("{dir}/ld-linux-x86-64.so.2"));
+    lab.copy("/lib/x86_64-linux-gnu/libc.so.6", &format!("{dir}/libc.so.6"));
+    lab.symlink("lib", "usr/lib").symlink("lib64", "usr/lib64");
+    lab.symlink("usr/lib64/ld-linux-x86-64.so.2", "../lib/x86_64-linux-gnu/ld-linux-x86-64.so.2");
+    lab.symlink("usr/bin/ld.so", "../lib/x86_64-linux-gnu/ld-linux-x86-64.so.2");
+    lab.library(&format!("{dir}/libone.so.1.2"), "libone.so.1", &[], &[]);
+    lab.symlink(&format!("{dir}/libone.so.1"), "libone.so.1.2").write(&format!("{dir}/data"), "x");
+    speaker(&lab, "usr/bin/prog", &["libone.so.1"], &[&format!("{dir}/libone.so.1.2")], &[]);
+    for words in [
+        &["/usr/bin/ld.so"][..],
+        &["/lib64/ld-linux-x86-64.so.2"],
+        &["/usr/lib/x86_64-linux-gnu/libc.so.6"],
+        &["/usr/lib/x86_64-linux-gnu/libone.so.1", "/usr/bin/prog"],
+        &["/usr/lib/x86_64-linux-gnu/lib*", "/usr/bin/prog"],
+        &["/usr/lib/x86_64-linux-gnu", "/usr/bin/*"],
+        &["/usr/lib", "/usr/bin/prog"],
+        &["/lib/x86_64-linux-gnu", "/usr/bin/prog", "/usr/bin/ld.so"],
+    ] {
+        let (plan, tree) = plan(&lab, words);
+        let there = |p: &&sysext::TreePath| sysext::extension::HostLibrary::at(p).is_some();
+        assert_eq!(tree.iter().map(|(p, _)| p).find(there), None, "{words:?}\n{plan}");
+        for (path, node) in tree.iter().filter(|(_, n)| !n.is_dir()) {
+            assert!(tree.resolve(path.to_absolute(), true).is_ok(), "{words:?}: {path} {node:?}");
+        }
+        let note = "go to /usr/lib/flix/t, since hosts have their own there";
+        assert!(plan.notes.iter().any(|n| n.ends_with(note)), "{words:?}: {:?}", plan.notes);
+        if words.contains(&"/usr/bin/prog") {
+            assert_eq!(run(&tree, &["/usr/bin/prog"]), format!("{dir}/libone.so.1.2\n"), "{words:?}");
+        }
+    }
+}
+
+#[test]
+fn a_library_that_the_user_puts_at_a_usual_place_has_a_second_copy() {
     let lab = Lab::glibc();
     lab.with_glibc().library("usr/lib/libone.so.1", "libone.so.1", &[], &[]);
     speaker(&lab, "usr/bin/prog", &["libone.so.1"], &["usr/lib/libone.so.1"], &[]);
-    let (plan, tree) = plan(&lab, &["/usr/bin/prog", "/usr/lib/libone.so.1"]);
+    let (plan, tree) = plan(&lab, &["/usr/bin/prog", "/usr/lib/libone.so.1:/usr/lib/libone.so.1"]);
     assert!(plan.entries.contains_key(&p("/usr/lib/libone.so.1")));
     assert!(plan.entries.contains_key(&p("/usr/lib/flix/t/usr/lib/libone.so.1")));
     assert!(!plan.to_string().contains("runpath /usr/lib:"), "{plan}");

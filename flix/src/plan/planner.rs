@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sysext::extension::HostLibrary;
 use sysext::{Kind, Tree, TreePath};
 
 use super::{Action, Entry, Plan, PlanError, Request, Why};
@@ -90,41 +91,67 @@ impl Planner<'_> {
     }
 
     fn item(&mut self, item: &Item) -> Result<(), PlanError> {
-        if item.mapped {
+        let apart = if item.moved { None } else { self.apart(&item.source, &item.target)? };
+        if item.mapped && apart.is_none() {
             self.notes.insert(format!("{} goes to {}", item.source, item.target));
         }
         let why = Why::Asked(item.text.clone());
+        // A library's name is told apart from the closure's of the same file by the source alone.
+        let source = apart.as_ref().map(|_| item.source.clone());
+        let target = apart.unwrap_or_else(|| item.target.clone());
         if item.source != item.real && !item.moved {
             // A name for something else: both come along.
             let place = self.target_of_link(&item.real)?;
-            if place != item.target {
-                let link = relative(&item.target, &place);
-                self.put(item.target.clone(), None, Action::Symlink(link), why.clone(), 0)?;
-                return self.bring(&item.real, &place, &Why::Target(item.target.clone()), true);
+            if place != target {
+                let link = relative(&target, &place);
+                self.put(target.clone(), source, Action::Symlink(link), why.clone(), 0)?;
+                return self.bring(&item.real, &place, &Why::Target(target), (true, false));
             }
         }
-        self.bring(&item.real, &item.target, &why, true)
+        self.bring(&item.real, &target, &why, (true, item.moved))
+    }
+
+    /// The place in the sysroot of a library, or of a name of one, that would be where hosts have their own: all of the
+    /// host's programs would load it.
+    fn apart(&mut self, path: &TreePath, place: &TreePath) -> Result<Option<TreePath>, PlanError> {
+        if HostLibrary::at(place).is_none() {
+            return Ok(None);
+        }
+        let Ok(real) = self.tree.resolve(path.to_absolute(), true) else { return Ok(None) };
+        let Some(content) = self.tree.get(&real.path).and_then(|n| n.content()) else { return Ok(None) };
+        let head =
+            content.head(4).map_err(|source| PlanError::Content { path: real.path.clone(), source })?;
+        if head != b"\x7fELF" {
+            return Ok(None);
+        }
+        if let Some(dir) = place.parent() {
+            let sysroot = &self.request.sysroot;
+            self.notes
+                .insert(format!("{dir}: libraries of it go to {sysroot}, since hosts have their own there"));
+        }
+        Ok(Some(self.request.sysroot.join(path.as_relative())?))
     }
 
     /// Where the target of a wanted symlink goes: where the user wants it anyway, its own place, or the sysroot.
-    fn target_of_link(&self, real: &TreePath) -> Result<TreePath, PlanError> {
+    fn target_of_link(&mut self, real: &TreePath) -> Result<TreePath, PlanError> {
         if let Some(place) = self.plan.places.get(real) {
             return Ok(place.clone());
         }
         match home(real, self.request.keep_sbin) {
             // Nobody asked for /usr/bin/busybox who asked for /bin/sh.
-            Some(place) if place == *real => Ok(place),
+            Some(place) if place == *real => Ok(self.apart(real, &place)?.unwrap_or(place)),
             _ => Ok(self.request.sysroot.join(real.as_relative())?),
         }
     }
 
-    /// Puts a file or a folder with all below it at its place.
+    /// Puts a file or a folder with all below it at its place. `named` as in [`Placed`]; `moved` if the user gave the
+    /// place.
     pub(super) fn bring(
         &mut self,
         source: &TreePath,
         target: &TreePath,
         why: &Why,
-        named: bool,
+        (named, moved): (bool, bool),
     ) -> Result<(), PlanError> {
         let folder = match why {
             Why::Asked(text) => Why::Folder(text.clone()),
@@ -135,6 +162,10 @@ impl Planner<'_> {
             let place = match path.strip_prefix(source) {
                 Some(b"") | None => target.clone(),
                 Some(rest) => target.join(rest)?,
+            };
+            let place = match moved {
+                true => place,
+                false => self.apart(path, &place)?.unwrap_or(place),
             };
             let top = path == source;
             let why = if top { why.clone() } else { folder.clone() };
@@ -147,7 +178,7 @@ impl Planner<'_> {
                     self.plan.places.entry(path.clone()).or_insert_with(|| place.clone());
                     self.placed.push(Placed { source: path.clone(), target: place, named: named && top });
                 }
-                Kind::Symlink(link) => self.inner_link(path, place, link, (source, target), why)?,
+                Kind::Symlink(link) => self.inner_link(path, place, link, (source, target, moved), why)?,
                 Kind::CharDevice { .. } | Kind::BlockDevice { .. } => {
                     return Err(PlanError::Special { path: path.clone(), what: "a device" });
                 }
@@ -167,7 +198,7 @@ impl Planner<'_> {
         let folder = folders.find(has).ok_or(PlanError::NoCharsets)?;
         let target = self.request.sysroot.join("gconv")?;
         let why = Why::Asked("--charsets".to_owned());
-        self.bring(folder, &target, &why, false)?;
+        self.bring(folder, &target, &why, (false, true))?;
         let cache = target.join("gconv-modules.cache")?;
         self.plan.entries.remove(&cache);
         self.placed.retain(|p| p.target != cache);
@@ -180,7 +211,7 @@ impl Planner<'_> {
         path: &TreePath,
         place: TreePath,
         link: &[u8],
-        (from, to): (&TreePath, &TreePath),
+        (from, to, moved): (&TreePath, &TreePath, bool),
         why: Why,
     ) -> Result<(), PlanError> {
         let Ok(real) = self.tree.resolve(path.to_absolute(), true).map(|r| r.path) else {
@@ -193,7 +224,10 @@ impl Planner<'_> {
         if let Some(rest) = real.strip_prefix(from) {
             // Within the folder: a relative link stays as it is, an absolute one follows the folder.
             let inside = if rest.is_empty() { to.clone() } else { to.join(rest)? };
-            let keep = !link.starts_with(b"/") && stays_below(path, link, from);
+            let apart = if moved { None } else { self.apart(&real, &inside)? };
+            let in_place = apart.is_none() && place.strip_prefix(to) == path.strip_prefix(from);
+            let inside = apart.unwrap_or(inside);
+            let keep = in_place && !link.starts_with(b"/") && stays_below(path, link, from);
             let link = if keep { link.to_vec() } else { relative(&place, &inside) };
             return self.put(place, Some(path.clone()), Action::Symlink(link), why, 0);
         }
@@ -202,7 +236,7 @@ impl Planner<'_> {
                 Some(known) => known.clone(),
                 None => {
                     let target = self.request.sysroot.join(real.as_relative())?;
-                    self.bring(&real, &target, &Why::Target(place.clone()), false)?;
+                    self.bring(&real, &target, &Why::Target(place.clone()), (false, false))?;
                     target
                 }
             };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::rules::*;
 use super::units::{exec_lines, parse};
-use super::{ExtensionError, ExtensionName, RELEASE_DIR, Release};
+use super::{ExtensionError, ExtensionName, HostLibrary, RELEASE_DIR, Release};
 use crate::tree::escape;
 use crate::{Arch, Kind, Node, Tree, TreePath};
 
@@ -126,6 +126,19 @@ pub(super) fn places(tree: &Tree, lint: &mut Lint) {
         if path.file_name().is_some_and(|n| n.utf8_chunks().any(|c| c.valid().chars().any(char::is_control)))
         {
             lint.add(&NAME, Some(path), "has a control character in its name");
+        }
+        match HostLibrary::at(path).filter(|_| !node.is_dir()) {
+            Some(HostLibrary::Core) => {
+                lint.add(&HOST_LIBRARY, Some(path), "takes the place of the host's C library or loader");
+            }
+            Some(HostLibrary::Other) => {
+                lint.add(
+                    &SHARED_LIBRARY,
+                    Some(path),
+                    "is found by the host's programs, maybe before their own",
+                );
+            }
+            None => {}
         }
         match &node.kind {
             Kind::CharDevice { major: 0, minor: 0 } => {

@@ -14,6 +14,9 @@ pub use release::{Release, ReleaseError};
 mod rules;
 pub use rules::{Finding, RULES, Rule, Severity, rule};
 
+mod libraries;
+pub use libraries::HostLibrary;
+
 pub mod unit_programs;
 pub mod units;
 

@@ -82,6 +82,10 @@ rules! {
         "where the host has a symlink, a real directory replaces it and hides everything there";
     HOST_DIRECTORY "host-directory" Error true
         "where the host has a directory, a link or file replaces it and hides everything there";
+    HOST_LIBRARY "host-library" Error true
+        "a C library or loader where the host has its own takes its place, and no program starts";
+    SHARED_LIBRARY "shared-library" Warning true
+        "the host's programs load a library of the usual directories in the place of their own";
     DIR_MODE "directory-mode" Warning true
         "the top layer's mode of a directory wins on the host; set to 0755";
     NAME "control-character" Error true

@@ -104,6 +104,16 @@ const TABLE: &[(&str, Spoil, &str)] = &[
         "error /usr/share: is a regular file, where hosts have a directory [host-directory]",
     ),
     (
+        "host-library",
+        |t, _| put(t, "/usr/lib/x86_64-linux-gnu/libc.so.6", Node::symlink("libc-2.28.so")),
+        "error /usr/lib/x86_64-linux-gnu/libc.so.6: takes the place of the host's C library or loader [host-library]",
+    ),
+    (
+        "shared-library",
+        |t, _| put(t, "/usr/lib/libz.so.1", Node::file(0o644, "")),
+        "warning /usr/lib/libz.so.1: is found by the host's programs, maybe before their own [shared-library]",
+    ),
+    (
         "directory-mode",
         |t, _| t.get_mut(&p("/usr/bin")).unwrap().meta.mode = 0o700,
         "warning /usr/bin: mode 0700 would become the host's; made 0755 [directory-mode]",

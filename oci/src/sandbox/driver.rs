@@ -14,6 +14,7 @@ use sysext::{Event, Events, Tree, WriteOptions};
 
 use super::output::Lines;
 use super::prepare::Prepared;
+use super::program::Program;
 use super::unavailable::{Cause, Unavailable};
 use super::wire::{Channel, Order, Report, Setup, Step};
 use super::{Mode, Network, Run, SandboxError, Status, helper, subid};
@@ -50,9 +51,13 @@ impl Helper {
         scratch: &Path,
         events: &dyn Events,
     ) -> Result<Helper, SandboxError> {
+        let program = Program::copy().map_err(|e| SandboxError::Step {
+            step: "copying the program to memory".into(),
+            message: e.to_string(),
+        })?;
         let mut tried = Vec::new();
         for &mode in modes {
-            match Helper::try_mode(mode, run, scratch, events)? {
+            match Helper::try_mode(mode, &program, run, scratch, events)? {
                 Ok(helper) => return Ok(helper),
                 Err(step) => tried.push(Unavailable {
                     mode,
@@ -67,6 +72,7 @@ impl Helper {
 
     fn try_mode(
         mode: Mode,
+        program: &Program,
         run: &Run,
         scratch: &Path,
         events: &dyn Events,
@@ -82,7 +88,7 @@ impl Helper {
         let (ours, theirs) = UnixStream::pair().map_err(io)?;
         let (layer, layer_theirs) = pipe().map_err(io)?;
         let (output, output_theirs) = pipe().map_err(io)?;
-        let child = Command::new("/proc/self/exe")
+        let child = Command::new(program.path())
             .arg0(helper::NAME)
             .env_clear()
             .current_dir("/")

@@ -25,6 +25,7 @@ mod driver;
 mod explain;
 mod output;
 mod prepare;
+mod program;
 mod subid;
 
 // Between the two.

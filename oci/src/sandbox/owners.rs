@@ -10,7 +10,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, XattrFlags, openat2};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, XattrFlags, openat2};
 use rustix::io::Errno;
 
 use super::beneath;
@@ -224,14 +224,15 @@ impl Caller {
         }
         let root = rustix::fs::open(self.proc("root"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         if bytes.first() == Some(&b'/') {
-            return openat2(&root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT);
+            return resolve(&root, path, flags, ResolveFlags::IN_ROOT);
         }
         let start = self.descriptor(dir)?;
-        if same_file(&root, rustix::fs::CWD, "/")? {
-            // Its root is ours, so absolute links on the way lead where they should.
-            return rustix::fs::openat(&start, path, flags, Mode::empty());
+        match resolve(&start, path, flags, ResolveFlags::BENEATH) {
+            // It leaves the directory by ".." or an absolute link.
+            Err(Errno::XDEV) => {}
+            other => return other,
         }
-        // It has changed its root: the way is told from there, by the names that the kernel gives to both places.
+        // The way is told from the root, by the names that the kernel gives to both places.
         let place =
             |fd: &OwnedFd| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).map_err(errno);
         let (root_place, start_place) = (place(&root)?, place(&start)?);
@@ -239,13 +240,22 @@ impl Caller {
         use std::os::unix::ffi::OsStrExt;
         let joined = [inner.as_os_str().as_bytes(), b"/", bytes].concat();
         let joined = CString::new(joined).map_err(|_| Errno::INVAL)?;
-        openat2(&root, &joined, flags, Mode::empty(), ResolveFlags::IN_ROOT)
+        resolve(&root, &joined, flags, ResolveFlags::IN_ROOT)
     }
 }
 
-fn same_file(a: &OwnedFd, dir: impl AsFd, path: &str) -> Result<bool, Errno> {
-    let (a, b) = (rustix::fs::fstat(a)?, rustix::fs::statat(dir, path, AtFlags::empty())?);
-    Ok((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+/// Opens a path that the caller chose. Links of /proc that lead to what a process has open are never followed: this process
+/// would do so with rights that the caller lacks, and /proc/self would be its own.
+fn resolve(dir: &OwnedFd, path: &CString, flags: OFlags, scope: ResolveFlags) -> Result<OwnedFd, Errno> {
+    let scope = scope | ResolveFlags::NO_MAGICLINKS;
+    for _ in 0..100 {
+        match openat2(dir, path, flags, Mode::empty(), scope) {
+            // Something was renamed somewhere while a ".." was on the way. openat2(2).
+            Err(Errno::AGAIN) => {}
+            other => return other,
+        }
+    }
+    Err(Errno::AGAIN)
 }
 
 fn errno(e: std::io::Error) -> Errno {
@@ -279,5 +289,36 @@ mod tests {
             assert_eq!(decode(bad.as_bytes()), None, "{bad:?}");
         }
         assert_eq!(decode(b"\xff:1"), None);
+    }
+
+    /// A relative path may go up and over links, but neither to what a process has open nor out of the caller's root.
+    #[test]
+    fn relative_paths() {
+        let outer = tempfile::tempdir().unwrap();
+        let top = outer.path().join("top");
+        std::fs::create_dir_all(top.join("dir")).unwrap();
+        std::fs::write(top.join("dir/file"), "x").unwrap();
+        std::os::unix::fs::symlink(top.join("dir/file"), top.join("absolute")).unwrap();
+        let (root, dir) = (File::open("/").unwrap(), File::open(&top).unwrap());
+        let pid = std::process::id();
+        let held = dir.as_raw_fd();
+        let rows = [
+            (&dir, "dir/file".to_owned(), Ok(())),
+            (&dir, "dir/../dir/file".to_owned(), Ok(())),
+            (&dir, "../top/dir/file".to_owned(), Ok(())),
+            (&dir, "absolute".to_owned(), Ok(())),
+            (&dir, "../top/none".to_owned(), Err(Errno::NOENT)),
+            (&root, format!("proc/{pid}/fd/{held}/dir/file"), Err(Errno::LOOP)),
+            (&root, format!("proc/{pid}/fd/{held}/../top/dir/file"), Err(Errno::LOOP)),
+            (&root, format!("proc/self/fd/{held}"), Err(Errno::LOOP)),
+            (&root, "proc/self/cwd/src".to_owned(), Err(Errno::LOOP)),
+            (&root, format!("proc/{pid}/root/etc"), Err(Errno::LOOP)),
+            (&dir, format!("../../../../../../proc/{pid}/root/etc"), Err(Errno::LOOP)),
+        ];
+        for (start, path, expected) in rows {
+            let caller = Caller { pid };
+            let got = caller.open(start.as_raw_fd(), &CString::new(path.as_str()).unwrap(), true).map(drop);
+            assert_eq!(got, expected, "{path}");
+        }
     }
 }

@@ -62,6 +62,26 @@ pub(super) fn close_on_exec_from_3() -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Closes all descriptors from 3 on but one. Only for a child that was just forked and never returns to the frames that
+/// own the others.
+pub(super) fn close_all_from_3_but(keep: BorrowedFd<'_>) -> io::Result<()> {
+    let keep = keep.as_raw_fd();
+    for (first, last) in
+        [(3, i64::from(keep) - 1), (i64::from(keep).max(2) + 1, i64::from(libc::c_uint::MAX))]
+    {
+        if first > last {
+            continue;
+        }
+        // SAFETY: the caller promises that the owners of these descriptors are never used or dropped.
+        if unsafe { libc::syscall(libc::SYS_close_range, first as libc::c_uint, last as libc::c_uint, 0) }
+            != 0
+        {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
 /// execve(2) with exactly this environment. Comes back only with an error. Unlike `execvp` it never gives a file of a
 /// format that the kernel refuses to /bin/sh, so a program for another machine shows as ENOEXEC.
 pub(super) fn execve(program: &OsStr, argv: &[OsString], env: &[(OsString, OsString)]) -> io::Error {

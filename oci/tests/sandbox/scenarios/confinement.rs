@@ -1,6 +1,6 @@
 //! What a command sees of the host, and what it may do.
 
-use oci::sandbox::{Mode, Network};
+use oci::sandbox::{Mode, Network, run_in};
 use sysext::Node;
 
 use crate::support::{Case, busybox};
@@ -164,5 +164,31 @@ pub fn hostile_mount_points(case: &Case) {
         let changes = case.changes_of(&tree, &run);
         assert_eq!(changes, "", "{path}");
         assert_eq!(case.events.take_lines()[0], "fine", "{path}");
+    }
+}
+
+/// What an image gets hold of by /proc/self/exe isn't the host's program.
+pub fn program(case: &Case) {
+    let scratch = case.scratch();
+    let run = case.shell("echo > /srv/x");
+    let own = format!("PPid:\t{}\n", std::process::id());
+    let programs = run_in(&busybox(), &oci::Config::default(), &run, &scratch, &case.events, |reader| {
+        // The helper lives until all is read.
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc").unwrap() {
+            let dir = entry.unwrap().path();
+            let status = std::fs::read_to_string(dir.join("status")).unwrap_or_default();
+            let line = std::fs::read(dir.join("cmdline")).unwrap_or_default();
+            if status.contains(&own) && line.starts_with(b"flix-sandbox\0") {
+                found.extend(std::fs::read_link(dir.join("exe")));
+            }
+        }
+        std::io::copy(reader, &mut std::io::sink()).unwrap();
+        Ok(found)
+    })
+    .unwrap();
+    assert!(!programs.is_empty());
+    for program in programs {
+        assert!(program.to_string_lossy().starts_with("/memfd:"), "{program:?}");
     }
 }

@@ -37,6 +37,7 @@ pub const ALL: &[Scenario] = &[
     ("network", MODES, confinement::network),
     ("resolv_conf", MODES, confinement::resolv_conf),
     ("hostile_mount_points", MODES, confinement::hostile_mount_points),
+    ("program_is_a_copy", &[Mode::Root], confinement::program),
     ("starting_fails", MODES, starting::fails),
     ("starting_is_refused", &[Mode::Single], starting::refused),
     ("output", MODES, endings::output),

@@ -452,6 +452,31 @@ fn redirects_leave_credentials_at_home() {
 }
 
 #[test]
+fn a_redirects_target_gets_no_login() {
+    for challenge in ["Basic realm=\"x\"", "Bearer realm=\"http://HOST/token\",service=\"x\""] {
+        let thief = FaultProxy::start(SHARED.registry.address, move |r| {
+            let challenge = challenge.replace("HOST", r.header("host").unwrap());
+            Fault::Answer("401 Unauthorized", vec![("WWW-Authenticate", challenge)], vec![])
+        });
+        let thief = thief.unwrap();
+        let target = thief.address;
+        let (front, mut bench, image) = proxied(move |r| {
+            let location = format!("http://{target}{}", r.path);
+            Fault::Answer("307 Temporary Redirect", vec![("Location", location)], vec![])
+        });
+        bench.conf += &insecure(target);
+        bench.auth = Some(format!(r#"{{"auths": {{"{}": {{"auth": "dXNlcjpwYXNz"}}}}}}"#, front.address));
+        let error = bench.pull(&image).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error.client(), Some(ClientError::Denied { .. })), "{error:?}");
+        assert!(text.contains(&format!("redirected to http://{target}/")), "{text}");
+        assert_eq!((thief.log().len(), thief.count("/token")), (1, 0), "{challenge}");
+        let asked = [thief.log(), front.log()].concat();
+        assert!(asked.iter().all(|r| r.header("authorization").is_none()), "{challenge}: {asked:?}");
+    }
+}
+
+#[test]
 fn logins() {
     let login = Registry::start(
         SHARED.work.path(),

@@ -96,11 +96,15 @@ impl Client {
     /// The error for a 401 or 403 that no credential of ours changes.
     pub(super) fn denied(&self, endpoint: &Endpoint, response: Response) -> ClientError {
         let credential = self.credentials.find(&endpoint.host, &endpoint.repository);
+        let message = match response.foreign {
+            true => format!("redirected to {}, which refuses access", response.url),
+            false => response.message(),
+        };
         ClientError::Denied {
             host: endpoint.host.clone(),
             repository: endpoint.repository.clone(),
             with_credentials: matches!(credential, Ok(Some(_))),
-            message: response.message(),
+            message,
         }
     }
 

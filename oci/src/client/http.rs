@@ -23,6 +23,8 @@ const ERROR_BODY: u64 = 64 << 10;
 pub(super) struct Response {
     /// Where it came from, after redirects.
     pub url: Url,
+    /// A redirect led there from another host: what it asks for isn't the registry's word.
+    pub foreign: bool,
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Body,
@@ -143,7 +145,8 @@ impl Http {
             None => request.body(()).map_err(ureq::Error::from).and_then(|r| agent.run(r)),
         };
         let (parts, body) = sent.map_err(|e| explain(e, url))?.into_parts();
-        Ok(Response { url: url.clone(), status: parts.status.as_u16(), headers: parts.headers, body })
+        let status = parts.status.as_u16();
+        Ok(Response { url: url.clone(), foreign: false, status, headers: parts.headers, body })
     }
 }
 

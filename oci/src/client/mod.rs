@@ -157,7 +157,7 @@ impl Client {
             let response = self.reach(endpoint, path, header.as_deref(), headers)?;
             match response.status {
                 // A token may have expired. A new one that is refused, too, doesn't get better.
-                401 if !fresh => self.authorize(endpoint, response, generation, events)?,
+                401 if !fresh && !response.foreign => self.authorize(endpoint, response, generation, events)?,
                 401 | 403 => return Err(self.denied(endpoint, response)),
                 _ => return Ok(response),
             }
@@ -211,7 +211,8 @@ impl Client {
             if let Some(authorization) = authorization.filter(|_| at.same_origin(url)) {
                 all.push(("authorization", authorization));
             }
-            let response = self.http.send(&at, insecure, &all, None)?;
+            let mut response = self.http.send(&at, insecure, &all, None)?;
+            response.foreign = !at.same_origin(url);
             if !matches!(response.status, 301 | 302 | 303 | 307 | 308) {
                 return Ok(response);
             }

@@ -18,6 +18,8 @@ use crate::{DecodeError, DecodeLimits, Decoder, Digest, Hasher, LayerBlob};
 const BUFFER: usize = 256 << 10;
 /// Buffers that wait between two stages, at most.
 const QUEUE: usize = 4;
+/// Bytes that are still read when the decoder has given up, to see whether the digest is what is wrong.
+const READ_ON: u64 = 4 << 20;
 
 /// What is known of a layer before it is here. All that is known is checked.
 #[derive(Debug, Clone, Copy, Default)]
@@ -74,6 +76,7 @@ impl Cache {
         events: &dyn Events,
     ) -> Result<LayerBlob, CacheError> {
         let expect = Expect { digest: Some(*digest), ..*expect };
+        self.check_size(&expect)?;
         let lock_path = self.path("locks", &digest.hex());
         let waiting = || {
             let text = format!("layer {digest} is being fetched by another process, waiting for it");
@@ -88,7 +91,7 @@ impl Cache {
         let mut partial = Partial::open(self.path("partial", &digest.hex()), expect.size, open)?;
         loop {
             let resumed = partial.is_resumed();
-            match self.take_in(&mut partial, &expect, events) {
+            match self.take_in(&mut partial, &expect, events).map_err(CacheError::unwrapped) {
                 Ok(layer) => {
                     partial.discard()?;
                     return Ok(layer);
@@ -105,12 +108,22 @@ impl Cache {
         }
     }
 
+    /// What a manifest says of a length is an attacker's to choose; nothing is asked for that can't be taken in.
+    fn check_size(&self, expect: &Expect) -> Result<(), CacheError> {
+        let limit = self.limits.bytes;
+        match expect.size.filter(|size| *size > limit) {
+            Some(size) => Err(CacheError::LayerTooLarge { name: expect.name(), size, limit }),
+            None => Ok(()),
+        }
+    }
+
     fn take_in(
         &self,
         reader: impl Read + Send,
         expect: &Expect,
         events: &dyn Events,
     ) -> Result<LayerBlob, CacheError> {
+        self.check_size(expect)?;
         let temporary = self.temporary()?;
         let task = format!("layer {}", expect.name());
         let out = pipe(reader, expect, &temporary.file, &temporary.path, self.limits, &task, events);
@@ -168,6 +181,10 @@ fn pipe(
             };
             return Err(CacheError::Decode { name: expect.name(), source });
         }
+        if digest.is_none() && expect.digest.is_some() {
+            let source = io::Error::other("decompressor stopped before the end");
+            return Err(CacheError::Source { name: expect.name(), source });
+        }
         Ok(Ingested { digest, diff_id })
     })
 }
@@ -184,8 +201,9 @@ fn read(
     let mut hasher = Hasher::new();
     let mut done = 0u64;
     // If the decoder gives up, the digest still says whether the bytes were right; it is worth reading on for if the end is
-    // known. If the disk is full, nothing is.
+    // known and near. If the disk is full, nothing is.
     let mut listening = true;
+    let mut unheard = 0u64;
     loop {
         let mut buf = vec![0; BUFFER];
         let n = match fill(reader, &mut buf) {
@@ -206,7 +224,11 @@ fn read(
         buf.truncate(n);
         hasher.update(&buf);
         listening = listening && next.send(Chunk::Data(buf)).is_ok();
-        if stop.load(Ordering::Relaxed) || (!listening && expect.size.is_none()) {
+        if !listening {
+            unheard += n as u64;
+        }
+        let give_up = unheard > READ_ON || (!listening && expect.size.is_none());
+        if give_up || stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
         events.event(Event::Progress { task, done, total: expect.size });

@@ -115,6 +115,16 @@ pub enum CacheError {
         /// In the config.
         expected: Digest,
     },
+    /// The manifest promises more than may be taken in.
+    #[error("layer {name} is {size} bytes, expected at most {limit}")]
+    LayerTooLarge {
+        /// Digest.
+        name: String,
+        /// Bytes.
+        size: u64,
+        /// Bytes.
+        limit: u64,
+    },
     /// More than belongs into memory.
     #[error("blob {digest} is {len} bytes, expected at most {MANIFEST_MAX}")]
     TooLarge {
@@ -130,6 +140,19 @@ impl CacheError {
     pub fn is_content(&self) -> bool {
         use CacheError::{Decode, DiffId, Digest, Size};
         matches!(self, Decode { .. } | DiffId { .. } | Digest { .. } | Size { .. })
+    }
+}
+
+impl CacheError {
+    /// An error of the cache's own that came through a reader, as itself.
+    fn unwrapped(self) -> CacheError {
+        match self {
+            CacheError::Source { name, source } => match source.downcast::<CacheError>() {
+                Ok(own) => own,
+                Err(source) => CacheError::Source { name, source },
+            },
+            other => other,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is here of a compressed layer, kept while it is fetched, so that a killed run or a lost line costs little.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::{CacheError, at, files, lock};
@@ -64,7 +64,7 @@ impl<R: Read, O: FnMut(u64) -> io::Result<R>> Read for Partial<R, O> {
             let want = usize::try_from(self.replay).unwrap_or(usize::MAX).min(buf.len());
             let n = file.read(&mut buf[..want])?;
             if n == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+                return Err(ErrorKind::UnexpectedEof.into());
             }
             self.replay -= n as u64;
             return Ok(n);
@@ -79,12 +79,34 @@ impl<R: Read, O: FnMut(u64) -> io::Result<R>> Read for Partial<R, O> {
         let n = rest.read(buf)?;
         self.len += n as u64;
         if let Some(file) = &mut self.file
-            && file.write_all(&buf[..n]).is_err()
+            && let Err(e) = file.write_all(&buf[..n])
         {
-            // No room, most likely. The download is worth more than the copy of it.
             self.file = None;
             let _ = std::fs::remove_file(&self.path);
+            // The inflated layer is on the same disk and larger. What else may be wrong here is no reason to stop: the
+            // download is worth more than the copy of it.
+            if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+                return Err(io::Error::new(e.kind(), at(&self.path)(e)));
+            }
         }
         Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_ends_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        let mut partial = Partial::open(path.clone(), Some(9), |_| Ok(&b"some text"[..])).unwrap();
+        partial.file = Some(File::options().write(true).open("/dev/full").unwrap());
+        let source = partial.read(&mut [0; 9]).unwrap_err();
+        let error = CacheError::Source { name: "x".into(), source }.unwrapped();
+        assert!(matches!(&error, CacheError::Io { path: p, .. } if *p == path), "{error}");
+        assert!(error.to_string().contains("No space left on device"), "{error}");
+        assert!(!path.exists());
     }
 }

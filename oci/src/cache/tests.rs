@@ -102,6 +102,37 @@ fn wrong_content_is_told_and_leaves_nothing() {
     cache.ingest_layer(&blob[..], &right, &Silent).unwrap();
 }
 
+/// Counts what is taken from it.
+struct Counted<'a>(std::io::Take<std::io::Repeat>, &'a AtomicU64);
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.0.read(buf)?;
+        self.1.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+}
+
+#[test]
+fn lies_about_lengths_cost_little() {
+    let (_dir, cache) = cache();
+    let digest = Digest::of("x");
+    let limit = DecodeLimits::default().bytes;
+    let expect = Expect { size: Some(limit + 1), ..Expect::default() };
+    let open = |_| -> io::Result<&[u8]> { panic!("nothing may be asked for") };
+    let error = cache.fetch_layer(&digest, &expect, open, &Silent).unwrap_err();
+    assert!(error.to_string().contains("expected at most 68719476736"), "{error}");
+
+    // The first byte is wrong, and the rest goes on and on.
+    let (taken, len) = (AtomicU64::new(0), 256 << 20);
+    let expect = Expect { size: Some(len + 2), ..Expect::default() };
+    let open = |_| Ok((&b"\x1f\x8b"[..]).chain(Counted(io::repeat(7).take(len), &taken)));
+    let error = cache.fetch_layer(&digest, &expect, open, &Silent).unwrap_err();
+    assert!(error.to_string().contains("gzip stream is damaged"), "{error}");
+    assert!(taken.into_inner() < 16 << 20);
+    assert!(leftovers(&cache).is_empty());
+}
+
 #[test]
 fn damage_is_found() {
     let (_dir, cache) = cache();

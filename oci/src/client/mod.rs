@@ -157,7 +157,9 @@ impl Client {
             let response = self.reach(endpoint, path, header.as_deref(), headers)?;
             match response.status {
                 // A token may have expired. A new one that is refused, too, doesn't get better.
-                401 if !fresh && !response.foreign => self.authorize(endpoint, response, generation, events)?,
+                401 if !fresh && !response.foreign => {
+                    self.authorize(endpoint, response, generation, events)?
+                }
                 401 | 403 => return Err(self.denied(endpoint, response)),
                 _ => return Ok(response),
             }

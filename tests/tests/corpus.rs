@@ -23,15 +23,15 @@ libc-bin libc6 base-files bash dash coreutils util-linux mount login passwd proc
 findutils diffutils tar gzip bzip2 xz-utils zstd lz4 p7zip-full unzip zip cpio file less nano vim-nox patch make
 perl perl-modules-5.36 libxml-parser-perl libdbd-sqlite3-perl python3-minimal python3 python3-numpy python3-lxml
 python3-cryptography python3-yaml python3-pil ruby php8.2-cli php8.2-mbstring php8.2-xml lua5.4 guile-3.0 tcl
-git git-lfs subversion mercurial curl wget rsync openssh-client openssh-server gnupg openssl gnutls-bin ca-
-certificates
+git git-lfs subversion mercurial curl wget rsync openssh-client openssh-server gnupg openssl gnutls-bin
+ca-certificates
 nginx-full apache2-bin haproxy squid-openssl postfix dovecot-core unbound bind9 bind9-dnsutils dnsmasq-base
 chrony avahi-daemon samba smbclient nfs-common openvpn wireguard-tools strongswan-charon
 postgresql-15 postgresql-client-15 mariadb-server-core mariadb-client-core redis-server memcached sqlite3
 systemd systemd-container udev dbus iproute2 iputils-ping iptables nftables ipset ethtool tcpdump nmap socat
 ncat lsof strace ltrace htop tmux screen
-e2fsprogs btrfs-progs xfsprogs dosfstools ntfs-3g parted fdisk lvm2 mdadm cryptsetup-bin squashfs-tools erofs-
-utils smartmontools nvme-cli
+e2fsprogs btrfs-progs xfsprogs dosfstools ntfs-3g parted fdisk lvm2 mdadm cryptsetup-bin squashfs-tools
+erofs-utils smartmontools nvme-cli
 gcc g++ gdb binutils cmake ninja-build autoconf pkg-config flex bison
 ffmpeg imagemagick-6.q16 graphicsmagick ghostscript poppler-utils gstreamer1.0-plugins-base
 gstreamer1.0-plugins-good gstreamer1.0-tools sox librsvg2-bin

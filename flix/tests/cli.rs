@@ -184,6 +184,30 @@ fn the_shell_tools_environment_counts() {
 }
 
 #[test]
+fn a_directory_is_held_to_the_architecture_asked_for() {
+    let (flix, (lab, image)) = (Flix::new(), image());
+    for (arch, code, error) in [
+        ("amd64", 0, String::new()),
+        (
+            "arm64",
+            1,
+            format!(
+                "error: {:?}: image is for linux/amd64, expected linux/arm64\nhint: a tar or directory can't be chosen by --arch; leave it (and ARCH) out for linux/amd64\n",
+                lab.path("")
+            ),
+        ),
+        (
+            "amd46",
+            1,
+            "error: architecture \"amd46\" is unknown, expected one of amd64, arm64, 386, arm, riscv64, ppc64le, s390x, loong64, mips, mipsle, mips64, mips64le, ppc64\n".to_owned(),
+        ),
+    ] {
+        let said = flix.run(&["-n", "--arch", arch, &image, "one", "/usr/bin/prog"]);
+        assert_eq!((said.code, said.err), (code, error), "{arch}");
+    }
+}
+
+#[test]
 fn same_input_same_bytes() {
     let (lab, image) = image();
     let write = |umask: &str, date: &str| {

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use sysext::Arch;
 
 use crate::{
-    Cache, CacheError, Client, ClientOptions, Context, Credentials, CredentialsError, Environment, Platform,
-    PlatformError, Registries, RegistriesError,
+    Cache, CacheError, Client, ClientOptions, Context, Credentials, CredentialsError, Environment,
+    FetchError, ImageRef, Platform, PlatformError, Registries, RegistriesError,
 };
 
 /// Where images come from.
@@ -73,6 +74,41 @@ impl SourceArgs {
         self.context_in(Environment::current())
     }
 
+    /// What `--arch` asks for, if it is given.
+    ///
+    /// # Errors
+    /// No platform, or an architecture that nobody knows.
+    pub fn platform(&self) -> Result<Option<Platform>, PlatformError> {
+        let arch = self.arch.as_deref().filter(|a| !a.is_empty());
+        arch.map(|a| a.parse::<Platform>()?.known()).transpose()
+    }
+
+    /// Holds the ELF files that an image turned out to have against `--arch`. Images from registries, and layouts, say
+    /// themselves what they are for; a tar or a directory doesn't.
+    ///
+    /// # Errors
+    /// None of them is for the architecture asked for.
+    pub fn check_machines(
+        &self,
+        image: &ImageRef,
+        machines: impl IntoIterator<Item = u16>,
+    ) -> Result<(), FetchError> {
+        let (ImageRef::Tar(path) | ImageRef::Dir(path)) = image else { return Ok(()) };
+        let Some(wanted) = self.platform().map_err(ContextError::from)? else { return Ok(()) };
+        let names: Vec<String> = machines
+            .into_iter()
+            .map(|m| match Arch::from_elf_machine(m) {
+                Some(arch) => arch.oci().to_owned(),
+                None => format!("ELF machine {m}"),
+            })
+            .collect();
+        if names.is_empty() || names.contains(&wanted.architecture) {
+            return Ok(());
+        }
+        let got = format!("linux/{}", names.join(" and linux/"));
+        Err(FetchError::Machine { path: path.clone(), got, wanted: wanted.to_string() })
+    }
+
     /// As [`SourceArgs::context`], in another environment.
     ///
     /// # Errors
@@ -80,8 +116,8 @@ impl SourceArgs {
     pub fn context_in(&self, environment: Environment) -> Result<Context, ContextError> {
         // The shell tools took empty variables for unset ones.
         let path = |p: &Option<PathBuf>| p.clone().filter(|p| !p.as_os_str().is_empty());
-        let platform = match self.arch.as_deref().filter(|a| !a.is_empty()) {
-            Some(arch) => arch.parse()?,
+        let platform = match self.platform()? {
+            Some(platform) => platform,
             None => Platform::host()?,
         };
         let mut registries = Registries::load(path(&self.registries_conf).as_deref(), &environment)?;
@@ -145,6 +181,7 @@ mod tests {
     fn errors_name_their_cause() {
         for (arguments, word) in [
             (vec!["--arch", "a/b/c/d"], "platform"),
+            (vec!["--arch", "x86-46"], "architecture \"x86-46\" is unknown, expected one of amd64, arm64"),
             (vec!["--registries-conf", "/does/not/exist"], "/does/not/exist"),
             (vec!["--authfile", "/does/not/exist"], "/does/not/exist"),
             (vec!["--registry", "not a host"], "not a host"),

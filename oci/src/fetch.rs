@@ -1,5 +1,7 @@
 //! From an image's name to a tree with all that is wanted of it: what every tool does first.
 
+use std::path::PathBuf;
+
 use sysext::{Event, Events, TreePath, Wanted};
 
 use crate::cli::{ContextError, SourceArgs};
@@ -20,6 +22,16 @@ pub enum FetchError {
     /// A command in the image.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// A tar or directory with programs for another machine than `--arch` says.
+    #[error("{path:?}: image is for {got}, expected {wanted}")]
+    Machine {
+        /// The tar or directory.
+        path: PathBuf,
+        /// What its ELF files are for.
+        got: String,
+        /// `--arch`.
+        wanted: String,
+    },
 }
 
 impl FetchError {
@@ -28,6 +40,9 @@ impl FetchError {
         match self {
             FetchError::Rootfs(e) => e.hint().map(str::to_owned),
             FetchError::Sandbox(e) => e.hint(),
+            FetchError::Machine { got, .. } => Some(format!(
+                "a tar or directory can't be chosen by --arch; leave it (and ARCH) out for {got}"
+            )),
             _ => None,
         }
     }

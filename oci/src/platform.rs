@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use sysext::Arch;
+
 /// What an image runs on, in normal form: `linux/amd64`, `linux/arm64`, `linux/arm/v7`.
 ///
 /// Normal form is containerd's: names as Go's GOARCH, no variant where it is the architecture's base (`amd64/v1`,
@@ -26,12 +28,33 @@ pub enum PlatformError {
         "platform {0:?} is malformed, expected [os/]architecture[/variant], such as linux/arm64 or arm/v7"
     )]
     Syntax(String),
+    /// A word that no image has as its architecture, most likely a typing error.
+    #[error("architecture {0:?} is unknown, expected one of {list}", list = known().join(", "))]
+    Unknown(String),
     /// The machine's own architecture has no OCI name known here.
     #[error("architecture {0:?} of this machine has no OCI name")]
     Host(String),
 }
 
+/// What else Go has for Linux. go tool dist list.
+const GOARCH: [&str; 5] = ["mips", "mipsle", "mips64", "mips64le", "ppc64"];
+
+fn known() -> Vec<&'static str> {
+    Arch::ALL.iter().map(|a| a.oci()).chain(GOARCH).collect()
+}
+
 impl Platform {
+    /// Refuses architectures that nobody has.
+    ///
+    /// # Errors
+    /// The architecture is not one of Go's for Linux.
+    pub fn known(self) -> Result<Self, PlatformError> {
+        match self.os != "linux" || known().contains(&self.architecture.as_str()) {
+            true => Ok(self),
+            false => Err(PlatformError::Unknown(crate::digest::shorten(&self.architecture))),
+        }
+    }
+
     /// Brings the names into normal form.
     pub fn new(os: &str, architecture: &str, variant: Option<&str>) -> Self {
         let os = match os.to_ascii_lowercase().as_str() {

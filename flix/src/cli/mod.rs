@@ -36,6 +36,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let rootfs = oci::fetch::fetch(&args.source, &args.sandbox, image, &args.paths, name.as_str(), &events)?;
     let tree = rootfs.tree;
     let plan = Plan::new(&tree, &request(args)?)?;
+    args.source.check_machines(image, plan.machines.iter().copied())?;
     tell(&plan, &events);
     let built = plan.build(&tree)?;
     let architecture = architecture(&plan, args);

@@ -199,7 +199,7 @@ impl Resolver<'_> {
     }
 }
 
-/// Functions of libc that look something up by nsswitch.conf. nss(5), nss/XXX-lookup.c in glibc.
+/// Functions of libc that look something up by nsswitch.conf. nss(5), the lookups in nss/ of glibc.
 const NAME_SERVICE: [&str; 50] = [
     "getpwnam",
     "getpwnam_r",

@@ -38,9 +38,11 @@ fn refused(lab: &Lab, words: &[&str]) -> String {
 /// Runs a program in a root that holds the extension and nothing else.
 fn run(tree: &Tree, argv: &[&str]) -> String {
     let dir = tempfile::tempdir().unwrap();
-    let root = dir.path().join("root");
-    std::fs::create_dir(&root).unwrap();
-    _ = tree.write_dir(&root, &WriteOptions::for_caller()).unwrap();
+    let (written, root) = (dir.path().join("written"), dir.path().join("root"));
+    std::fs::create_dir(&written).unwrap();
+    _ = tree.write_dir(&written, &WriteOptions::for_caller()).unwrap();
+    // A child's copies, for the reason that `place_program` gives.
+    assert!(Command::new("cp").arg("-a").arg(&written).arg(&root).status().unwrap().success());
     let root_user = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()) == 0;
     let mut command = match root_user {
         true => Command::new("/usr/sbin/chroot"),

@@ -5,7 +5,7 @@
 
 pub mod place;
 pub mod program;
-pub use program::{Outcome, Program};
+pub use program::{Outcome, Program, place_program};
 
 pub mod work;
 pub use work::{Account, Work};

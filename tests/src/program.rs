@@ -122,6 +122,17 @@ impl Program {
     }
 }
 
+/// Copies a program to where it is executed.
+///
+/// A child process does it. What this one writes, a child that another thread forks meanwhile has open for writing until
+/// its own exec, and until then the kernel executes it for nobody ("Text file busy").
+///
+/// # Errors
+/// `install`'s.
+pub fn place_program(from: &Path, to: &Path) -> Result<()> {
+    Program::new("install").args(["-m", "755"]).arg(from).arg(to).run().map(drop)
+}
+
 impl Outcome {
     /// Anything but success as an error with all that was printed.
     ///

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::registry::{Registry, Settings};
-use crate::{Account, Program, Work, apk, http, images, place};
+use crate::{Account, Program, Work, apk, http, images, place, place_program};
 
 /// What the tests of one process share: made by the first that asks, gone with the process.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl World {
         let bin = work.dir("bin")?;
         let copy = |built: PathBuf, name: &str| {
             let to = bin.join(name);
-            fs::copy(&built, &to).with_context(|| format!("{built:?}"))?;
+            place_program(&built, &to)?;
             Ok::<PathBuf, anyhow::Error>(to)
         };
         let flix = copy(place::flix()?, "flix")?;

@@ -55,6 +55,15 @@ pub fn image() -> Tree {
     tree
 }
 
+/// Copies a directory with programs to where they are executed.
+///
+/// A child process does it. What this one writes, a child that another thread forks meanwhile has open for writing until
+/// its own exec, and until then the kernel executes it for nobody ("Text file busy").
+fn place_programs(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
+    std::fs::remove_dir_all(from).unwrap();
+}
+
 /// An extension in a directory of its own, readable by all.
 pub struct Extension {
     dir: tempfile::TempDir,
@@ -76,8 +85,10 @@ impl Extension {
         let dir = tempfile::Builder::new().prefix("flatwrap-test-").tempdir_in("/var/tmp").unwrap();
         std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let extension = Extension { dir };
-        std::fs::create_dir(extension.root()).unwrap();
-        let _ = tree.write_dir(&extension.root(), &WriteOptions::all()).unwrap();
+        let written = extension.dir.path().join("written");
+        std::fs::create_dir(&written).unwrap();
+        let _ = tree.write_dir(&written, &WriteOptions::all()).unwrap();
+        place_programs(&written, &extension.root());
         for caller in Caller::ALL {
             let home = extension.home(caller);
             std::fs::create_dir(&home).unwrap();

@@ -1,10 +1,13 @@
 //! Trees and ELF files for the tests.
-#![allow(dead_code, missing_docs, clippy::unwrap_used)]
+#![allow(dead_code, missing_docs, unused_imports, clippy::unwrap_used)]
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+mod place;
+
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+pub use place::{place_copy, place_program};
 use sysext::{Blob, Content, Meta, Node, Tree, TreePath};
 
 pub fn p(path: &str) -> TreePath {
@@ -70,8 +73,9 @@ impl Lab {
     }
 
     pub fn script(&self, relative: &str, text: &str) -> &Self {
-        self.write(relative, text);
-        std::fs::set_permissions(self.path(relative), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = self.path(relative);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        place_program(&path, text.as_bytes());
         self
     }
 
@@ -86,7 +90,7 @@ impl Lab {
     pub fn copy(&self, from: &str, relative: &str) -> &Self {
         let path = self.path(relative);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::copy(from, &path).unwrap_or_else(|e| panic!("{from}: {e}"));
+        place_copy(&path, Path::new(from));
         self
     }
 

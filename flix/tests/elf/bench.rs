@@ -2,12 +2,13 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use flix::elf::{Edit, RewriteError, rewrite};
 use sysext::{Blob, Content};
+
+use super::place::{place_copy, place_program};
 
 /// Says what it sees of itself: its arguments, what libraries tell, the bytes of its notes, whether AT_PHDR holds, memory.
 pub const PROGRAM: &str = r#"
@@ -99,15 +100,14 @@ pub fn content(path: &Path) -> Content {
 }
 
 pub fn write(content: &Content, path: &Path) {
-    fs::write(path, content.read(1 << 30).unwrap()).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    place_program(path, &content.read(1 << 30).unwrap());
 }
 
 /// Rewrites a file in its place.
 pub fn rewrite_file(path: &Path, edit: &Edit) -> Result<(), RewriteError> {
     // All is read before the first byte is written: the content is a view of the file.
     let bytes = rewrite(&content(path), edit)?.read(1 << 30).unwrap();
-    fs::write(path, bytes).unwrap();
+    place_program(path, &bytes);
     Ok(())
 }
 
@@ -188,14 +188,14 @@ impl Bench {
     pub fn fill_sysroot(&self) {
         fs::create_dir_all(self.sysroot()).unwrap();
         let loader_name = self.loader.file_name().unwrap().to_str().unwrap();
-        fs::copy(self.library(loader_name), self.loader_in_sysroot()).unwrap();
+        place_copy(&self.loader_in_sysroot(), &self.library(loader_name));
         let musl = loader_name.starts_with("ld-musl");
         if !musl {
-            fs::copy(self.library("libc.so.6"), self.sysroot().join("libc.so.6")).unwrap();
+            place_copy(&self.sysroot().join("libc.so.6"), &self.library("libc.so.6"));
             self.relocate(&self.sysroot().join("libc.so.6"), "libc.so.6");
         }
         for name in ["libfar.so", "libfarther.so"] {
-            fs::copy(self.path(name), self.sysroot().join(name)).unwrap();
+            place_copy(&self.sysroot().join(name), &self.path(name));
             self.relocate(&self.sysroot().join(name), name);
         }
     }

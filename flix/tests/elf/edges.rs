@@ -8,6 +8,7 @@ use flix::elf::{Edit, Elf, ElfKind, MAX_INTERPRETER, RewriteError, rewrite};
 use sysext::Content;
 
 use super::bench::{Bench, HOST, SAYS, content, must, rewrite_file, write};
+use super::place::place_program;
 
 const LIMIT: u64 = 1 << 30;
 
@@ -49,7 +50,7 @@ fn without_section_headers() {
     {
         let bench = Bench::new(HOST, flags, flags);
         for name in ["libfar.so", "libfarther.so"] {
-            fs::write(bench.path(name), without_sections(bytes(&bench, name))).unwrap();
+            place_program(&bench.path(name), &without_sections(bytes(&bench, name)));
         }
         bench.fill_sysroot();
         let program = without_sections(bytes(&bench, "program"));
@@ -119,7 +120,7 @@ fn section_count_in_the_first_section() {
 fn moved_program_headers() {
     let bench = Bench::new(HOST, &[], &["-fuse-ld=lld", "-Wl,--build-id=none"]);
     for name in ["libfar.so", "libfarther.so"] {
-        fs::write(bench.path(name), without_sections(bytes(&bench, name))).unwrap();
+        place_program(&bench.path(name), &without_sections(bytes(&bench, name)));
     }
     bench.fill_sysroot();
     let moved = content(&bench.sysroot().join("libfar.so")).read(LIMIT).unwrap();

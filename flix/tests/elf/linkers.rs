@@ -134,7 +134,7 @@ fn rust() {
     bench.fill_sysroot();
     for name in ["libgcc_s.so.1", "libm.so.6"] {
         let from = must(Command::new("gcc").arg(format!("-print-file-name={name}")));
-        std::fs::copy(from.trim(), bench.sysroot().join(name)).unwrap();
+        super::place::place_copy(&bench.sysroot().join(name), from.trim().as_ref());
     }
     let own = std::env::current_exe().unwrap();
     let copy = bench.path("own");

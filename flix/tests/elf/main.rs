@@ -6,4 +6,6 @@ mod edges;
 mod hostile;
 mod linkers;
 mod machines;
+#[path = "../common/place.rs"]
+mod place;
 mod reader;

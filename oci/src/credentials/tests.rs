@@ -1,4 +1,4 @@
-use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use super::*;
 
@@ -89,6 +89,18 @@ fn order_of_files() {
     assert!(error.contains("auth.json") && error.contains("JSON"), "{error}");
 }
 
+/// Puts a program at a path.
+///
+/// A child process writes it. If this one did, a child that another thread forks meanwhile would have the file open for
+/// writing until its own exec, and until then the kernel executes it for nobody ("Text file busy").
+fn place_program(path: &Path, text: &str) {
+    let source = path.with_extension("source");
+    std::fs::write(&source, text).unwrap();
+    let status = Command::new("install").args(["-m", "755"]).arg(&source).arg(path).status();
+    assert!(status.unwrap().success(), "{path:?}");
+    std::fs::remove_file(source).unwrap();
+}
+
 /// A real program that answers like a helper.
 fn helpers(dir: &Path) -> Environment {
     let script = r#"#!/bin/sh
@@ -104,8 +116,7 @@ case "$server" in
 esac
 "#;
     let path = dir.join("docker-credential-fake");
-    std::fs::write(&path, script).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    place_program(&path, script);
     let search = format!("{}:/usr/bin:/bin", dir.display());
     Environment::from_iter([("PATH", search.as_str()), ("HOME", dir.to_str().unwrap())])
 }

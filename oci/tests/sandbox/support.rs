@@ -1,7 +1,7 @@
 //! Users to be, a root to work in, layers to look at.
 
 use std::ffi::OsString;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -72,12 +72,20 @@ pub fn start(name: &str, mode: Mode, scenario: fn(&Case)) -> Result<(), String> 
     Err(format!("{}\n{}", outcome.status, String::from_utf8_lossy(&outcome.stderr)))
 }
 
+/// Puts a copy of a program at a path.
+///
+/// A child process writes it. If this one did, a child that another thread forks meanwhile would have the file open for
+/// writing until its own exec, and until then the kernel executes it for nobody ("Text file busy").
+fn place_program(path: &Path, from: &Path) {
+    let status = Command::new("install").args(["-m", "755"]).arg(from).arg(path).status();
+    assert!(status.unwrap().success(), "{path:?}");
+}
+
 /// This program as the user nobody, whose `dir` becomes, about to run a scenario.
 pub fn child(name: &str, mode: Mode, dir: &Path) -> Command {
     // The target directory may be closed to others.
     let program = dir.join("test");
-    std::fs::copy("/proc/self/exe", &program).unwrap();
-    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    place_program(&program, &std::env::current_exe().unwrap());
     let home = dir.join("home");
     std::fs::create_dir(&home).unwrap();
     let id = if mode == Mode::Root { 0 } else { UID };

@@ -250,6 +250,16 @@ fn helper_that_reads_without_privileges() {
     assert!(secret.ends_with("secret\": Permission denied (os error 13)"), "{secret}");
 }
 
+/// Puts a copy of this program at a path, where it may be executed by anybody.
+///
+/// A child process writes it. If this one did, a child that another thread forks meanwhile would have the file open for
+/// writing until its own exec, and until then the kernel executes it for nobody ("Text file busy").
+pub(crate) fn place_program(path: &Path) {
+    let own = std::env::current_exe().unwrap();
+    let status = Command::new("install").args(["-m", "755"]).arg(own).arg(path).status();
+    assert!(status.unwrap().success(), "{path:?}");
+}
+
 #[test]
 fn a_lenient_reader_goes_on() {
     use std::os::unix::fs::PermissionsExt as _;
@@ -267,8 +277,7 @@ fn a_lenient_reader_goes_on() {
     chmod("secret", 0o000);
     // The test program may lie where nobody else can reach it.
     let program = place.join("program");
-    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
-    chmod("program", 0o755);
+    place_program(&program);
     let mut command = if rustix::process::geteuid().is_root() {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);

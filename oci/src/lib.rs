@@ -6,7 +6,9 @@ pub use reference::{ImageRef, Reference, ReferenceError};
 pub mod registries;
 pub use registries::{Endpoint, Registries, RegistriesError};
 
-pub mod environment;
+pub mod small_file;
+
+mod environment;
 pub use environment::Environment;
 
 pub mod credentials;

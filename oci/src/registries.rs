@@ -297,7 +297,7 @@ fn matched(prefix: &str, name: &str) -> Option<usize> {
 }
 
 fn read(path: &Path) -> Result<String, RegistriesError> {
-    std::fs::read_to_string(path).map_err(|source| RegistriesError::Io { path: path.into(), source })
+    crate::small_file::read_text(path).map_err(|source| RegistriesError::Io { path: path.into(), source })
 }
 
 fn drop_ins(dir: &Path) -> Result<Vec<PathBuf>, RegistriesError> {

@@ -1,7 +1,7 @@
 //! One auth file.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use base64::Engine;
@@ -13,8 +13,6 @@ use crate::reference::DOCKER_HUB;
 
 /// Docker's key for Docker Hub.
 pub(super) const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
-/// Bytes. An auth file has a few hundred for each registry.
-const LIMIT: u64 = 4 << 20;
 
 /// As typed. Keys that aren't listed belong to other tools.
 #[derive(Deserialize)]
@@ -48,14 +46,12 @@ impl AuthFile {
     /// Reads a file; none if it isn't there.
     pub fn read(path: &Path) -> Result<Option<AuthFile>, CredentialsError> {
         let io = |source| CredentialsError::Io { path: path.into(), source };
-        let file = match std::fs::File::open(path) {
-            Ok(file) => file,
+        let text = match crate::small_file::read_text(path) {
+            Ok(text) => text,
             // Another user's runtime directory can't be entered.
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
             Err(e) => return Err(io(e)),
         };
-        let mut text = String::new();
-        file.take(LIMIT).read_to_string(&mut text).map_err(io)?;
         Self::parse(&text)
             .map(Some)
             .map_err(|message| CredentialsError::Syntax { path: path.into(), message })

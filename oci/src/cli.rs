@@ -34,7 +34,8 @@ pub struct SourceArgs {
     #[arg(long, value_name = "FILE")]
     pub ca_file: Vec<PathBuf>,
 
-    /// Allow plain HTTP and unverified TLS for this registry
+    /// Allow plain HTTP and unverified TLS for this registry. Its token server and the hosts that it redirects to need their
+    /// own, if they have no TLS
     #[arg(long, value_name = "HOST[:PORT]")]
     pub insecure: Vec<String>,
 
@@ -131,6 +132,7 @@ impl SourceArgs {
             .with_helpers(registries.credential_helpers());
         let mut options = ClientOptions::new(&environment);
         options.ca_files = self.ca_file.clone();
+        options.insecure_hosts = registries.insecure_hosts();
         let cache_dir = match path(&self.cache_dir) {
             Some(dir) => dir,
             None => environment.cache_home().ok_or(CacheError::NoHome)?.join("flix"),

@@ -124,6 +124,9 @@ impl PullError {
             ClientError::PlainHttp { .. } => {
                 Some("pass --insecure HOST[:PORT], or mark it in registries.conf")
             }
+            ClientError::WithoutTls { .. } => {
+                Some("pass --insecure HOST[:PORT] for that host too, if nobody listens on the way there")
+            }
             ClientError::Tls { .. } => Some("pass --ca-file if the registry has its own authority"),
             ClientError::Status { status: 429, .. } => Some("log in for a higher limit, or set up a mirror"),
             _ => None,

@@ -191,6 +191,17 @@ impl Registries {
         self.insecure.push(host.trim_end_matches('/').into());
     }
 
+    /// Hosts, `HOST[:PORT]` or `*.DOMAIN`, at which plain HTTP and unverified TLS are allowed as a whole, by option or by a rule
+    /// without a path.
+    pub fn insecure_hosts(&self) -> Vec<String> {
+        let mirrors = self.rules.iter().flat_map(|r| &r.mirrors);
+        let mirrors = mirrors.filter(|m| m.insecure).map(|m| &m.location);
+        let rules = self.rules.iter().filter(|r| r.insecure && !r.blocked);
+        let rules = rules.map(|r| r.location.as_ref().unwrap_or(&r.prefix));
+        let whole = rules.chain(mirrors).filter(|place| !place.contains('/'));
+        self.insecure.iter().chain(whole).cloned().collect()
+    }
+
     /// The credential helpers that the files name (`credential-helpers`), to be asked for every registry.
     pub fn credential_helpers(&self) -> &[String] {
         &self.helpers
@@ -272,6 +283,11 @@ impl Registries {
             mirror,
         })
     }
+}
+
+/// Whether a pattern of [`Registries::insecure_hosts`] means a host.
+pub(crate) fn covers_host(pattern: &str, host: &str) -> bool {
+    matched(&pattern.to_ascii_lowercase(), host).is_some()
 }
 
 /// How many bytes of `name` the prefix covers, if it matches on component boundaries: `quay.io/a` covers `quay.io/a/b`,

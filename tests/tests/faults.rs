@@ -93,6 +93,7 @@ impl Bench {
         options.ca_files = self.ca.clone().into_iter().collect();
         options.certs_dirs = self.certs_dir.clone().into_iter().collect();
         options.idle_timeout = Duration::from_secs(10);
+        options.insecure_hosts = registries.insecure_hosts();
         let pauses = self.pauses.clone();
         let sleep = Arc::new(move |d| pauses.lock().unwrap().push(d));
         options.retry = RetryPolicy { sleep, ..RetryPolicy::default() };
@@ -429,6 +430,11 @@ fn redirects_leave_credentials_at_home() {
     let front = front.unwrap();
     let mut bench = Bench::new(insecure(front.address));
     bench.auth = auth(&front.address);
+    // The registry is marked insecure, the store isn't.
+    let error = bench.pull(&format!("{}/team/app:1", front.address)).unwrap_err();
+    assert!(matches!(error.client(), Some(ClientError::WithoutTls { .. })), "{error:?}");
+    assert!(error.hint().unwrap().contains("--insecure") && store.log().is_empty(), "{error}");
+    bench.conf += &insecure(target);
     complete(&bench.pull(&format!("{}/team/app:1", front.address)).unwrap(), &SHARED.image);
     assert_eq!(store.count("/blobs/"), 4);
     for request in store.log() {
@@ -571,6 +577,33 @@ fn tokens_that_cannot_be_had() {
     let error = bench.pull(&image).unwrap_err().to_string();
     assert!(error.contains("denied (with credentials)"), "{error}");
     drop(proxy);
+}
+
+/// The registry may do without TLS, which says nothing about a token server that it names: the password would go there.
+#[test]
+fn a_token_server_is_insecure_by_its_own_mark_alone() {
+    for auth in ["\"auth\": \"dXNlcjpwYXNz\"", "\"identitytoken\": \"r\""] {
+        let answer = |_: &Request| Fault::Answer("200 OK", vec![], br#"{"access_token":"a"}"#.to_vec());
+        let thief = FaultProxy::start(SHARED.registry.address, answer).unwrap();
+        let server = thief.address;
+        let (front, mut bench, image) = proxied(move |r| match r.header("authorization") {
+            Some("Bearer a") => Fault::Pass,
+            _ => {
+                let challenge = BEARER.replace("HOST", &server.to_string());
+                Fault::Answer("401 Unauthorized", vec![("WWW-Authenticate", challenge)], vec![])
+            }
+        });
+        bench.auth = Some(format!(r#"{{"auths": {{"{}": {{{auth}}}}}}}"#, front.address));
+        let error = bench.pull(&image).unwrap_err();
+        assert!(matches!(error.client(), Some(ClientError::WithoutTls { .. })), "{error:?}");
+        assert!(error.to_string().contains(&format!("token server \"http://{server}/token\"")), "{error}");
+        assert!(error.hint().unwrap().contains("--insecure") && thief.log().is_empty());
+        // A mark for a path is none for the host.
+        bench.conf += &insecure(format!("{server}/team"));
+        assert!(bench.pull(&image).is_err() && thief.log().is_empty());
+        bench.conf += &insecure(server);
+        complete(&bench.pull(&image).unwrap(), &SHARED.image);
+    }
 }
 
 #[test]

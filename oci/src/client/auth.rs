@@ -73,7 +73,7 @@ impl Client {
         let header = match (bearer, &credential) {
             (Some(_), Some(Credential::RegistryToken(token))) => format!("Bearer {token}"),
             (Some(challenge), credential) => {
-                let token = self.token(endpoint, &refused.url, challenge, credential.as_ref(), events)?;
+                let token = self.token(endpoint, challenge, credential.as_ref(), events)?;
                 format!("Bearer {token}")
             }
             (None, Some(Credential::Basic { user, password })) if basic => basic_header(user, password),
@@ -111,7 +111,6 @@ impl Client {
     fn token(
         &self,
         endpoint: &Endpoint,
-        registry: &Url,
         challenge: &Challenge,
         credential: Option<&Credential>,
         events: &dyn Events,
@@ -123,8 +122,11 @@ impl Client {
             message,
         };
         let url = Url::parse(realm).map_err(|e| bad(format!("address {e}")))?;
-        if url.scheme == Scheme::Http && (registry.scheme == Scheme::Https || !endpoint.insecure) {
-            return Err(bad("has no TLS, but the registry has".into()));
+        // The password goes there, so a registry that is trusted without TLS can't vouch for it.
+        let insecure = self.is_insecure(endpoint, &url);
+        if url.scheme == Scheme::Http && !insecure {
+            let host = endpoint.host.clone();
+            return Err(ClientError::WithoutTls { host, what: "token server", url: url.to_string() });
         }
         let own_scope = format!("repository:{}:pull", endpoint.repository);
         let scope = challenge.get("scope").filter(|s| !s.is_empty()).unwrap_or(&own_scope);
@@ -139,7 +141,7 @@ impl Client {
                         body.push_str(&format!("&{name}={}", form(value)));
                     }
                 }
-                self.retrying(false, events, || self.http.send(&url, endpoint.insecure, &[], Some(&body)))?
+                self.retrying(false, events, || self.http.send(&url, insecure, &[], Some(&body)))?
             }
             credential => {
                 let mut url = url.clone();
@@ -157,7 +159,7 @@ impl Client {
                     }
                     _ => None,
                 };
-                self.retrying(false, events, || self.follow(&url, endpoint.insecure, header.as_deref(), &[]))?
+                self.retrying(false, events, || self.follow(&url, endpoint, header.as_deref(), &[]))?
             }
         };
         match response.status {

@@ -86,6 +86,16 @@ pub enum ClientError {
         /// What is wrong.
         message: String,
     },
+    /// The registry names another place, where credentials or answers would travel in clear.
+    #[error("{host}: {what} {url:?} has no TLS, and that host is not marked insecure itself")]
+    WithoutTls {
+        /// Host and port of the registry.
+        host: String,
+        /// `token server`, `redirect target`.
+        what: &'static str,
+        /// Where it leads.
+        url: String,
+    },
     /// A redirect that isn't followed.
     #[error("{url}: redirect {message}")]
     Redirect {

@@ -54,6 +54,9 @@ pub struct ClientOptions {
     pub ca_files: Vec<PathBuf>,
     /// Directories as containers-certs.d(5) has them.
     pub certs_dirs: Vec<PathBuf>,
+    /// `HOST[:PORT]` or `*.DOMAIN`: where plain HTTP and unverified TLS are allowed to token servers and redirects, too. What
+    /// an [`Endpoint`] allows is for its own host and port alone.
+    pub insecure_hosts: Vec<String>,
     /// When to try again.
     pub retry: RetryPolicy,
     /// For a connection, TLS included.
@@ -72,6 +75,7 @@ impl ClientOptions {
         ClientOptions {
             ca_files: Vec::new(),
             certs_dirs: user.into_iter().chain(system).collect(),
+            insecure_hosts: Vec::new(),
             retry: RetryPolicy::default(),
             connect_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(60),
@@ -96,6 +100,7 @@ pub struct Fetched {
 pub struct Client {
     credentials: Credentials,
     retry: RetryPolicy,
+    insecure_hosts: Vec<String>,
     http: Http,
     accesses: Accesses,
     /// What insecure hosts turned out to speak.
@@ -111,6 +116,7 @@ impl Client {
         Client {
             credentials,
             retry: options.retry,
+            insecure_hosts: options.insecure_hosts,
             http,
             accesses: Accesses::default(),
             schemes: Mutex::default(),
@@ -175,11 +181,10 @@ impl Client {
         authorization: Option<&str>,
         headers: &[(&str, &str)],
     ) -> Result<Response, ClientError> {
-        // Docker Hub's API is not where its name says.
-        let host = if endpoint.host == DOCKER_HUB { "registry-1.docker.io" } else { &endpoint.host };
+        let host = api_host(endpoint);
         let follow = |scheme| {
             let url = Url::new(scheme, host, path);
-            self.follow(&url, endpoint.insecure, authorization, headers)
+            self.follow(&url, endpoint, authorization, headers)
         };
         if !endpoint.insecure {
             return follow(Scheme::Https);
@@ -199,11 +204,19 @@ impl Client {
         Ok(response)
     }
 
+    /// Whether plain HTTP and unverified TLS are allowed there, on behalf of an endpoint: a registry that is trusted without TLS
+    /// says nothing about the hosts that it names.
+    fn is_insecure(&self, endpoint: &Endpoint, url: &Url) -> bool {
+        let own = || Url::new(url.scheme, api_host(endpoint), "/").same_origin(url);
+        let listed = |pattern: &String| crate::registries::covers_host(pattern, &url.authority);
+        (endpoint.insecure && own()) || self.insecure_hosts.iter().any(listed)
+    }
+
     /// A GET that follows redirects. The credentials stay with their host.
     fn follow(
         &self,
         url: &Url,
-        insecure: bool,
+        endpoint: &Endpoint,
         authorization: Option<&str>,
         headers: &[(&str, &str)],
     ) -> Result<Response, ClientError> {
@@ -213,7 +226,7 @@ impl Client {
             if let Some(authorization) = authorization.filter(|_| at.same_origin(url)) {
                 all.push(("authorization", authorization));
             }
-            let mut response = self.http.send(&at, insecure, &all, None)?;
+            let mut response = self.http.send(&at, self.is_insecure(endpoint, &at), &all, None)?;
             response.foreign = !at.same_origin(url);
             if !matches!(response.status, 301 | 302 | 303 | 307 | 308) {
                 return Ok(response);
@@ -221,8 +234,12 @@ impl Client {
             let bad = |message: String| ClientError::Redirect { url: at.to_string(), message };
             let location = response.header("location").ok_or_else(|| bad("leads nowhere".into()))?;
             let next = at.join(location).map_err(|e| bad(format!("leads to an address that {e}")))?;
-            if at.scheme == Scheme::Https && next.scheme == Scheme::Http && !insecure {
-                return Err(bad(format!("leads to {next}, away from TLS")));
+            if next.scheme == Scheme::Http && !self.is_insecure(endpoint, &next) {
+                return Err(ClientError::WithoutTls {
+                    host: endpoint.host.clone(),
+                    what: "redirect target",
+                    url: next.to_string(),
+                });
             }
             at = next;
         }
@@ -258,6 +275,11 @@ impl Client {
         events.event(Event::Warning(text.into()));
         (self.retry.sleep)(pause);
     }
+}
+
+/// Docker Hub's API is not where its name says.
+fn api_host(endpoint: &Endpoint) -> &str {
+    if endpoint.host == DOCKER_HUB { "registry-1.docker.io" } else { &endpoint.host }
 }
 
 fn read_manifest(response: Response, reference: &str) -> Result<Fetched, ClientError> {

@@ -171,6 +171,34 @@ fn bad_files() {
 }
 
 #[test]
+fn insecure_hosts_are_those_marked_as_a_whole() {
+    let mut registries = parse(
+        "[[registry]]\nlocation = 'a.io'\ninsecure = true\n[[registry.mirror]]\nlocation = 'm.io:5000'\ninsecure = true\n
+         [[registry]]\nlocation = 'b.io/team'\ninsecure = true\n[[registry]]\nprefix = '*.c.io'\ninsecure = true\n
+         [[registry]]\nlocation = 'd.io'\n[[registry]]\nlocation = 'e.io'\ninsecure = true\nblocked = true\n",
+    )
+    .unwrap();
+    registries.allow_insecure("F.io:1/");
+    let hosts = registries.insecure_hosts();
+    assert_eq!(hosts, ["F.io:1", "a.io", "*.c.io", "m.io:5000"]);
+    let covered = |host: &str| hosts.iter().any(|pattern| covers_host(pattern, host));
+    for (host, expected) in [
+        ("a.io", true),
+        ("f.io:1", true),
+        ("x.c.io", true),
+        ("m.io:5000", true),
+        ("m.io", false),
+        ("a.io:5000", false),
+        ("b.io", false),
+        ("c.io", false),
+        ("xa.io", false),
+        ("e.io", false),
+    ] {
+        assert_eq!(covered(host), expected, "{host}");
+    }
+}
+
+#[test]
 fn files_and_drop_ins() {
     let dir = tempfile::tempdir().unwrap();
     let (user, system) = (dir.path().join("user"), dir.path().join("system"));

@@ -13,7 +13,7 @@ use clap::Args;
 
 use crate::extension::{RULES, ReleaseError};
 use crate::image::{Codec, Compression, Format, ImageOptions};
-use crate::{Arch, ExtensionName, ExtensionOptions, Release};
+use crate::{Arch, ExtensionName, ExtensionOptions, Release, squashfs};
 
 /// Where the image goes and what it is.
 #[derive(Debug, Clone, Args)]
@@ -27,9 +27,14 @@ pub struct OutputArgs {
     #[arg(long, env = "FORMAT", default_value_t, hide_env_values = true)]
     pub format: Format,
 
-    /// How squashfs is compressed: zstd, gzip or xz, and a level: zstd:19 [default: zstd:6]
+    /// How squashfs is compressed: zstd, gzip, xz or lz4, and a level: zstd:19, lz4:12 [default: zstd:6]
     #[arg(long, value_name = "CODEC[:LEVEL]", value_parser = parse_compression)]
     pub compression: Option<Compression>,
+
+    /// What squashfs compresses at a time: a power of two from 4K to 1M; larger makes smaller images that take longer to
+    /// read from [default: 128K]
+    #[arg(long, value_name = "SIZE", value_parser = parse_block_size)]
+    pub block_size: Option<u32>,
 
     /// Time of all files, in seconds since 1970
     #[arg(
@@ -65,7 +70,7 @@ impl OutputArgs {
             format: self.format,
             compression: self.compression.unwrap_or_default(),
             threads: None,
-            block_size: None,
+            block_size: self.block_size,
         }
     }
 
@@ -86,6 +91,19 @@ fn parse_compression(text: &str) -> Result<Compression, String> {
     let compression = Compression { codec: Some(codec), level };
     compression.resolve().map_err(|e| e.to_string())?;
     Ok(compression)
+}
+
+fn parse_block_size(text: &str) -> Result<u32, String> {
+    let (digits, unit) = match text.strip_suffix(['k', 'K']) {
+        Some(digits) => (digits, 1 << 10),
+        None => text.strip_suffix(['m', 'M']).map_or((text, 1), |digits| (digits, 1 << 20)),
+    };
+    // A sign parses as part of a number.
+    let number = Some(digits).filter(|d| d.bytes().all(|b| b.is_ascii_digit())).and_then(|d| d.parse().ok());
+    let size = number.and_then(|n: u32| n.checked_mul(unit));
+    size.filter(|&size| squashfs::is_block_size(size)).ok_or_else(|| {
+        "expected a power of two from 4K to 1M: 4K, 8K, 16K, 32K, 64K, 128K, 256K, 512K or 1M".to_owned()
+    })
 }
 
 fn parse_rule(text: &str) -> Result<String, String> {

@@ -39,6 +39,12 @@ fn values_are_checked_as_they_are_typed() {
     let table = [
         ("--format=iso", "format \"iso\" is unknown"),
         ("--compression=lz5", "compression \"lz5\" is unknown"),
+        ("--compression=lz4:13", "lz4 level is 13, expected 1 to 12"),
+        ("--block-size=3K", "expected a power of two from 4K to 1M"),
+        ("--block-size=2M", "expected a power of two from 4K to 1M"),
+        ("--block-size=+128K", "expected a power of two from 4K to 1M"),
+        ("--block-size=4194304K", "expected a power of two from 4K to 1M"),
+        ("--block-size=K", "expected a power of two from 4K to 1M"),
         ("--compression=zstd:23", "zstd level is 23, expected 1 to 22"),
         ("--compression=xz:x", "level \"x\""),
         ("--allow=nope", "expected one of outside-usr, etc"),
@@ -53,6 +59,17 @@ fn values_are_checked_as_they_are_typed() {
     assert_eq!(output.image_options().compression, Compression { codec: Some(Codec::Gzip), level: Some(1) });
     assert!(output.extension_options().allow.contains("etc"));
     assert_eq!(output.extension_options().epoch, -1);
+}
+
+#[test]
+fn block_sizes_have_units() {
+    let size = |args: &[&str]| parse(args).unwrap().output.image_options().block_size;
+    assert_eq!(size(&[]), None);
+    for (text, bytes) in
+        [("4K", 4096), ("4096", 4096), ("64k", 65536), ("1M", 1 << 20), ("1m", 1 << 20), ("1024K", 1 << 20)]
+    {
+        assert_eq!(size(&["--block-size", text]), Some(bytes), "{text}");
+    }
 }
 
 #[test]

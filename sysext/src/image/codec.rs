@@ -4,6 +4,7 @@ use std::io;
 
 use flate2::{Compress, FlushCompress, Status};
 use liblzma::stream::{Action, Check, Filters, LzmaOptions, Stream};
+use lz4::block::CompressionMode;
 
 use super::Codec;
 
@@ -12,7 +13,7 @@ pub(crate) enum Encoder {
     Zstd(zstd::bulk::Compressor<'static>),
     Gzip(Compress),
     Xz { level: u32, dictionary: u32 },
-    Lz4,
+    Lz4(CompressionMode),
 }
 
 impl Encoder {
@@ -23,7 +24,11 @@ impl Encoder {
             Codec::Zstd => Encoder::Zstd(zstd::bulk::Compressor::new(level as i32)?),
             Codec::Gzip => Encoder::Gzip(Compress::new(flate2::Compression::new(level), true)),
             Codec::Xz => Encoder::Xz { level, dictionary: block_size },
-            Codec::Lz4 => Encoder::Lz4,
+            Codec::Lz4 => Encoder::Lz4(match level {
+                1 => CompressionMode::DEFAULT,
+                // At most 12.
+                level => CompressionMode::HIGHCOMPRESSION(level as i32),
+            }),
         })
     }
 
@@ -40,7 +45,7 @@ impl Encoder {
                     status => Err(io::Error::other(format!("zlib block ended with {status:?}"))),
                 }
             }
-            Encoder::Lz4 => Ok(lz4_flex::block::compress(block)),
+            Encoder::Lz4(mode) => lz4::block::compress(block, Some(*mode), false),
             Encoder::Xz { level, dictionary } => {
                 let mut options = LzmaOptions::new_preset(*level)?;
                 // The kernel's decoder reserves no more than the block size. fs/squashfs/xz_wrapper.c

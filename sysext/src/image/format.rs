@@ -103,7 +103,7 @@ pub enum Codec {
     Gzip,
     /// LZMA2 in xz.
     Xz,
-    /// LZ4, the block format. Linux 3.19.
+    /// LZ4, the block format; from level 2 on by the encoder called HC. Linux 3.19.
     Lz4,
 }
 
@@ -137,7 +137,8 @@ impl Codec {
             Codec::Zstd => (1, 22),
             Codec::Gzip => (1, 9),
             Codec::Xz => (0, 9),
-            Codec::Lz4 => (1, 1),
+            // LZ4HC_CLEVEL_MAX, lz4hc.h.
+            Codec::Lz4 => (1, 12),
         }
     }
 }
@@ -164,7 +165,7 @@ impl FromStr for Codec {
 pub struct Compression {
     /// The codec, zstd by default. Only squashfs takes one.
     pub codec: Option<Codec>,
-    /// The level: 1 to 22 for zstd (6 by default), 1 to 9 for gzip (9), 0 to 9 for xz (6).
+    /// The level: 1 to 22 for zstd (6 by default), 1 to 9 for gzip (9), 0 to 9 for xz (6), 1 to 12 for lz4 (1).
     pub level: Option<u32>,
 }
 

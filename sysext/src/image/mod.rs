@@ -71,6 +71,12 @@ pub enum ImageError {
         /// The codec.
         codec: Codec,
     },
+    /// Only squashfs is made of blocks whose size is free.
+    #[error("{format} takes no block size, only squashfs does")]
+    BlockSize {
+        /// The format.
+        format: Format,
+    },
     /// The level is not the codec's.
     #[error(transparent)]
     Level(#[from] LevelError),
@@ -182,6 +188,9 @@ pub fn write(
     let format = options.format;
     if let Some(codec) = options.compression.codec.filter(|_| format != Format::Squashfs) {
         return Err(ImageError::Compression { format, codec });
+    }
+    if options.block_size.is_some() && format != Format::Squashfs {
+        return Err(ImageError::BlockSize { format });
     }
     check_xattrs(extension.tree(), format)?;
     match format {

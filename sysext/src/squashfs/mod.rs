@@ -35,6 +35,11 @@ pub const MAX_BLOCK_SIZE: u32 = 1 << 20;
 /// Bytes. SQUASHFS_METADATA_SIZE is the least that makes sense; the format's limit is 4 KiB.
 pub const MIN_BLOCK_SIZE: u32 = 4 << 10;
 
+/// Whether the format knows blocks of so many bytes.
+pub fn is_block_size(size: u32) -> bool {
+    size.is_power_of_two() && (MIN_BLOCK_SIZE..=MAX_BLOCK_SIZE).contains(&size)
+}
+
 /// Bytes to which the image is filled up, so that a loop device has it all.
 const PAD: u64 = 4096;
 
@@ -118,16 +123,14 @@ pub fn write(
     options: &Options,
     progress: &mut dyn FnMut(u64),
 ) -> Result<u64, SquashfsError> {
-    if !options.block_size.is_power_of_two()
-        || !(MIN_BLOCK_SIZE..=MAX_BLOCK_SIZE).contains(&options.block_size)
-    {
+    if !is_block_size(options.block_size) {
         return Err(SquashfsError::BlockSize(options.block_size));
     }
     let encoder = || Encoder::new(options.codec, options.level, options.block_size);
     let mut out = Output { file: BufWriter::with_capacity(1 << 18, out), position: 0 };
     let mut superblock = SuperBlock::new(options);
     out.write_all(&superblock.to_bytes())?;
-    if let Some(compressor_options) = superblock::compressor_options(options.codec) {
+    if let Some(compressor_options) = superblock::compressor_options(options.codec, options.level) {
         superblock.flags |= Flags::COMPRESSOR_OPTIONS;
         out.write_all(&compressor_options)?;
     }

@@ -94,11 +94,12 @@ impl SuperBlock {
 
 /// The metadata block behind the superblock, for codecs whose decoder asks for one: lz4's says the format's version.
 /// `struct lz4_comp_opts`, fs/squashfs/lz4_wrapper.c.
-pub(super) fn compressor_options(codec: Codec) -> Option<Vec<u8>> {
+pub(super) fn compressor_options(codec: Codec, level: u32) -> Option<Vec<u8>> {
     (codec == Codec::Lz4).then(|| {
         let mut out = (8u16 | super::metadata::UNCOMPRESSED).to_le_bytes().to_vec();
         out.extend_from_slice(&1u32.to_le_bytes());
-        out.extend_from_slice(&0u32.to_le_bytes());
+        // LZ4_HC, squashfs-tools' lz4_wrapper.h: tells that the blocks came from that encoder.
+        out.extend_from_slice(&u32::from(level > 1).to_le_bytes());
         out
     })
 }

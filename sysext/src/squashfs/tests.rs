@@ -146,6 +146,7 @@ fn the_kernel_sees_the_tree_in_every_codec() {
     for codec in Codec::ALL {
         assert_kernel_agrees(&sample(), &options(codec));
     }
+    assert_kernel_agrees(&sample(), &Options { level: 12, ..options(Codec::Lz4) });
     for block_size in [MIN_BLOCK_SIZE, MAX_BLOCK_SIZE] {
         assert_kernel_agrees(&sample(), &Options { block_size, ..options(Codec::Zstd) });
     }

@@ -18,6 +18,8 @@ Examples:
       Alpine's own /etc, for its terminal descriptions. --chroot-dir /etc/terminfo does it with the host's other files.
   flatwrap debian nginx /usr/sbin/nginx /usr/sbin/start-stop-daemon /usr/lib/systemd/system/nginx.service
       A daemon with its unit.
+  flatwrap --sign-verity key.pem --cert cert.pem alpine:latest b3sum /usr/bin/b3sum
+      A disk image that only hosts with the certificate in /etc/verity.d merge, if their image policy says so.
 
 On the host: FLATWRAP_ROOT=DIR DIR/usr/bin/NAME starts a program of an extension that was unpacked to DIR (--format dir).
 NOBWRAP=1 keeps entry points from bwrap, FLATWRAP_BWRAP=1 prefers it where the host has it.

@@ -6,7 +6,7 @@ pub use args::Args;
 use anyhow::Context as _;
 use clap::CommandFactory as _;
 use sysext::cli::{Terminal, print};
-use sysext::{Event, Events, Extension, Tree, TreePath, Written, image};
+use sysext::{Arch, Event, Events, Extension, Tree, TreePath, Written, image};
 
 use crate::build::Report;
 use crate::options::{Options, absolute};
@@ -26,6 +26,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let name = args.name.as_ref().context("NAME is missing")?;
     sysext::remove_on_interrupt().context("signals can't be handled")?;
 
+    // Before the work: a key that can't be read should cost no pull.
+    let wanted = args.source.arch.as_deref().and_then(|a| a.parse().ok()).or_else(Arch::host);
+    let image_options = args.output.image_options(wanted, &events)?;
     let rootfs = oci::fetch::fetch(&args.source, &args.sandbox, image, &args.paths, name.as_str(), &events)?;
     let options = options(args, &rootfs.tree, std::env::var("CHROOT").ok(), std::env::var("HOST").ok())?;
     let plan = Plan::new(&rootfs.tree, &args.paths, options)?;
@@ -42,7 +45,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         true => None,
         false => {
             let path = args.output.path(name);
-            Some(image::write(&extension, &path, &args.output.image_options(), &events)?)
+            Some(image::write(&extension, &path, &image_options, &events)?)
         }
     };
     events.clear();
@@ -125,7 +128,8 @@ fn text(plan: &Plan, written: Option<&Written>) -> String {
         Some(w) => {
             let mb = format!("{}.{:02} MB", w.bytes / 1_000_000, w.bytes % 1_000_000 / 10_000);
             let hash = w.sha256.as_ref().map(|h| format!(", sha256:{h}")).unwrap_or_default();
-            format!("{}: {mb}{hash}\n", w.path.display())
+            let root = w.root_hash.as_ref().map(|h| format!("root hash: {h}\n")).unwrap_or_default();
+            format!("{}: {mb}{hash}\n{root}", w.path.display())
         }
     }
 }
@@ -166,9 +170,15 @@ fn json(
     warnings.extend(extension.findings().iter().map(ToString::to_string));
     let value = serde_json::json!({
         "name": extension.name().as_str(),
-        "image": written.map(|w| serde_json::json!({
-            "path": w.path.to_string_lossy(), "bytes": w.bytes, "sha256": w.sha256,
-        })),
+        "image": written.map(|w| {
+            let mut image = serde_json::json!({
+                "path": w.path.to_string_lossy(), "bytes": w.bytes, "sha256": w.sha256,
+            });
+            if let Some(root_hash) = &w.root_hash {
+                image["root_hash"] = root_hash.as_str().into();
+            }
+            image
+        }),
         "release": extension.release().text(),
         "shown": shown,
         "mounts": mounts,

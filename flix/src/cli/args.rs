@@ -23,6 +23,8 @@ Examples:
       Another place for a file.
   flix --explain --dry-run dir:/ tools '/usr/bin/git*'
       What would come along from this machine's own root, and why.
+  flix --sign-verity key.pem --cert cert.pem alpine:latest b3sum /usr/bin/b3sum
+      A disk image that only hosts with the certificate in /etc/verity.d merge, if their image policy says so.
   flix --arch arm64 --run 'apt-get update && apt-get install -y vim' debian:bookworm vim /usr/bin/vim.basic
 
 IMAGE is a registry's image by docker's rules (alpine, ghcr.io/a/b:tag, …@sha256:…), or oci:DIR[:TAG], oci-archive:FILE,

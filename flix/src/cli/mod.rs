@@ -33,6 +33,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let name = args.name.as_ref().context("NAME is missing")?;
     sysext::remove_on_interrupt().context("signals can't be handled")?;
 
+    // Before the work: a key that can't be read should cost no pull.
+    let image_options = args.output.image_options(wanted_architecture(args), &events)?;
     let rootfs = oci::fetch::fetch(&args.source, &args.sandbox, image, &args.paths, name.as_str(), &events)?;
     let tree = rootfs.tree;
     let plan = Plan::new(&tree, &request(args)?)?;
@@ -51,7 +53,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         true => None,
         false => {
             let path = args.output.path(name);
-            Some(image::write(&extension, &path, &args.output.image_options(), &events)?)
+            Some(image::write(&extension, &path, &image_options, &events)?)
         }
     };
     events.clear();
@@ -115,10 +117,14 @@ fn architecture(plan: &Plan, args: &Args) -> Option<Arch> {
         (Some(only), None) => Some(only),
         (None, _) => None,
         (Some(first), Some(_)) => {
-            let wanted = args.source.arch.as_deref().and_then(|a| a.parse().ok()).or_else(Arch::host);
-            wanted.filter(|w| plan.machines.contains(&w.elf_machine())).or(Some(first))
+            wanted_architecture(args).filter(|w| plan.machines.contains(&w.elf_machine())).or(Some(first))
         }
     }
+}
+
+/// The one that the image is chosen for.
+fn wanted_architecture(args: &Args) -> Option<Arch> {
+    args.source.arch.as_deref().and_then(|a| a.parse().ok()).or_else(Arch::host)
 }
 
 /// What the lint can't know by itself: libraries that the programs would take from the host.

@@ -39,6 +39,8 @@ struct Image<'a> {
     bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     sha256: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root_hash: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -81,6 +83,9 @@ impl Report<'_> {
                 _ = write!(out, ", sha256:{sha256}");
             }
             out.push('\n');
+            if let Some(root_hash) = &written.root_hash {
+                _ = writeln!(out, "root hash: {root_hash}");
+            }
         }
         out
     }
@@ -122,6 +127,7 @@ impl Report<'_> {
                 path: w.path.to_string_lossy().into_owned(),
                 bytes: w.bytes,
                 sha256: w.sha256.as_deref(),
+                root_hash: w.root_hash.as_deref(),
             }),
             release: self.extension.release().text(),
             sysroot: self.plan.sysroot.to_string(),

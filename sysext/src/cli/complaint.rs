@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io::{self, Write as _};
 use std::iter::successors;
 
-use crate::{ExtensionError, RequestError, Severity};
+use crate::{ExtensionError, ImageError, RequestError, Severity};
 
 /// Tells of an error on stderr: `error:` and the chain of reasons, then `hint:` if there is one.
 #[allow(clippy::print_stderr)] // what it is for
@@ -33,7 +33,9 @@ fn printable(text: &str) -> String {
 /// What helps after an error of this crate that a user can do something about.
 pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
     let request = error.downcast_ref::<RequestError>().and_then(request);
-    request.or_else(|| error.downcast_ref::<ExtensionError>().and_then(extension))
+    request
+        .or_else(|| error.downcast_ref::<ExtensionError>().and_then(extension))
+        .or_else(|| error.downcast_ref::<ImageError>().and_then(ImageError::hint))
 }
 
 fn request(error: &RequestError) -> Option<String> {

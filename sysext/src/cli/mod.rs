@@ -8,12 +8,13 @@ pub use terminal::{Terminal, Verbosity};
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 
 use crate::extension::{RULES, ReleaseError};
-use crate::image::{Codec, Compression, Format, ImageOptions};
-use crate::{Arch, ExtensionName, ExtensionOptions, Release, squashfs};
+use crate::image::{Codec, Compression, Format, ImageError, ImageOptions, Signer, Verity};
+use crate::{Arch, Events, ExtensionName, ExtensionOptions, Release, squashfs};
 
 /// Where the image goes and what it is.
 #[derive(Debug, Clone, Args)]
@@ -35,6 +36,18 @@ pub struct OutputArgs {
     /// read from [default: 128K]
     #[arg(long, value_name = "SIZE", value_parser = parse_block_size)]
     pub block_size: Option<u32>,
+
+    /// Makes a disk image that hosts can check: the file system and dm-verity's hashes of it
+    #[arg(long)]
+    pub verity: bool,
+
+    /// Signs the root hash with this RSA key (PEM, no passphrase); makes a disk image as --verity does
+    #[arg(long, value_name = "KEY", requires = "cert")]
+    pub sign_verity: Option<PathBuf>,
+
+    /// The certificate of the key (PEM); hosts look for it in /etc/verity.d
+    #[arg(long, value_name = "CERT", requires = "sign_verity")]
+    pub cert: Option<PathBuf>,
 
     /// Time of all files, in seconds since 1970
     #[arg(
@@ -64,14 +77,30 @@ impl OutputArgs {
         }
     }
 
-    /// For [`image::write`](crate::image::write).
-    pub fn image_options(&self) -> ImageOptions {
-        ImageOptions {
+    /// For [`image::write`](crate::image::write). `architecture` is that of a disk image if the extension has none of its
+    /// own. Warns of a key that others can read.
+    ///
+    /// # Errors
+    /// The options contradict each other, or the root hash can't be signed with these files.
+    pub fn image_options(
+        &self,
+        architecture: Option<Arch>,
+        events: &dyn Events,
+    ) -> Result<ImageOptions, ImageError> {
+        let signer = match (&self.sign_verity, &self.cert) {
+            (Some(key), Some(cert)) => Some(Arc::new(Signer::read(key, cert, events)?)),
+            _ => None,
+        };
+        let verity = (self.verity || signer.is_some()).then_some(Verity { signer, architecture });
+        let options = ImageOptions {
             format: self.format,
             compression: self.compression.unwrap_or_default(),
             threads: None,
             block_size: self.block_size,
-        }
+            verity,
+        };
+        options.check()?;
+        Ok(options)
     }
 
     /// For [`Extension::new`](crate::Extension::new).

@@ -1,6 +1,7 @@
 use clap::Parser;
 
 use super::*;
+use crate::Silent;
 
 #[derive(Debug, Parser)]
 struct Command {
@@ -56,14 +57,17 @@ fn values_are_checked_as_they_are_typed() {
         assert!(error.contains(message), "{arg}: {error}");
     }
     let output = parse(&["--compression=gzip:1", "--allow=etc", "--epoch=-1"]).unwrap().output;
-    assert_eq!(output.image_options().compression, Compression { codec: Some(Codec::Gzip), level: Some(1) });
+    assert_eq!(
+        output.image_options(None, &Silent).unwrap().compression,
+        Compression { codec: Some(Codec::Gzip), level: Some(1) }
+    );
     assert!(output.extension_options().allow.contains("etc"));
     assert_eq!(output.extension_options().epoch, -1);
 }
 
 #[test]
 fn block_sizes_have_units() {
-    let size = |args: &[&str]| parse(args).unwrap().output.image_options().block_size;
+    let size = |args: &[&str]| parse(args).unwrap().output.image_options(None, &Silent).unwrap().block_size;
     assert_eq!(size(&[]), None);
     for (text, bytes) in
         [("4K", 4096), ("4096", 4096), ("64k", 65536), ("1M", 1 << 20), ("1m", 1 << 20), ("1024K", 1 << 20)]

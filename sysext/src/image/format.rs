@@ -4,6 +4,8 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
+use super::Verity;
+
 /// What an image is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -57,6 +59,11 @@ impl Format {
             Format::Dir => "dir",
             Format::Tar => "tar",
         }
+    }
+
+    /// Whether it is a file system, which a disk image can hold.
+    pub fn is_file_system(self) -> bool {
+        !matches!(self, Format::Dir | Format::Tar)
     }
 
     /// What follows the extension's name in the image's file name: `.raw`, `.tar` or nothing.
@@ -207,4 +214,6 @@ pub struct ImageOptions {
     pub threads: Option<NonZeroUsize>,
     /// Of squashfs, 128 KiB by default; a power of two from 4 KiB to 1 MiB. Bytes.
     pub block_size: Option<u32>,
+    /// Makes it a disk image, protected by dm-verity.
+    pub verity: Option<Verity>,
 }

@@ -7,6 +7,8 @@
 mod btrfs;
 mod codec;
 pub(crate) use codec::Encoder;
+mod disk;
+pub use disk::{Signer, SignerError, Verity};
 mod erofs;
 mod ext;
 mod plain;
@@ -17,11 +19,13 @@ mod format;
 pub use format::{Codec, Compression, Format, FormatError, ImageOptions, LevelError};
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
+
+use tool::Stage;
 
 use crate::output::{OutputError, OutputFile};
 use crate::tree::{ContentError, escape};
@@ -36,6 +40,8 @@ pub struct Written {
     pub bytes: u64,
     /// SHA-256 of the image, 64 hex digits; none for a directory.
     pub sha256: Option<String>,
+    /// dm-verity's root hash, 64 hex digits; only of disk images.
+    pub root_hash: Option<String>,
 }
 
 /// Why there is no image.
@@ -77,6 +83,18 @@ pub enum ImageError {
         /// The format.
         format: Format,
     },
+    /// The format is no file system.
+    #[error("{format} can't be protected by verity, only a file system can")]
+    NoDisk {
+        /// The format.
+        format: Format,
+    },
+    /// There is no key to sign with.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    /// A disk image's partitions are of an architecture, and there is none.
+    #[error("extension has no architecture, which partitions of a disk image need")]
+    NoArchitecture,
     /// The level is not the codec's.
     #[error(transparent)]
     Level(#[from] LevelError),
@@ -168,9 +186,31 @@ impl ImageError {
             }
             ImageError::Xattrs { able, .. } => Some(format!("take --format with one of {able}")),
             ImageError::TakesRoot { .. } => Some("take --format squashfs, or run as root".to_owned()),
+            ImageError::Signer(e) => e.hint(),
+            ImageError::NoDisk { .. } => Some("take --format squashfs, or leave --verity out".to_owned()),
             ImageError::Unstorable { .. } => Some("take --format squashfs".to_owned()),
             _ => None,
         }
+    }
+}
+
+impl ImageOptions {
+    /// Whether the format can do what is asked for; [`write()`] checks it, too.
+    ///
+    /// # Errors
+    /// It can't.
+    pub fn check(&self) -> Result<(), ImageError> {
+        let format = self.format;
+        if let Some(codec) = self.compression.codec.filter(|_| format != Format::Squashfs) {
+            return Err(ImageError::Compression { format, codec });
+        }
+        if self.block_size.is_some() && format != Format::Squashfs {
+            return Err(ImageError::BlockSize { format });
+        }
+        if self.verity.is_some() && !format.is_file_system() {
+            return Err(ImageError::NoDisk { format });
+        }
+        Ok(())
     }
 }
 
@@ -186,38 +226,81 @@ pub fn write(
     events: &dyn Events,
 ) -> Result<Written, ImageError> {
     let format = options.format;
-    if let Some(codec) = options.compression.codec.filter(|_| format != Format::Squashfs) {
-        return Err(ImageError::Compression { format, codec });
-    }
-    if options.block_size.is_some() && format != Format::Squashfs {
-        return Err(ImageError::BlockSize { format });
-    }
+    options.check()?;
     check_xattrs(extension.tree(), format)?;
-    match format {
-        Format::Squashfs => {
-            to_file(path, |output| squashfs::write(extension, output.file(), path, options, events))
-        }
-        Format::Tar => to_file(path, |output| plain::tar(extension, output.file(), path)),
-        Format::Dir => plain::dir(extension, path, events),
-        Format::Erofs => to_file(path, |output| erofs::write(extension, output.path(), path)),
-        Format::Ext4 | Format::Ext2 => {
-            to_file(path, |output| ext::write(extension, output.file(), output.path(), path, format))
-        }
-        Format::Btrfs => to_file(path, |output| btrfs::write(extension, output.file(), output.path(), path)),
+    match (format, &options.verity) {
+        (Format::Tar, _) => to_file(path, |output| {
+            plain::tar(extension, output.file(), path)?;
+            Ok(None)
+        }),
+        (Format::Dir, _) => plain::dir(extension, path, events),
+        (_, None) => to_file(path, |output| {
+            file_system(extension, output.file(), output.path(), path, options, events)?;
+            Ok(None)
+        }),
+        (_, Some(verity)) => to_file(path, |output| {
+            disk_image(extension, output.file(), path, verity, options, events).map(Some)
+        }),
     }
 }
 
-/// Fills an output file, hashes it while it is still in the page cache, and puts it in place.
+/// Fills an empty file with a file system.
+fn file_system(
+    extension: &Extension,
+    file: &File,
+    temporary: &Path,
+    path: &Path,
+    options: &ImageOptions,
+    events: &dyn Events,
+) -> Result<(), ImageError> {
+    match options.format {
+        Format::Squashfs => squashfs::write(extension, file, 0, path, options, events),
+        Format::Erofs => erofs::write(extension, temporary, path),
+        Format::Ext4 | Format::Ext2 => ext::write(extension, file, temporary, path, options.format),
+        Format::Btrfs => btrfs::write(extension, file, temporary, path),
+        format @ (Format::Tar | Format::Dir) => Err(ImageError::NoDisk { format }),
+    }
+}
+
+/// Fills an empty file with a disk. Gives the root hash.
+fn disk_image(
+    extension: &Extension,
+    disk: &File,
+    path: &Path,
+    verity: &Verity,
+    options: &ImageOptions,
+    events: &dyn Events,
+) -> Result<String, ImageError> {
+    let io = |source| ImageError::Io { path: path.to_owned(), source };
+    let arch = extension.release().architecture.or(verity.architecture).ok_or(ImageError::NoArchitecture)?;
+    if options.format == Format::Squashfs {
+        squashfs::write(extension, disk, disk::FILE_SYSTEM, path, options, events)?;
+    } else {
+        // The tools can't begin in the middle of a file.
+        let stage = Stage::beside(path)?;
+        let place = stage.path().join("image");
+        let mut file = File::create_new(&place).map_err(io)?;
+        file_system(extension, &file, &place, path, options, events)?;
+        (&*disk).seek(SeekFrom::Start(disk::FILE_SYSTEM)).map_err(io)?;
+        file.rewind().map_err(io)?;
+        io::copy(&mut file, &mut &*disk).map_err(io)?;
+    }
+    let threads = squashfs::threads(options);
+    disk::finish(disk, extension, arch, verity.signer.as_deref(), threads).map_err(io)
+}
+
+/// Fills an output file, hashes it while it is still in the page cache, and puts it in place. `fill` gives the root hash
+/// of a disk image.
 fn to_file(
     path: &Path,
-    fill: impl FnOnce(&OutputFile) -> Result<(), ImageError>,
+    fill: impl FnOnce(&OutputFile) -> Result<Option<String>, ImageError>,
 ) -> Result<Written, ImageError> {
     let output = OutputFile::create(path)?;
-    fill(&output)?;
+    let root_hash = fill(&output)?;
     let (bytes, sha256) =
         digest(output.file()).map_err(|source| ImageError::Io { path: path.to_owned(), source })?;
     output.commit()?;
-    Ok(Written { path: path.to_owned(), bytes, sha256: Some(sha256) })
+    Ok(Written { path: path.to_owned(), bytes, sha256: Some(sha256), root_hash })
 }
 
 fn digest(file: &File) -> io::Result<(u64, String)> {

@@ -30,5 +30,5 @@ pub(super) fn dir(extension: &Extension, path: &Path, events: &dyn Events) -> Re
     }
     output.commit()?;
     let bytes = extension.tree().iter().filter_map(|(_, n)| n.content()).map(Content::len).sum();
-    Ok(Written { path: path.to_owned(), bytes, sha256: None })
+    Ok(Written { path: path.to_owned(), bytes, sha256: None, root_hash: None })
 }

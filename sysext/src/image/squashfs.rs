@@ -14,9 +14,11 @@ use crate::{Content, Event, Events, Extension};
 /// More threads don't help: writing is one thread's work.
 const MAX_THREADS: usize = 16;
 
+/// Writes the file system at `start` in the file, which ends there.
 pub(super) fn write(
     extension: &Extension,
     file: &File,
+    start: u64,
     path: &Path,
     options: &ImageOptions,
     events: &dyn Events,
@@ -24,8 +26,10 @@ pub(super) fn write(
     let (codec, level) = options.compression.resolve()?;
     let epoch = extension.epoch();
     let mkfs_time = u32::try_from(epoch).map_err(|_| ImageError::Epoch { format: options.format, epoch })?;
-    let available = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
-    let threads = options.threads.or(NonZeroUsize::new(available)).unwrap_or(NonZeroUsize::MIN);
+    let threads = threads(options);
+    (&*file)
+        .seek(SeekFrom::Start(start))
+        .map_err(|source| ImageError::Io { path: path.to_owned(), source })?;
     let block_size = options.block_size.unwrap_or(squashfs::DEFAULT_BLOCK_SIZE);
     let task = format!("writing {}", path.file_name().unwrap_or_default().to_string_lossy());
     let contents = extension.tree().iter().filter_map(|(_, n)| n.content());
@@ -33,7 +37,7 @@ pub(super) fn write(
     let result = std::thread::scope(|scope| {
         squashfs::write(
             extension.tree(),
-            &mut EarlySync::new(scope, file),
+            &mut EarlySync::new(scope, file, start),
             &Options { codec, level, block_size, mkfs_time, threads },
             &mut |done| events.event(Event::Progress { task: &task, done, total: Some(total) }),
         )
@@ -44,9 +48,17 @@ pub(super) fn write(
         .map_err(|source| ImageError::Squashfs { path: path.to_owned(), source: Box::new(source) })
 }
 
+/// Those asked for, else as many as the machine has.
+pub(super) fn threads(options: &ImageOptions) -> NonZeroUsize {
+    let available = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+    options.threads.or(NonZeroUsize::new(available)).unwrap_or(NonZeroUsize::MIN)
+}
+
 /// Has the disk work while the processors do: a thread syncs what was written, so that little is left for the end.
 struct EarlySync<'env> {
     file: &'env File,
+    /// Where the image begins in it.
+    start: u64,
     pending: usize,
     ask: SyncSender<()>,
 }
@@ -55,7 +67,7 @@ struct EarlySync<'env> {
 const SYNC_EVERY: usize = 1 << 21;
 
 impl<'env> EarlySync<'env> {
-    fn new<'scope>(scope: &'scope Scope<'scope, 'env>, file: &'env File) -> Self {
+    fn new<'scope>(scope: &'scope Scope<'scope, 'env>, file: &'env File, start: u64) -> Self {
         let (ask, asked) = sync_channel(1);
         scope.spawn(move || {
             while asked.recv().is_ok() {
@@ -63,7 +75,7 @@ impl<'env> EarlySync<'env> {
                 let _ = file.sync_data();
             }
         });
-        EarlySync { file, pending: 0, ask }
+        EarlySync { file, start, pending: 0, ask }
     }
 }
 
@@ -86,6 +98,12 @@ impl Write for EarlySync<'_> {
 
 impl Seek for EarlySync<'_> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.file.seek(to)
+        let to = match to {
+            SeekFrom::Start(at) => {
+                SeekFrom::Start(self.start.checked_add(at).ok_or(io::ErrorKind::InvalidInput)?)
+            }
+            other => other,
+        };
+        self.file.seek(to)?.checked_sub(self.start).ok_or_else(|| io::ErrorKind::InvalidInput.into())
     }
 }

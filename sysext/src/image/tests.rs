@@ -9,7 +9,7 @@ fn p(s: &str) -> TreePath {
 }
 
 /// Bytes that compress neither to nothing nor not at all.
-fn noise(len: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut x = seed | 1;
     let mut out = Vec::with_capacity(len);
     while out.len() < len {
@@ -20,7 +20,7 @@ fn noise(len: usize, seed: u64) -> Vec<u8> {
 }
 
 /// All kinds of sizes around a block, a hole, a duplicate, a hard link and a symlink.
-fn sample() -> Tree {
+pub(crate) fn sample() -> Tree {
     let mut t = Tree::default();
     let block = 128 << 10;
     for (i, len) in [0, 1, 1000, block - 1, block, block + 1, 3 * block, 3 * block + 77, 70_000, 70_000]
@@ -42,7 +42,7 @@ fn sample() -> Tree {
     t
 }
 
-fn extension(tree: Tree) -> Extension {
+pub(crate) fn extension(tree: Tree) -> Extension {
     let release = Release { architecture: Some(crate::Arch::X86_64), ..Release::default() };
     Extension::new(tree, "sample".parse().unwrap(), release, &ExtensionOptions::default()).unwrap()
 }
@@ -60,7 +60,7 @@ fn squashfs(extension: &Extension, codec: Codec, threads: usize) -> (tempfile::T
 }
 
 #[track_caller]
-fn run(command: &mut Command, package: &str) -> Vec<u8> {
+pub(crate) fn run(command: &mut Command, package: &str) -> Vec<u8> {
     let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}: apt-get install {package}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout

@@ -99,10 +99,14 @@ pub(super) fn uuid(extension: &Extension) -> Result<[u8; 16], ImageError> {
     }
     let mut uuid = [0; 16];
     uuid.copy_from_slice(&hash.finalize()[..16]);
-    // Version 8, "vendor-specific". RFC 9562.
-    uuid[6] = uuid[6] & 0x0f | 0x80;
-    uuid[8] = uuid[8] & 0x3f | 0x80;
-    Ok(uuid)
+    Ok(as_uuid(uuid))
+}
+
+/// Version 8, "vendor-specific". RFC 9562.
+pub(super) fn as_uuid(mut bytes: [u8; 16]) -> [u8; 16] {
+    bytes[6] = bytes[6] & 0x0f | 0x80;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    bytes
 }
 
 struct HashWriter<'a>(&'a mut Sha256);

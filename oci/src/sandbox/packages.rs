@@ -47,6 +47,25 @@ const APT: &str = "apt-get -o Acquire::Retries=3 update \
     -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold install -y --no-install-recommends -- \"$@\" \
     && apt-get clean && rm -rf /var/lib/apt/lists/*";
 
+/// dnf 4 and dnf 5. No `--`: names start with a letter or digit, and not all of these programs know it. What was downloaded
+/// and the repositories' metadata (hundreds of megabytes with Fedora) are dropped here and below.
+const DNF: &str = "d=$(command -v dnf || command -v dnf5) \
+    && $d install -y --setopt=install_weak_deps=False \"$@\" && $d clean all";
+
+const MICRODNF: &str = "microdnf install -y --setopt=install_weak_deps=0 \"$@\" && microdnf clean all";
+
+const YUM: &str = "yum install -y \"$@\" && yum clean all";
+
+/// 102 and 103: installed, and something should be restarted. zypper(8), "Exit codes".
+const ZYPPER: &str = "zypper --non-interactive install --no-recommends --auto-agree-with-licenses -- \"$@\" || \
+    case $? in 102|103) ;; *) exit $?;; esac; zypper --non-interactive clean --all";
+
+/// pacman 7 locks its downloads in by landlock and another user, neither of which works everywhere inside this sandbox; older
+/// ones don't know the option.
+const PACMAN: &str = "case $(pacman -S --help) in *--disable-sandbox*) set -- --disable-sandbox -- \"$@\";; \
+    *) set -- -- \"$@\";; esac; pacman -Sy --noconfirm --needed \"$@\" \
+    && rm -rf /var/cache/pacman/pkg/* /var/lib/pacman/sync/*";
+
 /// Why a package can't be installed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -89,18 +108,11 @@ impl Manager {
         let words: &[&str] = match self {
             Manager::Apk => &["apk", "add", "--no-cache", "--no-progress", "--"],
             Manager::Apt => &["/bin/sh", "-c", APT, "apt"],
-            Manager::Dnf => &["dnf", "install", "-y", "--setopt=install_weak_deps=False", "--"],
-            Manager::Microdnf => &["microdnf", "install", "-y", "--setopt=install_weak_deps=0", "--"],
-            Manager::Yum => &["yum", "install", "-y", "--"],
-            Manager::Zypper => &[
-                "zypper",
-                "--non-interactive",
-                "install",
-                "--no-recommends",
-                "--auto-agree-with-licenses",
-                "--",
-            ],
-            Manager::Pacman => &["pacman", "-Sy", "--noconfirm", "--needed", "--"],
+            Manager::Dnf => &["/bin/sh", "-c", DNF, "dnf"],
+            Manager::Microdnf => &["/bin/sh", "-c", MICRODNF, "microdnf"],
+            Manager::Yum => &["/bin/sh", "-c", YUM, "yum"],
+            Manager::Zypper => &["/bin/sh", "-c", ZYPPER, "zypper"],
+            Manager::Pacman => &["/bin/sh", "-c", PACMAN, "pacman"],
         };
         let argv = words.iter().map(OsString::from).chain(packages.iter().map(OsString::from)).collect();
         let mut run = Run::new(argv);
@@ -222,6 +234,85 @@ mod tests {
                 run.argv.iter().filter(|a| a.to_string_lossy().contains("somepackage")).collect();
             assert_eq!(holders, [&OsString::from("somepackage")], "{manager}");
             assert_eq!(run.argv.last(), Some(&OsString::from("other")), "{manager}");
+        }
+    }
+
+    /// What the scripts call, by functions in the programs' places.
+    #[test]
+    fn scripts() {
+        let quiet = "say() { echo \"$@\"; }; rm() { say rm; }\n";
+        let rows: &[(&str, Manager, &str, i32, &[&str])] = &[
+            (
+                "dnf",
+                Manager::Dnf,
+                "dnf() { say dnf \"$@\"; }; dnf5() { say dnf5 \"$@\"; }",
+                0,
+                &["dnf install -y --setopt=install_weak_deps=False a b", "dnf clean all"],
+            ),
+            (
+                "dnf5 alone",
+                Manager::Dnf,
+                "dnf5() { say dnf5 \"$@\"; }",
+                0,
+                &["dnf5 install -y --setopt=install_weak_deps=False a b", "dnf5 clean all"],
+            ),
+            ("dnf fails", Manager::Dnf, "dnf() { say $1; return 7; }", 7, &["install"]),
+            (
+                "microdnf",
+                Manager::Microdnf,
+                "microdnf() { say m \"$@\"; }",
+                0,
+                &["m install -y --setopt=install_weak_deps=0 a b", "m clean all"],
+            ),
+            ("yum", Manager::Yum, "yum() { say \"$@\"; }", 0, &["install -y a b", "clean all"]),
+            (
+                "zypper",
+                Manager::Zypper,
+                "zypper() { say \"$@\"; }",
+                0,
+                &[
+                    "--non-interactive install --no-recommends --auto-agree-with-licenses -- a b",
+                    "--non-interactive clean --all",
+                ],
+            ),
+            (
+                "restart",
+                Manager::Zypper,
+                "zypper() { say $2; [ $2 = clean ] || return 103; }",
+                0,
+                &["install", "clean"],
+            ),
+            ("zypper fails", Manager::Zypper, "zypper() { say $2; return 104; }", 104, &["install"]),
+            (
+                "pacman 6",
+                Manager::Pacman,
+                "pacman() { [ $2 = --help ] || say \"$@\"; }",
+                0,
+                &["-Sy --noconfirm --needed -- a b", "rm"],
+            ),
+            (
+                "pacman 7",
+                Manager::Pacman,
+                "pacman() { [ $2 = --help ] && echo '  --disable-sandbox'  || say \"$@\"; }",
+                0,
+                &["-Sy --noconfirm --needed --disable-sandbox -- a b", "rm"],
+            ),
+            ("pacman fails", Manager::Pacman, "pacman() { [ $2 = --help ] || return 9; }", 9, &[]),
+        ];
+        for (name, manager, stubs, status, lines) in rows {
+            let argv = manager.install(&["a".to_owned(), "b".to_owned()]).unwrap().argv;
+            let mut command = std::process::Command::new(&argv[0]);
+            command
+                .arg(&argv[1])
+                .arg(format!("{quiet}{stubs}\n{}", argv[2].to_string_lossy()))
+                .args(&argv[3..]);
+            let done = command.env("PATH", "/does/not/exist").output().unwrap();
+            let said = String::from_utf8(done.stdout).unwrap();
+            assert_eq!(
+                (done.status.code(), said.lines().collect::<Vec<_>>()),
+                (Some(*status), lines.to_vec()),
+                "{name}"
+            );
         }
     }
 }

@@ -1,0 +1,18 @@
+//! The catalogue of the sysext bakery as data, and what builds, pins and checks it.
+//!
+//! A recipe is a folder: `recipe.toml` and files. It is read as typed ([`format`]), checked ([`Recipe`]), and decided for one
+//! version and architecture ([`Instance`]); that is all that a build needs to know.
+
+pub mod version;
+pub use version::{Range, Version};
+
+pub mod template;
+pub use template::Template;
+
+pub mod format;
+
+pub mod recipe;
+pub use recipe::{Instance, Recipe, RecipeError, Settings};
+
+pub mod catalogue;
+pub use catalogue::{Catalogue, CatalogueError};

@@ -1,0 +1,5 @@
+//! The `bakery` command.
+
+fn main() {
+    oci::sandbox::init();
+}

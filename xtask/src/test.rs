@@ -65,7 +65,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let filter = || args.filter.iter().map(String::as_str);
     // The programs under test. Integration tests have cargo build them with the features of the whole workspace, so
     // that nothing is compiled a second time for another selection.
-    let programs = [("FLIX_BIN", "debug/flix"), ("FLATWRAP_BIN", "debug/flatwrap")];
+    let programs =
+        [("FLIX_BIN", "debug/flix"), ("FLATWRAP_BIN", "debug/flatwrap"), ("BAKERY_BIN", "debug/bakery")];
     let programs = programs.map(|(variable, path)| (variable, crate::target().join(path)));
     if wants(Part::Unit) {
         // Doc tests first: a crate without any closes with an empty summary, which must not be the run's last.

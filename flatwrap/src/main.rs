@@ -2,17 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use flatwrap::cli::{self, Args};
+use flatwrap::cli;
 
 fn main() -> ExitCode {
     oci::sandbox::init();
-    let args = Args::parse();
-    match cli::run(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            cli::complain(&error);
-            ExitCode::FAILURE
-        }
-    }
+    sysext::cli::end(cli::run(&sysext::cli::parse()), cli::hint)
 }

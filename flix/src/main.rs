@@ -2,18 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use flix::cli::{self, Args};
+use flix::cli;
 
 fn main() -> ExitCode {
     // Does not come back if this process is the sandbox's own.
     oci::sandbox::init();
-    let args = Args::parse();
-    match cli::run(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            cli::complain(&error);
-            ExitCode::FAILURE
-        }
-    }
+    sysext::cli::end(cli::run(&sysext::cli::parse()), cli::hint)
 }

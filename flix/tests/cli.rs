@@ -183,6 +183,42 @@ fn the_shell_tools_environment_counts() {
     assert_eq!(flix.files(), ["one.tar"]);
 }
 
+/// As for the shell tools.
+#[test]
+fn empty_variables_count_as_unset() {
+    let (flix, (_lab, image)) = (Flix::new(), image());
+    let variables = [
+        "FORMAT",
+        "OS",
+        "SOURCE_DATE_EPOCH",
+        "CMD",
+        "ARCH",
+        "REGISTRY",
+        "EXTRALIBS",
+        "RELOAD",
+        "FLIX_CACHE_DIR",
+        "FLIX_SANDBOX",
+        "CONTAINERS_REGISTRIES_CONF",
+        "REGISTRY_AUTH_FILE",
+    ];
+    let mut command = flix.command(&["--json", &image, "one", "/usr/bin/prog"]);
+    let said = said(command.envs(variables.map(|v| (v, ""))).output().unwrap());
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    let json: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(json["release"], "ID=_any\nARCHITECTURE=x86-64\n");
+    assert_eq!(flix.files(), ["one.raw"]);
+}
+
+#[test]
+fn a_bare_command_shows_its_help() {
+    let flix = Flix::new();
+    for variables in [&[][..], &[("OS", "flatcar"), ("ARCH", "arm64"), ("EXTRALIBS", "x")]] {
+        let said = said(flix.command(&[]).envs(variables.iter().copied()).output().unwrap());
+        assert_eq!((said.code, said.out.as_str()), (2, ""));
+        assert!(said.err.contains("Usage: flix") && said.err.contains("Examples:"), "{}", said.err);
+    }
+}
+
 #[test]
 fn a_directory_is_held_to_the_architecture_asked_for() {
     let (flix, (lab, image)) = (Flix::new(), image());

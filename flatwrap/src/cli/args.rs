@@ -1,11 +1,10 @@
 //! The command line as typed.
 
-use clap::{ArgAction, Parser};
-use clap_complete::Shell;
+use clap::Parser;
 use oci::ImageRef;
-use oci::cli::SourceArgs;
+use oci::cli::{OtherArgs, SourceArgs};
 use oci::sandbox::SandboxArgs;
-use sysext::cli::{OutputArgs, ReleaseArgs, Verbosity};
+use sysext::cli::{OutputArgs, ReleaseArgs, ReportArgs};
 use sysext::{ExtensionName, TreePath, Wanted};
 
 use crate::options::{Bind, Bwrap, Map, absolute, environment};
@@ -32,18 +31,18 @@ That of an entry point is its program's; 125 if the private root can't be made."
 /// A program started by an entry point sees the image as its root directory, with the host's /dev, /proc, /run, /sys,
 /// /tmp and, unless said otherwise, /etc, /var and homes in it. The host sees nothing of the image but what PATHs name.
 #[derive(Debug, Parser)]
-#[command(name = "flatwrap", version, after_help = EXAMPLES, max_term_width = 110, arg_required_else_help = true)]
+#[command(name = "flatwrap", version, after_help = EXAMPLES, max_term_width = 110)]
 pub struct Args {
     /// Where the files come from
-    #[arg(value_name = "IMAGE", required_unless_present_any = OTHER)]
+    #[arg(value_name = "IMAGE", required_unless_present_any = OtherArgs::IDS)]
     pub image: Option<ImageRef>,
 
     /// The extension's name
-    #[arg(value_name = "NAME", required_unless_present_any = OTHER)]
+    #[arg(value_name = "NAME", required_unless_present_any = OtherArgs::IDS)]
     pub name: Option<ExtensionName>,
 
     /// What shows on the host: programs, files, folders, units or patterns of the image; PATH:DEST gives another place
-    #[arg(value_name = "PATH", required_unless_present_any = OTHER)]
+    #[arg(value_name = "PATH", required_unless_present_any = OtherArgs::IDS)]
     pub paths: Vec<Wanted>,
 
     /// Whose /etc programs see: host or chroot (the image's)
@@ -117,48 +116,17 @@ pub struct Args {
     #[command(flatten)]
     pub release: ReleaseArgs,
 
-    /// Prints what would be done, and writes nothing
-    #[arg(short = 'n', long, help_heading = REPORT)]
-    pub dry_run: bool,
+    #[allow(missing_docs)] // they would become help
+    #[command(flatten)]
+    pub report: ReportArgs,
 
-    /// Prints the result as JSON
-    #[arg(long, help_heading = REPORT)]
-    pub json: bool,
-
-    /// Also tells steps and what commands print
-    #[arg(short, long, conflicts_with = "quiet", help_heading = REPORT)]
-    pub verbose: bool,
-
-    /// Tells warnings and errors only
-    #[arg(short, long, help_heading = REPORT)]
-    pub quiet: bool,
-
-    /// Prints completions for a shell
-    #[arg(long, value_name = "SHELL", help_heading = OTHERS)]
-    pub completions: Option<Shell>,
-
-    /// Prints the manual page
-    #[arg(long, action = ArgAction::SetTrue, help_heading = OTHERS)]
-    pub man: bool,
+    #[allow(missing_docs)] // they would become help
+    #[command(flatten)]
+    pub other: OtherArgs,
 }
 
-/// Options that do something else than making an extension.
-const OTHER: [&str; 2] = ["completions", "man"];
 const ROOT: &str = "The private root";
 const FILES: &str = "Files";
-const REPORT: &str = "Reports";
-const OTHERS: &str = "Instead of making an extension";
-
-impl Args {
-    /// How much is told.
-    pub fn verbosity(&self) -> Verbosity {
-        match (self.quiet, self.verbose) {
-            (true, _) => Verbosity::Quiet,
-            (_, true) => Verbosity::Verbose,
-            _ => Verbosity::Normal,
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -3,9 +3,10 @@
 mod args;
 pub use args::Args;
 
+use std::error::Error;
+
 use anyhow::Context as _;
-use clap::CommandFactory as _;
-use sysext::cli::{Terminal, print};
+use sysext::cli::{Terminal, print, written_line};
 use sysext::{Arch, Event, Events, Extension, Tree, TreePath, Written, image};
 
 use crate::build::Report;
@@ -17,10 +18,10 @@ use crate::plan::{Plan, PlanError, Shown};
 /// # Errors
 /// Whatever went wrong, with the chain of reasons.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    if let Some(text) = other(args)? {
+    if let Some(text) = args.other.run::<Args>(&args.source)? {
         return print(&text).context("stdout");
     }
-    let events = Terminal::new(args.verbosity());
+    let events = Terminal::new(args.report.verbosity());
     // Clap has seen to it that they are there.
     let image = args.image.as_ref().context("IMAGE is missing")?;
     let name = args.name.as_ref().context("NAME is missing")?;
@@ -41,7 +42,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     for finding in extension.findings() {
         events.event(Event::Warning(finding.to_string().into()));
     }
-    let written = match args.dry_run {
+    let written = match args.report.dry_run {
         true => None,
         false => {
             let path = args.output.path(name);
@@ -49,9 +50,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         }
     };
     events.clear();
-    let text = match args.json {
+    let text = match args.report.json {
         true => json(&plan, &report, &extension, written.as_ref())?,
-        false => text(&plan, written.as_ref()),
+        false if args.report.quiet && written.is_some() => String::new(),
+        false => written.as_ref().map_or_else(|| plan.to_string(), written_line),
     };
     print(text.as_bytes()).context("stdout")
 }
@@ -122,18 +124,6 @@ fn tell(plan: &Plan, report: &Report, events: &dyn Events) {
     }
 }
 
-fn text(plan: &Plan, written: Option<&Written>) -> String {
-    match written {
-        None => plan.to_string(),
-        Some(w) => {
-            let mb = format!("{}.{:02} MB", w.bytes / 1_000_000, w.bytes % 1_000_000 / 10_000);
-            let hash = w.sha256.as_ref().map(|h| format!(", sha256:{h}")).unwrap_or_default();
-            let root = w.root_hash.as_ref().map(|h| format!("root hash: {h}\n")).unwrap_or_default();
-            format!("{}: {mb}{hash}\n{root}", w.path.display())
-        }
-    }
-}
-
 fn json(
     plan: &Plan,
     report: &Report,
@@ -189,29 +179,10 @@ fn json(
     Ok(format!("{value:#}\n"))
 }
 
-fn other(args: &Args) -> anyhow::Result<Option<Vec<u8>>> {
-    let mut out = Vec::new();
-    if let Some(shell) = args.completions {
-        clap_complete::generate(shell, &mut Args::command(), "flatwrap", &mut out);
-    } else if args.man {
-        clap_mangen::Man::new(Args::command()).render(&mut out)?;
-    } else {
-        return Ok(None);
-    }
-    Ok(Some(out))
-}
-
-/// Tells of an error on stderr: `error:` and the chain of reasons, then `hint:`.
-pub fn complain(error: &anyhow::Error) {
-    sysext::cli::complain(error.as_ref(), hint(error).as_deref());
-}
-
-fn hint(error: &anyhow::Error) -> Option<String> {
-    error.chain().find_map(|e| {
-        None.or_else(|| e.downcast_ref::<PlanError>().and_then(plan_hint))
-            .or_else(|| e.downcast_ref::<oci::FetchError>().and_then(oci::FetchError::hint))
-            .or_else(|| sysext::cli::hint(e))
-    })
+/// What helps after an error, if there is something to say.
+pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
+    let plan = error.downcast_ref::<PlanError>().and_then(plan_hint);
+    plan.or_else(|| oci::cli::hint(error))
 }
 
 fn plan_hint(error: &PlanError) -> Option<String> {

@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Parser, ValueEnum};
-use clap_complete::Shell;
+use clap::{Parser, ValueEnum};
 use oci::ImageRef;
-use oci::cli::SourceArgs;
+use oci::cli::{OtherArgs, SourceArgs};
 use oci::sandbox::SandboxArgs;
-use sysext::cli::{OutputArgs, ReleaseArgs, Verbosity};
+use sysext::cli::{OutputArgs, ReleaseArgs, ReportArgs};
 use sysext::{ExtensionName, TreePath};
 
 use crate::closure::{DlopenPolicy, ExtraLib};
@@ -37,18 +36,18 @@ Exit status: 0 if the image was written (or, with --dry-run, would be), 1 after 
 /// The programs run on any host: their libraries, down to the C library and its loader, come along in a folder of their
 /// own, and nothing of the host's is used.
 #[derive(Debug, Parser)]
-#[command(name = "flix", version, after_help = EXAMPLES, max_term_width = 110, arg_required_else_help = true)]
+#[command(name = "flix", version, after_help = EXAMPLES, max_term_width = 110)]
 pub struct Args {
     /// Where the files come from
-    #[arg(value_name = "IMAGE", required_unless_present_any = OTHER)]
+    #[arg(value_name = "IMAGE", required_unless_present_any = OtherArgs::IDS)]
     pub image: Option<ImageRef>,
 
     /// The extension's name
-    #[arg(value_name = "NAME", required_unless_present_any = OTHER)]
+    #[arg(value_name = "NAME", required_unless_present_any = OtherArgs::IDS)]
     pub name: Option<ExtensionName>,
 
     /// Files, folders or patterns of the image; PATH:DEST gives it another place
-    #[arg(value_name = "PATH", required_unless_present_any = OTHER)]
+    #[arg(value_name = "PATH", required_unless_present_any = OtherArgs::IDS)]
     pub paths: Vec<Wanted>,
 
     /// Folder of the extension for libraries [default: /usr/lib/flix/NAME]
@@ -95,49 +94,20 @@ pub struct Args {
     #[command(flatten)]
     pub release: ReleaseArgs,
 
-    /// Prints what would be done, and writes nothing
-    #[arg(short = 'n', long, help_heading = REPORT)]
-    pub dry_run: bool,
-
     /// Prints why each file comes along, and how large it is
-    #[arg(long, help_heading = REPORT)]
+    #[arg(long, help_heading = "Reports")]
     pub explain: bool,
 
-    /// Prints the result as JSON
-    #[arg(long, help_heading = REPORT)]
-    pub json: bool,
+    #[allow(missing_docs)] // they would become help
+    #[command(flatten)]
+    pub report: ReportArgs,
 
-    /// Also tells steps and what commands print
-    #[arg(short, long, conflicts_with = "quiet", help_heading = REPORT)]
-    pub verbose: bool,
-
-    /// Tells warnings and errors only
-    #[arg(short, long, help_heading = REPORT)]
-    pub quiet: bool,
-
-    /// Lists what the cache holds
-    #[arg(long, help_heading = OTHERS)]
-    pub cache_list: bool,
-
-    /// Empties the cache of what has not been used for this long: 30d, 12h, 0d for everything
-    #[arg(long, value_name = "AGE", num_args = 0..=1, default_missing_value = "30d", require_equals = true,
-          value_parser = parse_age, help_heading = OTHERS)]
-    pub cache_prune: Option<std::time::Duration>,
-
-    /// Prints completions for a shell
-    #[arg(long, value_name = "SHELL", help_heading = OTHERS)]
-    pub completions: Option<Shell>,
-
-    /// Prints the manual page
-    #[arg(long, action = ArgAction::SetTrue, help_heading = OTHERS)]
-    pub man: bool,
+    #[allow(missing_docs)] // they would become help
+    #[command(flatten)]
+    pub other: OtherArgs,
 }
 
-/// Options that do something else than making an extension.
-const OTHER: [&str; 4] = ["cache_list", "cache_prune", "completions", "man"];
 const LIBRARIES: &str = "Files and libraries";
-const REPORT: &str = "Reports";
-const OTHERS: &str = "Instead of making an extension";
 
 /// `--dlopen`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -164,32 +134,10 @@ impl From<Dlopen> for DlopenPolicy {
 }
 
 impl Args {
-    /// How much is told.
-    pub fn verbosity(&self) -> Verbosity {
-        match (self.quiet, self.verbose) {
-            (true, _) => Verbosity::Quiet,
-            (_, true) => Verbosity::Verbose,
-            _ => Verbosity::Normal,
-        }
-    }
-
     /// Where the image goes.
     pub fn output_path(&self, name: &ExtensionName) -> PathBuf {
         self.output.path(name)
     }
-}
-
-fn parse_age(text: &str) -> Result<std::time::Duration, String> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let seconds: u64 = match unit {
-        "d" | "" => 86_400,
-        "h" => 3600,
-        "m" => 60,
-        "s" => 1,
-        _ => return Err("expected a number with d, h, m or s".to_owned()),
-    };
-    let number: u64 = number.parse().map_err(|_| "expected a number with d, h, m or s".to_owned())?;
-    number.checked_mul(seconds).map(std::time::Duration::from_secs).ok_or_else(|| "is too long".to_owned())
 }
 
 #[cfg(test)]
@@ -200,20 +148,5 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn ages() {
-        for (text, expected) in [
-            ("30d", Some(2_592_000)),
-            ("2", Some(172_800)),
-            ("12h", Some(43_200)),
-            ("0d", Some(0)),
-            ("x", None),
-            ("1w", None),
-            ("", None),
-        ] {
-            assert_eq!(parse_age(text).ok().map(|d| d.as_secs()), expected, "{text:?}");
-        }
     }
 }

@@ -1,17 +1,16 @@
 //! What helps after an error. Libraries say what is wrong; the way out is told here.
 
+use std::error::Error;
+
 use crate::closure::ClosureError;
 use crate::plan::{BuildError, PlanError};
 
 /// One line for the user, if there is something to say.
-pub fn hint(error: &anyhow::Error) -> Option<String> {
-    error.chain().find_map(|e| {
-        None.or_else(|| e.downcast_ref::<PlanError>().and_then(plan))
-            .or_else(|| e.downcast_ref::<ClosureError>().and_then(closure))
-            .or_else(|| e.downcast_ref::<BuildError>().and_then(build))
-            .or_else(|| e.downcast_ref::<oci::FetchError>().and_then(oci::FetchError::hint))
-            .or_else(|| sysext::cli::hint(e))
-    })
+pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
+    None.or_else(|| error.downcast_ref::<PlanError>().and_then(plan))
+        .or_else(|| error.downcast_ref::<ClosureError>().and_then(closure))
+        .or_else(|| error.downcast_ref::<BuildError>().and_then(build))
+        .or_else(|| oci::cli::hint(error))
 }
 
 fn plan(error: &PlanError) -> Option<String> {

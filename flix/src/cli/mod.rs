@@ -6,7 +6,6 @@ pub use args::Args;
 mod hint;
 pub use hint::hint;
 
-mod other;
 mod report;
 
 use anyhow::Context as _;
@@ -24,10 +23,10 @@ use report::Report;
 /// # Errors
 /// Whatever went wrong, with the chain of reasons.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    if other::run(args)? {
-        return Ok(());
+    if let Some(text) = args.other.run::<Args>(&args.source)? {
+        return sysext::cli::print(&text).context("stdout");
     }
-    let events = Terminal::new(args.verbosity());
+    let events = Terminal::new(args.report.verbosity());
     // Clap has seen to it that they are there.
     let image = args.image.as_ref().context("IMAGE is missing")?;
     let name = args.name.as_ref().context("NAME is missing")?;
@@ -49,7 +48,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     for finding in extension.findings() {
         events.event(Event::Warning(finding.to_string().into()));
     }
-    let written = match args.dry_run {
+    let written = match args.report.dry_run {
         true => None,
         false => {
             let path = args.output.path(name);
@@ -58,19 +57,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     events.clear();
     let report = Report { plan: &plan, extension: &extension, written: written.as_ref() };
-    let text = match args.json {
+    let text = match args.report.json {
         true => report.json()?,
         false => {
             let explanation = args.explain.then(|| Explanation::new(&plan, extension.tree()));
-            report.text(args.dry_run, args.quiet, explanation.as_ref())
+            report.text(args.report.dry_run, args.report.quiet, explanation.as_ref())
         }
     };
     sysext::cli::print(text.as_bytes()).context("stdout")
-}
-
-/// Tells of an error on stderr: `error:` and the chain of reasons, then `hint:`.
-pub fn complain(error: &anyhow::Error) {
-    sysext::cli::complain(error.as_ref(), hint(error).as_deref());
 }
 
 /// The request, from the flags and from the environment that the shell tool reads.

@@ -7,7 +7,6 @@ use sysext::{Extension, TreePath, Written};
 
 use crate::Explanation;
 use crate::closure::Reason;
-use crate::explain::Size;
 use crate::plan::{Action, Plan, Why};
 
 /// The result.
@@ -78,14 +77,7 @@ impl Report<'_> {
             None => {}
         }
         if let Some(written) = self.written.filter(|_| !quiet) {
-            _ = write!(out, "{}: {}", written.path.display(), Size(written.bytes));
-            if let Some(sha256) = &written.sha256 {
-                _ = write!(out, ", sha256:{sha256}");
-            }
-            out.push('\n');
-            if let Some(root_hash) = &written.root_hash {
-                _ = writeln!(out, "root hash: {root_hash}");
-            }
+            out += &sysext::cli::written_line(written);
         }
         out
     }

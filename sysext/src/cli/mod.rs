@@ -3,6 +3,12 @@
 mod complaint;
 pub use complaint::{complain, hint, print};
 
+mod frame;
+pub use frame::{end, parse};
+
+mod report;
+pub use report::{ReportArgs, Size, written_line};
+
 mod terminal;
 pub use terminal::{Terminal, Verbosity};
 

@@ -1,5 +1,9 @@
 //! Arguments that the commands share.
 
+mod other;
+pub use other::{OtherArgs, OtherError};
+
+use std::error::Error;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -146,6 +150,12 @@ impl SourceArgs {
             jobs: 4,
         })
     }
+}
+
+/// What helps after an error of this crate, or of the one below it, that a user can do something about.
+pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
+    let fetch = error.downcast_ref::<FetchError>().and_then(FetchError::hint);
+    fetch.or_else(|| sysext::cli::hint(error))
 }
 
 #[cfg(test)]

@@ -1,0 +1,34 @@
+//! The frame of a command: the words at its start, the exit status at its end.
+
+use std::error::Error;
+use std::ffi::OsStr;
+use std::process::ExitCode;
+
+use clap::{Arg, Parser};
+
+use super::complain;
+
+/// The command line. Ends the process where there is nothing to go on with: help, the version, a wrong command line.
+///
+/// Empty variables count as unset, as they did for the shell tools. A bare command shows its help, whatever is set.
+pub fn parse<A: Parser>() -> A {
+    let bare = std::env::args_os().len() <= 1;
+    let empty = |variable: &OsStr| std::env::var_os(variable).is_some_and(|value| value.is_empty());
+    // For `arg_required_else_help`, too, a variable is an argument.
+    let drop = |arg: &Arg| arg.get_env().is_some_and(|variable| bare || empty(variable));
+    let unset = |arg: Arg| if drop(&arg) { arg.env(None::<&str>) } else { arg };
+    let command = A::command().mut_args(unset).arg_required_else_help(true);
+    A::from_arg_matches(&command.get_matches()).unwrap_or_else(|e| e.exit())
+}
+
+/// The exit status. An error is told with the first hint that one of its reasons gives.
+pub fn end<E>(result: Result<(), E>, hint: impl Fn(&(dyn Error + 'static)) -> Option<String>) -> ExitCode
+where
+    E: AsRef<dyn Error + 'static>,
+{
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    let error = error.as_ref();
+    let hint = std::iter::successors(Some(error), |&e| e.source()).find_map(hint);
+    complain(error, hint.as_deref());
+    ExitCode::FAILURE
+}

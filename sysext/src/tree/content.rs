@@ -72,6 +72,7 @@ pub struct Content {
 
 #[derive(Debug, Clone)]
 enum Data {
+    Empty,
     Inline(Arc<[u8]>),
     Place { blob: Arc<Blob>, offset: u64 },
     Sparse { blob: Arc<Blob>, extents: Arc<[Extent]> },
@@ -107,6 +108,9 @@ pub enum ContentError {
 }
 
 impl Content {
+    /// No bytes.
+    pub const EMPTY: Content = Content { len: 0, data: Data::Empty };
+
     /// A place in a blob. Bytes.
     pub fn in_blob(blob: Arc<Blob>, offset: u64, len: u64) -> Self {
         Content { len, data: Data::Place { blob, offset } }
@@ -167,6 +171,25 @@ impl Content {
         }
     }
 
+    /// Where the next bytes are that may be other than zero: `offset` itself, or the end of the hole that it is in. The
+    /// length if nothing follows.
+    pub fn next_data(&self, offset: u64) -> u64 {
+        let next = match &self.data {
+            Data::Empty | Data::Inline(_) | Data::Place { .. } => offset,
+            Data::Sparse { extents, .. } => {
+                let i = extents.partition_point(|e| e.at + e.len <= offset);
+                extents.get(i).map_or(self.len, |e| e.at.max(offset))
+            }
+            Data::Patched { base, patches } => {
+                let old = base.next_data(offset);
+                let old = if old < base.len { old } else { self.len };
+                let i = patches.partition_point(|p| p.at + p.bytes.len() as u64 <= offset);
+                patches.get(i).map_or(old, |p| old.min(p.at.max(offset)))
+            }
+        };
+        next.min(self.len)
+    }
+
     /// The blob and the offset in it, if the whole content stands there in one piece.
     pub fn place(&self) -> Option<(&Arc<Blob>, u64)> {
         match &self.data {
@@ -186,6 +209,7 @@ impl Content {
             return Ok(0);
         }
         match &self.data {
+            Data::Empty => {}
             Data::Inline(bytes) => {
                 let start = offset as usize;
                 buf.copy_from_slice(&bytes[start..start + n]);

@@ -168,14 +168,21 @@ impl Tree {
         path: &TreePath,
     ) -> impl Iterator<Item = (&'a TreePath, Ino, &'a Node)> + use<'a> {
         let (_, upper) = path.subtree_bounds();
-        let mut next = Bound::Excluded(path.clone());
+        let mut range = self.paths.range((Bound::Excluded(path.clone()), upper.clone()));
+        let mut before: Option<&TreePath> = None;
         std::iter::from_fn(move || {
-            let (p, &ino) = self.paths.range((next.clone(), upper.clone())).next()?;
-            // Behind the child's own subtree.
-            next = match p.subtree_bounds().1 {
-                Bound::Excluded(end) => Bound::Included(end),
-                other => other,
-            };
+            let mut next = range.next()?;
+            if let Some(child) = before.filter(|child| next.0.starts_with(child)) {
+                // Behind the child's own subtree.
+                let from = match child.subtree_bounds().1 {
+                    Bound::Excluded(end) => Bound::Included(end),
+                    other => other,
+                };
+                range = self.paths.range((from, upper.clone()));
+                next = range.next()?;
+            }
+            let (p, &ino) = next;
+            before = Some(p);
             Some((p, ino, &self.inode(ino).node))
         })
     }

@@ -120,6 +120,32 @@ fn sparse_content_reads_zeros_between_extents() {
 }
 
 #[test]
+fn holes_are_known_without_reading() {
+    // No such file: nothing is read.
+    let blob = Blob::at_path("/nonexistent");
+    let extents = vec![Extent { at: 10, offset: 0, len: 5 }, Extent { at: 50, offset: 5, len: 5 }];
+    let sparse = Content::sparse(blob.clone(), 100, extents).unwrap();
+    let patched = sparse.patched(200, vec![Patch { at: 30, bytes: vec![1; 4] }]).unwrap();
+    let table = [
+        (0, 10, 10),
+        (10, 10, 10),
+        (14, 14, 14),
+        (15, 50, 30),
+        (33, 50, 33),
+        (34, 50, 50),
+        (54, 54, 54),
+        (55, 100, 200),
+        (300, 100, 200),
+    ];
+    for (offset, in_sparse, in_patched) in table {
+        assert_eq!(sparse.next_data(offset), in_sparse, "{offset}");
+        assert_eq!(patched.next_data(offset), in_patched, "{offset}");
+    }
+    assert_eq!(Content::in_blob(blob, 3, 9).next_data(4), 4);
+    assert_eq!(Content::EMPTY.next_data(0), 0);
+}
+
+#[test]
 fn patches_stand_over_and_behind_the_base() {
     let base = Content::from("0123456789");
     let patch = |at, bytes: &str| Patch { at, bytes: bytes.into() };

@@ -104,6 +104,7 @@ impl OutputArgs {
             threads: None,
             block_size: self.block_size,
             verity,
+            first: Vec::new(),
         };
         options.check()?;
         Ok(options)

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 use super::Verity;
+use crate::TreePath;
 
 /// What an image is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -216,4 +217,6 @@ pub struct ImageOptions {
     pub block_size: Option<u32>,
     /// Makes it a disk image, protected by dm-verity.
     pub verity: Option<Verity>,
+    /// Files that are read together, best in the order of reading: squashfs puts their data side by side.
+    pub first: Vec<TreePath>,
 }

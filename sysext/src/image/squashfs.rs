@@ -38,7 +38,7 @@ pub(super) fn write(
         squashfs::write(
             extension.tree(),
             &mut EarlySync::new(scope, file, start),
-            &Options { codec, level, block_size, mkfs_time, threads },
+            &Options { codec, level, block_size, mkfs_time, threads, first: options.first.clone() },
             &mut |done| events.event(Event::Progress { task: &task, done, total: Some(total) }),
         )
     });

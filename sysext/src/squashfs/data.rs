@@ -1,43 +1,20 @@
-//! File contents: where each block and each tail goes, and the threads that compress them.
+//! File contents: the threads that read and compress, and the one that writes.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry as MapEntry;
+use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ops::Range;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use sha2::{Digest as _, Sha256};
-
+use super::plan::Layout;
 use super::{Options, Output, SquashfsError};
 use crate::image::Encoder;
 use crate::tree::ContentError;
-use crate::{Content, Tree, TreePath};
 
 /// Set in the size of a block that is stored as it is. SQUASHFS_COMPRESSED_BIT_BLOCK.
 const UNCOMPRESSED: u32 = 1 << 24;
 
 /// Blocks that may be ahead of the writer, a thread. With 128 KiB blocks half a megabyte, with 1 MiB four.
 const WINDOW: usize = 4;
-
-/// A file's place in a fragment block is known before anything is read.
-#[derive(Debug)]
-pub(super) struct PlannedFile<'t> {
-    path: &'t TreePath,
-    content: &'t Content,
-    /// Fragment number and offset within it. Bytes.
-    pub(super) fragment: Option<(u32, u32)>,
-    /// Whether the tail starts a new fragment block, so that the one before has to be written.
-    ends_fragment: bool,
-}
-
-/// All different files of a tree, in the order of their paths.
-#[derive(Debug)]
-pub(super) struct Layout<'t> {
-    files: Vec<PlannedFile<'t>>,
-    /// Inode index → number in `files`; of no meaning for what is no file.
-    by_inode: Vec<u32>,
-    block_size: u64,
-}
 
 /// A fragment block. `struct squashfs_fragment_entry`.
 #[derive(Debug, Clone, Copy)]
@@ -46,141 +23,90 @@ pub(super) struct Fragment {
     pub(super) size: u32,
 }
 
+impl Fragment {
+    pub(super) fn to_bytes(self) -> [u8; 16] {
+        let mut out = [0; 16];
+        out[..8].copy_from_slice(&self.start.to_le_bytes());
+        out[8..12].copy_from_slice(&self.size.to_le_bytes());
+        out
+    }
+}
+
+/// Where the blocks of a file are. Files without blocks have none of these.
+#[derive(Debug)]
+struct Run {
+    file: u32,
+    /// Where its sizes start in [`Stored::sizes`].
+    first: u32,
+    /// From the start of the image. Bytes.
+    start: u64,
+    /// In blocks of zeros. Bytes.
+    holes: u64,
+}
+
+/// All data, written.
+#[derive(Debug, Default)]
+pub(super) struct Stored {
+    /// In the order of the files.
+    runs: Vec<Run>,
+    /// Of each block; 0 for one of zeros.
+    sizes: Vec<u32>,
+    pub(super) fragments: Vec<Fragment>,
+}
+
 /// Where a file's blocks are.
-#[derive(Debug, Clone, Default)]
-pub(super) struct StoredFile {
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct StoredFile<'s> {
     /// From the start of the image. Bytes.
     pub(super) start: u64,
     /// Of each block; 0 for one of zeros.
-    pub(super) sizes: Vec<u32>,
+    pub(super) sizes: &'s [u32],
     /// In blocks of zeros. Bytes.
     pub(super) holes: u64,
 }
 
-/// All data, written.
-#[derive(Debug)]
-pub(super) struct Stored {
-    pub(super) files: Vec<StoredFile>,
-    pub(super) fragments: Vec<Fragment>,
-}
-
-impl<'t> Layout<'t> {
-    pub(super) fn new(tree: &'t Tree, options: &Options) -> Result<Self, SquashfsError> {
-        let mut found: Vec<(&'t TreePath, &'t Content, usize)> = Vec::new();
-        let mut seen = vec![false; tree.inode_slots()];
-        for (path, ino, node) in tree.iter_inodes() {
-            if let Some(content) = node.content()
-                && !std::mem::replace(&mut seen[ino.index()], true)
-            {
-                found.push((path, content, ino.index()));
-            }
-        }
-        let hashes = duplicates(&found, options)?;
-        let block_size = u64::from(options.block_size);
-        let mut layout = Layout { files: Vec::new(), by_inode: vec![0; seen.len()], block_size };
-        let mut first: HashMap<[u8; 32], u32> = HashMap::new();
-        let (mut fragment, mut filled) = (0u32, 0u64);
-        for (i, (path, content, inode)) in found.into_iter().enumerate() {
-            let number = layout.files.len() as u32;
-            if let Some(hash) = hashes.get(&i) {
-                match first.entry(*hash) {
-                    MapEntry::Occupied(e) => {
-                        layout.by_inode[inode] = *e.get();
-                        continue;
-                    }
-                    MapEntry::Vacant(e) => _ = e.insert(number),
-                }
-            }
-            layout.by_inode[inode] = number;
-            let tail = content.len() % block_size;
-            let mut file = PlannedFile { path, content, fragment: None, ends_fragment: false };
-            if tail > 0 {
-                if filled + tail > block_size {
-                    file.ends_fragment = true;
-                    fragment += 1;
-                    filled = 0;
-                }
-                file.fragment = Some((fragment, filled as u32));
-                filled += tail;
-            }
-            layout.files.push(file);
-        }
-        Ok(layout)
+impl Stored {
+    pub(super) fn file(&self, number: usize) -> StoredFile<'_> {
+        let Ok(i) = self.runs.binary_search_by_key(&number, |run| run.file as usize) else {
+            return StoredFile::default();
+        };
+        let run = &self.runs[i];
+        let end = self.runs.get(i + 1).map_or(self.sizes.len(), |next| next.first as usize);
+        StoredFile { start: run.start, sizes: &self.sizes[run.first as usize..end], holes: run.holes }
     }
 
-    pub(super) fn file_index(&self, inode: usize) -> usize {
-        self.by_inode[inode] as usize
-    }
-
-    pub(super) fn file(&self, inode: usize) -> &PlannedFile<'t> {
-        &self.files[self.file_index(inode)]
-    }
-}
-
-/// SHA-256 of the files that may be equal to another, since their lengths are.
-fn duplicates(
-    files: &[(&TreePath, &Content, usize)],
-    options: &Options,
-) -> Result<HashMap<usize, [u8; 32]>, SquashfsError> {
-    let mut by_len: HashMap<u64, usize> = HashMap::new();
-    for (_, content, _) in files {
-        *by_len.entry(content.len()).or_default() += 1;
-    }
-    let candidates: Vec<usize> = files
-        .iter()
-        .enumerate()
-        .filter(|(_, (_, c, _))| !c.is_empty() && by_len.get(&c.len()).is_some_and(|&n| n > 1))
-        .map(|(i, _)| i)
-        .collect();
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        let mut buffer = vec![0; 1 << 16];
-        while let Some(&i) = candidates.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let (path, content, _) = files[i];
-            let mut hasher = Sha256::new();
-            let mut at = 0;
-            loop {
-                let n = content
-                    .read_at(&mut buffer, at)
-                    .map_err(|source| SquashfsError::Content { path: path.clone(), source })?;
-                if n == 0 {
-                    break;
-                }
-                hasher.update(&buffer[..n]);
-                at += n as u64;
-            }
-            done.push((i, hasher.finalize().into()));
+    fn add(&mut self, block: &Block, position: u64) {
+        let Some(file) = block.file else {
+            self.fragments.push(Fragment { start: position, size: block.size });
+            return;
+        };
+        // Files and blocks were counted: 32 bits take them.
+        let new = Run { file: file as u32, first: self.sizes.len() as u32, start: position, holes: 0 };
+        if self.runs.last().is_none_or(|run| run.file != new.file) {
+            self.runs.push(new);
         }
-        Ok::<_, SquashfsError>(done)
-    };
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..options.threads.get()).map(|_| scope.spawn(work)).collect();
-        let mut all = HashMap::with_capacity(candidates.len());
-        for thread in threads {
-            match thread.join() {
-                Ok(done) => all.extend(done?),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
+        self.sizes.resize(self.sizes.len() + block.count as usize, block.size);
+        if let (0, Some(run)) = (block.size, self.runs.last_mut()) {
+            run.holes += block.len;
         }
-        Ok(all)
-    })
+    }
 }
 
 /// Part of a file.
 #[derive(Debug, Clone, Copy)]
-struct Piece<'a> {
+struct Piece {
     file: usize,
-    path: &'a TreePath,
-    content: &'a Content,
     offset: u64,
     len: usize,
 }
 
 #[derive(Debug)]
-enum Job<'a> {
-    Block(Piece<'a>),
-    Fragment(Vec<Piece<'a>>),
+enum Job {
+    Block(Piece),
+    /// So many blocks of a file that are not stored anywhere, but zero.
+    Hole(usize, u64),
+    /// The tails of files one after the other, as far as they have some.
+    Fragment(Range<usize>),
 }
 
 /// Makes the jobs, in the order of their blocks in the image.
@@ -188,14 +114,15 @@ struct Jobs<'a> {
     layout: &'a Layout<'a>,
     file: usize,
     offset: u64,
-    fragment: Vec<Piece<'a>>,
+    /// The fragment block that is being filled, and the file whose tail it starts with.
+    fragment: Option<(u32, usize)>,
     next: usize,
 }
 
-impl<'a> Iterator for Jobs<'a> {
-    type Item = (usize, Job<'a>);
+impl Iterator for Jobs<'_> {
+    type Item = (usize, Job);
 
-    fn next(&mut self) -> Option<(usize, Job<'a>)> {
+    fn next(&mut self) -> Option<(usize, Job)> {
         let job = self.job()?;
         let number = self.next;
         self.next += 1;
@@ -203,31 +130,40 @@ impl<'a> Iterator for Jobs<'a> {
     }
 }
 
-impl<'a> Jobs<'a> {
-    fn job(&mut self) -> Option<Job<'a>> {
-        let block_size = self.layout.block_size;
-        loop {
-            let Some(file) = self.layout.files.get(self.file) else {
-                let last = std::mem::take(&mut self.fragment);
-                return (!last.is_empty()).then_some(Job::Fragment(last));
-            };
-            let piece =
-                |offset, len| Piece { file: self.file, path: file.path, content: file.content, offset, len };
-            let left = file.content.len() - self.offset;
-            if left >= block_size {
-                let block = piece(self.offset, block_size as usize);
-                self.offset += block_size;
-                return Some(Job::Block(block));
+impl Jobs<'_> {
+    fn job(&mut self) -> Option<Job> {
+        while self.file < self.layout.len() {
+            let (file, offset) = (self.file, self.offset);
+            let left = self.layout.content(file).len() - offset;
+            if left >= self.layout.block_size() {
+                return Some(self.blocks(file, offset, left / self.layout.block_size()));
             }
-            let tail = (left > 0).then(|| piece(self.offset, left as usize));
-            let ended = file.ends_fragment.then(|| std::mem::take(&mut self.fragment));
-            self.fragment.extend(tail);
             self.file += 1;
             self.offset = 0;
-            if let Some(ended) = ended {
-                return Some(Job::Fragment(ended));
+            let Some((number, _)) = self.layout.fragment(file) else { continue };
+            match self.fragment {
+                Some((current, _)) if current == number => {}
+                before => {
+                    self.fragment = Some((number, file));
+                    if let Some((_, first)) = before {
+                        return Some(Job::Fragment(first..file));
+                    }
+                }
             }
         }
+        self.fragment.take().map(|(_, first)| Job::Fragment(first..self.layout.len()))
+    }
+
+    /// The next block, or all that are in one hole.
+    fn blocks(&mut self, file: usize, offset: u64, left: u64) -> Job {
+        let block_size = self.layout.block_size();
+        let hole = (self.layout.content(file).next_data(offset) - offset) / block_size;
+        let (job, count) = match hole.min(left) {
+            0 => (Job::Block(Piece { file, offset, len: block_size as usize }), 1),
+            n => (Job::Hole(file, n), n),
+        };
+        self.offset += count * block_size;
+        job
     }
 }
 
@@ -235,6 +171,8 @@ impl<'a> Jobs<'a> {
 struct Block {
     /// The file, unless it is a fragment block.
     file: Option<usize>,
+    /// More than one only in a hole.
+    count: u64,
     /// Bytes before compression.
     len: u64,
     /// As the format has it: the flag for blocks that are stored as they are is in it.
@@ -242,31 +180,44 @@ struct Block {
     bytes: Vec<u8>,
 }
 
-fn run(job: Job<'_>, encoder: &mut Encoder, buffer: &mut Vec<u8>) -> Result<Block, SquashfsError> {
+fn run(
+    job: Job,
+    layout: &Layout<'_>,
+    encoder: &mut Encoder,
+    buffer: &mut Vec<u8>,
+) -> Result<Block, SquashfsError> {
     buffer.clear();
-    let mut read = |piece: Piece<'_>| {
+    let mut read = |piece: Piece| {
         let start = buffer.len();
         buffer.resize(start + piece.len, 0);
-        match piece.content.read_at(&mut buffer[start..], piece.offset) {
+        match layout.content(piece.file).read_at(&mut buffer[start..], piece.offset) {
             Ok(n) if n == piece.len => Ok(()),
             Ok(_) => Err(ContentError::BadExtents),
             Err(source) => Err(source),
         }
-        .map_err(|source| SquashfsError::Content { path: piece.path.clone(), source })
+        .map_err(|source| SquashfsError::Content { path: layout.path(piece.file), source })
     };
     let file = match job {
+        Job::Hole(file, count) => {
+            let len = count * layout.block_size();
+            return Ok(Block { file: Some(file), count, len, size: 0, bytes: Vec::new() });
+        }
         Job::Block(piece) => {
             read(piece)?;
             Some(piece.file)
         }
-        Job::Fragment(pieces) => {
-            pieces.into_iter().try_for_each(&mut read)?;
+        Job::Fragment(files) => {
+            for file in files {
+                let len = layout.content(file).len();
+                let tail = len % layout.block_size();
+                read(Piece { file, offset: len - tail, len: tail as usize })?;
+            }
             None
         }
     };
     let len = buffer.len() as u64;
     if file.is_some() && buffer.iter().all(|&b| b == 0) {
-        return Ok(Block { file, len, size: 0, bytes: Vec::new() });
+        return Ok(Block { file, count: 1, len, size: 0, bytes: Vec::new() });
     }
     let compressed = encoder.compress(buffer)?;
     let (size, bytes) = if compressed.len() < buffer.len() {
@@ -274,7 +225,7 @@ fn run(job: Job<'_>, encoder: &mut Encoder, buffer: &mut Vec<u8>) -> Result<Bloc
     } else {
         (buffer.len() as u32 | UNCOMPRESSED, buffer.clone())
     };
-    Ok(Block { file, len, size, bytes })
+    Ok(Block { file, count: 1, len, size, bytes })
 }
 
 /// Finished blocks that wait for their turn.
@@ -288,7 +239,7 @@ struct State<'a> {
     jobs: Jobs<'a>,
     /// The block with this number is written next; slot 0 is its.
     written: usize,
-    slots: std::collections::VecDeque<Option<Result<Block, SquashfsError>>>,
+    slots: VecDeque<Option<Result<Block, SquashfsError>>>,
     /// Number of jobs, once it is known.
     total: Option<usize>,
     stopped: bool,
@@ -302,7 +253,7 @@ impl<'a> Queue<'a> {
     }
 
     /// The next job that is not too far ahead of the writer.
-    fn take(&self) -> Option<(usize, Job<'a>)> {
+    fn take(&self) -> Option<(usize, Job)> {
         let ready = |s: &mut State<'_>| !s.stopped && s.jobs.next >= s.written + self.window;
         let mut state = self.changed.wait_while(self.lock(), ready).unwrap_or_else(PoisonError::into_inner);
         if state.stopped {
@@ -364,8 +315,8 @@ pub(super) fn write(
     options: &Options,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Stored, SquashfsError> {
-    let mut stored = Stored { files: vec![StoredFile::default(); layout.files.len()], fragments: Vec::new() };
-    let jobs = Jobs { layout, file: 0, offset: 0, fragment: Vec::new(), next: 0 };
+    let mut stored = Stored::default();
+    let jobs = Jobs { layout, file: 0, offset: 0, fragment: None, next: 0 };
     let threads = options.threads.get();
     let queue = Queue {
         state: Mutex::new(State {
@@ -391,25 +342,14 @@ pub(super) fn write(
                 let _stop = StopOnPanic(queue);
                 let mut buffer = Vec::new();
                 while let Some((number, job)) = queue.take() {
-                    queue.put(number, run(job, &mut encoder, &mut buffer));
+                    queue.put(number, run(job, layout, &mut encoder, &mut buffer));
                 }
             });
         }
         let mut done = 0;
         while let Some(block) = queue.next() {
             let block = block?;
-            match block.file.map(|f| &mut stored.files[f]) {
-                Some(file) => {
-                    if file.sizes.is_empty() {
-                        file.start = out.position;
-                    }
-                    file.sizes.push(block.size);
-                    if block.size == 0 {
-                        file.holes += block.len;
-                    }
-                }
-                None => stored.fragments.push(Fragment { start: out.position, size: block.size }),
-            }
+            stored.add(&block, out.position);
             out.write_all(&block.bytes)?;
             done += block.len;
             progress(done);

@@ -1,6 +1,6 @@
 //! Directory listings and their index.
 
-use std::io;
+use std::io::{self, Write};
 
 use super::metadata::{METADATA_SIZE, MetadataWriter, Place};
 
@@ -29,8 +29,8 @@ pub(super) struct Listing {
 }
 
 /// Writes the listing of one directory, whose entries are in the order of their names.
-pub(super) fn write<'t>(
-    out: &mut MetadataWriter<Vec<u8>>,
+pub(super) fn write<'t, W: Write>(
+    out: &mut MetadataWriter<W>,
     entries: impl Iterator<Item = Entry<'t>>,
 ) -> io::Result<Listing> {
     let mut listing = Listing { place: out.place(), len: 0, index: Vec::new(), index_count: 0 };
@@ -81,7 +81,7 @@ fn push_index(listing: &mut Listing, place: Place, name: &[u8]) {
 }
 
 /// `struct squashfs_dir_header` and its entries, `struct squashfs_dir_entry`.
-fn write_run(out: &mut MetadataWriter<Vec<u8>>, run: &[Entry<'_>]) -> io::Result<()> {
+fn write_run(out: &mut MetadataWriter<impl Write>, run: &[Entry<'_>]) -> io::Result<()> {
     let Some(first) = run.first() else { return Ok(()) };
     let mut bytes = Vec::with_capacity(12 + run.len() * 24);
     bytes.extend_from_slice(&(run.len() as u32 - 1).to_le_bytes());

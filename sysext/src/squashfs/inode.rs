@@ -1,22 +1,27 @@
 //! The inode table, and with it the directory table: each names places in the other.
 
 use std::collections::HashMap;
+use std::io;
 
-use super::data::{Layout, Stored};
+use super::data::Stored;
 use super::directory::{self, Entry};
 use super::metadata::{MetadataWriter, Place};
+use super::plan::Layout;
 use super::xattr::{self, XattrTable};
 use super::{Output, SquashfsError};
-use crate::{Kind, Meta, Tree, TreePath};
+use crate::image::Encoder;
+use crate::tree::Ino;
+use crate::{Kind, Meta, Node, Tree, TreePath};
 
 /// What the rest of the image needs to know.
-pub(super) struct Tables {
+pub(super) struct Tables<'t> {
     pub(super) inodes: u32,
     pub(super) root_inode: u64,
-    pub(super) directory_table: Vec<u8>,
+    pub(super) directory_table_start: u64,
     /// Inode references by number less one: the export table.
     pub(super) references: Vec<u64>,
     pub(super) ids: Vec<u32>,
+    pub(super) xattrs: XattrTable<'t>,
 }
 
 // SQUASHFS_DIR_TYPE and the others; an extended inode's is 7 more.
@@ -31,64 +36,101 @@ const EXTENDED: u16 = 7;
 
 /// No inode has this number; none written yet.
 const UNNUMBERED: u32 = 0;
-const UNWRITTEN: Place = Place { block: u64::MAX, offset: 0 };
+const UNWRITTEN: u64 = u64::MAX;
 
 /// The fragment of a file that has none. SQUASHFS_INVALID_FRAG.
 const NO_FRAGMENT: u32 = u32::MAX;
 
 struct Writer<'a, 'o, 'f> {
-    tree: &'a Tree,
+    inodes: MetadataWriter<&'o mut Output<'f>>,
+    /// Finds out where each listing goes: they follow the inodes, and may be too large to be kept.
+    listings: MetadataWriter<io::Sink>,
+    names: Names<'a>,
     layout: &'a Layout<'a>,
     stored: &'a Stored,
-    inodes: MetadataWriter<&'o mut Output<'f>>,
-    xattrs: &'a mut XattrTable,
+    xattrs: XattrTable<'a>,
     ids: Vec<u32>,
     id_numbers: HashMap<u32, u16>,
-    numbers: Vec<u32>,
-    places: Vec<Place>,
 }
 
-pub(super) fn write<'a, 'o, 'f>(
+/// What a listing is made of.
+struct Names<'a> {
+    tree: &'a Tree,
+    /// By inode index.
+    numbers: Vec<u32>,
+    /// Where inodes are, by their number less one.
+    references: Vec<u64>,
+}
+
+/// Writes the inodes, then the listings.
+pub(super) fn write<'a>(
     tree: &'a Tree,
     layout: &'a Layout<'a>,
     stored: &'a Stored,
-    inodes: MetadataWriter<&'o mut Output<'f>>,
-    mut directories: MetadataWriter<Vec<u8>>,
-    xattrs: &'a mut XattrTable,
-) -> Result<Tables, SquashfsError> {
-    let (numbers, count) = number(tree);
-    let places = vec![UNWRITTEN; numbers.len()];
+    out: &mut Output<'_>,
+    encoder: &dyn Fn() -> io::Result<Encoder>,
+) -> Result<Tables<'a>, SquashfsError> {
+    let (numbers, inodes) = number(tree);
+    let references = vec![UNWRITTEN; inodes as usize];
     let mut w = Writer {
-        tree,
+        inodes: MetadataWriter::new(&mut *out, encoder()?),
+        listings: MetadataWriter::new(io::sink(), encoder()?),
+        names: Names { tree, numbers, references },
         layout,
         stored,
-        inodes,
-        xattrs,
+        xattrs: XattrTable::default(),
         ids: Vec::new(),
         id_numbers: HashMap::new(),
-        numbers,
-        places,
     };
     // Backwards, a directory comes after all that is below it.
     let dirs: Vec<&TreePath> = tree.iter().filter(|(_, n)| n.is_dir()).map(|(p, _)| p).collect();
     for dir in dirs.iter().rev() {
-        w.directory(dir, &mut directories)?;
+        w.directory(dir)?;
     }
-    w.inodes.finish()?;
-    let mut references = vec![0; count as usize];
-    for (place, number) in w.places.iter().zip(&w.numbers) {
-        if *number != UNNUMBERED {
-            references[*number as usize - 1] = place.reference();
-        }
+    let Writer { inodes: table, names, ids, xattrs, .. } = w;
+    table.finish()?;
+    let directory_table_start = out.position;
+    let mut listings = MetadataWriter::new(&mut *out, encoder()?);
+    for dir in dirs.iter().rev() {
+        directory::write(&mut listings, names.of(dir))?;
     }
-    let root = tree.ino(&TreePath::root()).map_or(0, |i| i.index());
-    Ok(Tables {
-        inodes: count,
-        root_inode: w.places[root].reference(),
-        directory_table: directories.finish()?,
-        references,
-        ids: w.ids,
-    })
+    listings.finish()?;
+    let root_inode = tree.ino(&TreePath::root()).map_or(0, |i| names.reference(i));
+    Ok(Tables { inodes, root_inode, directory_table_start, references: names.references, ids, xattrs })
+}
+
+impl<'a> Names<'a> {
+    fn reference(&self, ino: Ino) -> u64 {
+        // All were numbered.
+        self.references[self.numbers[ino.index()] as usize - 1]
+    }
+
+    fn set_reference(&mut self, ino: Ino, place: Place) {
+        self.references[self.numbers[ino.index()] as usize - 1] = place.reference();
+    }
+
+    /// The listing of a directory.
+    fn of(&self, dir: &TreePath) -> impl Iterator<Item = Entry<'a>> {
+        self.tree.children_inodes(dir).map(|(path, ino, node)| Entry {
+            // The root has no name; all else has.
+            name: path.file_name().unwrap_or_default(),
+            inode: Place::from_reference(self.reference(ino)),
+            number: self.numbers[ino.index()],
+            kind: kind_of(&node.kind),
+        })
+    }
+}
+
+fn kind_of(kind: &Kind) -> u16 {
+    match kind {
+        Kind::Dir => DIR,
+        Kind::File(_) => FILE,
+        Kind::Symlink(_) => SYMLINK,
+        Kind::BlockDevice { .. } => BLOCK_DEVICE,
+        Kind::CharDevice { .. } => CHAR_DEVICE,
+        Kind::Fifo => FIFO,
+        Kind::Socket => SOCKET,
+    }
 }
 
 /// Numbers from 1; the children of a directory one after the other, so that a listing needs few headers.
@@ -114,49 +156,29 @@ fn number(tree: &Tree) -> (Vec<u32>, u32) {
 
 impl<'a> Writer<'a, '_, '_> {
     /// All inodes in the directory that are not written yet, its listing, and its own inode.
-    fn directory(
-        &mut self,
-        dir: &'a TreePath,
-        directories: &mut MetadataWriter<Vec<u8>>,
-    ) -> Result<(), SquashfsError> {
-        let mut entries: Vec<Entry<'a>> = Vec::new();
+    fn directory(&mut self, dir: &'a TreePath) -> Result<(), SquashfsError> {
+        let tree = self.names.tree;
         let mut subdirectories = 0u32;
-        for (path, ino, node) in self.tree.children_inodes(dir) {
-            let kind = match &node.kind {
-                Kind::Dir => DIR,
-                Kind::File(_) => FILE,
-                Kind::Symlink(_) => SYMLINK,
-                Kind::BlockDevice { .. } => BLOCK_DEVICE,
-                Kind::CharDevice { .. } => CHAR_DEVICE,
-                Kind::Fifo => FIFO,
-                Kind::Socket => SOCKET,
-            };
-            let index = ino.index();
-            if kind == DIR {
+        for (path, ino, node) in tree.children_inodes(dir) {
+            if node.is_dir() {
                 subdirectories += 1;
-            } else if self.places[index] == UNWRITTEN {
-                self.leaf(path, index, kind, self.tree.nlink(ino))?;
+            } else if self.names.reference(ino) == UNWRITTEN {
+                self.leaf(path, ino, node)?;
             }
-            let inode = self.places[index];
-            // The root has no name; all else has.
-            let name = path.file_name().unwrap_or_default();
-            entries.push(Entry { name, inode, number: self.numbers[index], kind });
         }
         let too_large = |what| SquashfsError::TooLarge { path: dir.clone(), what };
-        let listing = directory::write(directories, entries.into_iter())?;
+        let listing = directory::write(&mut self.listings, self.names.of(dir))?;
         // "." and ".." count as three bytes. squashfs_readdir, fs/squashfs/dir.c
         let size = u32::try_from(listing.len + 3).map_err(|_| too_large("directory"))?;
         let start = u32::try_from(listing.place.block).map_err(|_| too_large("directory table"))?;
         let index_count = u16::try_from(listing.index_count).map_err(|_| too_large("directory index"))?;
 
-        let ino = self.tree.ino(dir).ok_or_else(|| too_large("tree"))?;
-        let meta = &self.tree.node(ino).meta;
-        let number = self.numbers[ino.index()];
+        let ino = tree.ino(dir).ok_or_else(|| too_large("tree"))?;
+        let meta = &tree.node(ino).meta;
         // The root's parent has a number that no inode has.
-        let parent = match dir.parent().and_then(|p| self.tree.ino(&p)) {
-            Some(parent) => self.numbers[parent.index()],
-            None => u32::try_from(self.numbers.iter().filter(|&&n| n != UNNUMBERED).count() + 1)
-                .map_err(|_| too_large("tree"))?,
+        let parent = match dir.parent().and_then(|p| tree.ino(&p)) {
+            Some(parent) => self.names.numbers[parent.index()],
+            None => self.names.references.len() as u32 + 1,
         };
         let xattr = self.xattrs.number(dir, meta)?;
         let nlink = subdirectories + 2;
@@ -179,19 +201,18 @@ impl<'a> Writer<'a, '_, '_> {
             body.extend_from_slice(&parent.to_le_bytes());
         }
         let kind = if extended { DIR + EXTENDED } else { DIR };
-        self.places[ino.index()] = self.inode(dir, kind, meta, number, &body)?;
-        Ok(())
+        self.inode(dir, ino, kind, meta, &body)
     }
 
     /// The inode of anything but a directory.
-    fn leaf(&mut self, path: &'a TreePath, index: usize, kind: u16, nlink: u32) -> Result<(), SquashfsError> {
-        let Some(node) = self.tree.get(path) else { return Ok(()) };
+    fn leaf(&mut self, path: &'a TreePath, ino: Ino, node: &'a Node) -> Result<(), SquashfsError> {
+        let nlink = self.names.tree.nlink(ino);
         let xattr = self.xattrs.number(path, &node.meta)?;
         let has_xattr = xattr != xattr::NONE;
         let mut body = Vec::with_capacity(64);
         let extended = match &node.kind {
             Kind::Dir => return Ok(()),
-            Kind::File(content) => self.file_body(&mut body, index, content.len(), nlink, xattr),
+            Kind::File(content) => self.file_body(&mut body, ino.index(), content.len(), nlink, xattr),
             Kind::Symlink(target) => {
                 body.extend_from_slice(&nlink.to_le_bytes());
                 let len = u32::try_from(target.len()).map_err(|_| SquashfsError::TooLarge {
@@ -215,19 +236,15 @@ impl<'a> Writer<'a, '_, '_> {
         if has_xattr && !node.is_file() {
             body.extend_from_slice(&xattr.to_le_bytes());
         }
-        let kind = if extended { kind + EXTENDED } else { kind };
-        self.places[index] = self.inode(path, kind, &node.meta, self.numbers[index], &body)?;
-        Ok(())
+        let kind = kind_of(&node.kind) + if extended { EXTENDED } else { 0 };
+        self.inode(path, ino, kind, &node.meta, &body)
     }
 
     /// Says whether it is an extended inode's.
     fn file_body(&self, body: &mut Vec<u8>, index: usize, len: u64, nlink: u32, xattr: u32) -> bool {
-        let file = &self.layout.file(index);
-        let stored = &self.stored.files[self.layout.file_index(index)];
-        let (fragment, offset) = match file.fragment {
-            Some((fragment, offset)) => (fragment, offset),
-            None => (NO_FRAGMENT, 0),
-        };
+        let number = self.layout.number(index);
+        let stored = self.stored.file(number);
+        let (fragment, offset) = self.layout.fragment(number).unwrap_or((NO_FRAGMENT, 0));
         let basic = xattr == xattr::NONE
             && nlink == 1
             && stored.holes == 0
@@ -247,7 +264,7 @@ impl<'a> Writer<'a, '_, '_> {
             body.extend_from_slice(&offset.to_le_bytes());
             body.extend_from_slice(&xattr.to_le_bytes());
         }
-        for size in &stored.sizes {
+        for size in stored.sizes {
             body.extend_from_slice(&size.to_le_bytes());
         }
         !basic
@@ -257,11 +274,11 @@ impl<'a> Writer<'a, '_, '_> {
     fn inode(
         &mut self,
         path: &TreePath,
+        ino: Ino,
         kind: u16,
         meta: &Meta,
-        number: u32,
         body: &[u8],
-    ) -> Result<Place, SquashfsError> {
+    ) -> Result<(), SquashfsError> {
         let mtime = u32::try_from(meta.mtime)
             .map_err(|_| SquashfsError::Time { path: path.clone(), mtime: meta.mtime })?;
         let (uid, gid) = (self.id(meta.uid)?, self.id(meta.gid)?);
@@ -274,10 +291,11 @@ impl<'a> Writer<'a, '_, '_> {
             header.extend_from_slice(&n.to_le_bytes());
         }
         header.extend_from_slice(&mtime.to_le_bytes());
-        header.extend_from_slice(&number.to_le_bytes());
+        header.extend_from_slice(&self.names.numbers[ino.index()].to_le_bytes());
         header.extend_from_slice(body);
         self.inodes.write(&header)?;
-        Ok(place)
+        self.names.set_reference(ino, place);
+        Ok(())
     }
 
     fn id(&mut self, id: u32) -> Result<u16, SquashfsError> {

@@ -24,6 +24,10 @@ impl Place {
     pub(super) fn reference(self) -> u64 {
         self.block << 16 | u64::from(self.offset)
     }
+
+    pub(super) fn from_reference(reference: u64) -> Self {
+        Place { block: reference >> 16, offset: reference as u16 }
+    }
 }
 
 /// Packs bytes into metadata blocks.
@@ -81,15 +85,25 @@ impl<W: Write> MetadataWriter<W> {
     }
 }
 
-/// Writes a table that is found by an index: metadata blocks, then the absolute place of each. Says where the index is.
-pub(super) fn write_table(table: &mut MetadataWriter<&mut Output<'_>>, bytes: &[u8]) -> io::Result<u64> {
+/// Writes a table of entries that is found by an index: metadata blocks, then the absolute place of each. Says where the
+/// index is.
+pub(super) fn write_table<const N: usize>(
+    out: &mut Output<'_>,
+    encoder: Encoder,
+    entries: impl Iterator<Item = [u8; N]>,
+) -> io::Result<u64> {
+    // So that no entry lies across two blocks.
+    const { assert!(METADATA_SIZE.is_multiple_of(N)) };
     let mut index = Vec::new();
-    for block in bytes.chunks(METADATA_SIZE) {
-        index.extend_from_slice(&table.out.position.to_le_bytes());
-        table.write(block)?;
-        table.end_block()?;
+    let mut table = MetadataWriter::new(&mut *out, encoder);
+    for entry in entries {
+        if table.buffer.is_empty() {
+            index.extend_from_slice(&table.out.position.to_le_bytes());
+        }
+        table.write(&entry)?;
     }
-    let start = table.out.position;
-    table.out.write_all(&index)?;
+    table.finish()?;
+    let start = out.position;
+    out.write_all(&index)?;
     Ok(start)
 }

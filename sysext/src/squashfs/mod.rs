@@ -14,8 +14,10 @@
 
 mod data;
 mod directory;
+mod equal;
 mod inode;
 mod metadata;
+mod plan;
 mod superblock;
 mod xattr;
 
@@ -25,7 +27,7 @@ use std::num::NonZeroUsize;
 use crate::image::{Codec, Encoder};
 use crate::tree::ContentError;
 use crate::{Tree, TreePath};
-use metadata::{MetadataWriter, write_table};
+use metadata::write_table;
 use superblock::{Flags, SuperBlock};
 
 /// Bytes. What mksquashfs takes by default and kernels are tuned for.
@@ -44,7 +46,7 @@ pub fn is_block_size(size: u32) -> bool {
 const PAD: u64 = 4096;
 
 /// How to write.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// The compressor.
     pub codec: Codec,
@@ -56,6 +58,9 @@ pub struct Options {
     pub mkfs_time: u32,
     /// Threads that compress.
     pub threads: NonZeroUsize,
+    /// Files whose data come first, in this order, since they are read together; what is no file is passed over. All
+    /// others follow in the order of their paths.
+    pub first: Vec<TreePath>,
 }
 
 /// Why there is no file system.
@@ -76,6 +81,14 @@ pub enum SquashfsError {
     /// The block size is no power of two within the limits.
     #[error("block size is {0}, expected a power of two from 4096 to 1048576")]
     BlockSize(u32),
+    /// More data than the writer keeps account of, which a sparse file can claim without having them.
+    #[error("files have more than {limit} blocks of {block_size} bytes")]
+    TooManyBlocks {
+        /// Blocks.
+        limit: u64,
+        /// Bytes.
+        block_size: u64,
+    },
     /// An extended attribute of a kind that squashfs doesn't store.
     #[error(
         "{path}: squashfs can't store the extended attribute {name:?}, only user., trusted. and security. ones"
@@ -135,43 +148,24 @@ pub fn write(
         out.write_all(&compressor_options)?;
     }
 
-    let layout = data::Layout::new(tree, options)?;
+    let layout = plan::Layout::new(tree, options)?;
     let stored = data::write(&layout, &mut out, options, progress)?;
 
-    let mut xattrs = xattr::XattrTable::new(MetadataWriter::new(Vec::new(), encoder()?));
     superblock.inode_table_start = out.position;
-    let tables = {
-        let inodes = MetadataWriter::new(&mut out, encoder()?);
-        let directories = MetadataWriter::new(Vec::new(), encoder()?);
-        inode::write(tree, &layout, &stored, inodes, directories, &mut xattrs)?
-    };
+    let tables = inode::write(tree, &layout, &stored, &mut out, &encoder)?;
     superblock.inodes = tables.inodes;
     superblock.root_inode = tables.root_inode;
-    superblock.directory_table_start = out.position;
-    out.write_all(&tables.directory_table)?;
+    superblock.directory_table_start = tables.directory_table_start;
 
-    let mut table = MetadataWriter::new(&mut out, encoder()?);
-    let mut bytes = Vec::with_capacity(stored.fragments.len() * 16);
-    for f in &stored.fragments {
-        bytes.extend_from_slice(&f.start.to_le_bytes());
-        bytes.extend_from_slice(&f.size.to_le_bytes());
-        bytes.extend_from_slice(&[0; 4]);
-    }
     superblock.fragments = stored.fragments.len() as u32;
-    superblock.fragment_table_start = write_table(&mut table, &bytes)?;
-    bytes.clear();
-    for reference in &tables.references {
-        bytes.extend_from_slice(&reference.to_le_bytes());
-    }
-    superblock.lookup_table_start = write_table(&mut table, &bytes)?;
-    bytes.clear();
-    for id in &tables.ids {
-        bytes.extend_from_slice(&id.to_le_bytes());
-    }
+    let fragments = stored.fragments.iter().map(|f| f.to_bytes());
+    superblock.fragment_table_start = write_table(&mut out, encoder()?, fragments)?;
+    let references = tables.references.iter().map(|r| r.to_le_bytes());
+    superblock.lookup_table_start = write_table(&mut out, encoder()?, references)?;
     superblock.no_ids = tables.ids.len() as u16;
-    superblock.id_table_start = write_table(&mut table, &bytes)?;
-    drop(table);
-    match xattrs.finish(&mut out, encoder()?)? {
+    let ids = tables.ids.iter().map(|id| id.to_le_bytes());
+    superblock.id_table_start = write_table(&mut out, encoder()?, ids)?;
+    match tables.xattrs.write(&mut out, &encoder)? {
         Some(start) => superblock.xattr_id_table_start = start,
         None => superblock.flags |= Flags::NO_XATTRS,
     }

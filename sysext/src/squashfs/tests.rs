@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use proptest::prelude::*;
+use sha2::{Digest as _, Sha256};
 
 use super::*;
 use crate::{Blob, Content, Extent, Kind, Meta, Node, ReadOptions};
@@ -21,6 +22,7 @@ fn options(codec: Codec) -> Options {
         block_size: DEFAULT_BLOCK_SIZE,
         mkfs_time: 0,
         threads: NonZeroUsize::new(2).unwrap(),
+        first: Vec::new(),
     }
 }
 
@@ -61,10 +63,7 @@ impl Drop for Mounted {
 }
 
 fn dump(tree: &Tree) -> String {
-    let hash = |c: &Content| {
-        use sha2::Digest as _;
-        format!("{:x?}", sha2::Sha256::digest(c.read(1 << 30).unwrap()))
-    };
+    let hash = |c: &Content| format!("{:x?}", Sha256::digest(c.read(1 << 30).unwrap()));
     let contents: String = tree
         .iter()
         .filter_map(|(p, n)| n.content().map(|c| format!("{p} {} {}\n", c.len(), hash(c))))
@@ -179,6 +178,34 @@ fn equal_files_and_zeros_are_stored_once_or_not_at_all() {
 }
 
 #[test]
+fn files_that_are_read_together_lie_together() {
+    let noise = |seed: u32, len: u32| -> Vec<u8> {
+        let digest = |i: u32| Sha256::digest([seed.to_le_bytes(), i.to_le_bytes()].concat());
+        (0..len / 32).flat_map(digest).collect()
+    };
+    let names = ["/a", "/b", "/c", "/d"];
+    let mut t = Tree::default();
+    for (seed, name) in (1..).zip(names) {
+        t.insert(p(name), Node::file(0o644, noise(seed, 200_000))).unwrap();
+    }
+    t.link(p("/e"), &p("/b")).unwrap();
+    let order = |first: &[&str]| {
+        let first = first.iter().copied().map(p).collect();
+        let (file, _) = image(&t, &Options { first, ..options(Codec::Zstd) });
+        assert_eq!(dump(&Mounted::new(file.path()).tree()), dump(&t));
+        let bytes = std::fs::read(file.path()).unwrap();
+        let mut order = names.to_vec();
+        order.sort_by_key(|name| {
+            let start = t.get(&p(name)).unwrap().content().unwrap().head(32).unwrap();
+            bytes.windows(32).position(|w| w == start).unwrap()
+        });
+        order.concat()
+    };
+    assert_eq!(order(&[]), "/a/b/c/d");
+    assert_eq!(order(&["/d", "/missing", "/", "/e", "/b", "/d"]), "/d/b/a/c");
+}
+
+#[test]
 fn unsquashfs_and_backhand_read_it() {
     let tree = sample();
     let (file, _) = image(&tree, &options(Codec::Zstd));
@@ -266,6 +293,11 @@ fn refuses_what_the_format_cannot_hold() {
     t.get_mut(&p("/old")).unwrap().meta.mtime = -1;
     let error = write(&t, &mut file, &options(Codec::Zstd), &mut |_| {}).unwrap_err().to_string();
     assert_eq!(error, "/old: modification time -1 is out of range, expected 0 to 4294967295");
+
+    let holes = Content::sparse(Blob::at_path("/nonexistent"), 1 << 45, Vec::new()).unwrap();
+    t.insert(p("/old"), Node::file(0o644, holes)).unwrap();
+    let error = write(&t, &mut file, &options(Codec::Zstd), &mut |_| {}).unwrap_err().to_string();
+    assert_eq!(error, "files have more than 16777216 blocks of 131072 bytes");
 
     let odd = Options { block_size: 100_000, ..options(Codec::Zstd) };
     assert!(matches!(write(&t, &mut file, &odd, &mut |_| {}), Err(SquashfsError::BlockSize(100_000))));

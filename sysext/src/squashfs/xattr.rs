@@ -17,73 +17,102 @@ const PREFIXES: [(&[u8], u16); 3] = [(b"user.", 0), (b"trusted.", 1), (b"securit
 
 type List = BTreeMap<Vec<u8>, Vec<u8>>;
 
-pub(super) struct XattrTable {
-    values: MetadataWriter<Vec<u8>>,
-    numbers: HashMap<List, u32>,
-    /// `struct squashfs_xattr_id`, one after the other.
-    lists: Vec<u8>,
+/// The lists of a tree, each once.
+#[derive(Default)]
+pub(super) struct XattrTable<'t> {
+    numbers: HashMap<&'t List, u32>,
+    /// By number.
+    lists: Vec<&'t List>,
 }
 
-impl XattrTable {
-    pub(super) fn new(values: MetadataWriter<Vec<u8>>) -> Self {
-        XattrTable { values, numbers: HashMap::new(), lists: Vec::new() }
-    }
-
+impl<'t> XattrTable<'t> {
     /// The number of the list of `meta`, [`NONE`] if it is empty.
-    pub(super) fn number(&mut self, path: &TreePath, meta: &Meta) -> Result<u32, SquashfsError> {
+    pub(super) fn number(&mut self, path: &TreePath, meta: &'t Meta) -> Result<u32, SquashfsError> {
         if meta.xattrs.is_empty() {
             return Ok(NONE);
         }
         if let Some(&n) = self.numbers.get(&meta.xattrs) {
             return Ok(n);
         }
-        let too_large = |what| SquashfsError::TooLarge { path: path.clone(), what };
-        let mut bytes = Vec::new();
-        for (name, value) in &meta.xattrs {
-            let (kind, rest) = PREFIXES
-                .iter()
-                .find_map(|(prefix, kind)| name.strip_prefix(*prefix).map(|rest| (*kind, rest)))
-                .ok_or_else(|| SquashfsError::Xattr { path: path.clone(), name: escape(name) })?;
-            let name_size =
-                u16::try_from(rest.len()).map_err(|_| too_large("name of an extended attribute"))?;
-            let value_size = u32::try_from(value.len()).map_err(|_| too_large("extended attribute"))?;
-            bytes.extend_from_slice(&kind.to_le_bytes());
-            bytes.extend_from_slice(&name_size.to_le_bytes());
-            bytes.extend_from_slice(rest);
-            bytes.extend_from_slice(&value_size.to_le_bytes());
-            bytes.extend_from_slice(value);
-        }
-        let size = u32::try_from(bytes.len()).map_err(|_| too_large("list of extended attributes"))?;
-        let n = self.numbers.len() as u32;
-        self.lists.extend_from_slice(&self.values.place().reference().to_le_bytes());
-        self.lists.extend_from_slice(&(meta.xattrs.len() as u32).to_le_bytes());
-        self.lists.extend_from_slice(&size.to_le_bytes());
-        self.values.write(&bytes)?;
-        self.numbers.insert(meta.xattrs.clone(), n);
+        check(path, &meta.xattrs)?;
+        let n = self.lists.len() as u32;
+        self.lists.push(&meta.xattrs);
+        self.numbers.insert(&meta.xattrs, n);
         Ok(n)
     }
 
     /// Writes the tables. Says where `struct squashfs_xattr_id_table` is, if there are attributes.
-    pub(super) fn finish(self, out: &mut Output<'_>, encoder: Encoder) -> io::Result<Option<u64>> {
-        if self.numbers.is_empty() {
+    pub(super) fn write(
+        &self,
+        out: &mut Output<'_>,
+        encoder: &dyn Fn() -> io::Result<Encoder>,
+    ) -> io::Result<Option<u64>> {
+        if self.lists.is_empty() {
             return Ok(None);
         }
         let values_start = out.position;
-        out.write_all(&self.values.finish()?)?;
+        let mut values = MetadataWriter::new(&mut *out, encoder()?);
+        // `struct squashfs_xattr_id`, one after the other.
+        let mut ids = Vec::with_capacity(self.lists.len());
+        for list in &self.lists {
+            let place = values.place();
+            let bytes = stored(list);
+            values.write(&bytes)?;
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&place.reference().to_le_bytes());
+            id[8..12].copy_from_slice(&(list.len() as u32).to_le_bytes());
+            id[12..].copy_from_slice(&(bytes.len() as u32).to_le_bytes());
+            ids.push(id);
+        }
+        values.finish()?;
+        // The header stands before the index of the blocks.
         let mut index = Vec::new();
         let ids_start = out.position;
-        let mut ids = MetadataWriter::new(Vec::new(), encoder);
-        for block in self.lists.chunks(METADATA_SIZE) {
-            index.extend_from_slice(&(ids_start + ids.place().block).to_le_bytes());
-            // Whole blocks but for the last, so each ends by itself.
-            ids.write(block)?;
+        let mut table = MetadataWriter::new(&mut *out, encoder()?);
+        for (i, id) in ids.iter().enumerate() {
+            if (i * id.len()).is_multiple_of(METADATA_SIZE) {
+                index.extend_from_slice(&(ids_start + table.place().block).to_le_bytes());
+            }
+            table.write(id)?;
         }
-        out.write_all(&ids.finish()?)?;
+        table.finish()?;
         let start = out.position;
         out.write_all(&values_start.to_le_bytes())?;
-        out.write_all(&(self.numbers.len() as u32).to_le_bytes())?;
+        out.write_all(&(self.lists.len() as u32).to_le_bytes())?;
         out.write_all(&[0; 4])?;
         out.write_all(&index)?;
         Ok(Some(start))
     }
+}
+
+fn prefix(name: &[u8]) -> Option<(u16, &[u8])> {
+    PREFIXES.iter().find_map(|(prefix, kind)| name.strip_prefix(*prefix).map(|rest| (*kind, rest)))
+}
+
+/// Whether the format can hold the list.
+fn check(path: &TreePath, list: &List) -> Result<(), SquashfsError> {
+    let too_large = |what| SquashfsError::TooLarge { path: path.clone(), what };
+    let mut size = 0usize;
+    for (name, value) in list {
+        let (_, rest) =
+            prefix(name).ok_or_else(|| SquashfsError::Xattr { path: path.clone(), name: escape(name) })?;
+        u16::try_from(rest.len()).map_err(|_| too_large("name of an extended attribute"))?;
+        size = size.saturating_add(8 + rest.len()).saturating_add(value.len());
+    }
+    u32::try_from(size).map(drop).map_err(|_| too_large("list of extended attributes"))
+}
+
+/// `struct squashfs_xattr_entry` and `struct squashfs_xattr_val`, one after the other.
+fn stored(list: &List) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (name, value) in list {
+        // All were checked.
+        let Some((kind, rest)) = prefix(name) else { continue };
+        bytes.extend_from_slice(&kind.to_le_bytes());
+        bytes.extend_from_slice(&(rest.len() as u16).to_le_bytes());
+        bytes.extend_from_slice(rest);
+        bytes.extend_from_slice(&(value.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(value);
+    }
+    bytes
 }

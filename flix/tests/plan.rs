@@ -306,6 +306,19 @@ fn hard_links_stay_links() {
 }
 
 #[test]
+fn what_loads_together_is_told_in_the_order_of_loading() {
+    let lab = Lab::glibc();
+    lab.with_glibc().program("usr/bin/a", &[], &[]).program("usr/sbin/b", &[], &[]);
+    let (plan, tree) = plan(&lab, &["/usr/bin/a", "/usr/sbin/b"]);
+    let order: Vec<String> = plan.load_order().iter().map(ToString::to_string).collect();
+    assert_eq!(order[0], "/usr/bin/a");
+    assert!(order[1].contains("ld-linux"), "{order:?}");
+    assert!(order[2].ends_with("/libc.so.6"), "{order:?}");
+    assert_eq!(order[3], "/usr/bin/b");
+    assert!(plan.load_order().iter().all(|path| tree.get(path).is_some_and(sysext::Node::is_file)));
+}
+
+#[test]
 fn scripts_go_with_their_interpreters() {
     let lab = Lab::musl();
     lab.with_musl();

@@ -52,7 +52,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         true => None,
         false => {
             let path = args.output.path(name);
-            Some(image::write(&extension, &path, &image_options, &events)?)
+            let options = image::ImageOptions { first: plan.load_order(), ..image_options };
+            Some(image::write(&extension, &path, &options, &events)?)
         }
     };
     events.clear();

@@ -235,3 +235,13 @@ pub struct Plan {
     /// Decisions taken for the user.
     pub notes: Vec<String>,
 }
+
+impl Plan {
+    /// Files of the extension in the order in which their processes read them: each program, its loader and its
+    /// libraries, then what they load later.
+    pub fn load_order(&self) -> Vec<TreePath> {
+        let start = self.maps.values().flat_map(ProcessMap::start);
+        let later = self.maps.values().flat_map(ProcessMap::later);
+        start.chain(later).filter_map(|path| self.places.get(path)).cloned().collect()
+    }
+}

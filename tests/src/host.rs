@@ -6,10 +6,12 @@ use anyhow::{Context, Result};
 
 use crate::{Outcome, Program, roots};
 
-/// A Debian host's root directory. It is never changed: what a test adds stands on memory file systems.
+/// A host's root directory. It is never changed: what a test adds stands on memory file systems.
 #[derive(Debug)]
 pub struct Host {
     root: PathBuf,
+    /// Another root, whose systemd-sysext merges.
+    merger: Option<PathBuf>,
 }
 
 /// Runs in a mount namespace of its own. systemd-sysext makes another one for itself, and what it mounts comes back
@@ -17,17 +19,25 @@ pub struct Host {
 /// devices are "busy".
 const MERGE: &str = r#"
 mount --make-rshared /
-host=$1; place=$2; work=$3; shift 3
-mount --bind "$host" "$place"
-mount -o remount,ro,bind "$place"
-mount -t tmpfs tmpfs "$place/run"
-mount -t tmpfs tmpfs "$place/tmp"
+host=$1; merger=$2; place=$3; work=$4; shift 4
+stand() {
+    mount --bind "$1" "$2"
+    mount -o remount,ro,bind "$2"
+    mount -t tmpfs tmpfs "$2/run"
+    mount -t tmpfs tmpfs "$2/tmp"
+    mount -t proc proc "$2/proc"
+    mount -t sysfs -o ro sysfs "$2/sys"
+    mount --rbind /dev "$2/dev"
+}
+at=$place; root=/
+if [ -n "$merger" ]; then
+    stand "$merger" "$place"
+    place=$place/mnt; root=/mnt
+fi
+stand "$host" "$place"
 mount -t tmpfs tmpfs "$place/etc/extensions"
-mount -t proc proc "$place/proc"
-mount -t sysfs -o ro sysfs "$place/sys"
-mount --rbind /dev "$place/dev"
 for extension; do cp -a "$extension" "$place/etc/extensions/"; done
-chroot "$place" systemd-sysext --no-pager merge >&2
+chroot "$at" systemd-sysext --no-pager --root="$root" merge >&2
 cd "$work"
 . ./script
 "#;
@@ -38,7 +48,16 @@ impl Host {
     /// # Errors
     /// Its root can't be made.
     pub fn bookworm() -> Result<Host> {
-        Ok(Host { root: roots::host("bookworm")? })
+        Ok(Host { root: roots::host("bookworm")?, merger: None })
+    }
+
+    /// A root without systemd, into which Debian 12's merges. It has to have /etc/os-release and /usr, and of the
+    /// directories that a host mounts something on: dev, etc/extensions, proc, run, sys, tmp.
+    ///
+    /// # Errors
+    /// Debian's root can't be made.
+    pub fn foreign(root: PathBuf) -> Result<Host> {
+        Ok(Host { root, merger: Some(roots::host("bookworm")?) })
     }
 
     /// The root directory. Don't change it.
@@ -46,7 +65,7 @@ impl Host {
         &self.root
     }
 
-    /// Merges the extensions with the host's own systemd-sysext, then runs a shell script (`sh -eu`, outside of the
+    /// Merges the extensions with systemd-sysext, then runs a shell script (`sh -eu`, outside of the
     /// host's root, which is `$place`; in `work`).
     ///
     /// # Errors
@@ -59,7 +78,9 @@ impl Host {
         Program::new("unshare")
             .clean_env()
             .args(["--mount", "--propagation", "private", "sh", "-euc", MERGE, "merge"])
-            .args([&self.root, &place, work])
+            .arg(&self.root)
+            .arg(self.merger.as_deref().unwrap_or(Path::new("")))
+            .args([&place, work])
             .args(extensions)
             .run()
     }

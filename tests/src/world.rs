@@ -48,11 +48,13 @@ impl World {
         let settings = Settings { remove: true, ..Settings::default() };
         let running = Registry::start(work.path(), &settings)?;
         let registry = running.address;
-        push(&images::debian()?, "bookworm", registry, "library/debian")?;
-        push(&images::little(&made, &mirror)?, "latest", registry, "library/little")?;
+        let debian = images::debian()?;
+        push(&debian, "bookworm", registry, "library/debian:bookworm")?;
+        push(&debian, "bookworm", registry, "library/debian:latest")?;
+        push(&images::little(&made, &mirror)?, "latest", registry, "library/little:latest")?;
         let alpine = images::alpine(&made, &mirror, &key)?;
         if let Some(layout) = &alpine {
-            push(layout, "latest", registry, "library/alpine")?;
+            push(layout, "latest", registry, "library/alpine:latest")?;
         }
         fs::remove_dir_all(&made)?;
         fs::write(
@@ -89,7 +91,7 @@ impl World {
     /// # Errors
     /// skopeo's.
     pub fn push(&self, layout: &Path, tag: &str, name: &str) -> Result<()> {
-        push(layout, tag, self.registry.address, name)
+        push(layout, tag, self.registry.address, &format!("{name}:{tag}"))
     }
 
     /// A registries.conf(5) that makes the registry docker.io's mirror.
@@ -100,6 +102,11 @@ impl World {
     /// The program, where every user can run it.
     pub fn flix_program(&self) -> &Path {
         &self.flix
+    }
+
+    /// The other program, likewise.
+    pub fn flatwrap_program(&self) -> &Path {
+        &self.flatwrap
     }
 
     /// `flatwrap`, run by somebody, with the registry as docker.io's mirror.
@@ -113,11 +120,11 @@ impl World {
     }
 }
 
-fn push(layout: &Path, tag: &str, registry: SocketAddr, name: &str) -> Result<()> {
+fn push(layout: &Path, tag: &str, registry: SocketAddr, to: &str) -> Result<()> {
     Program::new("skopeo")
         .args(["--insecure-policy", "copy", "--quiet", "--all", "--dest-tls-verify=false"])
         .arg(format!("oci:{}:{tag}", layout.display()))
-        .arg(format!("docker://{registry}/{name}:{tag}"))
+        .arg(format!("docker://{registry}/{to}"))
         .run()
         .map(drop)
 }

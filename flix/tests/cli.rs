@@ -127,7 +127,7 @@ fn errors_have_hints_and_leave_nothing() {
         (
             &["/srv/y"],
             1,
-            "error: /srv/y is neither below /usr nor below /opt, the only folders that an extension can fill\nhint: say where it goes: /srv/y:/usr/share/srv/y\n",
+            "error: /srv/y is neither below /usr nor below /opt, the only folders that an extension can fill\nhint: say where it goes: /srv/y:/usr/bin/y for a program, /srv/y:/usr/share/srv/y for data\n",
         ),
         (
             &["/usr/bin/script"],

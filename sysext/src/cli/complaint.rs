@@ -47,7 +47,13 @@ fn request(error: &RequestError) -> Option<String> {
         RequestError::NotFound { .. } | RequestError::NoMatch(_) => {
             Some("--package P installs a package in the image first, --run CMD runs a command".to_owned())
         }
-        RequestError::NoPlace(path) => Some(format!("say where it goes: {path}:/usr/share{path}")),
+        RequestError::NoPlace(path) => {
+            let path = path.to_string();
+            let name = path.rsplit('/').next().unwrap_or_default();
+            Some(format!(
+                "say where it goes: {path}:/usr/bin/{name} for a program, {path}:/usr/share{path} for data"
+            ))
+        }
         RequestError::BadTarget { .. } => Some("an extension can fill /usr and /opt only".to_owned()),
         RequestError::Clash { .. } => Some("give one of them another place: PATH:DEST".to_owned()),
         RequestError::NotAbsolute(text) => Some(format!("paths start with a slash: /usr/bin/{text}")),

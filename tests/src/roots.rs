@@ -16,12 +16,12 @@ pub fn debian_tar() -> Result<PathBuf> {
     tar("debian-bookworm", "")
 }
 
-/// The same with nginx.
+/// The same with nginx and htop.
 ///
 /// # Errors
 /// mmdebstrap's.
 pub fn nginx_tar() -> Result<PathBuf> {
-    tar("debian-nginx", "nginx")
+    tar("debian-nginx", "nginx,htop")
 }
 
 fn tar(name: &str, package: &str) -> Result<PathBuf> {

@@ -27,7 +27,7 @@ enum Task {
     Demo,
     /// Installs the Debian packages that the tests need (as root; else prints the command), then runs every check.
     Test(test::Args),
-    /// Measures flix beside its peers; prints docs/benchmarks.md.
+    /// Measures flix and flatwrap beside their peers; prints docs/benchmarks.md.
     Bench {
         /// How often each is run.
         #[arg(long, default_value_t = 5)]
@@ -61,11 +61,16 @@ fn bench(runs: u32) -> anyhow::Result<ExitCode> {
         "--locked",
         "--package",
         "flix",
+        "--package",
+        "flatwrap",
         "--bins",
     ]))?;
     let mut bench =
         command::cargo(["run", "--quiet", "--locked", "--package", "e2e", "--bin", "bench", "--"]);
-    command::run(bench.arg(runs.to_string()).env("FLIX_BIN", target().join("release/flix")))?;
+    bench
+        .env("FLIX_BIN", target().join("release/flix"))
+        .env("FLATWRAP_BIN", target().join("release/flatwrap"));
+    command::run(bench.arg(runs.to_string()))?;
     Ok(ExitCode::SUCCESS)
 }
 

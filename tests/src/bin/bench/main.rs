@@ -1,6 +1,8 @@
-//! `cargo xtask bench`: flix beside its peers, in one run, as a Markdown page on stdout.
+//! `cargo xtask bench`: flix and flatwrap beside their peers, in one run, as a Markdown page on stdout.
 // A program for people at a terminal: printing is what it's for.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod wrap;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,7 +36,9 @@ fn main() -> Result<()> {
     let bench = Bench::new(runs)?;
     let rows = [bench.cold()?, bench.warm("perl", &["/usr/bin/perl"])?, bench.warm("nginx", &NGINX)?];
     let large = bench.large()?;
+    let wrapped = wrap::Wrap::new(&bench)?;
     print(&bench, &rows, large);
+    wrapped.print();
     Ok(())
 }
 

@@ -10,7 +10,7 @@ pub use tree::{
 };
 
 pub mod archive;
-pub use archive::{ArchiveError, Entries, Entry, Item, Limits, entries};
+pub use archive::{ArchiveError, Entries, Entry, Item, Limits, Usage, entries};
 
 pub mod host;
 pub use host::{HostError, ReadOptions, Skipped, WriteOptions, WriteReport};

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use sysext::{Entry, Item, Limits, Node, Tree, TreePath, entries};
+use sysext::{Entry, Item, Limits, Node, Tree, TreePath, Usage, entries};
 
 use super::{LayerBlob, LayerError, LayerProblem};
 
@@ -50,20 +50,31 @@ fn classify(path: &TreePath) -> Result<Name, &'static str> {
 
 /// Applies a layer: first its whiteouts to what is there already, then its entries in their order, each as
 /// [`Entry::apply`] does. So a whiteout hides what the layers below have and nothing of its own layer, wherever in the tar it
-/// stands (image-spec#171, moby#17819).
+/// stands (image-spec#171, moby#17819). `usage` is what the image's layers so far have taken of the limits.
 ///
 /// # Errors
 /// A malformed tar, a whiteout that names nothing, an entry that fits no tree. The tree is half-done then.
-pub fn apply(tree: &mut Tree, layer: &LayerBlob, limits: &Limits) -> Result<Applied, LayerError> {
+pub fn apply(
+    tree: &mut Tree,
+    layer: &LayerBlob,
+    limits: &Limits,
+    usage: &mut Usage,
+) -> Result<Applied, LayerError> {
     let named = layer.digest.unwrap_or(layer.diff_id);
-    run(tree, layer, limits).map_err(|problem| LayerError { layer: named, problem: problem.into() })
+    run(tree, layer, limits, usage).map_err(|problem| LayerError { layer: named, problem: problem.into() })
 }
 
-fn run(tree: &mut Tree, layer: &LayerBlob, limits: &Limits) -> Result<Applied, LayerProblem> {
+fn run(
+    tree: &mut Tree,
+    layer: &LayerBlob,
+    limits: &Limits,
+    usage: &mut Usage,
+) -> Result<Applied, LayerProblem> {
     let mut applied = Applied::default();
     let mut plain: Vec<Entry> = Vec::new();
     let mut hidden: Vec<Name> = Vec::new();
-    for entry in entries(&layer.blob, layer.offset, layer.len, limits) {
+    let mut all = entries(&layer.blob, layer.offset, layer.len, limits).continuing(*usage);
+    for entry in all.by_ref() {
         let mut entry = entry?;
         applied.entries += 1;
         // A name that is no path is reported when it is applied.
@@ -94,10 +105,12 @@ fn run(tree: &mut Tree, layer: &LayerBlob, limits: &Limits) -> Result<Applied, L
     if !tree.is_empty() {
         hide(tree, &hidden, &plain);
     }
-    let mut left = limits.metadata;
+    *usage = all.usage();
+    let mut left = limits.metadata.saturating_sub(usage.metadata);
     for entry in plain {
         entry.apply_within(tree, &mut left, limits)?;
     }
+    usage.metadata = limits.metadata.saturating_sub(left);
     Ok(applied)
 }
 

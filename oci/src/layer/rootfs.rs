@@ -1,6 +1,6 @@
 //! All layers of an image.
 
-use sysext::{Event, Events, Limits, Tree};
+use sysext::{Event, Events, Limits, Tree, Usage};
 
 use super::{LayerBlob, LayerError, apply};
 use crate::{Config, Digest};
@@ -23,7 +23,7 @@ impl Rootfs {
         Rootfs { tree: Tree::default(), id: Digest::of(""), config }
     }
 
-    /// Applies all layers, the lowest first. No layers make an empty root, which is legal.
+    /// Applies all layers, the lowest first. No layers make an empty root, which is legal. The limits are for all together.
     ///
     /// # Errors
     /// See [`apply()`].
@@ -33,8 +33,9 @@ impl Rootfs {
         events: &dyn Events,
     ) -> Result<Self, LayerError> {
         let mut rootfs = Self::empty(config);
+        let mut usage = Usage::default();
         for layer in layers {
-            rootfs.apply_with(layer, &Limits::default(), events)?;
+            rootfs.apply_with(layer, &Limits::default(), &mut usage, events)?;
         }
         Ok(rootfs)
     }
@@ -44,7 +45,7 @@ impl Rootfs {
     /// # Errors
     /// See [`apply()`]. The tree is half-done then.
     pub fn apply(&mut self, layer: &LayerBlob) -> Result<(), LayerError> {
-        self.apply_with(layer, &Limits::default(), &sysext::Silent)
+        self.apply_with(layer, &Limits::default(), &mut Usage::default(), &sysext::Silent)
     }
 
     /// As [`Rootfs::apply`], with limits, and a warning for what was left out.
@@ -55,10 +56,11 @@ impl Rootfs {
         &mut self,
         layer: &LayerBlob,
         limits: &Limits,
+        usage: &mut Usage,
         events: &dyn Events,
     ) -> Result<(), LayerError> {
         let first = self.id == Digest::of("");
-        let applied = apply(&mut self.tree, layer, limits)?;
+        let applied = apply(&mut self.tree, layer, limits, usage)?;
         self.id = if first { layer.diff_id } else { chain(self.id, layer.diff_id) };
         if let [path, ..] = &applied.overlay_xattrs[..] {
             let (layer, count) = (layer.digest.unwrap_or(layer.diff_id), applied.overlay_xattrs.len());

@@ -48,6 +48,7 @@ impl Config {
             return Err(ManifestError::Config(format!("has rootfs.type {kind:?}, expected \"layers\"")));
         }
         let diff_ids = rootfs.diff_ids.unwrap_or_default();
+        super::check_layer_count(WHAT, diff_ids.len())?;
         let process = raw.config.unwrap_or_default();
         for variable in process.env.iter().flatten() {
             // execve(2) would refuse or misread them much later.

@@ -15,6 +15,12 @@ pub const MANIFEST_MAX: u64 = 4 << 20;
 /// How deep indexes may be nested. The spec sets no limit, practice knows one level below the top.
 const NESTING_MAX: usize = 4;
 
+/// Layers of one image. Docker's engine stops at 127, since overlayfs does.
+pub const LAYERS_MAX: usize = 500;
+
+/// Bytes. All layers of one image together, as the registry has them.
+pub const LAYERS_SIZE_MAX: u64 = 256 << 30;
+
 /// How many documents are fetched on the way to one image, so that a hostile index can't keep a client busy.
 const FETCHES_MAX: usize = 32;
 
@@ -102,6 +108,20 @@ pub enum ManifestError {
         layers: usize,
         /// In the config.
         diff_ids: usize,
+    },
+    /// More than [`LAYERS_MAX`].
+    #[error("{what} has {layers} layers, expected at most {LAYERS_MAX}")]
+    TooManyLayers {
+        /// `manifest` or `config`.
+        what: &'static str,
+        /// How many.
+        layers: usize,
+    },
+    /// More than [`LAYERS_SIZE_MAX`].
+    #[error("layers of the manifest have {len} bytes together, expected at most {LAYERS_SIZE_MAX}")]
+    LayersTooLarge {
+        /// Bytes.
+        len: u64,
     },
     /// A config that lacks something or makes no sense.
     #[error("config {0}")]
@@ -261,8 +281,20 @@ impl Document {
             layers: wire::descriptors(raw.layers.unwrap_or_default())?,
         };
         manifest.check_media_types()?;
+        check_layer_count(WHAT, manifest.layers.len())?;
+        let len = manifest.layers.iter().fold(0u64, |sum, l| sum.saturating_add(l.size));
+        if len > LAYERS_SIZE_MAX {
+            return Err(ManifestError::LayersTooLarge { len });
+        }
         Ok(Document::Manifest(manifest))
     }
+}
+
+fn check_layer_count(what: &'static str, layers: usize) -> Result<(), ManifestError> {
+    if layers > LAYERS_MAX {
+        return Err(ManifestError::TooManyLayers { what, layers });
+    }
+    Ok(())
 }
 
 impl Manifest {

@@ -293,3 +293,25 @@ fn a_hostile_index_ends() {
     s.index("i-wide", &[("i0", None); 1000]);
     assert!(matches!(s.find("i-wide", "amd64"), Err(ManifestError::Nesting)));
 }
+
+#[test]
+fn layers_are_counted() {
+    let layer = "application/vnd.oci.image.layer.v1.tar";
+    assert!(Document::parse(manifest_with("oci.image.config.v1", &[layer; 500]).as_bytes(), None).is_ok());
+    let e = error(&manifest_with("oci.image.config.v1", &[layer; 501]), None);
+    assert_eq!(e, "manifest has 501 layers, expected at most 500");
+    let ids = vec![format!("{:?}", digest("x").to_string()); 501].join(",");
+    let config =
+        format!(r#"{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":[{ids}]}}}}"#);
+    let e = Config::parse(config.as_bytes()).unwrap_err().to_string();
+    assert_eq!(e, "config has 501 layers, expected at most 500");
+
+    let large = |size: &str| {
+        let config = descriptor("application/vnd.oci.image.config.v1+json", "2");
+        let layers = vec![descriptor(layer, size); 4].join(",");
+        format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layers}]}}"#)
+    };
+    assert!(Document::parse(large("68719476736").as_bytes(), None).is_ok());
+    let e = error(&large("68719476737"), None);
+    assert_eq!(e, "layers of the manifest have 274877906948 bytes together, expected at most 274877906944");
+}

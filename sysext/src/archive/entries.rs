@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::header::{BLOCK, Format, Header};
 use super::pax::{self, Records};
-use super::{ArchiveError, Entry, Item, Limits, Problem, sparse};
+use super::{ArchiveError, Entry, Item, Limits, Problem, Usage, sparse};
 use crate::{Blob, Content, Kind, Meta};
 
 /// Bytes read at once. Enough for the headers of a run of small files, little enough to lose nothing on large ones.
@@ -24,8 +24,7 @@ pub fn entries(blob: &Arc<Blob>, offset: u64, len: u64, limits: &Limits) -> Entr
         limits: *limits,
         position: 0,
         global: Records::default(),
-        entries: 0,
-        metadata: 0,
+        usage: Usage::default(),
         ended: false,
     }
 }
@@ -41,8 +40,7 @@ pub struct Entries {
     /// The next header, from the start of the archive.
     position: u64,
     global: Records,
-    entries: u64,
-    metadata: u64,
+    usage: Usage,
     ended: bool,
 }
 
@@ -99,6 +97,17 @@ fn at<T>(position: u64, result: Result<T, Problem>) -> Result<T, ArchiveError> {
 }
 
 impl Entries {
+    /// Goes on counting where archives before this one ended.
+    pub fn continuing(mut self, usage: Usage) -> Self {
+        self.usage = usage;
+        self
+    }
+
+    /// What has been used up so far.
+    pub fn usage(&self) -> Usage {
+        self.usage
+    }
+
     fn advance(&mut self) -> Result<Option<Entry>, ArchiveError> {
         let mut ext = Extensions::default();
         loop {
@@ -165,12 +174,12 @@ impl Entries {
     }
 
     fn count(&mut self, entries: u64, metadata: u64) -> Result<(), Problem> {
-        self.entries += entries;
-        if self.entries > self.limits.entries {
+        self.usage.entries = self.usage.entries.saturating_add(entries);
+        if self.usage.entries > self.limits.entries {
             return Err(Problem::Limit { what: "number of entries", limit: self.limits.entries });
         }
-        self.metadata = self.metadata.saturating_add(metadata);
-        if self.metadata > self.limits.metadata {
+        self.usage.metadata = self.usage.metadata.saturating_add(metadata);
+        if self.usage.metadata > self.limits.metadata {
             return Err(Problem::Limit { what: "size of all metadata", limit: self.limits.metadata });
         }
         Ok(())
@@ -300,9 +309,13 @@ impl Entries {
         Ok(Content::sparse(self.blob.clone(), map.size, extents)?)
     }
 
-    fn check_file_size(&self, size: u64) -> Result<(), Problem> {
+    fn check_file_size(&mut self, size: u64) -> Result<(), Problem> {
         if size > self.limits.file {
             return Err(Problem::Limit { what: "size of a file", limit: self.limits.file });
+        }
+        self.usage.data = self.usage.data.saturating_add(size);
+        if self.usage.data > self.limits.data {
+            return Err(Problem::Limit { what: "size of all files", limit: self.limits.data });
         }
         Ok(())
     }

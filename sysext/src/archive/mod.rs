@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use crate::{Blob, Kind, Meta, Tree};
 
-/// What an archive may cost. An archive beyond is an error.
+/// What an archive may cost, or several that make one tree (see [`Usage`]). An archive beyond is an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Entries.
@@ -43,14 +43,34 @@ pub struct Limits {
     pub extension: u64,
     /// The size of one file, which for a sparse file has nothing to do with the archive's. Bytes.
     pub file: u64,
+    /// The sizes of all files together, holes included. Bytes.
+    pub data: u64,
     /// Data runs of one sparse file.
     pub extents: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { entries: 4 << 20, metadata: 1 << 30, extension: 1 << 20, file: 64 << 30, extents: 1 << 16 }
+        Limits {
+            entries: 4 << 20,
+            metadata: 1 << 30,
+            extension: 1 << 20,
+            file: 64 << 30,
+            data: 256 << 30,
+            extents: 1 << 16,
+        }
     }
+}
+
+/// What has been used up of [`Limits`]. Handed from one archive to the next, where several make one tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Of [`Limits::entries`].
+    pub entries: u64,
+    /// Of [`Limits::metadata`]. Bytes.
+    pub metadata: u64,
+    /// Of [`Limits::data`]. Bytes.
+    pub data: u64,
 }
 
 /// One entry of an archive.

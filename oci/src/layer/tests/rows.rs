@@ -1,6 +1,7 @@
 //! What applying a layer means, one behaviour a test, with where it went wrong elsewhere.
 
 use super::*;
+use sysext::Usage;
 
 /// CVE-2018-15664, CVE-2025-47290, containerd#12961: a lower layer's symlink leads inside the root, at every use.
 #[test]
@@ -244,6 +245,41 @@ fn limits_hold() {
     let mut rootfs = Rootfs::empty(Config::default());
     let tar = layer(&b().file("a", "").file("b", "").finish());
     let limits = Limits { entries: 1, ..Limits::default() };
-    let e = rootfs.apply_with(&tar, &limits, &Silent).unwrap_err().to_string();
+    let e = rootfs.apply_with(&tar, &limits, &mut Usage::default(), &Silent).unwrap_err().to_string();
     assert!(e.ends_with("number of entries exceeds the limit of 1"), "{e}");
+}
+
+/// A limit that each layer meets is no limit.
+#[test]
+fn limits_are_for_all_layers_together() {
+    let upper = layer(&b().file("b/c/d", "12345").finish());
+    let lower = layer(&b().file("a", "12345").finish());
+    let both = |change: fn(&mut Limits)| {
+        let mut limits = Limits::default();
+        change(&mut limits);
+        let (mut rootfs, mut usage) = (Rootfs::empty(Config::default()), Usage::default());
+        rootfs.apply_with(&lower, &limits, &mut usage, &Silent).unwrap();
+        let done = rootfs.apply_with(&upper, &limits, &mut usage, &Silent);
+        done.map(|()| usage).map_err(|e| e.to_string())
+    };
+    // Names: a, b/c/d, and the directories b and b/c.
+    assert_eq!(both(|_| {}), Ok(Usage { entries: 2, metadata: 10, data: 10 }));
+    assert!(both(|l| (l.entries, l.metadata, l.data) = (2, 10, 10)).is_ok());
+    for (change, what) in [
+        ((|l| l.entries = 1) as fn(&mut Limits), "number of entries exceeds the limit of 1"),
+        (|l| l.metadata = 9, "size of all metadata exceeds the limit of 9"),
+        (|l| l.metadata = 5, "size of all metadata exceeds the limit of 5"),
+        (|l| l.data = 9, "size of all files exceeds the limit of 9"),
+    ] {
+        let e = both(change).unwrap_err();
+        assert!(e.ends_with(what), "{e}");
+    }
+    // As it is by default: five layers with a hole of 60 GiB each.
+    let hole = b().pax(
+        b'x',
+        &[("GNU.sparse.size", "64424509440"), ("GNU.sparse.numblocks", "0"), ("GNU.sparse.map", "")],
+    );
+    let hole = layer(&hole.file("hole", "").finish());
+    let e = Rootfs::from_layers(Config::default(), &vec![hole; 5], &Silent).unwrap_err().to_string();
+    assert!(e.ends_with("size of all files exceeds the limit of 274877906944"), "{e}");
 }

@@ -300,6 +300,7 @@ fn limits_hold() {
     assert!(with(|l| l.metadata = 8).unwrap_err().ends_with("size of all metadata exceeds the limit of 8"));
     assert!(with(|l| l.extension = 8).unwrap_err().ends_with("extension header exceeds the limit of 8"));
     assert!(with(|l| l.file = 4).unwrap_err().ends_with("size of a file exceeds the limit of 4"));
+    assert!(with(|l| l.data = 4).unwrap_err().ends_with("size of all files exceeds the limit of 4"));
 }
 
 #[test]

@@ -14,5 +14,8 @@ pub mod format;
 pub mod recipe;
 pub use recipe::{Instance, Recipe, RecipeError, Settings};
 
+pub mod versions;
+pub use versions::VersionsError;
+
 pub mod catalogue;
 pub use catalogue::{Catalogue, CatalogueError};

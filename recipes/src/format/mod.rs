@@ -19,7 +19,7 @@ use crate::template::Template;
 use crate::version::Range;
 
 /// A recipe: what an extension is, where its parts come from and where they go. In all texts that are marked as templates,
-/// `{word}` stands for a value: `{name}`, `{version}`, `{major}`, `{minor}` (the first two numbers), `{arch}` (x86-64,
+/// `{word}` stands for a value: `{name}`, `{version}`, `{plain}` (without a `v` before it), `{major}`, `{minor}` (the first two numbers), `{arch}` (x86-64,
 /// arm64), `{goarch}` (amd64, arm64), `{uname}` (x86_64, aarch64), each parameter and each variable.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -96,7 +96,7 @@ pub struct RecipeFile {
     /// What is compiled.
     #[schemars(with = "Option<BuildTable>")]
     pub build: Option<Spanned<BuildTable>>,
-    /// What is taken out of an OCI image.
+    /// What is taken out of an OCI image; all else is added to it.
     #[schemars(with = "Option<ImageTable>")]
     pub image: Option<Spanned<ImageTable>>,
     /// What `bakery test` runs in the merged extension.
@@ -283,8 +283,7 @@ pub enum Archive {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct InstallTable {
-    /// `ID:PATTERN`, or `ID` for a download that is just a file; `build:PATTERN` and `image:PATTERN` for what `[build]` or
-    /// `[image]` made. `*` stays within one directory, `**` doesn't. A template.
+    /// `ID:PATTERN`, or `ID` for a download that is just a file; `build:PATTERN` for what `[build]` made. `*` stays within one directory, `**` doesn't. A template.
     pub from: Template,
     /// Where it goes: with a slash at its end into that directory, the tree below the pattern's fixed part kept; without
     /// one it is the name of the one file. A template.

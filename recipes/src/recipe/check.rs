@@ -21,7 +21,8 @@ pub(super) struct Problem {
 }
 
 /// Words that every recipe has.
-pub(super) const BUILT_IN: [&str; 7] = ["name", "version", "major", "minor", "arch", "goarch", "uname"];
+pub(super) const BUILT_IN: [&str; 8] =
+    ["name", "version", "plain", "major", "minor", "arch", "goarch", "uname"];
 
 /// Words of a download's checksum and signature.
 const OF_DOWNLOADS: [&str; 2] = ["file", "url"];
@@ -214,7 +215,7 @@ impl<'a> Checker<'a> {
     }
 
     fn download(&self, table: &DownloadTable) -> Checked {
-        if !template::is_word(&table.id) || matches!(table.id.as_str(), "build" | "image") {
+        if !template::is_word(&table.id) || table.id == "build" {
             return Err(format!("id {:?} is no free word of small letters, digits and hyphens", table.id));
         }
         self.when(&table.when)?;

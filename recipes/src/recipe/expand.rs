@@ -183,6 +183,7 @@ impl Recipe {
         let pairs = [
             ("name", self.name.as_str()),
             ("version", version.as_str()),
+            ("plain", version.plain()),
             ("major", version.major()),
             ("minor", version.minor()),
             ("arch", arch.systemd()),
@@ -303,7 +304,7 @@ impl Expander<'_> {
         let mut installs = Vec::new();
         for table in rules.install.iter().map(|i| i.get_ref()).filter(|i| self.holds(&i.when)) {
             let install = self.install(table)?;
-            if !matches!(install.from.as_str(), "build" | "image") && !here(&install.from) {
+            if install.from != "build" && !here(&install.from) {
                 return Err(missing(&install.from));
             }
             installs.push(install);

@@ -138,7 +138,7 @@ pub enum SignatureKind {
 /// What goes from a download into the extension.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Install {
-    /// The download's ID, `build` or `image`.
+    /// The download's ID, or `build`.
     pub from: String,
     /// Which of its files; none for a download that is just a file.
     pub pattern: Option<String>,

@@ -1,0 +1,196 @@
+//! Which versions upstream has: lists are fetched, entries filtered, and the newest ones chosen.
+
+mod lists;
+pub use lists::ListError;
+
+mod schedule;
+
+use std::collections::BTreeSet;
+use std::error::Error;
+
+use crate::format::{Latest, Pattern, SourceTable};
+use crate::recipe::{Query, Recipe};
+use crate::version::{Version, compare};
+
+/// Fetches a document by its URL. For tests something else than the network.
+pub type Ask<'a> = dyn Fn(&str) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> + 'a;
+
+/// The schedule of Kubernetes' releases, for extensions that follow it without listing it.
+pub const KUBERNETES_SCHEDULE: &str =
+    "https://raw.githubusercontent.com/kubernetes/website/main/data/releases/schedule.yaml";
+
+/// Pages of a list that are asked for. GitHub has a hundred entries on each.
+const PAGES: usize = 20;
+const PER_PAGE: usize = 100;
+
+/// Why there are no versions.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VersionsError {
+    /// A list can't be fetched. The source names its URL.
+    #[error("recipe {recipe}: {source}")]
+    Ask {
+        /// The recipe.
+        recipe: String,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// A list isn't what it should be.
+    #[error("recipe {recipe}: {url}: {source}")]
+    List {
+        /// The recipe.
+        recipe: String,
+        /// Where it is.
+        url: String,
+        /// Why.
+        source: ListError,
+    },
+    /// No entry has the form that the recipe asks for.
+    #[error("recipe {recipe}: {url}: none of {entries} entries is a version of the form {pattern}{}", beginning(.first))]
+    None {
+        /// The recipe.
+        recipe: String,
+        /// Where the list is.
+        url: String,
+        /// How many there are.
+        entries: usize,
+        /// The form.
+        pattern: String,
+        /// The first few.
+        first: Vec<String>,
+    },
+}
+
+fn beginning(list: &[String]) -> String {
+    if list.is_empty() { String::new() } else { format!("; got {}, …", list.join(", ")) }
+}
+
+/// All versions that a recipe's list has, newest first.
+///
+/// # Errors
+/// The list can't be had, or has none.
+pub fn all(recipe: &Recipe, ask: &Ask<'_>) -> Result<Vec<Version>, VersionsError> {
+    let query = Query {
+        name: recipe.name().to_string(),
+        source: recipe.source().clone(),
+        pattern: recipe.pattern().cloned(),
+    };
+    of(recipe, &query, ask)
+}
+
+/// The value of a parameter: the newest of its list.
+///
+/// # Errors
+/// The list can't be had, or has none.
+pub fn parameter(recipe: &Recipe, query: &Query, ask: &Ask<'_>) -> Result<String, VersionsError> {
+    // There is a first one, or that would be an error.
+    let versions = of(recipe, query, ask)?;
+    Ok(versions.first().map(|v| v.as_str().to_owned()).unwrap_or_default())
+}
+
+/// The versions that are built if none is named, newest first.
+///
+/// # Errors
+/// A list can't be had.
+pub fn latest(recipe: &Recipe, all: &[Version], ask: &Ask<'_>) -> Result<Vec<Version>, VersionsError> {
+    match recipe.latest() {
+        Latest::Newest => Ok(all.iter().take(1).cloned().collect()),
+        Latest::NewestPerMinor => Ok(newest_per_minor(all).into_iter().take(recipe.minors()).collect()),
+        Latest::KubernetesMinors => {
+            let wrong = |source| error(recipe, KUBERNETES_SCHEDULE, source);
+            let text = ask(KUBERNETES_SCHEDULE)
+                .map_err(|source| VersionsError::Ask { recipe: recipe.name().to_string(), source })?;
+            let minors: BTreeSet<String> = schedule::minors(&text).map_err(wrong)?.into_iter().collect();
+            let newest = newest_per_minor(all).into_iter();
+            Ok(newest.filter(|v| minors.contains(v.minor())).collect())
+        }
+    }
+}
+
+fn newest_per_minor(all: &[Version]) -> Vec<Version> {
+    let mut seen = BTreeSet::new();
+    all.iter().filter(|v| seen.insert(v.minor().to_owned())).cloned().collect()
+}
+
+fn error(recipe: &Recipe, url: &str, source: ListError) -> VersionsError {
+    VersionsError::List { recipe: recipe.name().to_string(), url: url.to_owned(), source }
+}
+
+fn of(recipe: &Recipe, query: &Query, ask: &Ask<'_>) -> Result<Vec<Version>, VersionsError> {
+    let text = query.source.template().as_str();
+    let name = || recipe.name().to_string();
+    let get = |url: &str| ask(url).map_err(|source| VersionsError::Ask { recipe: name(), source });
+    let (entries, shown) = match &query.source {
+        SourceTable::GithubReleases(_) => pages(
+            recipe,
+            &format!("https://api.github.com/repos/{text}/releases"),
+            &get,
+            lists::github_releases,
+        )?,
+        SourceTable::GithubTags(_) => {
+            pages(recipe, &format!("https://api.github.com/repos/{text}/tags"), &get, lists::tags)?
+        }
+        SourceTable::GitlabTags(_) => {
+            let url = lists::gitlab_url(text).ok_or_else(|| error(recipe, text, ListError::NoProject))?;
+            pages(recipe, &url, &get, lists::tags)?
+        }
+        other => {
+            let body = get(text)?;
+            let entries = match other {
+                SourceTable::HtmlIndex(_) => lists::html(&body),
+                SourceTable::JsonIndex { pointer, .. } => lists::json(&body, pointer),
+                SourceTable::KubernetesSchedule(_) => schedule::releases(&body),
+                _ => lists::text(&body),
+            };
+            (entries.map_err(|e| error(recipe, text, e))?, text.to_owned())
+        }
+    };
+    let versions = chosen(&entries, query.pattern.as_ref());
+    if versions.is_empty() {
+        let pattern = query.pattern.as_ref().map_or("any version", Pattern::as_str).to_owned();
+        let first = entries.iter().take(3).cloned().collect();
+        return Err(VersionsError::None {
+            recipe: name(),
+            url: shown,
+            entries: entries.len(),
+            pattern,
+            first,
+        });
+    }
+    Ok(versions)
+}
+
+/// A list that comes in pages. Says its URL, too.
+fn pages(
+    recipe: &Recipe,
+    url: &str,
+    get: &dyn Fn(&str) -> Result<Vec<u8>, VersionsError>,
+    parse: fn(&[u8]) -> Result<(Vec<String>, usize), ListError>,
+) -> Result<(Vec<String>, String), VersionsError> {
+    let mut out = Vec::new();
+    for page in 1..=PAGES {
+        let body = get(&format!("{url}?per_page={PER_PAGE}&page={page}"))?;
+        let (entries, count) = parse(&body).map_err(|e| error(recipe, url, e))?;
+        out.extend(entries);
+        if count < PER_PAGE {
+            break;
+        }
+    }
+    Ok((out, url.to_owned()))
+}
+
+/// Entries of the right form as versions, newest first, each once. What is no version (a branch's name with a slash, say) is
+/// none of ours.
+fn chosen(entries: &[String], pattern: Option<&Pattern>) -> Vec<Version> {
+    let found = entries.iter().filter_map(|entry| match pattern {
+        Some(pattern) => pattern.find(entry),
+        None => Some(entry.as_str()),
+    });
+    let mut versions: Vec<Version> = found.filter_map(|v| v.parse().ok()).collect();
+    versions.sort_by(|a, b| compare(b.as_str(), a.as_str()).then_with(|| b.cmp(a)));
+    versions.dedup();
+    versions
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::recipe::Files;
+
+fn recipe(versions: &str) -> Recipe {
+    Recipe::parse("thing", &format!("summary = \"A thing\"\n[versions]\n{versions}\n"), Files::default())
+        .unwrap()
+}
+
+/// A web of documents; says what was asked for.
+struct Web(BTreeMap<String, String>, RefCell<Vec<String>>);
+
+impl Web {
+    fn new<'a>(pages: impl IntoIterator<Item = (&'a str, String)>) -> Self {
+        Web(pages.into_iter().map(|(u, t)| (u.to_owned(), t)).collect(), RefCell::default())
+    }
+
+    fn ask(&self, url: &str) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
+        self.1.borrow_mut().push(url.to_owned());
+        self.0.get(url).map(|t| t.clone().into_bytes()).ok_or_else(|| format!("{url}: got 404").into())
+    }
+}
+
+fn show(versions: &[Version]) -> String {
+    versions.iter().map(Version::as_str).collect::<Vec<_>>().join(" ")
+}
+
+const SCHEDULE: &str = "\
+# a comment
+schedules:
+- endOfLifeDate: \"2026-02-28\"
+  next:
+    cherryPickDeadline: \"2025-03-07\"
+    release: 1.32.3
+  previousPatches:
+  - cherryPickDeadline: \"2025-02-07\"
+    release: 1.32.2
+    targetDate: \"2025-02-11\"
+  - release: 1.32.1
+  release: \"1.32\"
+- release: \"1.31\"
+  previousPatches:
+    - release: 1.31.6
+      note: x
+- release: \"1.33\" # not a patch yet
+upcoming_releases:
+- release: 1.99.9
+";
+
+#[test]
+fn every_kind_of_list() {
+    let table = [
+        (
+            "source = { github-releases = \"a/b\" }\nmatch = 'v(\\d[\\d.]*)'",
+            "https://api.github.com/repos/a/b/releases?per_page=100&page=1",
+            r#"[{"tag_name":"v1.9.0"},{"tag_name":"v1.10.0","prerelease":false},{"tag_name":"v2.0.0","prerelease":true},
+                {"tag_name":"v3.0.0","draft":true},{"tag_name":"api/v9"}]"#,
+            "1.10.0 1.9.0",
+        ),
+        (
+            "source = { github-tags = \"a/b\" }",
+            "https://api.github.com/repos/a/b/tags?per_page=100&page=1",
+            r#"[{"name":"v1.0"},{"name":"x/y"},{"name":"v1.0"}]"#,
+            "v1.0",
+        ),
+        (
+            "source = { gitlab-tags = \"https://gitlab.com/g/h/p\" }",
+            "https://gitlab.com/api/v4/projects/g%2Fh%2Fp/repository/tags?per_page=100&page=1",
+            r#"[{"name":"1"},{"name":"2"}]"#,
+            "2 1",
+        ),
+        (
+            "source = { html-index = \"https://e.org/x/\" }\nmatch = 'docker-([0-9.]+)\\.tgz'",
+            "https://e.org/x/",
+            "<a HREF = \"docker-27.1.0.tgz\">docker</a> <a href='/x/docker-28.0.1.tgz?x'>x</a>\n<a href=docker-rootless-28.tgz>",
+            "28.0.1 27.1.0",
+        ),
+        (
+            "source = { json-index = { url = \"https://e.org/j\", pointer = \"/data/*/latest\" } }",
+            "https://e.org/j",
+            r#"{"data":[{"latest":"v1.32.2+k3s1"},{"id":1},{"latest":"v1.31.6+k3s1"}]}"#,
+            "v1.32.2+k3s1 v1.31.6+k3s1",
+        ),
+        (
+            "source = { json-index = { url = \"https://e.org/j\", pointer = \"/a~1b\" } }",
+            "https://e.org/j",
+            r#"{"a/b":["1","2"]}"#,
+            "2 1",
+        ),
+        (
+            "source = { text = \"https://e.org/t\" }\nmatch = 'v(.+)'",
+            "https://e.org/t",
+            "\n  v1.2.3\n",
+            "1.2.3",
+        ),
+        (
+            "source = { kubernetes-schedule = \"https://e.org/s\" }",
+            "https://e.org/s",
+            SCHEDULE,
+            "v1.33.0 v1.32.2 v1.32.1 v1.31.6",
+        ),
+    ];
+    for (versions, url, body, expected) in table {
+        let web = Web::new([(url, body.to_owned())]);
+        let found = all(&recipe(versions), &|u| web.ask(u)).unwrap_or_else(|e| panic!("{versions}: {e}"));
+        assert_eq!(show(&found), expected, "{versions}");
+    }
+}
+
+#[test]
+fn pages_are_turned() {
+    let page = |from: usize, count: usize| {
+        let list: Vec<String> = (from..from + count).map(|i| format!("{{\"name\":\"1.{i}\"}}")).collect();
+        format!("[{}]", list.join(","))
+    };
+    let url = "https://api.github.com/repos/a/b/tags?per_page=100&page=";
+    let (one, two) = (format!("{url}1"), format!("{url}2"));
+    let web = Web::new([(one.as_str(), page(0, 100)), (two.as_str(), page(100, 7))]);
+    let found = all(&recipe("source = { github-tags = \"a/b\" }"), &|u| web.ask(u)).unwrap();
+    assert_eq!((found.len(), found[0].as_str()), (107, "1.106"));
+    assert_eq!(*web.1.borrow(), [one, two]);
+}
+
+#[test]
+fn the_latest_ones() {
+    let all: Vec<Version> =
+        ["1.33.0", "1.32.2", "1.32.1", "1.31.6", "1.30.9", "1.29.0"].map(|v| v.parse().unwrap()).into();
+    let web = Web::new([(KUBERNETES_SCHEDULE, SCHEDULE.to_owned())]);
+    let source = "source = { text = \"https://e.org\" }\n";
+    let table = [
+        ("", "1.33.0"),
+        ("latest = \"newest-per-minor\"", "1.33.0 1.32.2 1.31.6 1.30.9 1.29.0"),
+        ("latest = \"newest-per-minor\"\nminors = 2", "1.33.0 1.32.2"),
+        ("latest = \"kubernetes-minors\"", "1.33.0 1.32.2 1.31.6"),
+    ];
+    for (rest, expected) in table {
+        let found = latest(&recipe(&format!("{source}{rest}")), &all, &|u| web.ask(u)).unwrap();
+        assert_eq!(show(&found), expected, "{rest}");
+    }
+}
+
+#[test]
+fn lists_that_are_none() {
+    let table = [
+        (
+            "source = { github-tags = \"a/b\" }",
+            "{}",
+            "recipe thing: https://api.github.com/repos/a/b/tags: list is malformed: ",
+        ),
+        (
+            "source = { text = \"https://e.org/t\" }\nmatch = 'v(.+)'",
+            "a\nb\n",
+            "recipe thing: https://e.org/t: none of 2 entries is a version of the form v(.+); got a, b, …",
+        ),
+        (
+            "source = { json-index = { url = \"https://e.org/t\", pointer = \"/x\" } }",
+            "{\"x\":1}",
+            "recipe thing: https://e.org/t: list has no text at \"/x\"",
+        ),
+        (
+            "source = { kubernetes-schedule = \"https://e.org/t\" }",
+            "<html>",
+            "recipe thing: https://e.org/t: schedule has no releases",
+        ),
+        ("source = { gitlab-tags = \"gitlab.com/a\" }", "", "recipe thing: gitlab.com/a: is no project, "),
+        ("source = { text = \"https://e.org/gone\" }", "", "recipe thing: https://e.org/gone: got 404"),
+    ];
+    for (versions, body, message) in table {
+        let urls = ["https://api.github.com/repos/a/b/tags?per_page=100&page=1", "https://e.org/t"];
+        let web = Web::new(urls.map(|u| (u, body.to_owned())));
+        let error = all(&recipe(versions), &|u| web.ask(u)).unwrap_err().to_string();
+        assert!(error.starts_with(message), "{error}");
+    }
+}

@@ -17,5 +17,11 @@ pub use recipe::{Instance, Recipe, RecipeError, Settings};
 pub mod versions;
 pub use versions::VersionsError;
 
+pub mod lock;
+pub use lock::{Lock, LockError};
+
+pub mod assemble;
+pub use assemble::AssembleError;
+
 pub mod catalogue;
 pub use catalogue::{Catalogue, CatalogueError};

@@ -9,6 +9,7 @@ mod files;
 pub use files::{Entry, Files};
 
 mod check;
+pub(crate) use check::glob;
 
 pub mod instance;
 pub use instance::{Instance, Settings};

@@ -24,6 +24,9 @@ pub enum ListError {
     Schedule,
 }
 
+/// The tags of a page that count, and how many entries it has.
+pub(super) type Page = (Vec<String>, usize);
+
 #[derive(Deserialize)]
 struct Release {
     tag_name: String,
@@ -43,7 +46,7 @@ fn parse<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, ListError> {
 }
 
 /// A page of releases: the tags that count, and how many entries the page has.
-pub(super) fn github_releases(body: &[u8]) -> Result<(Vec<String>, usize), ListError> {
+pub(super) fn github_releases(body: &[u8]) -> Result<Page, ListError> {
     let list: Vec<Release> = parse(body)?;
     let count = list.len();
     let tags = list.into_iter().filter(|r| !r.draft && !r.prerelease).map(|r| r.tag_name);
@@ -51,7 +54,7 @@ pub(super) fn github_releases(body: &[u8]) -> Result<(Vec<String>, usize), ListE
 }
 
 /// A page of tags, GitHub's or GitLab's.
-pub(super) fn tags(body: &[u8]) -> Result<(Vec<String>, usize), ListError> {
+pub(super) fn tags(body: &[u8]) -> Result<Page, ListError> {
     let list: Vec<Tag> = parse(body)?;
     let count = list.len();
     Ok((list.into_iter().map(|t| t.name).collect(), count))

@@ -165,7 +165,7 @@ fn pages(
     recipe: &Recipe,
     url: &str,
     get: &dyn Fn(&str) -> Result<Vec<u8>, VersionsError>,
-    parse: fn(&[u8]) -> Result<(Vec<String>, usize), ListError>,
+    parse: fn(&[u8]) -> Result<lists::Page, ListError>,
 ) -> Result<(Vec<String>, String), VersionsError> {
     let mut out = Vec::new();
     for page in 1..=PAGES {

@@ -6,7 +6,7 @@
 pub mod tree;
 pub use tree::{
     Blob, Content, ContentError, ContentReader, Extent, Ino, Kind, Meta, Node, Patch, PathError,
-    ResolveError, Resolved, Tree, TreeError, TreePath,
+    ResolveError, Resolved, Seen, Tree, TreeError, TreePath,
 };
 
 pub mod archive;

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use sysext::tree::DumpOptions;
@@ -49,12 +48,10 @@ fn dir_id(tree: &Tree) -> Digest {
     let _ = hasher.write_all(tree.dump_with(DumpOptions { mtime: true, text: 0 }).as_bytes());
     let mut line = String::new();
     for (path, node) in tree.iter() {
-        let Some(file) = node.content().and_then(|c| c.place()) else { continue };
+        let Some(seen) = node.content().and_then(|c| c.blob()).and_then(|b| b.seen()) else { continue };
         line.clear();
-        match file.0.path().symlink_metadata() {
-            Ok(m) => _ = writeln!(line, "{path} {} {} {} {}", m.dev(), m.ino(), m.ctime(), m.ctime_nsec()),
-            Err(e) => _ = writeln!(line, "{path} {:?}", e.kind()),
-        }
+        let (seconds, nanoseconds) = seen.ctime;
+        let _ = writeln!(line, "{path} {} {} {seconds} {nanoseconds}", seen.device, seen.inode);
         let _ = hasher.write_all(line.as_bytes());
     }
     hasher.finish()

@@ -91,23 +91,26 @@ const DIRECTORY: OFlags =
 
 /// Opens `path` below `root` without following a symlink anywhere.
 fn open_beneath(root: impl AsFd, path: &TreePath, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let root = root.as_fd();
-    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     if path.is_root() {
-        return openat(root, ".", flags, Mode::empty());
+        return openat(root.as_fd(), ".", flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
     }
+    open_relative(root.as_fd(), OsStr::from_bytes(path.as_relative()), flags)
+}
+
+/// As [`open_beneath`]; the path is relative, normal and not empty.
+pub(crate) fn open_relative(root: BorrowedFd<'_>, path: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let relative = OsStr::from_bytes(path.as_relative());
-    match openat2(root, relative, flags, Mode::empty(), resolve) {
+    match openat2(root, path, flags, Mode::empty(), resolve) {
         // Before Linux 5.6, or a seccomp filter that doesn't know the call.
         Err(Errno::NOSYS | Errno::PERM) => open_by_steps(root, path, flags),
         result => result,
     }
 }
 
-fn open_by_steps(root: BorrowedFd<'_>, path: &TreePath, flags: OFlags) -> Result<OwnedFd, Errno> {
+fn open_by_steps(root: BorrowedFd<'_>, path: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
     let mut dir: Option<OwnedFd> = None;
-    let mut components = path.components().peekable();
+    let mut components = path.as_bytes().split(|&b| b == b'/').peekable();
     while let Some(name) = components.next() {
         let at = dir.as_ref().map_or(root, AsFd::as_fd);
         let flags = if components.peek().is_some() { DIRECTORY } else { flags };

@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, FileType, OFlags, RawDir, Stat, StatFs, fstatfs, openat, statat};
 use rustix::io::Errno;
@@ -64,7 +64,8 @@ impl ReadOptions {
 }
 
 impl Tree {
-    /// Reads a directory of the host. Content stays where it is and is opened when it is used.
+    /// Reads a directory of the host. Content stays where it is and is opened when it is used; a file that is another one by
+    /// then, or has other content, can't be read.
     ///
     /// # Errors
     /// Something can't be read; a lenient reader skips that.
@@ -82,8 +83,14 @@ impl Tree {
         let at_root = |e: Errno| HostError::Io { path: dir.to_owned(), source: e.into() };
         let root = rustix::fs::open(dir, flags, rustix::fs::Mode::empty()).map_err(at_root)?;
         let stat = rustix::fs::fstat(&root).map_err(at_root)?;
-        let walk =
-            Walk { dir, root, options, device: stat.st_dev, state: Mutex::default(), ready: Condvar::new() };
+        let walk = Walk {
+            dir,
+            root: Arc::new(root),
+            options,
+            device: stat.st_dev,
+            state: Mutex::default(),
+            ready: Condvar::new(),
+        };
         let mut meta = walk.meta(&stat);
         meta.xattrs = walk.xattrs(walk.root.as_fd(), b".").map_err(at_root)?;
         let mut state = walk.lock();
@@ -148,7 +155,7 @@ impl State {
 
 struct Walk<'a> {
     dir: &'a Path,
-    root: OwnedFd,
+    root: Arc<OwnedFd>,
     options: &'a ReadOptions,
     device: u64,
     state: Mutex<State>,
@@ -333,7 +340,8 @@ impl Walk<'_> {
     fn content(&self, dir: BorrowedFd<'_>, name: &CStr, path: &TreePath, stat: &Stat) -> Content {
         let place: PathBuf = self.dir.join(path.as_host_relative());
         let len = u64::try_from(stat.st_size).unwrap_or(0);
-        let blob = Blob::at_path(place);
+        let skip = place.as_os_str().len().saturating_sub(path.as_relative().len());
+        let blob = Blob::beneath(&self.root, place, skip, stat);
         // Blocks of 512 bytes, whatever the file system's own size. stat(2).
         let stored = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
         if len >= SPARSE_MIN && stored < len / 2 {

@@ -133,8 +133,70 @@ fn never_writes_through_a_symlink_or_over_a_file() {
     let root = rustix::fs::open(dir.path(), DIRECTORY, rustix::fs::Mode::empty()).unwrap();
     assert_eq!(open_beneath(&root, &p("/d/x"), OFlags::RDONLY).unwrap_err(), Errno::LOOP);
     // Step by step, O_DIRECTORY speaks first.
-    let stepped = open_by_steps(root.as_fd(), &p("/d/x"), OFlags::RDONLY | OFlags::NOFOLLOW).unwrap_err();
+    let stepped =
+        open_by_steps(root.as_fd(), OsStr::new("d/x"), OFlags::RDONLY | OFlags::NOFOLLOW).unwrap_err();
     assert_eq!(stepped, Errno::NOTDIR);
+}
+
+/// Between reading a directory and reading its files there may be minutes, and other users.
+#[test]
+fn a_file_that_became_another_is_not_read() {
+    type Change = fn(&Path);
+    let write = |path: &Path, text: &str| std::fs::write(path, text).unwrap();
+    let rows: &[(&str, Change, Option<&str>)] = &[
+        ("nothing", |_| {}, None),
+        ("a new name", |d| std::fs::hard_link(d.join("a/b/c"), d.join("link")).unwrap(), None),
+        (
+            "a parent is a symlink",
+            |d| {
+                std::fs::rename(d.join("a"), d.join("was")).unwrap();
+                std::os::unix::fs::symlink("was", d.join("a")).unwrap();
+            },
+            Some("symbolic links"),
+        ),
+        (
+            "a symlink",
+            |d| {
+                std::fs::rename(d.join("a/b/c"), d.join("was")).unwrap();
+                std::os::unix::fs::symlink("../../was", d.join("a/b/c")).unwrap();
+            },
+            Some("symbolic links"),
+        ),
+        (
+            "another file",
+            |d| {
+                std::fs::rename(d.join("a/b"), d.join("was")).unwrap();
+                std::fs::create_dir(d.join("a/b")).unwrap();
+                std::fs::copy(d.join("was/c"), d.join("a/b/c")).unwrap();
+            },
+            Some("has changed"),
+        ),
+        ("longer", |d| std::fs::write(d.join("a/b/c"), "text and more").unwrap(), Some("has changed")),
+        (
+            "another time",
+            |d| {
+                let file = std::fs::File::options().write(true).open(d.join("a/b/c")).unwrap();
+                file.set_modified(std::time::UNIX_EPOCH).unwrap();
+            },
+            Some("has changed"),
+        ),
+        ("gone", |d| std::fs::remove_file(d.join("a/b/c")).unwrap(), Some("No such file")),
+    ];
+    for (name, change, expected) in rows {
+        let dir = tempdir();
+        std::fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        write(&dir.path().join("a/b/c"), "text");
+        let tree = Tree::from_dir(dir.path(), &ReadOptions::default()).unwrap();
+        change(dir.path());
+        let read = tree.get(&p("/a/b/c")).unwrap().content().unwrap().read(99);
+        match (expected, read) {
+            (None, read) => assert_eq!(read.unwrap(), b"text", "{name}"),
+            (Some(word), read) => {
+                let error = read.expect_err(name).to_string();
+                assert!(error.contains("/a/b/c\": ") && error.contains(word), "{name}: {error}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -145,7 +207,7 @@ fn both_ways_of_opening_agree() {
     let root = rustix::fs::open(dir.path(), DIRECTORY, rustix::fs::Mode::empty()).unwrap();
     for fd in [
         open_beneath(&root, &p("/a/b/c"), OFlags::RDONLY).unwrap(),
-        open_by_steps(root.as_fd(), &p("/a/b/c"), OFlags::RDONLY | OFlags::NOFOLLOW).unwrap(),
+        open_by_steps(root.as_fd(), OsStr::new("a/b/c"), OFlags::RDONLY | OFlags::NOFOLLOW).unwrap(),
     ] {
         assert_eq!(io::read_to_string(std::fs::File::from(fd)).unwrap(), "text");
     }

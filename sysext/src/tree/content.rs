@@ -1,47 +1,11 @@
 //! Where a file's bytes are.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A file on the host that holds the content of one or more files of a tree.
-#[derive(Debug)]
-pub struct Blob {
-    path: PathBuf,
-    file: Option<File>,
-}
-
-impl Blob {
-    /// A blob that is kept open, so that its bytes stay even if somebody unlinks it. For layers.
-    pub fn from_file(path: impl Into<PathBuf>, file: File) -> Arc<Self> {
-        Arc::new(Blob { path: path.into(), file: Some(file) })
-    }
-
-    /// A blob that is opened at each use. For the many files of a directory tree.
-    pub fn at_path(path: impl Into<PathBuf>) -> Arc<Self> {
-        Arc::new(Blob { path: path.into(), file: None })
-    }
-
-    /// Its place on the host, for messages.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn with_file<T>(&self, f: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
-        match &self.file {
-            Some(file) => f(file),
-            None => f(&open_no_follow(&self.path)?),
-        }
-    }
-}
-
-fn open_no_follow(path: &Path) -> io::Result<File> {
-    use rustix::fs::{Mode, OFlags};
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
-}
+use super::Blob;
 
 /// A run of stored bytes in a sparse file; what lies between extents is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,6 +162,15 @@ impl Content {
         }
     }
 
+    /// The file that all or some of the content stands in.
+    pub fn blob(&self) -> Option<&Arc<Blob>> {
+        match &self.data {
+            Data::Empty | Data::Inline(_) => None,
+            Data::Place { blob, .. } | Data::Sparse { blob, .. } => Some(blob),
+            Data::Patched { base, .. } => base.blob(),
+        }
+    }
+
     /// Fills `buf` from `offset` on; fewer bytes only at the end of the content.
     ///
     /// # Errors
@@ -223,7 +196,7 @@ impl Content {
                 let end = offset + n as u64;
                 let first = extents.partition_point(|e| e.at + e.len <= offset);
                 let within = extents[first..].iter().take_while(|e| e.at < end);
-                let fill = |f: &File| {
+                let fill = |f: &std::fs::File| {
                     for e in within {
                         let from = e.at.max(offset);
                         let to = (e.at + e.len).min(end);
@@ -280,7 +253,7 @@ impl Content {
 }
 
 fn io_error(blob: &Blob, source: io::Error) -> ContentError {
-    ContentError::Io { path: blob.path.clone(), source }
+    ContentError::Io { path: blob.path().to_owned(), source }
 }
 
 impl From<Vec<u8>> for Content {

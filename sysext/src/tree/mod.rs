@@ -10,8 +10,11 @@ pub use path::{PathError, TreePath};
 mod node;
 pub use node::{Kind, Meta, Node};
 
+mod blob;
+pub use blob::{Blob, Seen};
+
 mod content;
-pub use content::{Blob, Content, ContentError, ContentReader, Extent, Patch};
+pub use content::{Content, ContentError, ContentReader, Extent, Patch};
 
 mod resolve;
 pub use resolve::{ResolveError, Resolved};

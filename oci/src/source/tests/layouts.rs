@@ -131,7 +131,8 @@ fn what_does_not_fit_together_is_refused() {
     let none = Digest::of("something else").to_string();
     let (gz_size, short) = size(1, 5);
     let (_, negative) = size(1, -5);
-    let (_, huge) = size(1, 1 << 40);
+    let (_, huge) = size(1, 1 << 37);
+    let (_, too_large) = size(1, 1 << 40);
     let (plain_size, plain_short) = size(0, 512);
     let config_len = config(&tars, "amd64").len();
     let cases: &[(&str, String, String, &str)] = &[
@@ -146,7 +147,8 @@ fn what_does_not_fit_together_is_refused() {
         ("swapped layers", d(2), d(1), "bytes, expected"),
         ("short size", gz_size.clone(), short, "bytes, expected 5"),
         ("short size in place", plain_size, plain_short, "bytes, expected 512"),
-        ("huge size", gz_size.clone(), huge, "bytes, expected 1099511627776"),
+        ("huge size", gz_size.clone(), huge, "bytes, expected 137438953472"),
+        ("too large", gz_size.clone(), too_large, "bytes together, expected at most 274877906944"),
         ("negative size", gz_size, negative, "manifest is malformed: invalid value: integer `-5`"),
         ("short config", format!("\"size\":{config_len}"), "\"size\":7".into(), "bytes, expected 7"),
         (

@@ -25,3 +25,11 @@ pub use assemble::AssembleError;
 
 pub mod catalogue;
 pub use catalogue::{Catalogue, CatalogueError};
+
+pub mod site;
+
+pub mod bake;
+
+pub mod boot;
+
+pub mod release;

@@ -34,6 +34,7 @@ fn answer(dir: &Path, mut stream: TcpStream) -> io::Result<()> {
     }
     let mut words = request.split_whitespace();
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let path = path.split('?').next().unwrap_or_default();
     let path = Path::new(path.trim_start_matches('/'));
     let inside = path.components().all(|c| matches!(c, Component::Normal(_)));
     match File::open(dir.join(path)) {

@@ -11,6 +11,7 @@ pub mod work;
 pub use work::{Account, Work};
 
 pub mod apk;
+pub mod browser;
 pub mod fault_proxy;
 pub mod http;
 pub mod images;

@@ -65,7 +65,7 @@ fn nginx_runs_and_is_a_service() -> Result<()> {
     // The directories that its package makes, too, are for the host to make.
     let inner = "[ ! -e /etc/nginx ]\nfor d in log lib; do mount -t tmpfs tmpfs /var/$d; mkdir /var/$d/nginx; done\n\
                  as_root nginx -t 2>&1; as_user nginx -v 2>&1 | cut -d/ -f1";
-    let out = run(work.path(), &[nginx.clone()], inner)?;
+    let out = run(work.path(), std::slice::from_ref(&nginx), inner)?;
     let file = "nginx: configuration file /etc/nginx/nginx.conf test is successful";
     let version = "nginx version: nginx";
     assert_eq!(out.lines().skip(1).collect::<Vec<_>>(), [file, version], "{out}");

@@ -1,0 +1,215 @@
+//! Reading a GUID partition table. UEFI specification 2.10, section 5.3.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+
+/// Bytes. Flatcar's images have this sector size.
+pub const SECTOR: u64 = 512;
+
+/// A partition of a disk image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partition {
+    /// From 1, as in `/dev/sda1`.
+    pub number: u32,
+    /// The partition's name: "ROOT", "OEM".
+    pub name: String,
+    /// Bytes from the start of the image.
+    pub offset: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// Why a file has no partition table that could be used.
+#[derive(Debug, thiserror::Error)]
+pub enum GptError {
+    /// Reading failed.
+    #[error("partition table: {0}")]
+    Io(#[from] io::Error),
+    /// There is none.
+    #[error("the file is no disk image with a GPT: got {got:02x?} at byte 512, expected \"EFI PART\"")]
+    NoTable {
+        /// What stands in the signature's place.
+        got: [u8; 8],
+    },
+    /// A checksum doesn't hold.
+    #[error("GPT {part}: checksum is {got:08x}, expected {expected:08x}: the image is damaged")]
+    Checksum {
+        /// "header" or "entries".
+        part: &'static str,
+        /// Of the bytes.
+        got: u32,
+        /// As stored.
+        expected: u32,
+    },
+    /// A field has a value that can't be.
+    #[error("GPT: {what} is {got}")]
+    Value {
+        /// The field.
+        what: &'static str,
+        /// Its value.
+        got: u64,
+    },
+    /// A partition lies outside the file or over another.
+    #[error("partition {number} ({name}) reaches from byte {start} to {end}: {problem}")]
+    Range {
+        /// From 1.
+        number: u32,
+        /// The partition's name.
+        name: String,
+        /// Bytes.
+        start: u64,
+        /// Bytes, exclusive.
+        end: u64,
+        /// What is wrong with that.
+        problem: &'static str,
+    },
+    /// The image has no such partition, or more than one.
+    #[error("the image has {found} partitions named {wanted}, expected one; it has {all}")]
+    Name {
+        /// Which was looked for.
+        wanted: String,
+        /// How many there are.
+        found: usize,
+        /// The names of all.
+        all: String,
+    },
+}
+
+/// Partitions of a disk image, by number. Checks the checksums and that all lie in the file, apart from each other.
+///
+/// # Errors
+/// [`GptError`].
+pub fn read(image: &File) -> Result<Vec<Partition>, GptError> {
+    let length = image.metadata()?.len();
+    let mut header = [0; SECTOR as usize];
+    read_at(image, &mut header, SECTOR, length)?;
+    if &header[..8] != b"EFI PART" {
+        let mut got = [0; 8];
+        got.copy_from_slice(&header[..8]);
+        return Err(GptError::NoTable { got });
+    }
+    let size = u32_at(&header, 12);
+    if !(92..=SECTOR as u32).contains(&size) {
+        return Err(GptError::Value { what: "header size", got: size.into() });
+    }
+    let expected = u32_at(&header, 16);
+    let mut covered = header[..size as usize].to_vec();
+    covered[16..20].fill(0);
+    check("header", &covered, expected)?;
+
+    let (start, count, size) = (u64_at(&header, 72), u32_at(&header, 80), u32_at(&header, 84));
+    if !(128..=4096).contains(&size) || !size.is_power_of_two() {
+        return Err(GptError::Value { what: "size of an entry", got: size.into() });
+    }
+    // 128 is usual, and more than 1,024 nobody needs: the table is read into memory.
+    if count > 1024 {
+        return Err(GptError::Value { what: "number of entries", got: count.into() });
+    }
+    let place =
+        start.checked_mul(SECTOR).ok_or(GptError::Value { what: "place of the entries", got: start })?;
+    let mut entries = vec![0; count as usize * size as usize];
+    read_at(image, &mut entries, place, length)?;
+    check("entries", &entries, u32_at(&header, 88))?;
+
+    let mut partitions = Vec::new();
+    for (entry, number) in entries.chunks_exact(size as usize).zip(1..) {
+        // An all-zero type says that the entry isn't used.
+        if entry[..16].iter().any(|&b| b != 0) {
+            partitions.push(partition(entry, number, length)?);
+        }
+    }
+    apart(&partitions)?;
+    Ok(partitions)
+}
+
+/// The one partition of this name.
+///
+/// # Errors
+/// [`GptError::Name`].
+pub fn named<'a>(partitions: &'a [Partition], name: &str) -> Result<&'a Partition, GptError> {
+    let found: Vec<&Partition> = partitions.iter().filter(|p| p.name == name).collect();
+    match found[..] {
+        [only] => Ok(only),
+        _ => {
+            let all: Vec<&str> = partitions.iter().map(|p| p.name.as_str()).collect();
+            let all = if all.is_empty() { "none at all".into() } else { all.join(", ") };
+            Err(GptError::Name { wanted: name.into(), found: found.len(), all })
+        }
+    }
+}
+
+fn partition(entry: &[u8], number: u32, length: u64) -> Result<Partition, GptError> {
+    let units: Vec<u16> = entry[56..128].chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect();
+    let end = units.iter().position(|&u| u == 0).unwrap_or(units.len());
+    let name = String::from_utf16_lossy(&units[..end]);
+    let (first, last) = (u64_at(entry, 32), u64_at(entry, 40));
+    let start = first.checked_mul(SECTOR);
+    let end = last.checked_add(1).and_then(|l| l.checked_mul(SECTOR));
+    match (start, end) {
+        (Some(start), Some(end)) if start < end && end <= length => {
+            Ok(Partition { number, name, offset: start, size: end - start })
+        }
+        (start, end) => Err(GptError::Range {
+            number,
+            name,
+            start: start.unwrap_or(u64::MAX),
+            end: end.unwrap_or(u64::MAX),
+            problem: "no place in the file",
+        }),
+    }
+}
+
+fn apart(partitions: &[Partition]) -> Result<(), GptError> {
+    let mut sorted: Vec<&Partition> = partitions.iter().collect();
+    sorted.sort_by_key(|p| p.offset);
+    for pair in sorted.windows(2) {
+        if pair[0].offset + pair[0].size > pair[1].offset {
+            return Err(GptError::Range {
+                number: pair[1].number,
+                name: pair[1].name.clone(),
+                start: pair[1].offset,
+                end: pair[1].offset + pair[1].size,
+                problem: "another partition lies there, too",
+            });
+        }
+    }
+    Ok(())
+}
+
+fn read_at(image: &File, buffer: &mut [u8], place: u64, length: u64) -> Result<(), GptError> {
+    // Said before reading, since the end of a file is no I/O error that would explain itself.
+    if place.checked_add(buffer.len() as u64).is_none_or(|end| end > length) {
+        return Err(GptError::Value { what: "length of the file", got: length });
+    }
+    image.read_exact_at(buffer, place).map_err(GptError::Io)
+}
+
+fn check(part: &'static str, bytes: &[u8], expected: u32) -> Result<(), GptError> {
+    let got = crc32(bytes);
+    if got == expected { Ok(()) } else { Err(GptError::Checksum { part, got, expected }) }
+}
+
+/// CRC-32 as in the UEFI specification, section 4.2: ISO 3309, reflected.
+pub(super) fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for &byte in bytes {
+        crc ^= u32::from(byte);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ (0xedb8_8320 & 0u32.wrapping_sub(crc & 1));
+        }
+    }
+    !crc
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    let mut word = [0; 4];
+    word.copy_from_slice(&bytes[at..at + 4]);
+    u32::from_le_bytes(word)
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(word)
+}

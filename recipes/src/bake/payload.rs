@@ -1,0 +1,220 @@
+//! What goes into an image: files and links, each on its partition.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use sysext::{ExtensionName, TreePath};
+
+/// A partition that extensions can be put on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// Partition ROOT, ext4: `/` of the running system.
+    Root,
+    /// Partition OEM, btrfs: `/oem` of the running system.
+    Oem,
+}
+
+impl Place {
+    /// The partition's name.
+    pub fn partition(self) -> &'static str {
+        match self {
+            Place::Root => "ROOT",
+            Place::Oem => "OEM",
+        }
+    }
+
+    /// Where the partition is seen on the running system.
+    fn mount_point(self) -> &'static str {
+        match self {
+            Place::Root => "",
+            Place::Oem => "/oem",
+        }
+    }
+}
+
+/// Where extensions are put: `root:/opt/extensions/`, `oem:/extensions`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The partition.
+    pub place: Place,
+    /// The directory on it.
+    pub dir: TreePath,
+}
+
+impl Default for Target {
+    fn default() -> Self {
+        let dir = TreePath::new("/opt/extensions").unwrap_or_else(|_| TreePath::root());
+        Target { place: Place::Root, dir }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = if self.place == Place::Root { "root" } else { "oem" };
+        write!(f, "{place}:{}", self.dir)
+    }
+}
+
+impl FromStr for Target {
+    type Err = PayloadError;
+
+    fn from_str(text: &str) -> Result<Self, PayloadError> {
+        let bad = || PayloadError::Target { got: text.to_owned() };
+        let (place, dir) = text.split_once(':').unwrap_or((text, ""));
+        let place = match place {
+            "root" => Place::Root,
+            "oem" => Place::Oem,
+            _ => return Err(bad()),
+        };
+        let dir = match (dir, place) {
+            ("", Place::Root) => Target::default().dir,
+            ("", Place::Oem) => TreePath::new("/extensions").map_err(|_| bad())?,
+            (dir, _) => TreePath::new(format!("/{}", dir.trim_matches('/'))).map_err(|_| bad())?,
+        };
+        plain(&dir.to_string())?;
+        Ok(Target { place, dir })
+    }
+}
+
+/// What one path is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// A copy of a file of this machine.
+    File {
+        /// Where it is.
+        source: PathBuf,
+        /// Bytes.
+        size: u64,
+    },
+    /// A file with this text.
+    Text(String),
+    /// A symbolic link to this.
+    Symlink(String),
+}
+
+/// A path and what is put there, owned by root; files have mode 0644, directories that are missing 0755.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The partition.
+    pub place: Place,
+    /// The path on it.
+    pub path: TreePath,
+    /// What it is.
+    pub item: Item,
+}
+
+/// Why something can't be put into an image.
+#[derive(Debug, thiserror::Error)]
+pub enum PayloadError {
+    /// `--install-to` says something else than a partition and a directory.
+    #[error("place to install to: got {got:?}, expected root:/DIRECTORY or oem:/DIRECTORY")]
+    Target {
+        /// What was given.
+        got: String,
+    },
+    /// A name has characters that a tool on the way would misread.
+    #[error("name {got:?}: only printable ASCII without quotes and backslashes can be put into an image")]
+    Name {
+        /// The name.
+        got: String,
+    },
+    /// Two extensions have one name.
+    #[error("extension {0} is given twice")]
+    Twice(ExtensionName),
+}
+
+/// All that is put into an image.
+#[derive(Debug, Clone, Default)]
+pub struct Payload {
+    entries: Vec<Entry>,
+    names: BTreeSet<ExtensionName>,
+}
+
+impl Payload {
+    /// An extension: its file in a directory of its own, where systemd-sysupdate looks for versions, and the link that makes
+    /// systemd-sysext merge it.
+    ///
+    /// # Errors
+    /// The name is there already, or `file_name` isn't a plain name.
+    pub fn extension(
+        &mut self,
+        target: &Target,
+        name: &ExtensionName,
+        file_name: &str,
+        source: PathBuf,
+        size: u64,
+    ) -> Result<(), PayloadError> {
+        plain(file_name)?;
+        plain(name.as_str())?;
+        if !self.names.insert(name.clone()) {
+            return Err(PayloadError::Twice(name.clone()));
+        }
+        let bad = |_| PayloadError::Name { got: file_name.to_owned() };
+        let path = target.dir.join(name.as_str()).and_then(|d| d.join(file_name)).map_err(bad)?;
+        let link = format!("{}{path}", target.place.mount_point());
+        self.push(target.place, path, Item::File { source, size });
+        let place = TreePath::new(format!("/etc/extensions/{name}.raw")).map_err(bad)?;
+        self.push(Place::Root, place, Item::Symlink(link));
+        Ok(())
+    }
+
+    /// The sysupdate configuration of an extension, under its file's name.
+    ///
+    /// # Errors
+    /// `file_name` isn't a plain name.
+    pub fn sysupdate(
+        &mut self,
+        name: &ExtensionName,
+        file_name: &str,
+        text: String,
+    ) -> Result<(), PayloadError> {
+        plain(file_name)?;
+        let bad = |_| PayloadError::Name { got: file_name.to_owned() };
+        let dir = TreePath::new(format!("/etc/sysupdate.{name}.d")).map_err(bad)?;
+        self.push(Place::Root, dir.join(file_name).map_err(bad)?, Item::Text(text));
+        Ok(())
+    }
+
+    /// The default transfer without which systemd-sysupdate.service fails, under its file's name.
+    ///
+    /// # Errors
+    /// `file_name` isn't a plain name.
+    pub fn noop(&mut self, file_name: &str, text: String) -> Result<(), PayloadError> {
+        plain(file_name)?;
+        let bad = |_| PayloadError::Name { got: file_name.to_owned() };
+        let path = TreePath::new("/etc/sysupdate.d").and_then(|d| d.join(file_name)).map_err(bad)?;
+        self.push(Place::Root, path, Item::Text(text));
+        Ok(())
+    }
+
+    fn push(&mut self, place: Place, path: TreePath, item: Item) {
+        self.entries.push(Entry { place, path, item });
+    }
+
+    /// All entries.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The entries of a partition.
+    pub fn of(&self, place: Place) -> Vec<&Entry> {
+        self.entries.iter().filter(|e| e.place == place).collect()
+    }
+
+    /// Whether writing it takes root's privileges: btrfs has to be mounted.
+    pub fn needs_root(&self) -> bool {
+        self.entries.iter().any(|e| e.place == Place::Oem)
+    }
+}
+
+/// debugfs reads its commands line by line, with quotes.
+fn plain(name: &str) -> Result<(), PayloadError> {
+    let good = |c: char| c == ' ' || (c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '\''));
+    if name.len() <= 1024 && name.chars().all(good) {
+        Ok(())
+    } else {
+        Err(PayloadError::Name { got: name.to_owned() })
+    }
+}

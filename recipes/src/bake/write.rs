@@ -1,0 +1,237 @@
+//! The way from an image to a baked one.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use oci::compress::{Compression, DecodeLimits, Decoder, SNIFF};
+use sysext::{Event, Events, OutputFile};
+
+use super::payload::{Payload, Place};
+use super::{Ext4Error, GptError, MountError, ext4, gpt, mounted};
+
+/// Why an image could not be baked.
+#[derive(Debug, thiserror::Error)]
+pub enum BakeError {
+    /// The image can't be read or is damaged.
+    #[error("{path:?}: {source}")]
+    Image {
+        /// The image.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Its partition table can't be used.
+    #[error("{path:?}: {source}")]
+    Gpt {
+        /// The image.
+        path: PathBuf,
+        /// Why.
+        source: GptError,
+    },
+    /// Writing ROOT failed.
+    #[error(transparent)]
+    Ext4(#[from] Ext4Error),
+    /// Writing OEM failed.
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    /// The output can't be written.
+    #[error("{path:?}: {source}")]
+    Output {
+        /// The output.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The output can't take its place.
+    #[error(transparent)]
+    Place(#[from] sysext::output::OutputError),
+    /// The image would be replaced by the output.
+    #[error("{0:?} is the image itself: name another file for the output")]
+    Same(PathBuf),
+}
+
+impl BakeError {
+    /// What could be done.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            BakeError::Mount(MountError::NeedsRoot(_)) => {
+                "run as root, or put extensions on partition ROOT: --install-to root:/opt/extensions".into()
+            }
+            BakeError::Ext4(Ext4Error::NoTool { .. }) => "install package e2fsprogs".into(),
+            BakeError::Ext4(Ext4Error::NoSpace { .. }) => {
+                "leave out extensions, or put them on the other partition: --install-to oem:/extensions"
+                    .into()
+            }
+            BakeError::Mount(MountError::NoSpace { .. }) => {
+                "leave out extensions, or put them on partition ROOT: --install-to root:/opt/extensions"
+                    .into()
+            }
+            BakeError::Gpt { .. } => {
+                "expected is a Flatcar disk image: flatcar_production_image.bin, compressed or not".into()
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Written {
+    /// The output.
+    pub path: PathBuf,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// Says what is missing for this payload, before anything long begins.
+///
+/// # Errors
+/// No privileges, no tools.
+pub fn check(payload: &Payload) -> Result<(), BakeError> {
+    if payload.needs_root() {
+        mounted::check_privileges(Place::Oem.partition())?;
+    }
+    ext4::check_tools()?;
+    Ok(())
+}
+
+/// Writes `output`: the disk image, decompressed if it is compressed, with the payload in it. `image` stays as it is, and
+/// `output` appears when it is complete.
+///
+/// # Errors
+/// [`BakeError`].
+pub fn bake(
+    image: &Path,
+    payload: &Payload,
+    output: &Path,
+    events: &dyn Events,
+) -> Result<Written, BakeError> {
+    check(payload)?;
+    if is_same(image, output) {
+        return Err(BakeError::Same(output.to_owned()));
+    }
+    let out = OutputFile::create(output)?;
+    let bad_output = |source| BakeError::Output { path: output.to_owned(), source };
+    copy(image, &out, events)?;
+
+    let bad_table = |source| BakeError::Gpt { path: image.to_owned(), source };
+    let partitions = gpt::read(out.file()).map_err(bad_table)?;
+    let stage = Stage::beside(output).map_err(bad_output)?;
+    for place in [Place::Root, Place::Oem] {
+        let entries = payload.of(place);
+        if entries.is_empty() {
+            continue;
+        }
+        let partition = gpt::named(&partitions, place.partition()).map_err(bad_table)?;
+        events.event(Event::Step(format!("writing to partition {}", partition.name).into()));
+        let dir = stage.dir.path().join(place.partition());
+        std::fs::create_dir(&dir).map_err(bad_output)?;
+        match place {
+            Place::Root => ext4::insert(out.path(), partition, &entries, &dir)?,
+            Place::Oem => mounted::insert(out.path(), partition, &entries, &dir)?,
+        }
+    }
+    let bytes = out.file().metadata().map_err(bad_output)?.len();
+    out.commit()?;
+    Ok(Written { path: output.to_owned(), bytes })
+}
+
+fn is_same(image: &Path, output: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    match (image.metadata(), output.metadata()) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => false,
+    }
+}
+
+/// A directory beside the output, removed whichever way the work ends.
+struct Stage {
+    dir: tempfile::TempDir,
+    _cleanup: sysext::output::Cleanup,
+}
+
+impl Stage {
+    fn beside(output: &Path) -> io::Result<Stage> {
+        let parent = output.parent().filter(|p| *p != Path::new("")).unwrap_or(Path::new("."));
+        let dir = tempfile::Builder::new().prefix(".bake-").tempdir_in(std::path::absolute(parent)?)?;
+        let path = dir.path().to_owned();
+        let cleanup = sysext::output::on_interrupt(move || {
+            let _ = std::fs::remove_dir_all(&path);
+        });
+        Ok(Stage { dir, _cleanup: cleanup })
+    }
+}
+
+/// Bytes at a time; what is zero all over becomes a hole.
+const CHUNK: usize = 64 << 10;
+
+/// Decompresses or copies the image. Disk images are mostly empty: what is zero isn't written.
+fn copy(image: &Path, out: &OutputFile, events: &dyn Events) -> Result<(), BakeError> {
+    let bad_image = |source| BakeError::Image { path: image.to_owned(), source };
+    let bad_output = |source| BakeError::Output { path: out.place().to_owned(), source };
+    let mut file = File::open(image).map_err(bad_image)?;
+    let total = file.metadata().map_err(bad_image)?.len();
+    let mut head = [0; SNIFF];
+    let read = file.read(&mut head).map_err(bad_image)?;
+    let compression = Compression::sniff(&head[..read]).map_err(|e| bad_image(e.into()))?;
+    file.seek(SeekFrom::Start(0)).map_err(bad_image)?;
+    let task = match compression {
+        Compression::None => "copying the image",
+        _ => "decompressing the image",
+    };
+    let counted = Counted { file, done: 0, total, task, events };
+    // Empty space compresses without bound, and disks of 64 GiB are larger than any release's.
+    let limits = DecodeLimits { ratio: u64::MAX, ..DecodeLimits::default() };
+    let mut reader = Decoder::new(BufReader::with_capacity(CHUNK, counted), limits).map_err(bad_image)?;
+
+    let mut writer = out.file();
+    let mut buffer = vec![0; CHUNK];
+    let mut length = 0u64;
+    loop {
+        let filled = fill(&mut reader, &mut buffer).map_err(bad_image)?;
+        let chunk = &buffer[..filled];
+        if chunk.iter().any(|&b| b != 0) {
+            writer.seek(SeekFrom::Start(length)).map_err(bad_output)?;
+            writer.write_all(chunk).map_err(bad_output)?;
+        }
+        length += filled as u64;
+        if filled < buffer.len() {
+            break;
+        }
+    }
+    events.event(Event::Done { task });
+    out.file().set_len(length).map_err(bad_output)
+}
+
+/// As much as fits, less only at the end.
+fn fill(reader: &mut impl io::Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(filled)
+}
+
+/// Tells how far the reading is.
+struct Counted<'a> {
+    file: File,
+    done: u64,
+    total: u64,
+    task: &'static str,
+    events: &'a dyn Events,
+}
+
+impl io::Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.done += read as u64;
+        self.events.event(Event::Progress { task: self.task, done: self.done, total: Some(self.total) });
+        Ok(read)
+    }
+}

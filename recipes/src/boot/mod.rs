@@ -1,0 +1,19 @@
+//! A virtual machine with extensions in it: for a look around, or for one command whose status is told.
+//!
+//! The machine is a Debian whose root is in memory, made of a container image in the sandbox, without root's privileges; or
+//! a Flatcar disk image, which is never written to.
+
+pub mod cpio;
+
+pub mod guest;
+pub use guest::{Attached, Guest, GuestError};
+
+pub mod ignition;
+
+pub mod machine;
+pub use machine::{Accel, Disk, Ended, Machine, MachineError, Port};
+
+mod console;
+
+#[cfg(test)]
+mod tests;

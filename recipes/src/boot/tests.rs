@@ -1,0 +1,94 @@
+use std::process::{Command, Stdio};
+
+use std::io::Write as _;
+
+use sysext::tree::Content;
+use sysext::{Arch, Meta, Node, Tree, TreePath};
+
+use super::console::Console;
+use super::guest::{BEGIN, END};
+use super::*;
+
+#[test]
+fn the_console_gives_the_commands_output_alone() {
+    let mut whole = b"[    0.0] Linux version 6\r\nnoise\r\n".to_vec();
+    whole.extend_from_slice(BEGIN);
+    whole.extend_from_slice(b"one\r\ntwo\rthree \x1e four\x1ebakery: no\r\n");
+    whole.extend_from_slice(END);
+    whole.extend_from_slice(b"42\x1e[ 9.9] reboot: Power down\r\n");
+    // Whatever the pieces are in which it comes.
+    for size in [1, 2, 3, 7, 64, 4096] {
+        let (mut console, mut out) = (Console::default(), Vec::new());
+        for piece in whole.chunks(size) {
+            console.take(piece, &mut out).unwrap();
+        }
+        assert_eq!(String::from_utf8(out).unwrap(), "one\ntwo\rthree \x1e four\x1ebakery: no\n", "{size}");
+        assert_eq!(console.status, Some(42), "{size}");
+        assert!(console.alive && console.tail().contains("Power down"), "{size}");
+    }
+}
+
+#[test]
+fn an_archive_is_what_cpio_reads() {
+    let mut tree = Tree::new(Meta::dir());
+    let mut put =
+        |path: &str, node| tree.insert_all(TreePath::new(path).unwrap(), node, &Meta::dir()).unwrap();
+    put("/a/long name", Node::file(0o755, Content::from(b"12345".to_vec())));
+    put("/a/link", Node::symlink("long name"));
+    put("/empty", Node::file(0o600, Content::from(Vec::new())));
+    let mut archive = Vec::new();
+    cpio::write(&tree, &mut archive).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = Command::new("cpio")
+        .args(["--extract", "--quiet", "--make-directories", "--no-absolute-filenames"])
+        .current_dir(dir.path())
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("install package cpio");
+    child.stdin.take().unwrap().write_all(&archive).unwrap();
+    assert!(child.wait().unwrap().success());
+    let read = |name: &str| std::fs::read(dir.path().join(name)).unwrap();
+    assert_eq!(
+        (read("a/long name"), read("a/link"), read("empty")),
+        (b"12345".into(), b"12345".into(), vec![])
+    );
+    assert!(dir.path().join("a/link").is_symlink());
+}
+
+fn machine() -> Machine {
+    Machine {
+        arch: Arch::X86_64,
+        accel: Accel::Tcg,
+        memory: 1024,
+        cpus: 2,
+        ports: vec!["8080:80".parse().unwrap(), "443".parse().unwrap()],
+        limit: 0,
+    }
+}
+
+#[test]
+fn the_emulators_arguments() {
+    let disk = Disk::Image { path: "/a,b.bin".as_ref(), ignition: Some("/c.json".as_ref()) };
+    let command = machine().command(&disk, true, true).unwrap();
+    let line = command.get_args().map(|a| a.to_str().unwrap()).collect::<Vec<_>>().join(" ");
+    for part in [
+        "-accel kvm -cpu host",
+        "hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=tcp:127.0.0.1:443-:443",
+        "snapshot=on,file=/a,,b.bin",
+        "-fw_cfg name=opt/org.flatcar-linux/config,file=/c.json",
+    ] {
+        assert!(line.contains(part), "{part}\n{line}");
+    }
+    for bad in ["", "0:1", "1:0", "a:1", "70000:1", "1:2:3"] {
+        assert!(bad.parse::<Port>().is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn ignitions_configuration_is_json_that_keeps_the_command() {
+    let text = ignition::command("echo \"100% ü\" 'x'\n", Arch::Arm64);
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let source = value["storage"]["files"][0]["contents"]["source"].as_str().unwrap();
+    assert_eq!(source, "data:,echo%20%22100%25%20%C3%BC%22%20%27x%27%0A");
+    assert!(value["systemd"]["units"][0]["contents"].as_str().unwrap().contains("/dev/ttyAMA0"));
+}

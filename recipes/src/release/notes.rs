@@ -1,0 +1,41 @@
+//! The note of a release, in Markdown.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::record::Record;
+
+/// What the note tells: all images, those that are new first.
+///
+/// `new` has the names of the files that were added by this run.
+pub fn markdown(title: &str, base_url: &str, records: &[Record], new: &[String]) -> String {
+    let mut out = format!("# {title}\n\n");
+    let mut extensions: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
+    for record in records {
+        extensions.entry(&record.name).or_default().push(record);
+    }
+    let _ = writeln!(
+        out,
+        "{} extensions, {} images, at <{base_url}>. `SHA256SUMS` has the checksums of all.\n",
+        extensions.len(),
+        records.len()
+    );
+    let added: Vec<&Record> = records.iter().filter(|r| new.contains(&r.file)).collect();
+    if !added.is_empty() {
+        out.push_str("## New\n\n");
+        for record in added {
+            let _ = writeln!(out, "- {} {} ({})", record.name, record.version, record.arch);
+        }
+        out.push('\n');
+    }
+    out.push_str("## All\n\n| extension | versions | architectures |\n|---|---|---|\n");
+    for (name, records) in &extensions {
+        let mut versions: Vec<&str> = records.iter().map(|r| r.version.as_str()).collect();
+        versions.dedup();
+        let mut archs: Vec<&str> = records.iter().map(|r| r.arch.as_str()).collect();
+        archs.sort_unstable();
+        archs.dedup();
+        let _ = writeln!(out, "| {name} | {} | {} |", versions.join(", "), archs.join(", "));
+    }
+    out
+}

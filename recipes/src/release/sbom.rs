@@ -1,0 +1,80 @@
+//! A bill of materials for an image: SPDX 2.3 as JSON. <https://spdx.github.io/spdx-spec/v2.3/>
+
+use serde_json::{Value, json};
+
+use super::record::Record;
+
+/// The document's text. The same record gives the same bytes.
+///
+/// `licence` is that of what is shipped, an SPDX expression; `created` is in seconds since 1970.
+pub fn document(record: &Record, licence: Option<&str>, homepage: Option<&str>, created: i64) -> String {
+    let licence = licence.unwrap_or("NOASSERTION");
+    let mut packages = vec![json!({
+        "SPDXID": "SPDXRef-extension",
+        "name": record.name,
+        "versionInfo": record.version,
+        "packageFileName": record.file,
+        "downloadLocation": "NOASSERTION",
+        "homepage": homepage.unwrap_or("NOASSERTION"),
+        "filesAnalyzed": false,
+        "licenseConcluded": licence,
+        "licenseDeclared": licence,
+        "copyrightText": "NOASSERTION",
+        "primaryPackagePurpose": "ARCHIVE",
+        "checksums": [checksum(&record.sha256)],
+    })];
+    let mut relationships = vec![relationship("SPDXRef-DOCUMENT", "DESCRIBES", "SPDXRef-extension")];
+    for (number, input) in record.inputs.iter().enumerate() {
+        let id = format!("SPDXRef-input-{number}");
+        let file = input.uri.split(['?', '#']).next().unwrap_or_default();
+        packages.push(json!({
+            "SPDXID": id,
+            "name": file.rsplit('/').next().filter(|n| !n.is_empty()).unwrap_or(&input.uri),
+            "downloadLocation": input.uri,
+            "filesAnalyzed": false,
+            "licenseConcluded": "NOASSERTION",
+            "licenseDeclared": "NOASSERTION",
+            "copyrightText": "NOASSERTION",
+            "primaryPackagePurpose": "SOURCE",
+            "checksums": [checksum(&input.sha256)],
+            "comment": format!("verified by: {}", input.verified),
+        }));
+        relationships.push(relationship("SPDXRef-extension", "GENERATED_FROM", &id));
+    }
+    let document = json!({
+        "spdxVersion": "SPDX-2.3",
+        "dataLicense": "CC0-1.0",
+        "SPDXID": "SPDXRef-DOCUMENT",
+        "name": record.file,
+        // One document, one name: that of the bytes it is about.
+        "documentNamespace": format!("https://spdx.org/spdxdocs/{}-{}", record.file, record.sha256),
+        "creationInfo": { "created": timestamp(created), "creators": [format!("Tool: bakery-{}", record.tool)] },
+        "packages": packages,
+        "relationships": relationships,
+    });
+    let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+fn checksum(sha256: &str) -> Value {
+    json!({ "algorithm": "SHA256", "checksumValue": sha256 })
+}
+
+fn relationship(from: &str, kind: &str, to: &str) -> Value {
+    json!({ "spdxElementId": from, "relationshipType": kind, "relatedSpdxElement": to })
+}
+
+/// `YYYY-MM-DDThh:mm:ssZ` of seconds since 1970. Days are counted in the proleptic Gregorian calendar.
+pub(super) fn timestamp(seconds: i64) -> String {
+    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // Years begin in March, so that a leap day is a year's last: an era has 400 years, 146,097 days.
+    let shifted = days + 719_468;
+    let (era, day) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+    let year = era * 400 + year + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+}

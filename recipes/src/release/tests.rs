@@ -1,0 +1,95 @@
+use std::collections::BTreeMap;
+
+use super::*;
+
+fn record() -> Record {
+    Record {
+        name: "tool".into(),
+        version: "v1.2.3+k3s1".into(),
+        arch: "x86-64".into(),
+        file: "tool-v1.2.3+k3s1-x86-64.raw".into(),
+        size: 4096,
+        sha256: "ab".repeat(32),
+        settings: BTreeMap::from([("cni-version".into(), "v1.0".into())]),
+        recipe: format!("sha256:{}", "cd".repeat(32)),
+        tool: "0.1.0".into(),
+        inputs: vec![Input {
+            uri: "https://example.org/tool.tar.gz?x".into(),
+            sha256: "ef".repeat(32),
+            verified: "checksum list".into(),
+        }],
+    }
+}
+
+#[test]
+fn a_statement_says_all_that_is_known() {
+    let text = record().statement().unwrap();
+    assert_eq!(Record::parse(text.as_bytes()).unwrap(), record());
+    for (from, to, message) in [
+        ("in-toto.io/Statement/v1", "x", "_type is"),
+        ("slsa.dev/provenance/v1", "x", "predicateType is"),
+        ("tool-v1.2.3+k3s1-x86-64.raw", "../../etc/passwd", "subject is"),
+        ("\"name\": \"tool\"", "\"name\": \"other\"", "subject is"),
+        ("abababab", "ABABABAB", "digest is"),
+        ("\"subject\"", "\"no\"", "missing field"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        let error = Record::parse(text.replace(from, to).as_bytes()).unwrap_err().to_string();
+        assert!(error.contains(message), "{from}: {error}");
+    }
+}
+
+#[test]
+fn a_bill_of_materials_names_every_input() {
+    let text = sbom::document(&record(), Some("MIT"), None, 0);
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(document["spdxVersion"], "SPDX-2.3");
+    assert_eq!(document["creationInfo"]["created"], "1970-01-01T00:00:00Z");
+    assert_eq!(document["packages"][0]["licenseDeclared"], "MIT");
+    assert_eq!(document["packages"][1]["name"], "tool.tar.gz");
+    assert_eq!(document["packages"][1]["checksums"][0]["checksumValue"], "ef".repeat(32));
+    assert_eq!(document["relationships"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn times() {
+    for (seconds, text) in [
+        (0, "1970-01-01T00:00:00Z"),
+        (951_782_400, "2000-02-29T00:00:00Z"),
+        (1_709_251_199, "2024-02-29T23:59:59Z"),
+        (4_102_444_800, "2100-01-01T00:00:00Z"),
+        (-1, "1969-12-31T23:59:59Z"),
+    ] {
+        assert_eq!(sbom::timestamp(seconds), text);
+    }
+}
+
+#[test]
+fn manifests() {
+    let sum = "0f".repeat(32);
+    let sums = Sums::parse(format!("{sum}  a b.raw\n{sum} *c\n").as_bytes()).unwrap();
+    assert_eq!(sums.text(), format!("{sum}  a b.raw\n{sum}  c\n"));
+    assert_eq!(Sums::parse(b"").unwrap(), Sums::default());
+    let other = "1f".repeat(32);
+    for (text, message) in [
+        (format!("{sum}  a"), "line 1: has no line end"),
+        (format!("{sum} a\n"), "expected a SHA-256 and a name"),
+        (format!("{sum}  \n"), "expected a SHA-256 and a name"),
+        (format!("{}  a\n", sum.to_uppercase()), "expected a SHA-256 and a name"),
+        (format!("{sum}  a\n\n"), "line 2"),
+        (format!("{sum}  a\n{other}  a\n"), "\"a\" has another sum above"),
+    ] {
+        let error = Sums::parse(text.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains(message), "{text}: {error}");
+    }
+}
+
+#[test]
+fn the_note_tells_what_is_new() {
+    let old = Record { version: "v1.2.2".into(), file: "tool-v1.2.2-x86-64.raw".into(), ..record() };
+    let text = notes::markdown("T", "https://example.org/", &[record(), old], &[record().file]);
+    assert!(text.contains("1 extensions, 2 images"), "{text}");
+    assert!(text.contains("- tool v1.2.3+k3s1 (x86-64)\n"), "{text}");
+    assert!(text.contains("| tool | v1.2.3+k3s1, v1.2.2 | x86-64 |"), "{text}");
+    assert_eq!(text.matches("- tool").count(), 1);
+}

@@ -1,0 +1,85 @@
+use super::*;
+
+fn image(version: &str, arch: &str) -> Image {
+    let file = format!("tool-{version}-{arch}.raw");
+    Image { version: version.into(), arch: arch.into(), file, size: 1_572_864, sha256: "ab".repeat(32) }
+}
+
+fn page(entries: Vec<Entry>) -> Page {
+    Page {
+        title: "A catalogue".into(),
+        base_url: "https://example.org/x/".into(),
+        links: String::new(),
+        entries,
+        signed: false,
+    }
+}
+
+fn entry() -> Entry {
+    Entry {
+        name: "tool".into(),
+        summary: "A tool".into(),
+        homepage: "https://example.org".into(),
+        licence: "MIT".into(),
+        verified: "checksum".into(),
+        images: vec![image("2.0+k3s1", "x86-64"), image("1.0", "x86-64"), image("1.0", "arm64")],
+        snippets: vec![Snippet { title: "curl".into(), text: "curl -O tool-2.0+k3s1-x86-64.raw\n".into() }],
+    }
+}
+
+#[test]
+fn everything_is_there_without_scripts() {
+    let html = html(&page(vec![entry()]));
+    for part in [
+        "<h2><a href=\"#tool\">tool</a></h2>",
+        "href=\"tool/tool-2.0%2Bk3s1-x86-64.raw\">tool-2.0+k3s1-x86-64.raw</a>",
+        "1.5 MiB",
+        "curl -O tool-2.0+k3s1-x86-64.raw",
+        "2 versions, 3 images",
+        "1 extension<",
+        "value=\"arm64\"",
+    ] {
+        assert!(html.contains(part), "{part}\n{html}");
+    }
+    for place in ["@TITLE@", "@STYLE@", "@SCRIPT@", "@ENTRIES@", "@FOOTER@", "@COUNT@", "@ARCHITECTURES@"] {
+        assert!(!html.contains(place), "{place}");
+    }
+}
+
+#[test]
+fn text_cannot_become_markup() {
+    let evil = "</script><script>alert(1)</script>\"'&@TITLE@";
+    let mut entry = entry();
+    entry.name = evil.into();
+    entry.summary = evil.into();
+    entry.homepage = "javascript:alert(1)".into();
+    entry.images[0].file = evil.into();
+    entry.snippets[0].text = evil.into();
+    let html = html(&Page { title: evil.into(), ..page(vec![entry]) });
+    assert!(!html.contains("<script>alert"), "{html}");
+    assert!(!html.contains("javascript:"));
+    assert_eq!(html.matches("</script>").count(), 2, "the page's own: data and script");
+}
+
+#[test]
+fn nothing_comes_from_elsewhere() {
+    let html = html(&page(vec![entry()]));
+    for word in ["src=", "@import", "url(", "<link rel=\"stylesheet", "fetch(", "XMLHttp"] {
+        assert!(!html.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn an_extension_without_images_is_not_shown() {
+    let none = Entry { images: vec![], ..entry() };
+    assert!(html(&page(vec![none])).contains("0 extensions"));
+}
+
+#[test]
+fn sizes() {
+    for (bytes, text) in
+        [(0, "0.0 KiB"), (1536, "1.5 KiB"), (1 << 20, "1.0 MiB"), (1_610_612_736, "1536.0 MiB")]
+    {
+        assert_eq!(size(bytes), text);
+    }
+}

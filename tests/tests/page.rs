@@ -1,0 +1,165 @@
+//! The catalogue page in a real browser.
+
+use std::fs;
+
+use anyhow::Result;
+use e2e::browser::Browser;
+use e2e::{Work, http};
+use recipes::site::{Entry, Image, Page, Snippet, html};
+
+fn image(name: &str, version: &str, arch: &str) -> Image {
+    let file = format!("{name}-{version}-{arch}.raw");
+    let sha256 = format!("{:064x}", version.len() * 16 + arch.len());
+    Image { version: version.into(), arch: arch.into(), file, size: 12_345_678, sha256 }
+}
+
+fn entry(name: &str, summary: &str, images: &[(&str, &str)]) -> Entry {
+    let images: Vec<Image> = images.iter().map(|(v, a)| image(name, v, a)).collect();
+    let text = format!("curl -fLO https://example.org/{name}/{}\n# {}\n", images[0].file, images[0].sha256);
+    Entry {
+        name: name.into(),
+        summary: summary.into(),
+        homepage: "https://example.org".into(),
+        licence: "Apache-2.0".into(),
+        verified: "checksum list".into(),
+        images,
+        snippets: vec![Snippet { title: "curl".into(), text }],
+    }
+}
+
+fn page() -> String {
+    let both = [("v1.10.0", "x86-64"), ("v1.10.0", "arm64"), ("v1.9.0", "x86-64")];
+    html(&Page {
+        title: "Extensions".into(),
+        base_url: "https://example.org/extensions/".into(),
+        links: String::new(),
+        entries: vec![
+            entry("containerd", "A container runtime", &both),
+            entry("kubernetes", "Runs containers on many machines", &both),
+            entry("wasmtime", "Runs WebAssembly", &[("v30.0.0", "x86-64")]),
+        ],
+        signed: true,
+    })
+}
+
+const SHOWN: &str = "[...document.querySelectorAll('article:not([hidden])')].map(a => a.id).join(' ')";
+const FOCUS: &str = "(document.activeElement.getAttribute('aria-label') || document.activeElement.id || \
+                     document.activeElement.value || document.activeElement.innerText)";
+
+#[test]
+fn the_page_is_used_by_keyboard_alone() -> Result<()> {
+    let work = Work::new()?;
+    fs::write(work.path().join("index.html"), page())?;
+    let address = http::serve(work.path().to_owned())?;
+    let url = format!("http://{address}/index.html");
+    let mut browser = Browser::start(&work.path().join("profile"))?;
+    browser.open(&url, 1280, 900)?;
+
+    // Search: by its key, by words of the summary in any order.
+    browser.press("/")?;
+    assert_eq!(browser.evaluate(FOCUS)?, "search");
+    browser.text("MACHINES runs")?;
+    assert_eq!(browser.evaluate(SHOWN)?, "kubernetes");
+    assert_eq!(browser.evaluate("document.getElementById('count').textContent")?, "1 extension");
+    browser.text(" nowhere")?;
+    assert_eq!(browser.evaluate(SHOWN)?, "");
+    assert_eq!(browser.evaluate("document.getElementById('nothing').hidden")?, false);
+    // What is shown has an address of its own.
+    let kept = browser.evaluate("location.search")?;
+    assert_eq!(kept, "?q=MACHINES+runs+nowhere");
+    browser.evaluate("document.getElementById('reset').focus()")?;
+    browser.press("Enter")?;
+    assert_eq!(browser.evaluate(SHOWN)?, "containerd kubernetes wasmtime");
+
+    // Filter: the buttons of the group by arrow.
+    browser.press("Tab")?;
+    browser.press("ArrowRight")?;
+    assert_eq!(browser.evaluate(FOCUS)?, "arm64");
+    assert_eq!(browser.evaluate(SHOWN)?, "containerd kubernetes");
+
+    // A card: opened, version chosen, copied.
+    browser.evaluate("document.querySelector('#containerd summary').focus()")?;
+    browser.press("Enter")?;
+    assert_eq!(browser.evaluate("document.querySelector('#containerd details').open")?, true);
+    let snippet = "document.querySelector('#containerd pre').textContent";
+    assert!(browser.evaluate(snippet)?.as_str().is_some_and(|t| t.contains("containerd-v1.10.0-arm64.raw")));
+    browser.evaluate(
+        "(() => { const s = document.querySelector('#containerd select[name=version]'); s.value = 'v1.9.0'; \
+         s.dispatchEvent(new Event('change', { bubbles: true })); })()",
+    )?;
+    let text = browser.evaluate(snippet)?;
+    let expected = image("containerd", "v1.9.0", "x86-64");
+    assert_eq!(
+        text,
+        format!("curl -fLO https://example.org/containerd/{}\n# {}\n", expected.file, expected.sha256)
+    );
+    browser
+        .call(
+            "Browser.grantPermissions",
+            serde_json::json!({ "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"] }),
+        )
+        .ok();
+    browser.evaluate("document.querySelector('#containerd .choose select[name=arch]').focus()")?;
+    browser.press("Tab")?;
+    assert_eq!(browser.evaluate(FOCUS)?, "Copy curl of containerd");
+    browser.press("Enter")?;
+    let copied = "new Promise(done => { const look = () => { const b = document.querySelector('#containerd .copy'); \
+                  b.textContent === 'Copied' ? done(true) : setTimeout(look, 10); }; look(); })";
+    assert_eq!(browser.evaluate(copied)?, true);
+    assert_eq!(browser.evaluate("navigator.clipboard.readText()")?, text);
+
+    assert_eq!(browser.errors(), [""; 0]);
+    let elsewhere: Vec<_> = browser
+        .requests()
+        .iter()
+        .filter(|r| !r.starts_with(&format!("http://{address}/")) && !r.starts_with("data:"))
+        .collect();
+    assert!(elsewhere.is_empty(), "{elsewhere:?}");
+    Ok(())
+}
+
+#[test]
+fn the_page_fits_a_phone_and_a_desk() -> Result<()> {
+    let work = Work::new()?;
+    fs::write(work.path().join("index.html"), page())?;
+    let address = http::serve(work.path().to_owned())?;
+    let mut browser = Browser::start(&work.path().join("profile"))?;
+    for scheme in ["light", "dark"] {
+        let features =
+            serde_json::json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        browser.call("Emulation.setEmulatedMedia", features)?;
+        for width in [390, 1280] {
+            browser.open(&format!("http://{address}/index.html?q=#containerd"), width, 900)?;
+            browser.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")?;
+            // Nothing sticks out to the side.
+            let over = browser.evaluate("document.documentElement.scrollWidth - innerWidth")?;
+            assert!(over.as_i64().is_some_and(|o| o <= 0), "{scheme} {width}: {over}");
+            // Everything that is pressed is large enough for a finger.
+            let small = browser.evaluate(
+                "[...document.querySelectorAll('button:not([hidden]), select, input[type=search], summary, fieldset label')] \
+                 .filter(e => e.offsetParent && e.getBoundingClientRect().height < 24).length",
+            )?;
+            assert_eq!(small, 0, "{scheme} {width}");
+            let contrast = browser.evaluate(CONTRAST)?;
+            assert!(contrast.as_f64().is_some_and(|c| c >= 4.5), "{scheme} {width}: {contrast}");
+            let shot = browser.screenshot()?;
+            assert!(shot.starts_with(b"\x89PNG"));
+            if let Some(dir) = std::env::var_os("BAKERY_SCREENSHOTS") {
+                fs::write(std::path::Path::new(&dir).join(format!("{scheme}-{width}.png")), shot)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The least contrast of text and what is behind it. WCAG 2.2, 1.4.3.
+const CONTRAST: &str = "(() => {
+  const rgb = (c) => c.match(/[\\d.]+/g).map(Number);
+  const light = (c) => { const [r, g, b] = rgb(c).map(v => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const behind = (e) => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor;
+    if ((rgb(c)[3] ?? 1) > 0) return c; } return 'rgb(255,255,255)'; };
+  return Math.min(...[...document.querySelectorAll('p, h1, h2, h3, td, code, pre, a, button:not([hidden]), summary, span, label')]
+    .filter(e => e.offsetParent && e.innerText.trim()).map(e => { const [a, b] = [light(getComputedStyle(e).color), light(behind(e))];
+      return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05); }));
+})()";

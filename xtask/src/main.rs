@@ -32,6 +32,9 @@ enum Task {
         /// How often each is run.
         #[arg(long, default_value_t = 5)]
         runs: u32,
+        /// One part of it: flix or flatwrap.
+        #[arg(long, value_name = "PART", value_parser = ["flix", "flatwrap"])]
+        only: Option<String>,
     },
 }
 
@@ -39,7 +42,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Demo => demo::run(),
         Task::Test(args) => test::run(&args),
-        Task::Bench { runs } => bench(runs),
+        Task::Bench { runs, only } => bench(runs, only.as_deref()),
     };
     match done {
         Ok(code) => code,
@@ -50,7 +53,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn bench(runs: u32) -> anyhow::Result<ExitCode> {
+fn bench(runs: u32, only: Option<&str>) -> anyhow::Result<ExitCode> {
     packages::install()?;
     // Not to stdout, which takes the page.
     eprintln!("release build");
@@ -70,7 +73,7 @@ fn bench(runs: u32) -> anyhow::Result<ExitCode> {
     bench
         .env("FLIX_BIN", target().join("release/flix"))
         .env("FLATWRAP_BIN", target().join("release/flatwrap"));
-    command::run(bench.arg(runs.to_string()))?;
+    command::run(bench.arg(runs.to_string()).args(only))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -33,12 +33,17 @@ fn main() -> Result<()> {
         Some(n) => n.parse().context("the argument is the number of runs")?,
         None => 5,
     };
+    let only = std::env::args().nth(2);
+    let asked = |part: &str| only.as_deref().is_none_or(|o| o == part);
     let bench = Bench::new(runs)?;
-    let rows = [bench.cold()?, bench.warm("perl", &["/usr/bin/perl"])?, bench.warm("nginx", &NGINX)?];
-    let large = bench.large()?;
-    let wrapped = wrap::Wrap::new(&bench)?;
-    print(&bench, &rows, large);
-    wrapped.print();
+    print_head(&bench);
+    if asked("flix") {
+        let rows = [bench.cold()?, bench.warm("perl", &["/usr/bin/perl"])?, bench.warm("nginx", &NGINX)?];
+        print(&rows, bench.large()?);
+    }
+    if asked("flatwrap") {
+        wrap::Wrap::new(&bench)?.print();
+    }
     Ok(())
 }
 
@@ -163,9 +168,7 @@ fn row(
     Ok(Row { work, flix, peer, peer_is, goal })
 }
 
-fn print(bench: &Bench, rows: &[Row], large: Sample) {
-    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    let met = |met: bool| if met { "yes" } else { "**no**" };
+fn print_head(bench: &Bench) {
     println!("# Benchmarks\n");
     println!(
         "Made by `cargo xtask bench > docs/benchmarks.md`: release build, a registry on the loopback interface,"
@@ -174,7 +177,13 @@ fn print(bench: &Bench, rows: &[Row], large: Sample) {
         "median of {} runs that take turns with the peer's; memory is the largest of them.\n",
         bench.runs
     );
-    println!("Machine: {}.\n", machine());
+    println!("Machine: {}.", machine());
+}
+
+fn print(rows: &[Row], large: Sample) {
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let met = |met: bool| if met { "yes" } else { "**no**" };
+    println!("\n## flix\n");
     println!("| work | flix | peer | peer's time | times as fast | goal | met |");
     println!("|---|---|---|---|---|---|---|");
     for r in rows {

@@ -147,7 +147,36 @@ pub enum ParseError {
     /// Not `NAME=VALUE`.
     #[error("{0:?} is not NAME=VALUE, NAME being letters, digits and underscores, no digit first")]
     Env(String),
+    /// A variable that the host's shell would not pass on as it is.
+    #[error("variable {0} belongs to the shell that starts the program, which doesn't pass it on")]
+    ShellsOwn(String),
 }
+
+/// Variables that can't be assigned in some shell that a host may have as `sh` (bash ends then), or that it changes.
+const SHELLS_OWN: [&str; 22] = [
+    "BASHOPTS",
+    "BASHPID",
+    "BASH_VERSINFO",
+    "DIRSTACK",
+    "EPOCHREALTIME",
+    "EPOCHSECONDS",
+    "EUID",
+    "FUNCNAME",
+    "GROUPS",
+    "HISTCMD",
+    "IFS",
+    "LINENO",
+    "OLDPWD",
+    "OPTIND",
+    "PPID",
+    "PWD",
+    "RANDOM",
+    "SHELLOPTS",
+    "SHLVL",
+    "SRANDOM",
+    "UID",
+    "_",
+];
 
 /// An absolute path without control characters and not the root.
 ///
@@ -167,7 +196,7 @@ pub fn absolute(text: &str) -> Result<TreePath, ParseError> {
 /// `NAME=VALUE` for `--env`.
 ///
 /// # Errors
-/// No `=`, or a name that a shell can't assign. POSIX.1-2017, XBD 3.235.
+/// No `=`, or a name that a shell can't assign or doesn't leave alone. POSIX.1-2017, XBD 3.235.
 pub fn environment(text: &str) -> Result<(String, String), ParseError> {
     let error = || ParseError::Env(text.to_owned());
     let (name, value) = text.split_once('=').ok_or_else(error)?;
@@ -177,6 +206,9 @@ pub fn environment(text: &str) -> Result<(String, String), ParseError> {
     }
     if value.contains('\0') {
         return Err(ParseError::Control(text.to_owned()));
+    }
+    if SHELLS_OWN.contains(&name) {
+        return Err(ParseError::ShellsOwn(name.to_owned()));
     }
     Ok((name.to_owned(), value.to_owned()))
 }
@@ -279,5 +311,6 @@ mod tests {
         for bad in ["A", "=x", "1A=x", "A-B=x", "A$(x)=y", "A B=c", "A;B=c"] {
             assert!(environment(bad).is_err(), "{bad:?}");
         }
+        assert_eq!(environment("UID=0"), Err(ParseError::ShellsOwn("UID".into())));
     }
 }

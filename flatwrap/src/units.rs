@@ -34,7 +34,7 @@ impl Plan {
             };
             let mut edits = Vec::new();
             for exec in programs(&text) {
-                match self.place_of(image, &exec.program) {
+                match self.place_of(image, &exec.program, exec.starts) {
                     Some(place) if place.to_absolute() == exec.program.as_bytes() => {}
                     Some(place) => {
                         self.notes.push(format!("{target}: {} is {place} there", exec.program));
@@ -53,8 +53,10 @@ impl Plan {
     }
 
     /// Where a program that a unit names shows on the host.
-    fn place_of(&self, image: &Tree, program: &str) -> Option<TreePath> {
-        let shows = |p: &TreePath| self.shown.contains_key(p);
+    fn place_of(&self, image: &Tree, program: &str, starts: bool) -> Option<TreePath> {
+        // A path that the unit only names counts if a program is there.
+        let counts = |s: &Shown| starts || matches!(s, Shown::EntryPoint(_));
+        let shows = |p: &TreePath| self.shown.get(p).is_some_and(counts);
         let asked = TreePath::new(program).ok()?;
         if shows(&asked) {
             return Some(asked);
@@ -65,7 +67,7 @@ impl Plan {
             let real = image.resolve(program, true).ok()?.path;
             let same = |(target, shown): (&TreePath, &Shown)| {
                 let here = image.resolve(shown.path().to_absolute(), true).ok()?.path;
-                (here == real).then(|| target.clone())
+                (here == real && counts(shown)).then(|| target.clone())
             };
             self.shown.iter().find_map(same)
         })

@@ -103,11 +103,18 @@ impl Planner<'_> {
         if matches!(&shebang.interpreter, Interpreter::Path(old) if *old == new) {
             return Ok(());
         }
-        let line = shebang.with_interpreter(&new).map_err(|why| PlanError::Interpreter {
-            path: placed.source.clone(),
-            interpreter: format!("{place} ({why})"),
-            found: None,
-        })?;
+        let line = match shebang.with_interpreter(&new) {
+            Ok(line) => line,
+            Err(why) => {
+                let interpreter = format!("{place} ({why})");
+                let error = PlanError::Interpreter { path: placed.source.clone(), interpreter, found: None };
+                if placed.named {
+                    return Err(error);
+                }
+                self.warnings.insert(format!("{error}; it comes along as it is"));
+                return Ok(());
+            }
+        };
         if shebang.needs_env() {
             let target = &placed.target;
             self.notes.insert(format!("{target}: the host's {HOST_ENV} -S splits its first line into words"));
@@ -139,7 +146,7 @@ impl Planner<'_> {
             };
             let mut edits = Vec::new();
             for exec in units::programs(&text) {
-                match self.program_place(&exec.program) {
+                match self.program_place(&exec.program).filter(|p| exec.starts || self.is_program(p)) {
                     Some(place) if place.to_absolute() == exec.program.as_bytes() => {}
                     Some(place) => {
                         self.notes.insert(format!("{}: {} is {place} there", placed.target, exec.program));
@@ -156,6 +163,14 @@ impl Planner<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a program is put there.
+    fn is_program(&self, place: &TreePath) -> bool {
+        let source = self.plan.entries.get(place).and_then(|e| e.source.as_ref());
+        let real = source.and_then(|s| self.tree.resolve(s.to_absolute(), true).ok());
+        let node = real.and_then(|r| self.tree.get(&r.path));
+        node.is_some_and(|n| n.is_file() && n.meta.mode & 0o111 != 0)
     }
 
     /// Where a program that a unit starts is in the extension.

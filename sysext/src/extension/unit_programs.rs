@@ -1,5 +1,6 @@
 //! systemd units that come along: which programs they start, and where these are now. systemd.service(5), systemd.exec(5).
 
+use super::units::{commands, parse, prefixes, words};
 use crate::TreePath;
 
 /// Larger units are left alone. Bytes.
@@ -26,70 +27,45 @@ pub fn is_unit(path: &TreePath) -> bool {
     named && (dir("/usr/lib/systemd/system") || dir("/usr/lib/systemd/user"))
 }
 
-/// A program that a line of a unit starts.
+/// A program that a line of a unit starts, or a path that may be one's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exec {
-    /// `ExecStart`.
+    /// `ExecStart`, `ConditionFileIsExecutable`.
     pub key: String,
     /// Its path.
     pub program: String,
     /// Where the path stands. Bytes from the unit's start.
     pub at: usize,
+    /// Whether the line starts it. Any other names a path, which counts if a program is there.
+    pub starts: bool,
 }
 
-/// The programs that a unit's `Exec…=` lines start. Relative names and those with specifiers or variables are left out:
-/// they can't be judged here.
+/// The programs that a unit's `Exec…=` lines start, and the paths that other lines consist of. Relative names and those
+/// with specifiers, variables or escapes are left out: they can't be judged here.
 pub fn programs(text: &str) -> Vec<Exec> {
     let mut out = Vec::new();
-    let mut at = 0;
-    let mut continued = false;
-    for line in text.split_inclusive('\n') {
-        let start = at;
-        at += line.len();
-        let body = line.trim_end_matches(['\n', '\r']);
-        let was = continued;
-        let comment = body.trim_start().starts_with(['#', ';']);
-        // A comment within a continued line does not end it.
-        continued = if comment { was } else { body.ends_with('\\') };
-        if was || comment {
+    for d in parse(text.as_bytes()) {
+        // Texts for people.
+        if ["Description", "Documentation"].contains(&d.key.as_str()) {
             continue;
         }
-        let Some((key, value)) = body.split_once('=') else { continue };
-        let key_name = key.trim();
-        if !key_name.starts_with("Exec") || key_name.contains(|c: char| !c.is_ascii_alphabetic()) {
-            continue;
-        }
-        let value_at = start + key.len() + 1;
-        commands(key_name, value, value_at, &mut out);
-    }
-    out
-}
-
-/// A line may hold several commands, separated by a lone semicolon.
-fn commands(key: &str, value: &str, at: usize, out: &mut Vec<Exec>) {
-    let mut first = true;
-    let mut position = 0;
-    for word in value.split_inclusive(char::is_whitespace) {
-        let start = position;
-        position += word.len();
-        let text = word.trim_end();
-        if text.is_empty() {
-            continue;
-        }
-        if text == ";" {
-            first = true;
-            continue;
-        }
-        if std::mem::take(&mut first) {
-            let program = text.trim_start_matches(['@', '-', ':', '+', '!', '|']);
-            let skipped = text.len() - program.len();
-            let quoted = program.trim_matches(['"', '\'']);
-            let skipped = skipped + program.find(quoted).unwrap_or(0);
-            if quoted.starts_with('/') && !quoted.contains(['%', '$', '\\']) {
-                out.push(Exec { key: key.to_owned(), program: quoted.to_owned(), at: at + start + skipped });
+        let starts = d.key.starts_with("Exec") && d.key.bytes().all(|b| b.is_ascii_alphabetic());
+        for word in if starts { commands(&d.value) } else { words(&d.value) } {
+            let program = &word.text[prefixes(&word.text)..];
+            let odd = |b: &u8| matches!(b, b'%' | b'$' | b'\\');
+            if program.first() != Some(&b'/') || program.iter().any(odd) {
+                continue;
+            }
+            // In one piece: quotes may be around it, and not within.
+            let raw = &d.value[word.at.clone()];
+            let within = raw.windows(program.len()).position(|w| w == program);
+            if let (Some(within), Ok(program)) = (within, std::str::from_utf8(program)) {
+                let at = d.offset(word.at.start + within);
+                out.push(Exec { key: d.key.clone(), program: program.to_owned(), at, starts });
             }
         }
     }
+    out
 }
 
 /// The unit with programs' paths replaced.
@@ -112,10 +88,15 @@ mod tests {
     const NGINX: &str = "\
 [Unit]
 Description=Execute=/not/this
+Description=/usr/sbin/nginx
+ConditionFileIsExecutable=|!/usr/sbin/nginx
+AssertPathExists=/usr/sbin/ngin%i
 #ExecStart=/usr/bin/comment
 [Service]
 ExecStartPre=/usr/sbin/nginx -t -q -g 'daemon on; master_process on;'
-ExecStart=/usr/sbin/nginx -g 'daemon on;'
+ExecStart=\\
+  # not this one: /usr/sbin/nginx
+  /usr/sbin/nginx -g 'daemon on;'
 ExecReload=/bin/true ; /usr/sbin/nginx -s \\
   reload /usr/sbin/nginx
 ExecStop=-/sbin/start-stop-daemon --quiet --stop
@@ -131,6 +112,7 @@ ExecStart=%h/x
         assert_eq!(
             got,
             [
+                "ConditionFileIsExecutable /usr/sbin/nginx",
                 "ExecStartPre /usr/sbin/nginx",
                 "ExecStart /usr/sbin/nginx",
                 "ExecReload /bin/true",
@@ -154,7 +136,9 @@ ExecStart=%h/x
             .collect();
         let new = replace(NGINX, &edits);
         let expected = NGINX
-            .replace("=/usr/sbin/nginx", "=/usr/bin/nginx")
+            .replace("Pre=/usr/sbin/nginx", "Pre=/usr/bin/nginx")
+            .replace("!/usr/sbin/nginx", "!/usr/bin/nginx")
+            .replace("  /usr/sbin/nginx", "  /usr/bin/nginx")
             .replace("; /usr/sbin/nginx", "; /usr/bin/nginx")
             .replace("/sbin/start-stop", "/usr/bin/start-stop");
         assert_eq!(new, expected);

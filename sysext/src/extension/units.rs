@@ -13,6 +13,16 @@ pub struct Directive {
     pub value: Vec<u8>,
     /// The number of its first line, from 1.
     pub line: usize,
+    /// Where the lines of the value begin: in it, and in the text.
+    pieces: Vec<(usize, usize)>,
+}
+
+impl Directive {
+    /// The place in the unit's text of a byte of the value.
+    pub fn offset(&self, at: usize) -> usize {
+        let piece = self.pieces.iter().rev().find(|(start, _)| *start <= at);
+        piece.map_or(at, |(start, text)| text + (at - start))
+    }
 }
 
 /// One `Exec…=` line that starts something.
@@ -29,44 +39,65 @@ pub struct ExecLine {
     pub line: usize,
 }
 
+/// A line with its continuation lines.
+#[derive(Debug, Default)]
+struct Joined {
+    bytes: Vec<u8>,
+    pieces: Vec<(usize, usize)>,
+    number: usize,
+}
+
 /// The directives of a unit file in order. What systemd would ignore is ignored. systemd.syntax(7).
 pub fn parse(text: &[u8]) -> Vec<Directive> {
     let mut out = Vec::new();
     let mut section = String::new();
-    let mut pending: Option<(usize, Vec<u8>)> = None;
+    let mut pending: Option<Joined> = None;
+    let mut at = 0;
     for (i, raw) in text.split(|&b| b == b'\n').enumerate() {
-        let line = raw.trim_ascii();
-        let comment = matches!(line.first(), Some(b'#' | b';'));
+        let line = raw.strip_suffix(b"\r").unwrap_or(raw).trim_ascii_start();
+        let start = at + raw.len() - raw.trim_ascii_start().len();
+        at += raw.len() + 1;
         // Comments between continuation lines are skipped.
-        if comment || (line.is_empty() && pending.is_none()) {
+        if matches!(line.first(), Some(b'#' | b';')) || (line.is_empty() && pending.is_none()) {
             continue;
         }
-        let (start, mut whole) = pending.take().unwrap_or((i + 1, Vec::new()));
-        if let Some(head) = line.strip_suffix(b"\\") {
-            whole.extend_from_slice(head);
-            whole.push(b' ');
-            pending = Some((start, whole));
+        let mut joined = pending.take().unwrap_or(Joined { number: i + 1, ..Joined::default() });
+        joined.pieces.push((joined.bytes.len(), start));
+        joined.bytes.extend_from_slice(line);
+        // A backslash that is not escaped itself, with nothing behind it.
+        if line.iter().rev().take_while(|b| **b == b'\\').count() % 2 == 1 {
+            joined.bytes.pop();
+            joined.bytes.push(b' ');
+            pending = Some(joined);
             continue;
         }
-        whole.extend_from_slice(line);
-        add_line(&whole, start, &mut section, &mut out);
+        add_line(&joined, &mut section, &mut out);
     }
-    if let Some((start, whole)) = pending {
-        add_line(&whole, start, &mut section, &mut out);
+    if let Some(joined) = pending {
+        add_line(&joined, &mut section, &mut out);
     }
     out
 }
 
-fn add_line(line: &[u8], number: usize, section: &mut String, out: &mut Vec<Directive>) {
-    let line = line.trim_ascii();
-    if let Some(name) = line.strip_prefix(b"[").and_then(|l| l.strip_suffix(b"]")) {
+fn add_line(joined: &Joined, section: &mut String, out: &mut Vec<Directive>) {
+    let line = joined.bytes.as_slice();
+    if let Some(name) = line.trim_ascii().strip_prefix(b"[").and_then(|l| l.strip_suffix(b"]")) {
         *section = String::from_utf8_lossy(name).into_owned();
     } else if let Some(equals) = line.iter().position(|&b| b == b'=') {
+        let value = line[equals + 1..].trim_ascii();
+        let from = line.len() - line[equals + 1..].trim_ascii_start().len();
+        // The pieces that end before the value give none of it.
+        let first = joined.pieces.iter().rposition(|(start, _)| *start <= from).unwrap_or(0);
+        let piece = |&(start, text): &(usize, usize)| match start.checked_sub(from) {
+            Some(start) => (start, text),
+            None => (0, text + (from - start)),
+        };
         out.push(Directive {
             section: section.clone(),
             key: String::from_utf8_lossy(line[..equals].trim_ascii()).into_owned(),
-            value: line[equals + 1..].trim_ascii().to_vec(),
-            line: number,
+            value: value.to_vec(),
+            line: joined.number,
+            pieces: joined.pieces[first..].iter().map(piece).collect(),
         });
     }
 }
@@ -100,13 +131,11 @@ pub fn exec_lines(directives: &[Directive]) -> Vec<ExecLine> {
             continue;
         }
         // Several commands stand on one line with a lone `;` between them.
-        let words = words(&d.value);
-        for command in words.split(|w| w.as_slice() == b";") {
-            let Some(first) = command.first() else { continue };
-            let prefixes = first.iter().take_while(|b| b"@-:+!|".contains(b)).count();
-            let program = first[prefixes..].to_vec();
+        for first in commands(&d.value) {
+            let prefixes = prefixes(&first.text);
+            let program = first.text[prefixes..].to_vec();
             if !program.is_empty() {
-                let optional = first[..prefixes].contains(&b'-');
+                let optional = first.text[..prefixes].contains(&b'-');
                 out.push(ExecLine { key: d.key.clone(), program, optional, line: d.line });
             }
         }
@@ -114,37 +143,63 @@ pub fn exec_lines(directives: &[Directive]) -> Vec<ExecLine> {
     out
 }
 
-/// Splits at white space, quotes and backslashes honoured.
-fn words(text: &[u8]) -> Vec<Vec<u8>> {
+/// How many of the characters at its start only say how a program is started. systemd.service(5), "Command lines".
+pub(super) fn prefixes(word: &[u8]) -> usize {
+    word.iter().take_while(|b| b"@-:+!|".contains(b)).count()
+}
+
+/// A word of a value.
+#[derive(Debug, Default)]
+pub(super) struct Word {
+    /// Without quotes and escapes.
+    pub text: Vec<u8>,
+    /// Where it stands in the value, quotes and escapes included.
+    pub at: std::ops::Range<usize>,
+}
+
+/// The first words of a line's commands. Several stand on one line with a lone `;` between them.
+pub(super) fn commands(value: &[u8]) -> Vec<Word> {
     let mut out = Vec::new();
-    let mut word: Option<Vec<u8>> = None;
+    let mut first = true;
+    for word in words(value) {
+        let ends = word.text == b";";
+        if first && !ends {
+            out.push(word);
+        }
+        first = ends;
+    }
+    out
+}
+
+/// Splits at white space, quotes and backslashes honoured.
+pub(super) fn words(text: &[u8]) -> Vec<Word> {
+    let mut out = Vec::new();
+    let mut word: Option<Word> = None;
     let mut quote = None;
-    let mut bytes = text.iter().copied();
-    while let Some(b) = bytes.next() {
+    let mut bytes = text.iter().copied().enumerate();
+    while let Some((at, b)) = bytes.next() {
+        if quote.is_none() && matches!(b, b' ' | b'\t') {
+            out.extend(word.take().map(|w| Word { at: w.at.start..at, ..w }));
+            continue;
+        }
+        let word = &mut word.get_or_insert_with(|| Word { at: at..text.len(), ..Word::default() }).text;
+        let mut next = || bytes.next().map(|(_, b)| b);
         match (b, quote) {
-            (b'\\', q) if q != Some(b'\'') => {
-                let word = word.get_or_insert_default();
-                match bytes.next() {
-                    Some(b's') => word.push(b' '),
-                    Some(b't') => word.push(b'\t'),
-                    Some(b'n') => word.push(b'\n'),
-                    Some(b'x') => {
-                        let hex = [bytes.next(), bytes.next()].map(|d| d.unwrap_or(b'0'));
-                        let value =
-                            std::str::from_utf8(&hex).ok().and_then(|h| u8::from_str_radix(h, 16).ok());
-                        word.extend(value);
-                    }
-                    Some(other) => word.push(other),
-                    None => {}
+            (b'\\', q) if q != Some(b'\'') => match next() {
+                Some(b's') => word.push(b' '),
+                Some(b't') => word.push(b'\t'),
+                Some(b'n') => word.push(b'\n'),
+                Some(b'x') => {
+                    let hex = [next(), next()].map(|d| d.unwrap_or(b'0'));
+                    let value = std::str::from_utf8(&hex).ok().and_then(|h| u8::from_str_radix(h, 16).ok());
+                    word.extend(value);
                 }
-            }
-            (b'"' | b'\'', None) => {
-                quote = Some(b);
-                word.get_or_insert_default();
-            }
+                Some(other) => word.push(other),
+                None => {}
+            },
+            (b'"' | b'\'', None) => quote = Some(b),
             (_, Some(q)) if q == b => quote = None,
-            (b' ' | b'\t', None) => out.extend(word.take()),
-            _ => word.get_or_insert_default().push(b),
+            _ => word.push(b),
         }
     }
     out.extend(word);
@@ -191,6 +246,20 @@ mod tests {
             assert_eq!(execs(text), expected, "{text}");
         }
         assert!(exec_lines(&parse(b"[Service]\nExecStart=-/a"))[0].optional);
+    }
+
+    #[test]
+    fn values_know_their_places() {
+        let text = b"# x\r\n [Service]\r\nExecStart = \\\n# note\n  /a \\\n  --b \\\\\nA=  b  \r\n=\nC=\\";
+        let mut got = Vec::new();
+        for d in parse(text) {
+            for (at, b) in d.value.iter().enumerate() {
+                // A continuation line's backslash is a space of the value.
+                assert!(text[d.offset(at)] == *b || (text[d.offset(at)], *b) == (b'\\', b' '), "{d:?}");
+            }
+            got.push(format!("{}={}|{}", d.key, escape(&d.value), d.line));
+        }
+        assert_eq!(got, ["ExecStart=/a  --b \\\\\\\\|3", "A=b|7", "=|8", "C=|9"]);
     }
 
     #[test]

@@ -54,6 +54,21 @@ impl Explanation {
             }
             groups.push(group);
         }
+        // What the extension has beyond the plan: its release file.
+        let made = |(path, _, node): &(&TreePath, _, &sysext::Node)| {
+            node.is_file() && !plan.entries.contains_key(*path)
+        };
+        let line = |path: &TreePath| Line {
+            depth: 0,
+            path: path.clone(),
+            bytes: size(path),
+            note: String::new(),
+            also: Vec::new(),
+        };
+        let lines: Vec<Line> = extension.iter_inodes().filter(made).map(|(p, _, _)| line(p)).collect();
+        if !lines.is_empty() {
+            groups.push(Group { title: "release file".to_owned(), others: (0, 0), lines });
+        }
         let files: BTreeSet<_> =
             extension.iter_inodes().filter(|(_, _, n)| n.is_file()).map(|(_, i, _)| i).collect();
         let bytes = files.iter().map(|&i| extension.node(i).content().map_or(0, sysext::Content::len)).sum();

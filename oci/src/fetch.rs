@@ -22,6 +22,9 @@ pub enum FetchError {
     /// A command in the image.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// The package that was tried for something missing.
+    #[error(transparent)]
+    Installation(SandboxError),
     /// A tar or directory with programs for another machine than `--arch` says.
     #[error("{path:?}: image is for {got}, expected {wanted}")]
     Machine {
@@ -40,6 +43,9 @@ impl FetchError {
         match self {
             FetchError::Rootfs(e) => e.hint().map(str::to_owned),
             FetchError::Sandbox(e) => e.hint(),
+            FetchError::Installation(e) => Some(e.hint().unwrap_or_else(|| {
+                "NAME was tried as a package; --package P names others, --no-install forbids it".to_owned()
+            })),
             FetchError::Machine { got, .. } => Some(format!(
                 "a tar or directory can't be chosen by --arch; leave it (and ARCH) out for {got}"
             )),
@@ -74,7 +80,7 @@ pub fn fetch(
     events.event(Event::Note(
         format!("{} is not in {image}: installing its package {package} with {manager}", first.source).into(),
     ));
-    Ok(sandbox.install(rootfs, &[package.to_owned()], &context.cache, events)?)
+    sandbox.install(rootfs, &[package.to_owned()], &context.cache, events).map_err(FetchError::Installation)
 }
 
 /// Nobody who asks for a program of his own machine's root wants a copy of all of it for a package to be installed in.
@@ -82,5 +88,21 @@ fn is_this_machine(image: &ImageRef) -> bool {
     match image {
         ImageRef::Dir(path) => path.canonicalize().is_ok_and(|p| p == std::path::Path::new("/")),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_nobody_asked_for_is_explained() {
+        let failed = || SandboxError::HelperDied(Vec::new());
+        assert_eq!(FetchError::Sandbox(failed()).hint(), None);
+        let hint = FetchError::Installation(failed()).hint().unwrap();
+        assert_eq!(hint, "NAME was tried as a package; --package P names others, --no-install forbids it");
+        // What the sandbox itself has to say goes first.
+        let hint = FetchError::Installation(SandboxError::NoPackageManager).hint().unwrap();
+        assert!(hint.contains("--run"), "{hint}");
     }
 }

@@ -27,12 +27,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let name = args.name.as_ref().context("NAME is missing")?;
     sysext::remove_on_interrupt().context("signals can't be handled")?;
 
-    // Before the work: a key that can't be read should cost no pull.
+    // Before the work: a key that can't be read, or a directory that takes no image, should cost no pull.
+    args.output.check_place(name)?;
     let wanted = args.source.arch.as_deref().and_then(|a| a.parse().ok()).or_else(Arch::host);
     let image_options = args.output.image_options(wanted, &events)?;
     let rootfs = oci::fetch::fetch(&args.source, &args.sandbox, image, &args.paths, name.as_str(), &events)?;
     let options = options(args, &rootfs.tree, std::env::var("CHROOT").ok(), std::env::var("HOST").ok())?;
     let plan = Plan::new(&rootfs.tree, &args.paths, options)?;
+    args.source.check_machines(image, plan.machine(&rootfs.tree))?;
     let architecture = plan.architecture(&rootfs.tree);
     let (tree, report) = plan.build(rootfs.tree)?;
     tell(&plan, &report, &events);

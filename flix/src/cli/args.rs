@@ -54,7 +54,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR", help_heading = LIBRARIES)]
     pub sysroot: Option<TreePath>,
 
-    /// Takes along a library that the programs load by themselves: a path or folder of the image, or a name; repeatable
+    /// Takes along a library that the programs load by themselves: a path or folder of the image, or a name; repeatable.
+    /// EXTRALIBS names more, separated by spaces, tabs, newlines or colons
     #[arg(long, value_name = "PATH|NAME", help_heading = LIBRARIES)]
     pub extra_lib: Vec<ExtraLib>,
 

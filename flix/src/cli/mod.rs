@@ -32,7 +32,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let name = args.name.as_ref().context("NAME is missing")?;
     sysext::remove_on_interrupt().context("signals can't be handled")?;
 
-    // Before the work: a key that can't be read should cost no pull.
+    // Before the work: a key that can't be read, or a directory that takes no image, should cost no pull.
+    args.output.check_place(name)?;
     let image_options = args.output.image_options(wanted_architecture(args), &events)?;
     let rootfs = oci::fetch::fetch(&args.source, &args.sandbox, image, &args.paths, name.as_str(), &events)?;
     let tree = rootfs.tree;

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::{self, Write as _};
 use std::iter::successors;
 
+use super::PlaceError;
 use crate::{ExtensionError, ImageError, RequestError, Severity};
 
 /// Tells of an error on stderr: `error:` and the chain of reasons, then `hint:` if there is one.
@@ -35,6 +36,7 @@ pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
     let request = error.downcast_ref::<RequestError>().and_then(request);
     request
         .or_else(|| error.downcast_ref::<ExtensionError>().and_then(extension))
+        .or_else(|| error.downcast_ref::<PlaceError>().and_then(place))
         .or_else(|| error.downcast_ref::<ImageError>().and_then(ImageError::hint))
 }
 
@@ -56,9 +58,17 @@ fn request(error: &RequestError) -> Option<String> {
         }
         RequestError::BadTarget { .. } => Some("an extension can fill /usr and /opt only".to_owned()),
         RequestError::Clash { .. } => Some("give one of them another place: PATH:DEST".to_owned()),
+        RequestError::RelativeTarget { text, .. } => Some(format!(
+            "PATH:DEST is /usr/bin/a:/usr/bin/b; a path with a colon in its name needs a destination: {text}:/usr/bin/b"
+        )),
         RequestError::NotAbsolute(text) => Some(format!("paths start with a slash: /usr/bin/{text}")),
         _ => None,
     }
+}
+
+fn place(error: &PlaceError) -> Option<String> {
+    let missing = error.source.kind() == io::ErrorKind::NotFound;
+    missing.then(|| format!("mkdir -p {} makes it", error.path.display()))
 }
 
 fn extension(error: &ExtensionError) -> Option<String> {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, Parser};
 
-use super::complain;
+use super::{complain, hint};
 
 /// The command line. Ends the process where there is nothing to go on with: help, the version, a wrong command line.
 ///
@@ -18,7 +18,18 @@ pub fn parse<A: Parser>() -> A {
     let drop = |arg: &Arg| arg.get_env().is_some_and(|variable| bare || empty(variable));
     let unset = |arg: Arg| if drop(&arg) { arg.env(None::<&str>) } else { arg };
     let command = A::command().mut_args(unset).arg_required_else_help(true);
-    A::from_arg_matches(&command.get_matches()).unwrap_or_else(|e| e.exit())
+    let parsed = command.try_get_matches().and_then(|matches| A::from_arg_matches(&matches));
+    parsed.unwrap_or_else(|error| wrong(&error))
+}
+
+/// Says what is wrong, with a hint if there is one, or what was asked for.
+#[allow(clippy::print_stderr)] // as clap does
+fn wrong(error: &clap::Error) -> ! {
+    let _ = error.print();
+    if let Some(hint) = error.source().and_then(hint) {
+        eprintln!("hint: {hint}");
+    }
+    std::process::exit(error.exit_code())
 }
 
 /// The exit status. An error is told with the first hint that one of its reasons gives.

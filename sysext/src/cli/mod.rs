@@ -6,6 +6,9 @@ pub use complaint::{complain, hint, print};
 mod frame;
 pub use frame::{end, parse};
 
+mod place;
+pub use place::PlaceError;
+
 mod report;
 pub use report::{ReportArgs, Size, written_line};
 
@@ -81,6 +84,14 @@ impl OutputArgs {
             Some(path) if self.format != Format::Dir && path.is_dir() => path.join(usual),
             Some(path) => path.clone(),
         }
+    }
+
+    /// Whether the image can be put in its place: for before the work.
+    ///
+    /// # Errors
+    /// Its directory isn't there, or can't be written to.
+    pub fn check_place(&self, name: &ExtensionName) -> Result<(), PlaceError> {
+        place::check(&self.path(name))
     }
 
     /// For [`image::write`](crate::image::write). `architecture` is that of a disk image if the extension has none of its

@@ -172,7 +172,13 @@ impl Plan {
             warnings: Vec::new(),
         };
         for item in locate(image, wanted, plan.options.keep_sbin)? {
-            plan.add(image, &item)?;
+            match plan.add(image, &item) {
+                // Nobody has named it.
+                Err(e @ (PlanError::Special(_) | PlanError::BadName(_))) if item.matched => {
+                    plan.warnings.push(format!("{e}: left out of what {} matches", item.text));
+                }
+                other => other?,
+            }
         }
         plan.follow_units(image)?;
         Ok(plan)
@@ -188,9 +194,14 @@ impl Plan {
         &self.shown
     }
 
-    /// The architecture of the programs: that of the first ELF file among what the entry points run, else of the first in
-    /// the image. None if there is none.
+    /// The architecture of the programs: that of [`Plan::machine`], if it has a name.
     pub fn architecture(&self, image: &Tree) -> Option<Arch> {
+        self.machine(image).and_then(Arch::from_elf_machine)
+    }
+
+    /// The e_machine of the programs: that of the first ELF file among what the entry points run, else of the first in the
+    /// image. None if there is none.
+    pub fn machine(&self, image: &Tree) -> Option<u16> {
         let asked = self.shown.values().filter_map(|s| image.resolve(s.path().to_absolute(), true).ok());
         let asked: Vec<TreePath> = asked.map(|r| r.path).collect();
         let all = image.iter().filter(|(_, n)| n.meta.mode & 0o111 != 0).map(|(p, _)| p);
@@ -200,7 +211,7 @@ impl Plan {
             match head.as_slice() {
                 [0x7f, b'E', b'L', b'F', _, data, .., a, b] if head.len() == 20 => {
                     let read = if *data == 2 { u16::from_be_bytes } else { u16::from_le_bytes };
-                    Arch::from_elf_machine(read([*a, *b]))
+                    Some(read([*a, *b]))
                 }
                 _ => None,
             }

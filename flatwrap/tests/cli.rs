@@ -75,6 +75,38 @@ fn a_bare_command_shows_its_help() {
 }
 
 #[test]
+fn a_directory_is_held_to_the_architecture_asked_for() {
+    let bench = Bench::new();
+    for (arch, expected, error) in [
+        ("amd64", 0, ""),
+        (
+            "arm64",
+            1,
+            "image is for linux/amd64, expected linux/arm64\nhint: a tar or directory can't be chosen by --arch; leave it (and ARCH) out for linux/amd64\n",
+        ),
+    ] {
+        let args = ["-n", "--arch", arch, &bench.image(), "one", "/usr/bin/prog"];
+        let (code, _, err) = said(bench.command(&args).output().unwrap());
+        assert!(code == expected && err.ends_with(error), "{arch}: {err}");
+    }
+}
+
+#[test]
+fn odd_matches_of_a_pattern_are_left_out() {
+    let bench = Bench::new();
+    let bin = bench.0.path().join("image/usr/bin");
+    std::os::unix::fs::symlink("nowhere", bin.join("dead")).unwrap();
+    assert!(Command::new("mkfifo").arg(bin.join("fifo")).status().unwrap().success());
+    let (code, out, err) =
+        said(bench.command(&["-n", &bench.image(), "one", "/usr/bin/*"]).output().unwrap());
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("/usr/bin/prog") && !out.contains("dead") && !out.contains("fifo"), "{out}");
+    assert!(err.contains("/usr/bin/dead") && err.contains("/usr/bin/fifo"), "{err}");
+    let (code, _, _) = said(bench.command(&["-n", &bench.image(), "one", "/usr/bin/fifo"]).output().unwrap());
+    assert_eq!(code, 1);
+}
+
+#[test]
 fn what_else_it_can_do() {
     let bench = Bench::new();
     for (args, word) in [

@@ -100,6 +100,8 @@ fn reasons_and_json() {
         /usr/lib/flix/one/usr/lib/libone.so.# ##.# KiB, as libone.so.#
     search path of the loader
       /usr/lib/flix/one/etc/ld-musl-x##_##.path ## B
+    release file
+      /usr/lib/extension-release.d/extension-release.one ## B
     # files, ###.# KiB
     "#);
     let said = flix.run(&["--json", &image, "one", "/usr/bin/prog", "--sysroot", "/opt/one"]);
@@ -147,7 +149,12 @@ fn errors_have_hints_and_leave_nothing() {
         (
             &["prog"],
             2,
-            "error: invalid value 'prog' for '[PATH]...': \"prog\" is not an absolute path of the image\n\nFor more information, try '--help'.\n",
+            "error: invalid value 'prog' for '[PATH]...': \"prog\" is not an absolute path of the image\n\nFor more information, try '--help'.\nhint: paths start with a slash: /usr/bin/prog\n",
+        ),
+        (
+            &["/usr/bin/prog:bin/x"],
+            2,
+            "error: invalid value '/usr/bin/prog:bin/x' for '[PATH]...': /usr/bin/prog:bin/x: destination \"bin/x\" has to be an absolute path\n\nFor more information, try '--help'.\nhint: PATH:DEST is /usr/bin/a:/usr/bin/b; a path with a colon in its name needs a destination: /usr/bin/prog:bin/x:/usr/bin/b\n",
         ),
     ] {
         let mut all = vec!["--no-install", image.as_str(), "one"];
@@ -216,6 +223,18 @@ fn a_bare_command_shows_its_help() {
         let said = said(flix.command(&[]).envs(variables.iter().copied()).output().unwrap());
         assert_eq!((said.code, said.out.as_str()), (2, ""));
         assert!(said.err.contains("Usage: flix") && said.err.contains("Examples:"), "{}", said.err);
+    }
+}
+
+/// Before the image is looked at, which isn't even there.
+#[test]
+fn a_missing_output_directory_is_told_first() {
+    let flix = Flix::new();
+    for more in [&[][..], &["-n"]] {
+        let args = [&["dir:/does/not/exist", "one", "/usr/bin/x", "-o", "none/one.raw"], more].concat();
+        let said = flix.run(&args);
+        let error = "error: output directory \"none\": No such file or directory (os error 2)\nhint: mkdir -p none makes it\n";
+        assert_eq!((said.code, said.err.as_str()), (1, error));
     }
 }
 

@@ -357,14 +357,49 @@ fn scripts_go_with_their_interpreters() {
 fn units_follow_their_programs() {
     let lab = Lab::glibc();
     lab.with_glibc().program("usr/sbin/daemon", &[], &[]).symlink("sbin", "usr/sbin");
-    let unit = "[Service]\nExecStart=/usr/sbin/daemon -x /usr/sbin/daemon\nExecStop=-/sbin/daemon stop\nExecReload=/bin/kill $MAINPID\n";
+    let unit = "[Unit]\nConditionFileIsExecutable=|/usr/sbin/daemon\nAssertPathExists=/etc/conf\n[Service]\nExecStart=\\\n  /usr/sbin/daemon -x /usr/sbin/daemon\nExecStop=-/sbin/daemon stop\nExecReload=/bin/kill $MAINPID\n";
     lab.write("etc/systemd/system/d.service", unit);
-    let (plan, tree) = plan(&lab, &["/usr/sbin/daemon", "/etc/systemd/system/d.service"]);
+    // Moved, and no program.
+    lab.write("etc/conf", "x");
+    let (plan, tree) =
+        plan(&lab, &["/usr/sbin/daemon", "/etc/systemd/system/d.service", "/etc/conf:/usr/share/conf"]);
     let text =
         tree.get(&p("/usr/lib/systemd/system/d.service")).unwrap().content().unwrap().read(999).unwrap();
-    let expected = "[Service]\nExecStart=/usr/bin/daemon -x /usr/sbin/daemon\nExecStop=-/usr/bin/daemon stop\nExecReload=/bin/kill $MAINPID\n";
+    let expected = "[Unit]\nConditionFileIsExecutable=|/usr/bin/daemon\nAssertPathExists=/etc/conf\n[Service]\nExecStart=\\\n  /usr/bin/daemon -x /usr/sbin/daemon\nExecStop=-/usr/bin/daemon stop\nExecReload=/bin/kill $MAINPID\n";
     assert_eq!(String::from_utf8(text).unwrap(), expected);
     assert!(plan.has_units);
+}
+
+/// What nobody has named comes along as it is, with a warning, if it can't be used as a program.
+#[test]
+fn odd_matches_of_a_pattern_are_no_errors() {
+    let lab = Lab::glibc();
+    lab.with_glibc().program("usr/bin/p-good", &[], &[]).script("usr/bin/p-script", "#!/usr/bin/perl\n");
+    lab.symlink("usr/bin/p-dead", "nowhere").write("usr/bin/p-broken", "\x7fELF and no more");
+    lab.program("usr/bin/p-full", &[], &["-fuse-ld=lld", "-Wl,--build-id=none"]);
+    let mut full = std::fs::read(lab.path("usr/bin/p-full")).unwrap();
+    full.extend_from_slice(b"data to be found at the end of the file");
+    lab.write("usr/bin/p-full", &full);
+
+    let (plan, tree) = plan(&lab, &["/usr/bin/p-*"]);
+    // How much room there is depends on the linker's version.
+    let warnings = plan.warnings.join("\n").replace(|c: char| c.is_ascii_digit(), "#");
+    insta::assert_snapshot!(warnings, @r#"
+    /usr/bin/p-broken: e_ident has class ## and data encoding ##, expected # or # for both; it comes along as it is
+    /usr/bin/p-dead: leads to "nowhere", which is not in the image
+    /usr/bin/p-full: file has no room for the edit: ### more bytes, and the ## bytes appended at #x#### have to stay at its end; it comes along as it is
+    /usr/bin/p-script: script needs /usr/bin/perl of the host, which is not part of the extension
+    "#);
+    for (path, expected) in [("p-full", full), ("p-broken", b"\x7fELF and no more".to_vec())] {
+        let content = tree.get(&p(&format!("/usr/bin/{path}"))).unwrap().content().unwrap();
+        assert_eq!(content.read(1 << 30).unwrap(), expected, "{path}");
+    }
+    assert_eq!(run(&tree, &["/usr/bin/p-good"]), "");
+    for path in ["p-script", "p-dead", "p-broken", "p-full"] {
+        let made = Plan::new(&lab.tree(), &request(&[&format!("/usr/bin/{path}")]));
+        assert!(made.map_or(true, |plan| plan.build(&lab.tree()).is_err()), "{path} is named");
+    }
+    assert_eq!(refused(&lab, &["/usr/bin/q-*"]), "pattern /usr/bin/q-* matches nothing in the image");
 }
 
 #[test]
@@ -378,6 +413,10 @@ fn refusals() {
             "/srv/a is neither below /usr nor below /opt, the only folders that an extension can fill",
         ),
         (&["/usr/lib/a", "/srv/a:/usr/lib/a"], "/usr/lib/a is wanted from both /usr/lib/a and /srv/a"),
+        (
+            &["/usr/lib/a:/usr/lib/x", "/srv/a:/usr/lib/x/b/c"],
+            "/usr/lib/x/b/c, from /srv/a, can't be below /usr/lib/x, which is a file from /usr/lib/a",
+        ),
     ] {
         assert_eq!(refused(&lab, words), expected);
     }

@@ -25,7 +25,7 @@ pub struct Item {
     pub text: String,
     /// Its path in the image, the directories resolved; may be a symlink.
     pub source: TreePath,
-    /// Where it leads if it is a symlink; else the same.
+    /// Where it leads if it is a symlink; else, and if it leads nowhere, the same.
     pub real: TreePath,
     /// Its place in the extension.
     pub target: TreePath,
@@ -33,6 +33,8 @@ pub struct Item {
     pub moved: bool,
     /// The place differs from the source by a rule of ours, which the user should hear of.
     pub mapped: bool,
+    /// A match of a pattern. As for what is below a folder, nobody has named it: what can't be used is no error.
+    pub matched: bool,
 }
 
 /// Why a word of the request can't be followed.
@@ -42,6 +44,14 @@ pub enum RequestError {
     /// Not an absolute path.
     #[error("{0:?} is not an absolute path of the image")]
     NotAbsolute(String),
+    /// A destination without a slash at its start.
+    #[error("{text}: destination {target:?} has to be an absolute path")]
+    RelativeTarget {
+        /// As typed.
+        text: String,
+        /// What follows the colon.
+        target: String,
+    },
     /// Nothing there.
     #[error("{text} is not in the image")]
     NotFound {
@@ -104,13 +114,21 @@ impl FromStr for Wanted {
     type Err = RequestError;
 
     fn from_str(text: &str) -> Result<Self, RequestError> {
-        // A colon is a legal character of a path; one before a slash separates.
+        // A colon is a legal character of a path; one before a slash separates. Any other is more likely a mistake than
+        // part of a name, but for the pairs in names of Perl's modules, and for those in a pattern's brackets.
         let (source, target) = match text.get(1..).and_then(|t| t.rfind(":/")) {
             Some(at) => (&text[..at + 1], Some(text[at + 2..].to_owned())),
             None => (text, None),
         };
         if !source.starts_with('/') {
             return Err(RequestError::NotAbsolute(text.to_owned()));
+        }
+        if target.is_none()
+            && let Some((before, after)) = text.rsplit_once(':')
+            && !before.ends_with(':')
+            && !after.contains(']')
+        {
+            return Err(RequestError::RelativeTarget { text: text.to_owned(), target: after.to_owned() });
         }
         Ok(Wanted { text: text.to_owned(), source: source.to_owned(), target })
     }
@@ -186,10 +204,11 @@ fn place(
     many: bool,
     keep_sbin: bool,
 ) -> Result<Item, RequestError> {
-    let real = tree
-        .resolve(source.to_absolute(), true)
-        .map_err(|source| RequestError::Dangling { text: w.text.clone(), source })?
-        .path;
+    let real = match tree.resolve(source.to_absolute(), true) {
+        Ok(resolved) => resolved.path,
+        Err(_) if many => source.clone(),
+        Err(source) => return Err(RequestError::Dangling { text: w.text.clone(), source }),
+    };
     let path = |source| RequestError::Path { text: w.text.clone(), source };
     let (target, mapped) = match &w.target {
         Some(target) => {
@@ -208,7 +227,7 @@ fn place(
             (place, mapped)
         }
     };
-    Ok(Item { text: w.text.clone(), source, real, target, moved: w.target.is_some(), mapped })
+    Ok(Item { text: w.text.clone(), source, real, target, moved: w.target.is_some(), mapped, matched: many })
 }
 
 /// The place of a file that the user didn't move. None if it can't be in an extension.
@@ -265,6 +284,7 @@ mod tests {
             "/usr/lib/app/two.so",
             "/usr/lib/app/sub/three.so",
             "/usr/bin/b:c",
+            "/usr/share/P::M",
         ] {
             t.insert_all(file.parse().unwrap(), Node::file(0o755, "x"), &Meta::dir()).unwrap();
         }
@@ -292,7 +312,12 @@ mod tests {
             ("/bin/busybox:/usr/bin/", "/bin/busybox > /usr/bin/busybox"),
             ("/etc/x.conf:/opt/x/x.conf", "/etc/x.conf > /opt/x/x.conf"),
             ("/usr/bin/l", "/usr/sbin/d > /usr/bin/l"),
-            ("/usr/bin/b:c", "/usr/bin/b:c > /usr/bin/b:c"),
+            ("/usr/bin/b:c:/usr/bin/b:c", "/usr/bin/b:c > /usr/bin/b:c"),
+            ("/usr/bin/b?c", "/usr/bin/b:c > /usr/bin/b:c"),
+            ("/usr/bin/b[:]c", "/usr/bin/b:c > /usr/bin/b:c"),
+            ("/usr/share/P::M", "/usr/share/P::M > /usr/share/P::M"),
+            // A match that leads nowhere is one all the same.
+            ("/usr/bin/de*", "/usr/bin/dead > /usr/bin/dead"),
             ("/lib/app", "/usr/lib/app > /usr/lib/app"),
             (
                 "/lib/app/*.so",
@@ -310,6 +335,8 @@ mod tests {
     fn refusals() {
         for (words, expected) in [
             (&["a"][..], "\"a\" is not an absolute path of the image"),
+            (&["/usr/bin/a:bin/b"], "/usr/bin/a:bin/b: destination \"bin/b\" has to be an absolute path"),
+            (&["/usr/bin/a:"], "/usr/bin/a:: destination \"\" has to be an absolute path"),
             (&["/usr/bin/one.so"], "/usr/bin/one.so is not in the image"),
             (
                 &["/usr/bin/dead"],

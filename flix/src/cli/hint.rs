@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use crate::closure::ClosureError;
+use crate::elf::RewriteError;
 use crate::plan::{BuildError, PlanError};
 
 /// One line for the user, if there is something to say.
@@ -28,7 +29,7 @@ fn plan(error: &PlanError) -> Option<String> {
         PlanError::Sysroot(_) => Some("leave --sysroot out for /usr/lib/flix/NAME".to_owned()),
         PlanError::CharsetsRoom { .. } => Some("a shorter NAME, or a shorter --sysroot, makes room".to_owned()),
         PlanError::NoCharsets => Some("in Debian and its like they are part of libc6, elsewhere of a package of their own".to_owned()),
-        PlanError::Clash { .. } => Some("give one of them another place: PATH:DEST".to_owned()),
+        PlanError::Clash { .. } | PlanError::Below { .. } => Some("give one of them another place: PATH:DEST".to_owned()),
         _ => None,
     }
 }
@@ -51,6 +52,10 @@ fn build(error: &BuildError) -> Option<String> {
         BuildError::Differs { .. } => {
             Some("this is a defect of flix: please report it, with the command line".to_owned())
         }
+        BuildError::Rewrite { source: RewriteError::Payload { .. }, .. } => Some(
+            "a shorter --sysroot may fit; flatwrap runs such a program as it is, its data where it expects them"
+                .to_owned(),
+        ),
         _ => None,
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use sysext::tree::Ino;
 use sysext::{Content, Kind, Meta, Node, Tree, TreePath};
 
-use super::{Action, BuildError, Entry, Plan};
+use super::{Action, BuildError, Entry, Plan, Relocation};
 use crate::closure::{DlopenPolicy, ExtraLib, Options, Resolver};
 use crate::elf::{Edit, rewrite};
 
@@ -74,21 +74,7 @@ impl Plan {
             }
             Action::Relocate(relocation) => {
                 let (meta, content) = old()?;
-                let path =
-                    relocation.runpath.iter().map(TreePath::to_absolute).collect::<Vec<_>>().join(&b':');
-                let edit = Edit {
-                    interpreter: relocation.interpreter.as_ref().map(TreePath::to_absolute),
-                    runpath: Some(path),
-                    nodeflib: true,
-                    ..Edit::default()
-                };
-                let content = match relocation.patches.as_slice() {
-                    [] => content.clone(),
-                    patches => content.patched(content.len(), patches.to_vec()).map_err(error)?,
-                };
-                let new = rewrite(&content, &edit)
-                    .map_err(|e| BuildError::Rewrite { path: source.clone(), source: e })?;
-                file(meta, new)
+                file(meta, relocate(source, content, relocation)?)
             }
         })
     }
@@ -143,6 +129,28 @@ impl Plan {
         let inside = self.sysroot.join(path.as_relative()).ok()?;
         if self.entries.contains_key(&inside) { Some(inside) } else { self.places.get(path).cloned() }
     }
+}
+
+/// The content of a file of the image, edited.
+pub(super) fn relocate(
+    path: &TreePath,
+    content: &Content,
+    relocation: &Relocation,
+) -> Result<Content, BuildError> {
+    let runpath = relocation.runpath.iter().map(TreePath::to_absolute).collect::<Vec<_>>().join(&b':');
+    let edit = Edit {
+        interpreter: relocation.interpreter.as_ref().map(TreePath::to_absolute),
+        runpath: Some(runpath),
+        nodeflib: true,
+        ..Edit::default()
+    };
+    let content = match relocation.patches.as_slice() {
+        [] => content.clone(),
+        patches => content
+            .patched(content.len(), patches.to_vec())
+            .map_err(|source| BuildError::Content { path: path.clone(), source })?,
+    };
+    rewrite(&content, &edit).map_err(|source| BuildError::Rewrite { path: path.clone(), source })
 }
 
 /// Whether the node has nothing to do with the inode of its source.

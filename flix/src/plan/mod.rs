@@ -73,6 +73,20 @@ pub enum PlanError {
         /// The other.
         second: TreePath,
     },
+    /// A place below something that is no folder.
+    #[error("{target}, from {source_of}, can't be below {parent}, which is {what} from {first}")]
+    Below {
+        /// The place.
+        target: TreePath,
+        /// What is to go there.
+        source_of: TreePath,
+        /// The place above it.
+        parent: TreePath,
+        /// A file or a symlink.
+        what: &'static str,
+        /// Where that comes from.
+        first: TreePath,
+    },
     /// Something that an extension can't hold.
     #[error("{path}: {what} can't be part of an extension")]
     Special {

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use sysext::extension::HostLibrary;
 use sysext::{Kind, Tree, TreePath};
 
-use super::{Action, Entry, Plan, PlanError, Request, Why};
-use crate::closure::{Closure, ClosureError, Resolver};
+use super::build::relocate;
+use super::{Action, BuildError, Entry, Plan, PlanError, Request, Why};
+use crate::closure::{Closure, ClosureError, Object, Reason, Resolver};
 use crate::request::{Item, allowed, home, locate};
 
 /// A regular file that the request puts into the extension.
@@ -15,7 +16,7 @@ pub(super) struct Placed {
     /// Real path in the image.
     pub source: TreePath,
     pub target: TreePath,
-    /// Named by the user and not just below a folder: what is wrong with it is an error.
+    /// Named by the user, and not just below a folder or a match of a pattern: what is wrong with it is an error.
     pub named: bool,
 }
 
@@ -69,6 +70,7 @@ impl Plan {
         }
         let closure = planner.closure()?;
         planner.libraries(&closure)?;
+        planner.leave_what_refuses(&closure);
         planner.scripts()?;
         planner.units()?;
         planner.finish(closure)
@@ -77,6 +79,7 @@ impl Plan {
 
 impl Planner<'_> {
     fn finish(self, closure: Closure) -> Result<Plan, PlanError> {
+        self.check_folders()?;
         let Planner { mut plan, mut warnings, mut notes, .. } = self;
         warnings.extend(closure.warnings);
         notes.extend(closure.notes);
@@ -88,6 +91,49 @@ impl Planner<'_> {
         plan.warnings = warnings.into_iter().collect();
         plan.notes = notes.into_iter().collect();
         Ok(plan)
+    }
+
+    /// Nothing can be below a file or a symlink.
+    fn check_folders(&self) -> Result<(), PlanError> {
+        let entries = &self.plan.entries;
+        let from = |path: &TreePath, entry: &Entry| entry.source.clone().unwrap_or_else(|| path.clone());
+        for (target, entry) in entries {
+            let mut above = target.parent();
+            while let Some(parent) = above {
+                if let Some(other) =
+                    entries.get(&parent).filter(|e| !matches!(e.action, Action::Directory(_)))
+                {
+                    let what = match other.action {
+                        Action::Symlink(_) => "a symlink",
+                        _ => "a file",
+                    };
+                    let (source_of, first) = (from(target, entry), from(&parent, other));
+                    return Err(PlanError::Below { target: target.clone(), source_of, parent, what, first });
+                }
+                above = parent.parent();
+            }
+        }
+        Ok(())
+    }
+
+    /// What the rewriter refuses, and nobody has named and nothing needs, comes along as it is.
+    fn leave_what_refuses(&mut self, closure: &Closure) {
+        let named: BTreeSet<TreePath> =
+            self.placed.iter().filter(|p| p.named).map(|p| p.source.clone()).collect();
+        for placed in self.placed.clone() {
+            let alone = |o: &Object| o.reasons.iter().all(|r| *r == Reason::Asked);
+            if named.contains(&placed.source) || !closure.objects.get(&placed.source).is_some_and(alone) {
+                continue;
+            }
+            let Some(entry) = self.plan.entries.get_mut(&placed.target) else { continue };
+            let Some(content) = self.tree.get(&placed.source).and_then(|n| n.content()) else { continue };
+            if let Action::Relocate(relocation) = &entry.action
+                && let Err(e @ BuildError::Rewrite { .. }) = relocate(&placed.source, content, relocation)
+            {
+                self.warnings.insert(format!("{e}; it comes along as it is"));
+                entry.action = Action::Copy;
+            }
+        }
     }
 
     fn item(&mut self, item: &Item) -> Result<(), PlanError> {
@@ -105,10 +151,10 @@ impl Planner<'_> {
             if place != target {
                 let link = relative(&target, &place);
                 self.put(target.clone(), source, Action::Symlink(link), why.clone(), 0)?;
-                return self.bring(&item.real, &place, &Why::Target(target), (true, false));
+                return self.bring(&item.real, &place, &Why::Target(target), (!item.matched, false));
             }
         }
-        self.bring(&item.real, &target, &why, (true, item.moved))
+        self.bring(&item.real, &target, &why, (!item.matched, item.moved))
     }
 
     /// The place in the sysroot of a library, or of a name of one, that would be where hosts have their own: all of the
@@ -179,11 +225,18 @@ impl Planner<'_> {
                     self.placed.push(Placed { source: path.clone(), target: place, named: named && top });
                 }
                 Kind::Symlink(link) => self.inner_link(path, place, link, (source, target, moved), why)?,
-                Kind::CharDevice { .. } | Kind::BlockDevice { .. } => {
-                    return Err(PlanError::Special { path: path.clone(), what: "a device" });
+                Kind::CharDevice { .. } | Kind::BlockDevice { .. } | Kind::Fifo | Kind::Socket => {
+                    let what = match node.kind {
+                        Kind::Fifo => "a FIFO",
+                        Kind::Socket => "a socket",
+                        _ => "a device",
+                    };
+                    let error = PlanError::Special { path: path.clone(), what };
+                    if named && top {
+                        return Err(error);
+                    }
+                    self.warnings.insert(format!("{error}; it is left out"));
                 }
-                Kind::Fifo => return Err(PlanError::Special { path: path.clone(), what: "a FIFO" }),
-                Kind::Socket => return Err(PlanError::Special { path: path.clone(), what: "a socket" }),
             }
         }
         Ok(())

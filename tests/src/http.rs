@@ -35,9 +35,13 @@ fn answer(dir: &Path, mut stream: TcpStream) -> io::Result<()> {
     let mut words = request.split_whitespace();
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let path = path.split('?').next().unwrap_or_default();
+    // Lists have one page here, so that a query for it changes nothing.
+    let path = path.split('?').next().unwrap_or_default().replace("%2B", "+");
     let path = Path::new(path.trim_start_matches('/'));
     let inside = path.components().all(|c| matches!(c, Component::Normal(_)));
-    match File::open(dir.join(path)) {
+    let path = dir.join(path);
+    let path = if path.is_dir() { path.join("index") } else { path };
+    match File::open(path) {
         Ok(mut file) if inside && (method == "GET" || method == "HEAD") => {
             let len = file.metadata()?.len();
             write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n")?;

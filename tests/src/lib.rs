@@ -18,6 +18,8 @@ pub mod images;
 pub mod layout;
 pub mod registry;
 pub mod roots;
+pub mod upstream;
+pub use upstream::Upstream;
 pub mod world;
 pub use world::World;
 

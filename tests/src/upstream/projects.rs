@@ -1,0 +1,215 @@
+//! All others.
+
+use anyhow::Result;
+
+use super::Maker;
+use super::programs::{MACHINES, Machine};
+use super::site::{Assets, Member, sha256, sums, tar_by, tgz, with_sums};
+
+impl Maker {
+    /// Fills them in.
+    pub(super) fn projects(&self) -> Result<()> {
+        self.compose()?;
+        self.falco()?;
+        self.nebula()?;
+        self.ollama()?;
+        self.tailscale()?;
+        self.wasmcloud()?;
+        self.wasmedge()?;
+        self.wasmtime()
+    }
+
+    fn each(&self, make: impl Fn(Machine) -> Result<Assets>) -> Result<Assets> {
+        Ok(MACHINES.into_iter().map(make).collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    fn compose(&self) -> Result<()> {
+        let assets = self.each(|machine| {
+            let name = format!("docker-compose-linux-{}", machine.uname());
+            let program = self.programs.fixed(machine, "Docker Compose version v2.33.1\n")?;
+            let list = format!("{} *{name}\n", sha256(&program));
+            Ok(vec![(format!("{name}.sha256"), list.into_bytes()), (name, program)])
+        })?;
+        self.site.releases("docker/compose", &[("v2.33.1", assets)])
+    }
+
+    fn falco(&self) -> Result<()> {
+        const VERSION: &str = "0.40.0";
+        for machine in MACHINES {
+            let name = format!("falco-{VERSION}-{}", machine.uname());
+            let text =
+                |path: &str, content: &str| (format!("{name}/{path}"), 0o644, content.as_bytes().to_vec());
+            let mut members = vec![
+                text("etc/falco/falco.yaml", "rules_files: [/etc/falco/falco_rules.yaml]\n"),
+                text("etc/falco/falco_rules.yaml", "[]\n"),
+                text("etc/falcoctl/falcoctl.yaml", "indexes: []\n"),
+                text("usr/share/falco/plugins/README", "none\n"),
+                text("usr/src/falco-8.0.0+driver/Makefile", "all:\n"),
+            ];
+            for program in ["falco", "falcoctl"] {
+                let says = format!("{program} version: {VERSION}\n");
+                members.push((
+                    format!("{name}/usr/bin/{program}"),
+                    0o755,
+                    self.programs.dynamic(machine, &says)?,
+                ));
+            }
+            let dir = format!("https://download.falco.org/packages/bin/{}", machine.uname());
+            self.site.put(&format!("{dir}/{name}.tar.gz"), tgz(&members)?)?;
+        }
+        self.site.releases("falcosecurity/falco", &[(VERSION, Vec::new())])
+    }
+
+    /// 1.6.1 is Debian's.
+    fn nebula(&self) -> Result<()> {
+        let mut releases = Vec::new();
+        for tag in ["v1.9.5", "v1.6.1"] {
+            let assets = self.each(|machine| {
+                let members = ["nebula", "nebula-cert"].iter().map(|name| {
+                    let program = match tag {
+                        "v1.6.1" => self.real.file("nebula", machine, &format!("usr/bin/{name}"))?,
+                        _ => self.programs.fixed(machine, &format!("Version: {}\n", &tag[1..]))?,
+                    };
+                    Ok(((*name).to_owned(), 0o755, program))
+                });
+                let tar = tgz(&members.collect::<Result<Vec<Member>>>()?)?;
+                Ok(vec![(format!("nebula-linux-{}.tar.gz", machine.goarch()), tar)])
+            })?;
+            releases.push((tag, with_sums(assets, "SHASUM256.txt")));
+        }
+        self.site.releases("slackhq/nebula", &releases)
+    }
+
+    fn ollama(&self) -> Result<()> {
+        let mut releases = Vec::new();
+        for (tag, suffix) in [("v0.14.0", "tar.zst"), ("v0.13.2", "tgz")] {
+            let assets = self.each(|machine| {
+                let says = format!("ollama version is {}\n", &tag[1..]);
+                let (library, _) = self.programs.linked(machine, "libggml-base.so", &says)?;
+                let members = [
+                    ("bin/ollama".to_owned(), 0o755, self.programs.dynamic(machine, &says)?),
+                    ("lib/ollama/libggml-base.so".to_owned(), 0o755, library),
+                ];
+                let tar = match suffix {
+                    "tgz" => tgz(&members)?,
+                    _ => tar_by("zstd", &self.scratch, &members)?,
+                };
+                Ok(vec![(format!("ollama-linux-{}.{suffix}", machine.goarch()), tar)])
+            })?;
+            // Upstream's list has a `./` before each name.
+            let named: Assets = assets.iter().map(|(n, c)| (format!("./{n}"), c.clone())).collect();
+            let list = sums(named.iter().map(|(n, c)| (n.as_str(), c.as_slice())));
+            releases.push((tag, [assets, vec![("sha256sum.txt".to_owned(), list)]].concat()));
+        }
+        self.site.releases("ollama/ollama", &releases)
+    }
+
+    fn tailscale(&self) -> Result<()> {
+        const VERSION: &str = "1.80.2";
+        let unit = "[Unit]\nDescription=tailscaled\nAfter=network-pre.target\n[Service]\n\
+                    EnvironmentFile=/etc/default/tailscaled\n\
+                    ExecStart=/usr/sbin/tailscaled --port=${PORT} $FLAGS\n\
+                    ExecStopPost=/usr/sbin/tailscaled --cleanup\nRestart=on-failure\nType=notify\n\
+                    [Install]\nWantedBy=multi-user.target\n";
+        for machine in MACHINES {
+            let top = format!("tailscale_{VERSION}_{}", machine.goarch());
+            let mut members: Vec<Member> = vec![
+                (format!("{top}/systemd/tailscaled.service"), 0o644, unit.as_bytes().to_vec()),
+                (
+                    format!("{top}/systemd/tailscaled.defaults"),
+                    0o644,
+                    b"PORT=\"41641\"\nFLAGS=\"\"\n".to_vec(),
+                ),
+            ];
+            for name in ["tailscale", "tailscaled"] {
+                let program = self.programs.fixed(machine, &format!("{VERSION}\n  go version: go1.23\n"))?;
+                members.push((format!("{top}/{name}"), 0o755, program));
+            }
+            let tar = tgz(&members)?;
+            let url = format!("https://pkgs.tailscale.com/stable/{top}.tgz");
+            self.site.put(&format!("{url}.sha256"), sha256(&tar))?;
+            self.site.put(&url, tar)?;
+        }
+        self.site.releases("tailscale/tailscale", &[(&format!("v{VERSION}"), Vec::new())])
+    }
+
+    /// NATS 2.9.10 is Debian's.
+    fn wasmcloud(&self) -> Result<()> {
+        let mut releases = Vec::new();
+        for (tag, name) in [("v2.0.0", "wash"), ("v1.6.1", "wasmcloud")] {
+            let assets = self.each(|machine| {
+                let program = self.programs.fixed(machine, &format!("{name} {}\n", &tag[1..]))?;
+                Ok(vec![(format!("{name}-{}-unknown-linux-musl", machine.uname()), program)])
+            })?;
+            releases.push((tag, assets));
+        }
+        // One project, two ways to write it: GitHub's names have no case.
+        self.site.releases("wasmCloud/wasmCloud", &releases)?;
+        self.site.releases("wasmcloud/wasmcloud", &releases)?;
+        let mut releases = Vec::new();
+        for tag in ["v2.10.25", "v2.9.10"] {
+            let assets = self.each(|machine| {
+                let program = match tag {
+                    "v2.9.10" => self.real.file("nats-server", machine, "usr/sbin/nats-server")?,
+                    _ => self.programs.fixed(machine, &format!("nats-server: {tag}\n"))?,
+                };
+                let top = format!("nats-server-{tag}-linux-{}", machine.goarch());
+                let members = [
+                    (format!("{top}/nats-server"), 0o755, program),
+                    (format!("{top}/LICENSE"), 0o644, b"Apache-2.0\n".to_vec()),
+                ];
+                Ok(vec![(format!("{top}.tar.gz"), tgz(&members)?)])
+            })?;
+            releases.push((tag, with_sums(assets, "SHA256SUMS")));
+        }
+        self.site.releases("nats-io/nats-server", &releases)
+    }
+
+    /// Since 0.15.0 the archive has no directory of its own.
+    fn wasmedge(&self) -> Result<()> {
+        let mut releases = Vec::new();
+        for version in ["0.15.0", "0.14.1"] {
+            let assets = self.each(|machine| {
+                let top = if version == "0.14.1" { "WasmEdge-0.14.1-Linux/" } else { "" };
+                let says = format!("wasmedge version {version}\n");
+                let (library, program) = self.programs.linked(machine, "libwasmedge.so.0", &says)?;
+                let members = [
+                    (format!("{top}bin/wasmedge"), 0o755, program.clone()),
+                    (format!("{top}bin/wasmedgec"), 0o755, program),
+                    (format!("{top}lib/libwasmedge.so.0"), 0o755, library),
+                ];
+                let (plugin, _) = self.programs.linked(machine, "libwasmedgePluginWasiNN.so", "plugin\n")?;
+                let plugin = [("libwasmedgePluginWasiNN.so".to_owned(), 0o755, plugin)];
+                let uname = machine.uname();
+                Ok(vec![
+                    (format!("WasmEdge-{version}-ubuntu20.04_{uname}.tar.gz"), tgz(&members)?),
+                    (
+                        format!("WasmEdge-plugin-wasi_nn-ggml-{version}-ubuntu20.04_{uname}.tar.gz"),
+                        tgz(&plugin)?,
+                    ),
+                ])
+            })?;
+            releases.push((version, with_sums(assets, "SHA256SUM")));
+        }
+        self.site.releases("WasmEdge/WasmEdge", &releases)?;
+        // An empty module: magic number and version.
+        let server = vec![("llama-api-server.wasm".to_owned(), b"\0asm\x01\0\0\0".to_vec())];
+        self.site.releases("LlamaEdge/LlamaEdge", &[("0.16.8", with_sums(server, "SHA256SUM"))])
+    }
+
+    fn wasmtime(&self) -> Result<()> {
+        let assets = self.each(|machine| {
+            let top = format!("wasmtime-v30.0.2-{}-linux", machine.uname());
+            let members = [
+                (
+                    format!("{top}/wasmtime"),
+                    0o755,
+                    self.programs.dynamic(machine, "wasmtime 30.0.2 (0123456 2025-02-25)\n")?,
+                ),
+                (format!("{top}/LICENSE"), 0o644, b"Apache-2.0\n".to_vec()),
+            ];
+            Ok(vec![(format!("{top}.tar.xz"), tar_by("xz", &self.scratch, &members)?)])
+        })?;
+        self.site.releases("bytecodealliance/wasmtime", &[("v30.0.2", assets)])
+    }
+}

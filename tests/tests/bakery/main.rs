@@ -1,0 +1,3 @@
+//! `bakery` against a mirror with upstream's tree of URLs, and real hosts for what it builds.
+
+mod mirror;

@@ -1,7 +1,10 @@
 //! What a command sees of the host, and what it may do.
 
+use std::path::PathBuf;
+
 use oci::sandbox::{Mode, Network, run_in};
-use sysext::Node;
+use rustix::fs::OFlags;
+use sysext::{Event, Events, Node};
 
 use crate::support::{Case, busybox};
 
@@ -190,5 +193,52 @@ pub fn program(case: &Case) {
     assert!(!programs.is_empty());
     for program in programs {
         assert!(program.to_string_lossy().starts_with("/memfd:"), "{program:?}");
+    }
+}
+
+/// Waits with the command for one look at the sandbox's first process.
+struct Look {
+    found: std::sync::Mutex<Vec<String>>,
+}
+
+impl Events for Look {
+    fn event(&self, event: Event<'_>) {
+        let Event::Output(name_space) = event else { return };
+        // Other scenarios have sandboxes of their own.
+        let same = |dir: &PathBuf| {
+            let link = std::fs::read_link(dir.join("ns/pid")).unwrap_or_default();
+            let status = std::fs::read_to_string(dir.join("status")).unwrap_or_default();
+            let first = status.lines().any(|l| l.starts_with("NSpid:") && l.ends_with("\t1"));
+            first && link.to_str() == Some(name_space)
+        };
+        let first = std::fs::read_dir("/proc").unwrap().map(|e| e.unwrap().path()).find(same).unwrap();
+        let mut found = self.found.lock().unwrap();
+        for entry in std::fs::read_dir(first.join("fd")).unwrap() {
+            let link = std::fs::read_link(entry.unwrap().path()).unwrap();
+            found.push(link.to_str().unwrap().to_owned());
+        }
+        std::fs::write(first.join("root/tmp/go"), "go\n").unwrap();
+    }
+}
+
+/// What the first process keeps open, its children could reach through /proc/1/fd: nothing that has a name.
+pub fn descriptors(case: &Case) {
+    // Inherited by everything that this process starts.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let _open = rustix::fs::open(&case.dir, flags, rustix::fs::Mode::empty()).unwrap();
+    let look = Look { found: std::sync::Mutex::default() };
+    let run =
+        case.shell("mkfifo /tmp/go; readlink /proc/self/ns/pid; read x </tmp/go; [ $x = go ]; rm /tmp/go");
+    let scratch = case.scratch();
+    run_in(&busybox(), &oci::Config::default(), &run, &scratch, &look, |reader| {
+        std::io::copy(reader, &mut std::io::sink()).unwrap();
+        Ok(())
+    })
+    .unwrap();
+    let found = look.found.into_inner().unwrap();
+    assert!(found.len() > 3, "{found:?}");
+    for link in &found {
+        let known = ["socket:", "pipe:", "anon_inode:", "/dev/null"].iter().any(|k| link.starts_with(k));
+        assert!(known, "{link} is open in the first process, of {found:?}");
     }
 }

@@ -38,6 +38,7 @@ pub const ALL: &[Scenario] = &[
     ("resolv_conf", MODES, confinement::resolv_conf),
     ("hostile_mount_points", MODES, confinement::hostile_mount_points),
     ("program_is_a_copy", &[Mode::Root], confinement::program),
+    ("descriptors_of_the_first_process", &[Mode::Root], confinement::descriptors),
     ("starting_fails", MODES, starting::fails),
     ("starting_is_refused", &[Mode::Single], starting::refused),
     ("output", MODES, endings::output),

@@ -38,6 +38,12 @@ pub enum OutputError {
         /// What was asked for.
         path: PathBuf,
     },
+    /// A device, a pipe or a socket, which a file would replace.
+    #[error("{path:?}: is no regular file, expected one or nothing there")]
+    Special {
+        /// What was asked for.
+        path: PathBuf,
+    },
     /// There is something in the directory's place that must not be lost.
     #[error("{path:?}: exists and is not an extension written before, which could be replaced")]
     Occupied {
@@ -62,12 +68,15 @@ impl OutputFile {
     /// Makes the temporary file beside `place`. Its mode is that of a new file: 0666 less the umask.
     ///
     /// # Errors
-    /// `place` is no file name or a directory, or its directory can't be written.
+    /// `place` is no file name, a directory or a special file, or its directory can't be written.
     pub fn create(place: impl Into<PathBuf>) -> Result<Self, OutputError> {
         let place = place.into();
         let (dir, prefix) = temporary_name(&place)?;
         if place.symlink_metadata().is_ok_and(|m| m.is_dir()) {
             return Err(OutputError::IsDirectory { path: place });
+        }
+        if is_special(&place) {
+            return Err(OutputError::Special { path: place });
         }
         let open = |path: &Path| OpenOptions::new().read(true).write(true).create_new(true).open(path);
         let temporary = tempfile::Builder::new()
@@ -107,6 +116,13 @@ impl OutputFile {
         sync_parent(&place);
         Ok(())
     }
+}
+
+/// Whether renaming a file to this place would break a part of the system: `/dev/null`, and `/dev/stdout`, which is a
+/// symlink into /proc.
+fn is_special(place: &Path) -> bool {
+    let special = std::fs::metadata(place).is_ok_and(|m| !m.is_file() && !m.is_dir());
+    special || std::fs::read_link(place).is_ok_and(|target| target.starts_with("/proc"))
 }
 
 /// A directory that takes its place when it is complete.

@@ -73,6 +73,23 @@ fn a_directory_replaces_only_what_may_go() {
 }
 
 #[test]
+fn special_files_stay_what_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = |name: &str| dir.path().join(name);
+    std::os::unix::fs::symlink("/proc/self/fd/1", place("stdout")).unwrap();
+    std::os::unix::fs::symlink("/dev/null", place("null")).unwrap();
+    drop(std::os::unix::net::UnixListener::bind(place("socket")).unwrap());
+    for name in ["stdout", "null", "socket"] {
+        let error = OutputFile::create(place(name)).unwrap_err().to_string();
+        assert!(error.ends_with(": is no regular file, expected one or nothing there"), "{error}");
+    }
+    std::os::unix::fs::symlink("nothing", place("dangling")).unwrap();
+    OutputFile::create(place("dangling")).unwrap().commit().unwrap();
+    assert!(place("dangling").symlink_metadata().unwrap().is_file());
+    assert_eq!(names(dir.path()), ["dangling", "null", "socket", "stdout"]);
+}
+
+#[test]
 fn an_uncommitted_directory_goes() {
     let dir = tempfile::tempdir().unwrap();
     let output = OutputDir::create(dir.path().join("ext"), |_| false).unwrap();

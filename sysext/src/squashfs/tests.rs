@@ -11,6 +11,8 @@ use sha2::{Digest as _, Sha256};
 use super::*;
 use crate::{Blob, Content, Extent, Kind, Meta, Node, ReadOptions};
 
+mod edge;
+
 fn p(s: &str) -> TreePath {
     s.parse().unwrap()
 }
@@ -98,6 +100,12 @@ fn text(len: usize, seed: u32) -> Vec<u8> {
     (0..len).map(|_| b'a' + (next() % 16) as u8).collect()
 }
 
+/// What doesn't compress.
+fn noise(seed: u32, len: u32) -> Vec<u8> {
+    let digest = |i: u32| Sha256::digest([seed.to_le_bytes(), i.to_le_bytes()].concat());
+    (0..len / 32).flat_map(digest).collect()
+}
+
 fn sample() -> Tree {
     let mut t = Tree::default();
     let mut put = |path: &str, node: Node| t.insert_all(p(path), node, &Meta::dir()).unwrap();
@@ -179,10 +187,6 @@ fn equal_files_and_zeros_are_stored_once_or_not_at_all() {
 
 #[test]
 fn files_that_are_read_together_lie_together() {
-    let noise = |seed: u32, len: u32| -> Vec<u8> {
-        let digest = |i: u32| Sha256::digest([seed.to_le_bytes(), i.to_le_bytes()].concat());
-        (0..len / 32).flat_map(digest).collect()
-    };
     let names = ["/a", "/b", "/c", "/d"];
     let mut t = Tree::default();
     for (seed, name) in (1..).zip(names) {

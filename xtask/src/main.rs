@@ -35,6 +35,9 @@ enum Task {
         /// One part of it: flix or flatwrap.
         #[arg(long, value_name = "PART", value_parser = ["flix", "flatwrap"])]
         only: Option<String>,
+        /// The image writer instead: prints docs/benchmarks-images.md. Takes half an hour.
+        #[arg(long, conflicts_with = "only")]
+        images: bool,
     },
 }
 
@@ -42,7 +45,8 @@ fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Demo => demo::run(),
         Task::Test(args) => test::run(&args),
-        Task::Bench { runs, only } => bench(runs, only.as_deref()),
+        Task::Bench { runs, only, images: false } => bench(runs, only.as_deref()),
+        Task::Bench { runs, images: true, .. } => bench_images(runs),
     };
     match done {
         Ok(code) => code,
@@ -74,6 +78,25 @@ fn bench(runs: u32, only: Option<&str>) -> anyhow::Result<ExitCode> {
         .env("FLIX_BIN", target().join("release/flix"))
         .env("FLATWRAP_BIN", target().join("release/flatwrap"));
     command::run(bench.arg(runs.to_string()).args(only))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn bench_images(runs: u32) -> anyhow::Result<ExitCode> {
+    packages::install()?;
+    eprintln!("release build");
+    command::run(&mut command::cargo([
+        "build",
+        "--quiet",
+        "--release",
+        "--locked",
+        "--package",
+        "sysext",
+        "--example",
+        "squash",
+    ]))?;
+    let mut bench =
+        command::cargo(["run", "--quiet", "--locked", "--package", "e2e", "--bin", "bench_images", "--"]);
+    command::run(bench.arg(runs.to_string()).env("SQUASH_BIN", target().join("release/examples/squash")))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -15,7 +15,7 @@ pub mod credentials;
 pub use credentials::{Credential, Credentials, CredentialsError};
 
 pub mod client;
-pub use client::{Client, ClientError, ClientOptions, RetryPolicy};
+pub use client::{Client, ClientError, ClientOptions, Download, Get, RetryPolicy};
 
 pub mod digest;
 pub use digest::{Digest, DigestError, Hasher};
@@ -30,7 +30,7 @@ pub mod layer;
 pub use layer::{LayerBlob, LayerError, Rootfs};
 
 pub mod cache;
-pub use cache::{Cache, CacheError, Expect, Scratch};
+pub use cache::{Cache, CacheError, DownloadError, Expect, FileExpect, Scratch};
 
 pub mod compress;
 pub use compress::{Compression, DecodeError, DecodeLimits, Decoder};

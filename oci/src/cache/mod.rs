@@ -1,7 +1,8 @@
 //! The content-addressed cache: inflated layers, small blobs, small facts, and room to work in.
 //!
 //! ```text
-//! layers/HEX.tar   an inflated layer by its diff_id        layers/HEX.ok   what it looked like when it was last hashed
+//! layers/HEX.tar   an inflated layer by its diff_id, or a download by its digest
+//! layers/HEX.ok    what it looked like when it was last hashed
 //! digests/HEX      digest of a compressed layer -> diff_id blobs/HEX       manifests and configs by their digest
 //! partial/HEX      a compressed layer, not yet complete    keys/SPACE/HEX  small facts by the hash of their key
 //! locks/HEX        held while a layer is fetched           tmp/, scratch/  each entry locked by its process
@@ -26,6 +27,9 @@ mod ingest;
 pub use ingest::Expect;
 
 mod partial;
+
+mod download;
+pub use download::{DownloadError, FileExpect};
 
 mod scratch;
 pub use scratch::Scratch;

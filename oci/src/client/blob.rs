@@ -64,6 +64,14 @@ impl Client {
     }
 }
 
+/// RFC 9110, section 14.4: `bytes FIRST-LAST/SIZE`.
+pub(super) fn content_range(header: Option<&str>) -> Option<(u64, u64, Option<u64>)> {
+    let (range, size) = header?.trim().strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let size = if size == "*" { None } else { Some(size.parse().ok()?) };
+    Some((first.parse().ok()?, last.parse().ok()?, size))
+}
+
 impl BlobReader<'_> {
     fn open(&mut self) -> Result<(), ClientError> {
         let Some(endpoint) = self.endpoints.first() else {
@@ -111,15 +119,8 @@ impl BlobReader<'_> {
         Ok(())
     }
 
-    /// RFC 9110, section 14.4: `bytes FIRST-LAST/SIZE`.
     fn is_range(&self, header: Option<&str>) -> bool {
-        let parse = |text: &str| -> Option<(u64, u64, Option<u64>)> {
-            let (range, size) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
-            let (first, last) = range.split_once('-')?;
-            let size = if size == "*" { None } else { Some(size.parse().ok()?) };
-            Some((first.parse().ok()?, last.parse().ok()?, size))
-        };
-        header.and_then(parse).is_some_and(|(first, last, size)| {
+        content_range(header).is_some_and(|(first, last, size)| {
             first == self.position
                 && last.checked_add(1) == Some(self.size)
                 && size.is_none_or(|s| s == self.size)

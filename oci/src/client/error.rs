@@ -96,6 +96,14 @@ pub enum ClientError {
         /// Where it leads.
         url: String,
     },
+    /// Not an address that this client can ask.
+    #[error("{url:?} is no address of a file: it {why}")]
+    Url {
+        /// As given.
+        url: String,
+        /// What is wrong.
+        why: &'static str,
+    },
     /// A redirect that isn't followed.
     #[error("{url}: redirect {message}")]
     Redirect {

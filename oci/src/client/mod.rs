@@ -19,6 +19,9 @@ pub use retry::RetryPolicy;
 mod blob;
 pub use blob::BlobReader;
 
+mod download;
+pub use download::{Download, Get};
+
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::PathBuf;

@@ -26,6 +26,21 @@ pub use assemble::AssembleError;
 pub mod catalogue;
 pub use catalogue::{Catalogue, CatalogueError};
 
+pub mod config;
+pub use config::{Config, ConfigError};
+
+pub mod checksum;
+pub use checksum::{Checksum, ChecksumError};
+
+pub mod signature;
+pub use signature::{SignatureError, Verified};
+
+pub mod fetch;
+pub use fetch::{FetchError, Fetched, Fetcher, Want};
+
+pub mod unpack;
+pub use unpack::{UnpackError, UnpackOptions, unpack};
+
 pub mod site;
 
 pub mod bake;

@@ -213,6 +213,8 @@ mod tests {
         FileExpect { digest, size, limit: 100 }
     }
 
+    type Open<'a> = dyn FnMut(u64) -> io::Result<(Box<dyn Read>, Option<u64>)> + 'a;
+
     /// Breaks after some bytes.
     struct Breaks<'a>(&'a [u8]);
 
@@ -230,9 +232,7 @@ mod tests {
         let (_dir, cache) = cache();
         let digest = Digest::of("0123456789");
         let wanted = expect(Some(digest), None);
-        let fetch = |open: &mut dyn FnMut(u64) -> io::Result<(Box<dyn Read>, Option<u64>)>| {
-            cache.fetch_file("u", &wanted, || (), open, &mut |_, _| ())
-        };
+        let fetch = |open: &mut Open<'_>| cache.fetch_file("u", &wanted, || (), open, &mut |_, _| ());
         let error = fetch(&mut |_| Ok((Box::new(Breaks(b"01234")), Some(10)))).unwrap_err();
         assert!(matches!(error, DownloadError::Source(_)), "{error}");
         let mut asked = Vec::new();

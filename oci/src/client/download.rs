@@ -107,7 +107,12 @@ impl Client {
     }
 
     /// A GET that follows redirects, away from TLS never. The authorization stays with its host.
-    fn follow_url(&self, url: &Url, get: &Get<'_>, headers: &[(&str, &str)]) -> Result<Response, ClientError> {
+    fn follow_url(
+        &self,
+        url: &Url,
+        get: &Get<'_>,
+        headers: &[(&str, &str)],
+    ) -> Result<Response, ClientError> {
         let mut at = url.clone();
         for _ in 0..=REDIRECTS {
             let mut all = headers.to_vec();

@@ -1,0 +1,142 @@
+//! What keeps a file from being fetched.
+
+use std::fmt;
+
+use oci::{CacheError, ClientError, DownloadError};
+use sysext::tree::ContentError;
+
+use crate::checksum::Checksum;
+
+/// A file that can't be had. Names the URL of the recipe and, if a mirror was asked in its place, the mirror's.
+#[derive(Debug)]
+pub struct FetchError {
+    /// As the recipe has it.
+    pub url: String,
+    /// Where it was asked for last, if anywhere.
+    pub place: Option<String>,
+    /// Why.
+    pub cause: FetchCause,
+    /// What other places said before.
+    pub others: Vec<String>,
+}
+
+/// Why a file can't be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchCause {
+    /// The server, or the way to it.
+    #[error(transparent)]
+    Client(Box<ClientError>),
+    /// What came isn't what was expected, or the cache can't take it.
+    #[error(transparent)]
+    Download(Box<DownloadError>),
+    /// Other bytes than these were expected.
+    #[error("got content with digest {got}, expected {expected}")]
+    Checksum {
+        /// Of what came.
+        got: Box<Checksum>,
+        /// Upstream's, or the lock file's.
+        expected: Box<Checksum>,
+    },
+    /// Another length than the lock file has.
+    #[error("got {got} bytes, expected {expected}")]
+    Size {
+        /// Bytes.
+        got: u64,
+        /// Bytes.
+        expected: u64,
+    },
+    /// No network was to be used.
+    #[error("not in the cache, and the network is not to be used")]
+    Offline,
+    /// The configuration forbids to ask for it.
+    #[error("the configuration has an empty list of mirrors for it")]
+    NoPlace,
+    /// The cache.
+    #[error(transparent)]
+    Cache(Box<CacheError>),
+    /// A file of the cache.
+    #[error(transparent)]
+    Content(#[from] ContentError),
+}
+
+impl From<CacheError> for FetchCause {
+    fn from(e: CacheError) -> Self {
+        FetchCause::Cache(Box::new(e))
+    }
+}
+
+impl From<ClientError> for FetchCause {
+    fn from(e: ClientError) -> Self {
+        FetchCause::Client(Box::new(e))
+    }
+}
+
+impl From<DownloadError> for FetchCause {
+    fn from(e: DownloadError) -> Self {
+        match e {
+            DownloadError::Source(e) => match e.downcast::<ClientError>() {
+                Ok(e) => e.into(),
+                Err(e) => FetchCause::Download(Box::new(DownloadError::Source(e))),
+            },
+            DownloadError::Cache(e) => e.into(),
+            other => FetchCause::Download(Box::new(other)),
+        }
+    }
+}
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)?;
+        if let Some(place) = self.place.as_deref().filter(|p| *p != self.url) {
+            write!(f, " (asked for at {place})")?;
+        }
+        // The client names the address itself; after a redirect it is another one.
+        let cause = self.cause.to_string();
+        let shown = self.place.as_deref().unwrap_or(&self.url);
+        let shown = shown.split('?').next().unwrap_or(shown);
+        let cause = cause.strip_prefix(shown).and_then(|c| c.strip_prefix(": ")).unwrap_or(&cause);
+        write!(f, ": {cause}")?;
+        self.others.iter().try_for_each(|other| write!(f, "; before that: {other}"))
+    }
+}
+
+// The cause is in the message.
+impl std::error::Error for FetchError {}
+
+impl FetchError {
+    /// Whether upstream, or the mirror, says that there is no such file.
+    pub fn is_not_found(&self) -> bool {
+        matches!(&self.cause, FetchCause::Client(e) if e.is_not_found())
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        let mirrored = self.place.as_deref().is_some_and(|p| p != self.url);
+        let github = self.place.as_deref().is_some_and(|p| p.starts_with("https://api.github.com/"));
+        match &self.cause {
+            FetchCause::Offline => Some("run once without --offline"),
+            FetchCause::NoPlace => Some("see [mirrors] in the configuration"),
+            FetchCause::Checksum { .. } | FetchCause::Size { .. } => Some(REPLACED),
+            FetchCause::Download(e) if e.is_content() => Some(REPLACED),
+            FetchCause::Client(e) => match e.as_ref() {
+                ClientError::Status { status: 403 | 429, .. } if github => {
+                    Some("set GITHUB_TOKEN: GitHub's API has a higher limit for those who show a token")
+                }
+                ClientError::NotFound { .. } if mirrored => Some("the mirror may lack what upstream has"),
+                ClientError::NotFound { .. } => Some("upstream has no such version, or has moved the file"),
+                ClientError::Connect { refused: true, .. } if !mirrored => {
+                    Some("[mirrors] in the configuration names other places to ask")
+                }
+                ClientError::Tls { .. } => {
+                    Some("ca-files in the configuration names further authorities to trust")
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+const REPLACED: &str =
+    "upstream has replaced the file, or somebody changed it on its way; what is pinned is not taken for it";

@@ -1,0 +1,299 @@
+//! Fetching: by URL, from mirrors if the user has some, into the cache, where files lie under the digest of their bytes.
+
+mod error;
+pub use error::{FetchCause, FetchError};
+
+use std::io;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use oci::{
+    Cache, Client, ClientOptions, Credentials, Digest, DownloadError, Environment, FileExpect, Get, LayerBlob,
+};
+use sysext::{Content, Event, Events};
+
+use crate::checksum::Checksum;
+use crate::config::Config;
+
+/// Bytes. The largest thing in the catalogue has 1.5 GB.
+const FILE_MAX: u64 = 16 << 30;
+/// Bytes. Larger documents aren't kept for use without a network.
+const KEPT_MAX: usize = 4 << 20;
+
+/// A file that is wanted, and all that is known of it. What is known is checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Want {
+    /// Upstream's.
+    pub url: String,
+    /// Of the lock file, or upstream's.
+    pub checksums: Vec<Checksum>,
+    /// Bytes.
+    pub size: Option<u64>,
+}
+
+/// A file that is here.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// Upstream's.
+    pub url: String,
+    /// Of its bytes.
+    pub sha256: Digest,
+    /// Bytes.
+    pub size: u64,
+    /// In the cache.
+    pub file: LayerBlob,
+}
+
+impl Fetched {
+    /// Its bytes.
+    pub fn content(&self) -> Content {
+        Content::in_blob(self.file.blob.clone(), self.file.offset, self.file.len)
+    }
+}
+
+/// Gets files. May be used from several threads at once.
+#[derive(Debug)]
+pub struct Fetcher {
+    client: Client,
+    cache: Cache,
+    config: Config,
+    token: Option<String>,
+    offline: bool,
+}
+
+impl Fetcher {
+    /// One that asks where the configuration says. The environment has proxies, and a token for GitHub's API.
+    pub fn new(config: Config, cache: Cache, environment: Environment, offline: bool) -> Fetcher {
+        Self::with_options(config, cache, ClientOptions::new(&environment), environment, offline)
+    }
+
+    /// As [`Fetcher::new`], with other patience.
+    pub fn with_options(
+        config: Config,
+        cache: Cache,
+        mut options: ClientOptions,
+        environment: Environment,
+        offline: bool,
+    ) -> Fetcher {
+        let token = ["GITHUB_TOKEN", "GH_TOKEN"].iter().find_map(|name| environment.text(name));
+        let token = token.map(|t| format!("Bearer {t}"));
+        options.ca_files.extend(config.ca_files.iter().cloned());
+        options.user_agent = concat!("bakery/", env!("CARGO_PKG_VERSION")).into();
+        let client = Client::new(options, Credentials::none(), environment);
+        Fetcher { client, cache, config, token, offline }
+    }
+
+    /// Where files are kept.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Whether the network is left alone.
+    pub fn is_offline(&self) -> bool {
+        self.offline
+    }
+
+    /// A small document that changes: an index, a list of checksums, a signature. Without a network, what was last seen.
+    ///
+    /// # Errors
+    /// No place has it, or it is larger than `limit` bytes.
+    pub fn text(&self, url: &str, limit: u64, events: &dyn Events) -> Result<Vec<u8>, FetchError> {
+        if self.offline {
+            return self.last_seen(url).map_err(|cause| error(url, None, cause));
+        }
+        let bytes = self.anywhere(url, events, |place, spare| {
+            let get = Get { html: true, spare, ..self.request(place) };
+            Ok(self.client.document(&get, limit, events)?)
+        })?;
+        if bytes.len() <= KEPT_MAX {
+            let kept = self
+                .cache
+                .put_blob(&bytes)
+                .and_then(|digest| self.cache.set_key("text", url, &digest.to_string()));
+            kept.map_err(|e| error(url, None, e.into()))?;
+        }
+        Ok(bytes)
+    }
+
+    fn last_seen(&self, url: &str) -> Result<Vec<u8>, FetchCause> {
+        let digest = self.cache.key("text", url)?.and_then(|d| d.parse::<Digest>().ok());
+        let bytes = digest.map(|d| self.cache.blob(&d)).transpose()?.flatten();
+        bytes.ok_or(FetchCause::Offline)
+    }
+
+    /// A file. What is in the cache already isn't asked for; what came of it before is taken up where it broke, if its
+    /// SHA-256 is known.
+    ///
+    /// # Errors
+    /// No place has it, or it isn't what was expected.
+    pub fn get(&self, want: &Want, events: &dyn Events) -> Result<Fetched, FetchError> {
+        let url = &want.url;
+        let here = self.known(want).map_err(|cause| error(url, None, cause))?;
+        if let Some(file) = here.and_then(|digest| self.cache.file(&digest).ok().flatten()) {
+            return self.checked(want, file).map_err(|cause| error(url, None, cause));
+        }
+        if self.offline {
+            return Err(error(url, None, FetchCause::Offline));
+        }
+        let expect = FileExpect { digest: here, size: want.size, limit: FILE_MAX };
+        let task = url.split(['?', '#']).next().unwrap_or(url).rsplit('/').next().unwrap_or(url);
+        let fetched = self.anywhere(url, events, |place, spare| {
+            let waits = || {
+                let text = format!("{url} is being fetched by another process, waiting for it");
+                events.event(Event::Note(text.into()));
+            };
+            let open = |offset| {
+                let get = Get { spare, ..self.request(place) };
+                let download =
+                    self.client.download(get, offset, here.is_some(), events).map_err(io::Error::from)?;
+                let size = download.size();
+                Ok((download, size))
+            };
+            let mut progress = |done, total| events.event(Event::Progress { task, done, total });
+            let file = self.cache.fetch_file(url, &expect, waits, open, &mut progress);
+            self.checked(want, file?)
+        });
+        events.event(Event::Done { task });
+        fetched
+    }
+
+    /// Several files, some at once, in the order in which they are wanted.
+    ///
+    /// # Errors
+    /// The first that can't be had; the others are given up.
+    pub fn get_all(&self, wants: &[Want], events: &dyn Events) -> Result<Vec<Fetched>, FetchError> {
+        let next = AtomicUsize::new(0);
+        let stop = AtomicBool::new(false);
+        let done: Mutex<Vec<(usize, Fetched)>> = Mutex::default();
+        let failed: Mutex<Option<FetchError>> = Mutex::default();
+        let work = || {
+            while !stop.load(Ordering::Relaxed) {
+                let i = next.fetch_add(1, Ordering::Relaxed);
+                let Some(want) = wants.get(i) else { return };
+                match self.get(want, events) {
+                    Ok(file) => done.lock().unwrap_or_else(|e| e.into_inner()).push((i, file)),
+                    Err(error) => {
+                        stop.store(true, Ordering::Relaxed);
+                        failed.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(error);
+                    }
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..self.config.jobs.min(wants.len()) {
+                scope.spawn(work);
+            }
+            work();
+        });
+        if let Some(error) = failed.into_inner().unwrap_or_else(|e| e.into_inner()) {
+            return Err(error);
+        }
+        let mut done = done.into_inner().unwrap_or_else(|e| e.into_inner());
+        done.sort_by_key(|(i, _)| *i);
+        Ok(done.into_iter().map(|(_, file)| file).collect())
+    }
+
+    /// The SHA-256 that is wanted, or that a file with the wanted SHA-512 turned out to have.
+    fn known(&self, want: &Want) -> Result<Option<Digest>, FetchCause> {
+        for checksum in &want.checksums {
+            if let Checksum::Sha256(digest) = checksum {
+                return Ok(Some(*digest));
+            }
+        }
+        for checksum in &want.checksums {
+            let found =
+                self.cache.key("sha512", &checksum.to_string())?.and_then(|d| d.parse::<Digest>().ok());
+            if let Some(digest) = found.filter(|d| self.cache.file(d).is_ok_and(|f| f.is_some())) {
+                return Ok(Some(digest));
+            }
+        }
+        Ok(None)
+    }
+
+    fn checked(&self, want: &Want, file: LayerBlob) -> Result<Fetched, FetchCause> {
+        let fetched = Fetched { url: want.url.clone(), sha256: file.diff_id, size: file.len, file };
+        if let Some(expected) = want.size.filter(|s| *s != fetched.size) {
+            return Err(FetchCause::Size { got: fetched.size, expected });
+        }
+        for expected in &want.checksums {
+            let key = expected.to_string();
+            let got = match expected {
+                Checksum::Sha256(_) => Checksum::Sha256(fetched.sha256),
+                Checksum::Sha512(_) => {
+                    // The file's own digest is checked whenever it is opened.
+                    if self.cache.key("sha512", &key)? == Some(fetched.sha256.to_string()) {
+                        continue;
+                    }
+                    expected.of_same_kind(&fetched.content())?
+                }
+            };
+            if got != *expected {
+                let (got, expected) = (Box::new(got), Box::new(*expected));
+                return Err(FetchCause::Checksum { got, expected });
+            }
+            if matches!(got, Checksum::Sha512(_)) {
+                self.cache.set_key("sha512", &key, &fetched.sha256.to_string())?;
+            }
+        }
+        Ok(fetched)
+    }
+
+    fn request<'a>(&'a self, place: &'a str) -> Get<'a> {
+        // No other host gets to see it, whatever the mirrors are.
+        let github = place.starts_with("https://api.github.com/");
+        let accept = github.then_some("application/vnd.github+json");
+        Get { accept, authorization: self.token.as_deref().filter(|_| github), ..Get::new(place) }
+    }
+
+    /// Asks one place after the other.
+    fn anywhere<T>(
+        &self,
+        url: &str,
+        events: &dyn Events,
+        ask: impl Fn(&str, bool) -> Result<T, FetchCause>,
+    ) -> Result<T, FetchError> {
+        let places = self.config.places(url);
+        let mut others = Vec::new();
+        for (i, place) in places.iter().enumerate() {
+            let spare = i + 1 < places.len();
+            match ask(place, spare) {
+                Ok(answer) => return Ok(answer),
+                Err(cause) if spare && is_elsewhere(&cause) => {
+                    let text = format!("{place}: {cause}; trying {}", places[i + 1]);
+                    events.event(Event::Warning(text.into()));
+                    others.push(format!("{place}: {cause}"));
+                }
+                Err(cause) => {
+                    return Err(FetchError {
+                        url: url.to_owned(),
+                        place: Some(place.clone()),
+                        cause,
+                        others,
+                    });
+                }
+            }
+        }
+        Err(error(url, None, FetchCause::NoPlace))
+    }
+}
+
+/// Whether another place may do better.
+fn is_elsewhere(cause: &FetchCause) -> bool {
+    match cause {
+        FetchCause::Client(_) | FetchCause::Checksum { .. } | FetchCause::Size { .. } => true,
+        FetchCause::Download(e) => e.is_content() || matches!(**e, DownloadError::Limit { .. }),
+        _ => false,
+    }
+}
+
+fn error(url: &str, place: Option<String>, cause: FetchCause) -> FetchError {
+    FetchError { url: url.to_owned(), place, cause, others: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,4 @@
+untrusted comment: signature from minisign secret key
+RUTnfsyWTGzASSl3b+Gp7eK5sBVNKIdJ2TNCSX6+dmXsCha34mmdVr+HOHjgF01ftcBu1HzPjpOuBmd3MaEovUJ/mji2QZCg0Ak=
+trusted comment: trusted words
+A8ANsGiFr77DUUbNJrKXYRIqvfj84G1ZiP+CGvX67wU5bhtHZqpbRt5ObkaRGnzGk+SuA5Pds8pR8no4TERVDw==

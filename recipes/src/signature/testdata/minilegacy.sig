@@ -1,0 +1,4 @@
+untrusted comment: signature from minisign secret key
+RWTnfsyWTGzASbjiTJYyiEuGtEPW/Ni1KZVt6tk+pNXw7GhtyBT2K55AwFH3ZQs65fKJkvwQ3/eFJanHmIhFeDyMdmJC92gFugg=
+trusted comment: trusted words
+cOhpf4zbQo3Jp1ggKs9STF90RHdGI5Wsx1q9QJS/8RH68/bX8hLvCcuq0RxXvoWomZmQSCEwE8/k/gGHPEMsCA==

@@ -79,13 +79,16 @@ impl Digest {
     }
 }
 
-/// What of hostile text goes into a message.
+/// What of hostile text goes into a message: some of it, and one line, so that it can't pass for another message.
 pub(crate) fn shorten(text: &str) -> String {
     const MAX: usize = 120;
-    match text.char_indices().nth(MAX) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
+    let mut rest = text.chars();
+    let shown = rest.by_ref().take(MAX).map(|c| if c.is_control() { '\u{fffd}' } else { c });
+    let mut shown: String = shown.collect();
+    if rest.next().is_some() {
+        shown.push('…');
     }
+    shown
 }
 
 impl FromStr for Digest {
@@ -172,6 +175,14 @@ mod tests {
     use super::*;
 
     const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn what_is_shown_of_hostile_text_is_one_short_line() {
+        assert_eq!(shorten("latest"), "latest");
+        assert_eq!(shorten("a\nerror: b\x1b[2J"), "a\u{fffd}error: b\u{fffd}[2J");
+        assert_eq!(shorten(&"é".repeat(120)), "é".repeat(120));
+        assert_eq!(shorten(&"é".repeat(121)), format!("{}…", "é".repeat(120)));
+    }
 
     #[test]
     fn hashes_and_prints_the_known_value() {

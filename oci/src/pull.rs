@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use sysext::{Event, Events};
 
 use crate::cache::Found;
+use crate::digest::shorten;
 use crate::manifest::{Document, Manifest};
 use crate::{
     CacheError, ClientError, Config, Context, Descriptor, Digest, Endpoint, Expect, LayerBlob, ManifestError,
@@ -275,7 +276,8 @@ impl Pull<'_> {
         manifest.check_config(&config)?;
         let wanted = &self.context.platform;
         if let Some(got) = config.platform.as_ref().filter(|got| wanted.rank(got).is_none()) {
-            return Err(PullCause::Platform { got: got.to_string(), wanted: wanted.to_string() });
+            let (got, wanted) = (shorten(&got.to_string()), wanted.to_string());
+            return Err(PullCause::Platform { got, wanted });
         }
         cache.put_blob(&bytes)?;
         Ok(config)

@@ -99,7 +99,7 @@ impl Reader<'_> {
 
     fn merge(&self, path: &Path, config: Config, layers: &[LayerBlob]) -> Result<Rootfs, SourceError> {
         if let Some(got) = config.platform.as_ref().filter(|got| self.platform.rank(got).is_none()) {
-            let (got, wanted) = (got.to_string(), self.platform.to_string());
+            let (got, wanted) = (crate::digest::shorten(&got.to_string()), self.platform.to_string());
             return Err(SourceError::Platform { path: path.to_owned(), got, wanted });
         }
         let at = |source| SourceError::Layer { path: path.to_owned(), source };

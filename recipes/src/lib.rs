@@ -41,6 +41,11 @@ pub use fetch::{FetchError, Fetched, Fetcher, Want};
 pub mod unpack;
 pub use unpack::{UnpackError, UnpackOptions, unpack};
 
+pub mod open;
+pub use open::{OpenError, Opened};
+
+pub mod lint;
+
 pub mod site;
 
 pub mod bake;

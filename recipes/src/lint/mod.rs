@@ -1,0 +1,175 @@
+//! The host's guard: what is wrong with an extension, also one that others built.
+//!
+//! The rules for trees are sysext's ([`sysext::extension::RULES`]). Here are those that take more than one tree, or reading
+//! ELF files, or systemd's own tools: [`RULES`].
+
+mod collisions;
+pub use collisions::{Member, collisions};
+
+pub mod needs;
+pub use needs::{Need, Needs};
+
+pub mod release_file;
+pub use release_file::ReleaseFile;
+
+pub mod verify;
+
+use std::collections::BTreeSet;
+
+use sysext::extension::{Finding, Rule, Severity, rule};
+use sysext::tree::ContentError;
+use sysext::{Extension, ExtensionError, ExtensionName, ExtensionOptions, Release, Tree, TreePath};
+
+macro_rules! rules {
+    ($($id:ident $name:literal $severity:ident $allowable:literal $about:literal;)*) => {
+        $(pub(crate) const $id: Rule =
+            Rule { name: $name, severity: Severity::$severity, allowable: $allowable, about: $about };)*
+        /// The rules of this module, beside sysext's.
+        pub const RULES: &[Rule] = &[$($id),*];
+    };
+}
+
+rules! {
+    NO_RELEASE "no-release-file" Error false
+        "without a release file of its own name systemd-sysext refuses an image and aborts the merge of all others";
+    BAD_RELEASE "release-fields" Error false
+        "a blank or malformed release file aborts the merge of all extensions";
+    OWNER "owner" Warning true
+        "files of other owners than root belong to whoever has that number on the host";
+    UNIT_SYNTAX "unit-syntax" Warning true
+        "systemd-analyze has something against a unit, and systemd ignores the line or the unit";
+    COLLISION "collision" Error true
+        "two extensions of a set have different files of one name: the one whose name sorts later hides the other's";
+    SAME_FILE "same-file" Warning true
+        "two extensions of a set have the same file: they may not agree about it for long";
+    ELF "elf" Warning true
+        "a file that looks like a program can't be read as one";
+    TAR "not-mergeable" Error true
+        "systemd-sysext merges directories and disk images, no tars";
+}
+
+/// What the check is told beside the tree.
+#[derive(Debug, Clone, Default)]
+pub struct LintOptions {
+    /// Names of rules whose errors are warnings.
+    pub allow: BTreeSet<String>,
+    /// Libraries and loaders of the host, by their sonames, that the extension may need.
+    pub host_libraries: Vec<String>,
+    /// Whether systemd-analyze is asked, if it is there.
+    pub verify_units: bool,
+}
+
+/// All that the rules have against the tree of an image called `name`, errors first.
+///
+/// # Errors
+/// Content of the tree can't be read.
+pub fn lint(tree: &Tree, name: &ExtensionName, options: &LintOptions) -> Result<Vec<Finding>, ContentError> {
+    let mut out = Vec::new();
+    let release = release(tree, name, &mut out)?;
+    let any = release.as_ref().is_none_or(Release::is_any);
+    out.extend(of_tree(tree, name, release.unwrap_or_default())?);
+    owners(tree, &mut out);
+    if any {
+        out.extend(needs::findings(&Needs::of(tree), &options.host_libraries));
+    }
+    if options.verify_units {
+        out.extend(verify::units(tree).unwrap_or_default());
+    }
+    allow(&mut out, &options.allow);
+    Ok(out)
+}
+
+/// Makes warnings of what is allowed, and sorts: errors first, otherwise as they came.
+pub fn allow(findings: &mut [Finding], allow: &BTreeSet<String>) {
+    let allowable = |name: &str| {
+        let own = RULES.iter().find(|r| r.name == name);
+        own.or_else(|| rule(name)).is_none_or(|r| r.allowable)
+    };
+    for finding in findings.iter_mut() {
+        if allow.contains(finding.rule) && allowable(finding.rule) {
+            finding.severity = Severity::Warning;
+        }
+    }
+    findings.sort_by_key(|f| std::cmp::Reverse(f.severity));
+}
+
+pub(crate) fn finding(rule: &Rule, path: Option<TreePath>, message: impl Into<String>) -> Finding {
+    Finding { rule: rule.name, severity: rule.severity, path, message: message.into() }
+}
+
+/// The release file of the image, if it is there and makes sense.
+fn release(
+    tree: &Tree,
+    name: &ExtensionName,
+    out: &mut Vec<Finding>,
+) -> Result<Option<Release>, ContentError> {
+    let file = match release_file::find(tree, name)? {
+        Some(file) => file,
+        None => {
+            let there = release_file::names(tree);
+            let message = match there.as_slice() {
+                [] => "the image has no release file; systemd says: Package not installed".to_owned(),
+                names => format!(
+                    "the image is {name}, its release file for {}; systemd says: No medium found",
+                    names.join(", ")
+                ),
+            };
+            out.push(finding(&NO_RELEASE, None, message));
+            return Ok(None);
+        }
+    };
+    for problem in &file.problems {
+        out.push(finding(&BAD_RELEASE, Some(file.path.clone()), problem.as_str()));
+    }
+    Ok(Some(file.release))
+}
+
+/// sysext's rules, in the words for an image that is there already.
+fn of_tree(tree: &Tree, name: &ExtensionName, release: Release) -> Result<Vec<Finding>, ContentError> {
+    // With everything allowed, all rules are checked; what they are is put back afterwards.
+    let allow = sysext::extension::RULES.iter().filter(|r| r.allowable).map(|r| r.name.to_owned()).collect();
+    let options = ExtensionOptions { allow, ..ExtensionOptions::default() };
+    // Fields that no release file takes have a finding of their own.
+    let release = if release.check().is_ok() { release } else { Release::default() };
+    let found = match Extension::new(tree.clone(), name.clone(), release, &options) {
+        Ok(extension) => extension.findings().to_vec(),
+        Err(ExtensionError::Refused { findings, .. }) => findings,
+        Err(ExtensionError::Content { source, .. }) => return Err(source),
+        Err(e) => vec![finding(&BAD_RELEASE, None, e.to_string())],
+    };
+    let adapt = |mut f: Finding| {
+        f.severity = rule(f.rule).map_or(f.severity, |r| r.severity);
+        match f.rule {
+            // It was only held against the text that this program would have written.
+            "release-replaced" => return None,
+            // Nobody mends it any more.
+            "directory-mode" => {
+                f.severity = Severity::Error;
+                f.message = f.message.trim_end_matches("; made 0755").to_owned();
+            }
+            "foreign-setuid" => {
+                f.message = f.message.replace(" would become root's", " holds on the host, too")
+            }
+            "user-overlay-xattr" | "system-xattr" => f.message = f.message.replace(" is dropped", " is set"),
+            _ => {}
+        }
+        Some(f)
+    };
+    Ok(found.into_iter().filter_map(adapt).collect())
+}
+
+fn owners(tree: &Tree, out: &mut Vec<Finding>) {
+    let others: Vec<_> =
+        tree.iter().filter(|(p, n)| !p.is_root() && (n.meta.uid, n.meta.gid) != (0, 0)).collect();
+    if let Some((path, node)) = others.first() {
+        let more = match others.len() {
+            1 => String::new(),
+            n => format!(", and {} others aren't root's either", n - 1),
+        };
+        let message = format!("belongs to {}:{}, expected 0:0{more}", node.meta.uid, node.meta.gid);
+        out.push(finding(&OWNER, Some((*path).clone()), message));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+use sysext::{Arch, Meta, Node};
+
+use super::*;
+
+fn tree(files: &[(&str, &str)]) -> Tree {
+    let mut tree = Tree::default();
+    for (path, text) in files {
+        let mode = if path.contains("/bin/") { 0o755 } else { 0o644 };
+        tree.insert_all(path.parse().unwrap(), Node::file(mode, *text), &Meta::dir()).unwrap();
+    }
+    tree
+}
+
+const RELEASE: (&str, &str) = (
+    "/usr/lib/extension-release.d/extension-release.x",
+    "ID=_any\nARCHITECTURE=x86-64\nEXTENSION_RELOAD_MANAGER=1\n",
+);
+
+fn check(tree: &Tree, options: &LintOptions) -> Vec<String> {
+    let found = lint(tree, &"x".parse().unwrap(), options).unwrap();
+    found.iter().map(|f| format!("{}: {f}", f.severity)).collect()
+}
+
+fn errors(files: &[(&str, &str)]) -> Vec<String> {
+    check(&tree(files), &LintOptions::default())
+}
+
+#[test]
+fn a_good_image_has_no_findings() {
+    assert_eq!(errors(&[RELEASE, ("/usr/share/x/a", "text")]), [""; 0]);
+}
+
+#[test]
+fn release_files() {
+    let at = |name: &str| format!("/usr/lib/extension-release.d/extension-release.{name}");
+    assert!(errors(&[("/usr/share/x/a", "")])[0].contains("Package not installed [no-release-file]"));
+    let other = at("docker-compose");
+    let found = errors(&[(&other, "ID=_any\n")]);
+    assert!(
+        found[0]
+            .contains("the image is x, its release file for docker-compose; systemd says: No medium found"),
+        "{found:?}"
+    );
+    for (text, message) in [
+        ("", "has no ID; systemd says: Package not installed [release-fields]"),
+        ("ID=\"\"\n", "has no ID"),
+        ("ID=_any\nARCHITECTURE=amd64\n", "ARCHITECTURE=amd64 is none of systemd's"),
+        ("ID=Flat Car\n", "is invalid"),
+        ("ID=_any\nnonsense\n", "line \"nonsense\" is no NAME=VALUE"),
+    ] {
+        let found = errors(&[(RELEASE.0, text)]);
+        assert!(found[0].starts_with("error: ") && found[0].contains(message), "{found:?}");
+    }
+    let quoted = "# comment\nID='flatcar'\nSYSEXT_LEVEL=\"1.0\"\nARCHITECTURE=arm64\n";
+    let file = release_file::find(&tree(&[(RELEASE.0, quoted)]), &"x".parse().unwrap()).unwrap().unwrap();
+    assert_eq!((file.release.id.as_str(), file.release.sysext_level.as_deref()), ("flatcar", Some("1.0")));
+    assert_eq!((file.release.architecture, file.problems.len()), (Some(Arch::Arm64), 0));
+
+    // The one file that says so itself counts under any name.
+    let mut lax = tree(&[(&other, "ID=_any\n")]);
+    lax.get_mut(&other.parse().unwrap())
+        .unwrap()
+        .meta
+        .xattrs
+        .insert(b"user.extension-release.strict".to_vec(), b"0".to_vec());
+    assert!(release_file::find(&lax, &"x".parse().unwrap()).unwrap().is_some());
+}
+
+#[test]
+fn what_hurts_hosts() {
+    let mut bad = tree(&[
+        RELEASE,
+        ("/usr/sbin/tool", "x"),
+        ("/usr/lib/os-release", "ID=x\n"),
+        ("/etc/x.conf", ""),
+        ("/usr/bin/tool", "x"),
+    ]);
+    let mut change =
+        |path: &str, f: &dyn Fn(&mut Meta)| f(&mut bad.get_mut(&path.parse().unwrap()).unwrap().meta);
+    change("/usr/bin", &|m| m.mode = 0o700);
+    change("/usr/bin/tool", &|m| (m.uid, m.gid) = (1000, 1000));
+    change("/usr/lib", &|m| drop(m.xattrs.insert(b"trusted.overlay.opaque".to_vec(), b"y".to_vec())));
+    let found = check(&bad, &LintOptions::default());
+    for line in [
+        "error: /usr/sbin: is a real directory, where hosts have a symlink whose place it takes [host-symlink]",
+        "error: /usr/lib/os-release: belongs to the host [os-release]",
+        "error: /etc: is not merged [etc]",
+        "error: /usr/bin: mode 0700 would become the host's [directory-mode]",
+        "error: /usr/lib: trusted.overlay.opaque takes effect when merged [overlay-xattr]",
+        "warning: /usr/bin/tool: belongs to 1000:1000, expected 0:0 [owner]",
+    ] {
+        assert!(found.iter().any(|f| f == line), "{line} in {found:#?}");
+    }
+    let allow = ["host-symlink", "directory-mode", "no-release-file"].map(str::to_owned);
+    let found = check(&bad, &LintOptions { allow: allow.into_iter().collect(), ..LintOptions::default() });
+    assert!(found.iter().any(|f| f.starts_with("warning: /usr/sbin: ")), "{found:#?}");
+    let mut nothing = vec![finding(&NO_RELEASE, None, "x")];
+    allow_all(&mut nothing);
+    assert_eq!(nothing[0].severity, Severity::Error);
+}
+
+fn allow_all(findings: &mut [Finding]) {
+    let all = RULES.iter().map(|r| r.name.to_owned()).collect();
+    allow(findings, &all);
+}
+
+#[test]
+fn programs_of_the_hosts_libraries() {
+    // The test itself is a dynamic program.
+    let own = std::fs::read("/proc/self/exe").unwrap();
+    let mut with = tree(&[RELEASE]);
+    let path: TreePath = "/usr/bin/prog".parse().unwrap();
+    with.insert_all(path.clone(), Node::file(0o755, own), &Meta::dir()).unwrap();
+    let needs = Needs::of(&with);
+    let need = &needs.files[&path];
+    assert!(need.loader.as_deref().is_some_and(|l| l.starts_with("/lib")), "{need:?}");
+    assert!(need.libraries.contains("libc.so.6"), "{need:?}");
+    let found = findings_of(&needs, &[]);
+    assert!(found.len() == 1 && found[0].starts_with("error: /usr/bin/prog: needs /lib"), "{found:?}");
+    let loader = need.loader.clone().unwrap().rsplit('/').next().unwrap().to_owned();
+    let all: Vec<String> = need.libraries.iter().cloned().chain([loader]).collect();
+    assert_eq!(findings_of(&needs, &all), [""; 0]);
+    let most: Vec<String> = all.iter().filter(|n| *n != "libc.so.6").cloned().collect();
+    assert_eq!(
+        findings_of(&needs, &most),
+        [
+            "error: /usr/bin/prog: needs libc.so.6 of the host, which ID=_any doesn't promise [needs-host-libraries]"
+        ]
+    );
+
+    // What the extension has, where the loader looks.
+    with.insert_all("/usr/lib64/libc.so.6".parse().unwrap(), Node::file(0o644, "x"), &Meta::dir()).unwrap();
+    assert!(!Needs::of(&with).files[&path].libraries.contains("libc.so.6"));
+
+    let broken = tree(&[("/usr/bin/cut", "\x7fELF\x02\x01\x01 and nothing more")]);
+    assert!(findings_of(&Needs::of(&broken), &[])[0].contains("can't be read as a program"));
+}
+
+fn findings_of(needs: &Needs, allowed: &[String]) -> Vec<String> {
+    needs::findings(needs, allowed).iter().map(|f| format!("{}: {f}", f.severity)).collect()
+}
+
+#[test]
+fn units_by_systemd_itself() {
+    let good = "[Unit]\nAfter=network-online.target docker.service\nRequires=docker.service\n\
+                [Service]\nExecStart=/usr/bin/a --x\nExecStartPre=/usr/bin/gone\n[Install]\nWantedBy=multi-user.target\n";
+    let units = |service: &str| {
+        let files = [
+            ("/usr/lib/systemd/system/a.service", service),
+            ("/usr/lib/systemd/system/t@.service", "[Service]\nExecStart=/usr/bin/a %i\n"),
+            ("/usr/lib/systemd/system/multi-user.target.d/10-a.conf", "[Unit]\nUpholds=a.service\n"),
+            ("/usr/lib/systemd/system/docker.service.d/10-a.conf", "[Service]\nEnvironment=A=b\n"),
+        ];
+        let found = verify::units(&tree(&files)).unwrap();
+        found.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(units(good), [""; 0]);
+    let found = units(&good.replace("[Service]", "Bogus=1\n[Service]\nType=notifyy"));
+    let expected = [
+        "/usr/lib/systemd/system/a.service: line 4: Unknown key 'Bogus' in section [Unit], ignoring. [unit-syntax]",
+        "/usr/lib/systemd/system/a.service: line 6: Failed to parse service type, ignoring: notifyy [unit-syntax]",
+    ];
+    assert_eq!(found.len(), 2, "{found:?}; systemd-analyze is in Debian's package systemd");
+    assert!(
+        found[0] == expected[0] && found[1].starts_with("/usr/lib/systemd/system/a.service: line 6: "),
+        "{found:?}"
+    );
+    assert_eq!(verify::units(&Tree::default()).unwrap(), []);
+}
+
+#[test]
+fn sets() {
+    let a = tree(&[("/usr/bin/ctr", "one"), ("/usr/bin/same", "s"), ("/usr/share/x/a", "")]);
+    let b = tree(&[("/usr/bin/ctr", "two"), ("/usr/bin/same", "s"), ("/usr/share/x/b", "")]);
+    let c = tree(&[("/usr/share/x", "a file")]);
+    let none: &[String] = &[];
+    let member = |name, tree| Member { name, tree, conflicts: none };
+    let show = |set: &[Member<'_>]| {
+        collisions(set).iter().map(|f| format!("{}: {f}", f.severity)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        show(&[member("a", &a), member("b", &b)]),
+        [
+            "error: /usr/bin/ctr: different files are in a and b [collision]",
+            "warning: /usr/bin/same: the same file is in a and b [same-file]",
+        ]
+    );
+    assert_eq!(
+        show(&[member("a", &a), member("c", &c)]),
+        ["error: /usr/share/x: different files are in a and c [collision]"]
+    );
+    let conflicts = ["b".to_owned()];
+    assert_eq!(show(&[Member { conflicts: &conflicts, ..member("a", &a) }, member("b", &b)]), [""; 0]);
+    assert_eq!(show(&[member("a", &a)]), [""; 0]);
+}

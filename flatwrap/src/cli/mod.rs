@@ -7,7 +7,7 @@ use std::error::Error;
 
 use anyhow::Context as _;
 use sysext::cli::{Terminal, print, written_line};
-use sysext::{Arch, Event, Events, Extension, Tree, TreePath, Written, image};
+use sysext::{Event, Events, Extension, Tree, TreePath, Written};
 
 use crate::build::Report;
 use crate::options::{Options, absolute};
@@ -29,8 +29,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 
     // Before the work: a key that can't be read, or a directory that takes no image, should cost no pull.
     args.output.check_place(name)?;
-    let wanted = args.source.arch.as_deref().and_then(|a| a.parse().ok()).or_else(Arch::host);
-    let image_options = args.output.image_options(wanted, &events)?;
+    let image_options = args.output.image_options(args.source.architecture(), &events)?;
     let rootfs = oci::fetch::fetch(&args.source, &args.sandbox, image, &args.paths, name.as_str(), &events)?;
     let options = options(args, &rootfs.tree, std::env::var("CHROOT").ok(), std::env::var("HOST").ok())?;
     let plan = Plan::new(&rootfs.tree, &args.paths, options)?;
@@ -41,16 +40,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let has_units = plan.shown().values().any(|s| matches!(s, Shown::Unit(_)));
     let release = args.release.release(architecture, has_units)?;
     let extension = Extension::new(tree, name.clone(), release, &args.output.extension_options())?;
-    for finding in extension.findings() {
-        events.event(Event::Warning(finding.to_string().into()));
-    }
-    let written = match args.report.dry_run {
-        true => None,
-        false => {
-            let path = args.output.path(name);
-            Some(image::write(&extension, &path, &image_options, &events)?)
-        }
-    };
+    let written = args.output.write(&extension, &image_options, &args.report, &events)?;
     events.clear();
     let text = match args.report.json {
         true => json(&plan, &report, &extension, written.as_ref())?,

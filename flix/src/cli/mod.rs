@@ -11,7 +11,8 @@ mod report;
 use anyhow::Context as _;
 use sysext::cli::Terminal;
 use sysext::extension::{Finding, rule};
-use sysext::{Arch, Event, Events, Extension, TreePath, image};
+use sysext::image::ImageOptions;
+use sysext::{Arch, Event, Events, Extension, TreePath};
 
 use crate::Explanation;
 use crate::closure::{self, ExtraLib};
@@ -34,7 +35,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 
     // Before the work: a key that can't be read, or a directory that takes no image, should cost no pull.
     args.output.check_place(name)?;
-    let image_options = args.output.image_options(wanted_architecture(args), &events)?;
+    let image_options = args.output.image_options(args.source.architecture(), &events)?;
     let rootfs = oci::fetch::fetch(&args.source, &args.sandbox, image, &args.paths, name.as_str(), &events)?;
     let tree = rootfs.tree;
     let plan = Plan::new(&tree, &request(args)?)?;
@@ -46,17 +47,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut options = args.output.extension_options();
     options.findings.extend(findings(&plan));
     let extension = Extension::new(built, name.clone(), release, &options)?;
-    for finding in extension.findings() {
-        events.event(Event::Warning(finding.to_string().into()));
-    }
-    let written = match args.report.dry_run {
-        true => None,
-        false => {
-            let path = args.output.path(name);
-            let options = image::ImageOptions { first: plan.load_order(), ..image_options };
-            Some(image::write(&extension, &path, &options, &events)?)
-        }
-    };
+    let options = ImageOptions { first: plan.load_order(), ..image_options };
+    let written = args.output.write(&extension, &options, &args.report, &events)?;
     events.clear();
     let report = Report { plan: &plan, extension: &extension, written: written.as_ref() };
     let text = match args.report.json {
@@ -113,14 +105,9 @@ fn architecture(plan: &Plan, args: &Args) -> Option<Arch> {
         (Some(only), None) => Some(only),
         (None, _) => None,
         (Some(first), Some(_)) => {
-            wanted_architecture(args).filter(|w| plan.machines.contains(&w.elf_machine())).or(Some(first))
+            args.source.architecture().filter(|w| plan.machines.contains(&w.elf_machine())).or(Some(first))
         }
     }
-}
-
-/// The one that the image is chosen for.
-fn wanted_architecture(args: &Args) -> Option<Arch> {
-    args.source.arch.as_deref().and_then(|a| a.parse().ok()).or_else(Arch::host)
 }
 
 /// What the lint can't know by itself: libraries that the programs would take from the host.

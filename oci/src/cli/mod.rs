@@ -88,6 +88,14 @@ impl SourceArgs {
         arch.map(|a| a.parse::<Platform>()?.known()).transpose()
     }
 
+    /// The architecture that the image is chosen for, if it is one that extensions can say.
+    pub fn architecture(&self) -> Option<Arch> {
+        match self.platform() {
+            Ok(Some(platform)) => platform.architecture.parse().ok(),
+            _ => Arch::host(),
+        }
+    }
+
     /// Holds the ELF files that an image turned out to have against `--arch`. Images from registries, and layouts, say
     /// themselves what they are for; a tar or a directory doesn't.
     ///

@@ -23,7 +23,9 @@ use clap::Args;
 
 use crate::extension::{RULES, ReleaseError};
 use crate::image::{Codec, Compression, Format, ImageError, ImageOptions, Signer, Verity};
-use crate::{Arch, Events, ExtensionName, ExtensionOptions, Release, squashfs};
+use crate::{
+    Arch, Event, Events, Extension, ExtensionName, ExtensionOptions, Release, Written, image, squashfs,
+};
 
 /// Where the image goes and what it is.
 #[derive(Debug, Clone, Args)]
@@ -94,7 +96,7 @@ impl OutputArgs {
         place::check(&self.path(name))
     }
 
-    /// For [`image::write`](crate::image::write). `architecture` is that of a disk image if the extension has none of its
+    /// For [`image::write`]. `architecture` is that of a disk image if the extension has none of its
     /// own. Warns of a key that others can read.
     ///
     /// # Errors
@@ -121,7 +123,27 @@ impl OutputArgs {
         Ok(options)
     }
 
-    /// For [`Extension::new`](crate::Extension::new).
+    /// Tells what the lint found, and writes the image, unless this is a dry run.
+    ///
+    /// # Errors
+    /// The image can't be written.
+    pub fn write(
+        &self,
+        extension: &Extension,
+        options: &ImageOptions,
+        report: &ReportArgs,
+        events: &dyn Events,
+    ) -> Result<Option<Written>, ImageError> {
+        for finding in extension.findings() {
+            events.event(Event::Warning(finding.to_string().into()));
+        }
+        if report.dry_run {
+            return Ok(None);
+        }
+        image::write(extension, &self.path(extension.name()), options, events).map(Some)
+    }
+
+    /// For [`Extension::new`].
     pub fn extension_options(&self) -> ExtensionOptions {
         let allow: BTreeSet<String> = self.allow.iter().cloned().collect();
         ExtensionOptions { epoch: self.epoch, allow, findings: Vec::new() }

@@ -1,4 +1,5 @@
-//! Build tasks of this repository: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`.
+//! Build tasks of this repository: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`,
+//! `cargo xtask fuzz`.
 // A program for people at a terminal: printing is what it's for.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
@@ -39,6 +40,16 @@ enum Task {
         #[arg(long, conflicts_with = "only")]
         images: bool,
     },
+    /// Feeds a parser with damaged input; docs/testing.md lists the targets.
+    Fuzz {
+        /// `tar`, `elf`, ….
+        target: String,
+        /// For how long.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Real input to be damaged, instead of a few built-in lines.
+        files: Vec<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -47,6 +58,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Bench { runs, only, images: false } => bench(runs, only.as_deref()),
         Task::Bench { runs, images: true, .. } => bench_images(runs),
+        Task::Fuzz { target, seconds, files } => fuzz(&target, seconds, &files),
     };
     match done {
         Ok(code) => code,
@@ -55,6 +67,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn fuzz(target: &str, seconds: u64, files: &[PathBuf]) -> anyhow::Result<ExitCode> {
+    let mut command = command::cargo(["run", "--quiet", "--release", "--bin", "mutate"]);
+    command.args(["--manifest-path", "fuzz/Cargo.toml", "--", target, &seconds.to_string()]);
+    for file in files {
+        command.arg(std::path::absolute(file)?);
+    }
+    command::run(&mut command)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn bench(runs: u32, only: Option<&str>) -> anyhow::Result<ExitCode> {

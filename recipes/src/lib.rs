@@ -46,6 +46,11 @@ pub use open::{OpenError, Opened};
 
 pub mod lint;
 
+pub mod inspect;
+pub use inspect::Inspection;
+
+pub mod sysupdate;
+
 pub mod site;
 
 pub mod bake;

@@ -39,7 +39,7 @@ pub struct OutputArgs {
     #[arg(long, env = "FORMAT", default_value_t, hide_env_values = true)]
     pub format: Format,
 
-    /// How squashfs is compressed: zstd, gzip, xz or lz4, and a level: zstd:19, lz4:12 [default: zstd:6]
+    /// How squashfs is compressed: zstd, gzip, xz or lz4, and a level: zstd:19, lz4:12 [default: zstd:8]
     #[arg(long, value_name = "CODEC[:LEVEL]", value_parser = parse_compression)]
     pub compression: Option<Compression>,
 

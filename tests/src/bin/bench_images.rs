@@ -41,7 +41,7 @@ const ROWS: [(&str, &str, &[Maker]); 3] = [
     ("gzip", "9", &ALL),
     ("zstd", "15", &ALL),
     // The default.
-    ("zstd", "6", &[Maker::Ours]),
+    ("zstd", "8", &[Maker::Ours]),
 ];
 const ALL: [Maker; 5] =
     [Maker::Mksquashfs, Maker::Ours, Maker::TrixieMksquashfs, Maker::Gensquashfs, Maker::Backhand];
@@ -307,7 +307,7 @@ impl Bench {
             let image = self.account.home().join("image.raw");
             let before = std::time::Instant::now();
             let said = Program::new(&self.squash)
-                .args(["zstd", "6", &format!("made:{kind}")])
+                .args(["zstd", "8", &format!("made:{kind}")])
                 .arg(&image)
                 .run()?
                 .stdout;

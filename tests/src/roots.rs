@@ -39,6 +39,10 @@ fn tar(name: &str, package: &str) -> Result<PathBuf> {
 /// What turns a minimal Debian into a host: systemd, and what loads its kernel's modules.
 const HOST_PACKAGES: &str = "systemd,systemd-sysv,dbus,udev,kmod";
 
+/// What Debian 13 has in packages of their own: signed images (libcryptsetup is loaded when it is there) and the makers
+/// and readers of disk images.
+const MORE_OF_TRIXIE: &str = ",libcryptsetup12,systemd-container,systemd-repart,erofs-utils";
+
 /// The kernel is unpacked, not installed: its scripts would make an initrd that nobody uses.
 const KERNEL: &str = r#"
 cd /var/tmp
@@ -58,19 +62,23 @@ mkdir -p /etc/extensions
 /// mmdebstrap's.
 pub fn host(suite: &str) -> Result<PathBuf> {
     require_root()?;
-    let recipe = format!("{HOST_PACKAGES}\n{KERNEL}");
-    let dir = cached(&format!("host-{suite}"), &recipe, |dir| make_host(suite, dir))?;
+    let packages = match suite {
+        "bookworm" => HOST_PACKAGES.to_owned(),
+        _ => format!("{HOST_PACKAGES}{MORE_OF_TRIXIE}"),
+    };
+    let recipe = format!("{packages}\n{KERNEL}");
+    let dir = cached(&format!("host-{suite}"), &recipe, |dir| make_host(suite, &packages, dir))?;
     Ok(dir.join("root"))
 }
 
-fn make_host(suite: &str, dir: &Path) -> Result<()> {
+fn make_host(suite: &str, packages: &str, dir: &Path) -> Result<()> {
     let root = dir.join("root");
     let without =
         ["doc", "man", "locale", "info"].map(|d| format!("--dpkgopt=path-exclude=/usr/share/{d}/*"));
     Program::new("mmdebstrap")
         .args(["--quiet", "--mode=root", "--variant=minbase", "--format=directory"])
         .args(without)
-        .arg(format!("--include={HOST_PACKAGES}"))
+        .arg(format!("--include={packages}"))
         .arg(format!("--customize-hook=chroot \"$1\" sh -euc '{}'", KERNEL.replace('\'', r"'\''")))
         .arg(suite)
         .arg(&root)

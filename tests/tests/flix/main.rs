@@ -5,6 +5,7 @@ mod command_line;
 mod interrupted;
 mod nginx;
 mod reproducible;
+mod verity;
 
 use std::fs;
 use std::path::{Path, PathBuf};

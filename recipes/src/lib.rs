@@ -51,6 +51,11 @@ pub use inspect::Inspection;
 
 pub mod sysupdate;
 
+pub mod trial;
+pub use trial::{Trial, TrialError};
+
+pub mod docs;
+
 pub mod site;
 
 pub mod bake;

@@ -1,3 +1,4 @@
 //! `bakery` against a mirror with upstream's tree of URLs, and real hosts for what it builds.
 
 mod mirror;
+mod trial;

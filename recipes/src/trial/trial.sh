@@ -1,0 +1,43 @@
+root=$1 scratch=$2
+shift 2
+place=$scratch/place
+mount --make-rshared /
+mount --bind "$root" "$place"
+mount -o remount,ro,bind "$place"
+mount -t tmpfs tmpfs "$place/run"
+mount -t tmpfs tmpfs "$place/tmp"
+mount -t tmpfs tmpfs "$place/var"
+mount -t proc proc "$place/proc"
+mount -t sysfs -o ro sysfs "$place/sys"
+mount --rbind /dev "$place/dev"
+mkdir -p "$place/var/tmp" "$place/run/extensions"
+if [ -d "$place/etc/extensions" ]; then
+    mount -t tmpfs tmpfs "$place/etc/extensions"
+fi
+# An image of its own size takes as much memory: bound, not copied.
+names=
+while [ $# -gt 0 ]; do
+    names="$names $1"
+    if [ -d "$2" ]; then
+        mkdir "$place/run/extensions/$1"
+        mount --bind "$2" "$place/run/extensions/$1"
+    else
+        : > "$place/run/extensions/$1.raw"
+        mount --bind "$2" "$place/run/extensions/$1.raw"
+    fi
+    shift 2
+done
+chroot "$place" systemd-sysext --no-pager merge >&2
+for name in $names; do
+    if ! [ -e "$place/usr/lib/extension-release.d/extension-release.$name" ]; then
+        echo "systemd-sysext left $name out" >&2
+        exit 1
+    fi
+done
+for test in "$scratch"/tests/[0-9][0-9][0-9][0-9]; do
+    [ -e "$test" ] || continue
+    status=0
+    PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 HOME=/root \
+        chroot "$place" /bin/sh -c "$(cat "$test")" >"$test.out" 2>&1 </dev/null || status=$?
+    echo "$status" >"$test.status"
+done

@@ -39,7 +39,8 @@ pub struct OutputArgs {
     #[arg(long, env = "FORMAT", default_value_t, hide_env_values = true)]
     pub format: Format,
 
-    /// How squashfs is compressed: zstd, gzip, xz or lz4, and a level: zstd:19, lz4:12 [default: zstd:8]
+    /// How squashfs and erofs are compressed: zstd or lz4 (squashfs also gzip or xz), and a level: zstd:19, lz4:12
+    /// [default: zstd:8 for squashfs, lz4:9 for erofs]
     #[arg(long, value_name = "CODEC[:LEVEL]", value_parser = parse_compression)]
     pub compression: Option<Compression>,
 
@@ -158,7 +159,7 @@ fn parse_compression(text: &str) -> Result<Compression, String> {
     let codec: Codec = codec.parse().map_err(|e| format!("{e}"))?;
     let level = level.map(|l| l.parse::<u32>().map_err(|e| format!("level {l:?}: {e}"))).transpose()?;
     let compression = Compression { codec: Some(codec), level };
-    compression.resolve().map_err(|e| e.to_string())?;
+    compression.resolve(Format::default()).map_err(|e| e.to_string())?;
     Ok(compression)
 }
 

@@ -1,4 +1,4 @@
-//! One block in, one block out, by the codecs of squashfs. Contexts are kept, since making one costs more than a block.
+//! One block in, one block out, by the codecs of squashfs and erofs. Contexts are kept, since making one costs more than a block.
 
 use std::io;
 

@@ -70,7 +70,7 @@ pub enum ImageError {
         epoch: i64,
     },
     /// The codec is not the format's.
-    #[error("{format} can't be compressed by {codec}, only squashfs can")]
+    #[error("{format} can't be compressed by {codec}")]
     Compression {
         /// The format.
         format: Format,
@@ -156,14 +156,6 @@ pub enum ImageError {
         /// What is wrong.
         reason: &'static str,
     },
-    /// A device or attribute that has to be staged on the host for this format.
-    #[error("{path:?}: {format} images with devices or security attributes take root to make")]
-    TakesRoot {
-        /// The format.
-        format: Format,
-        /// The staged file.
-        path: PathBuf,
-    },
     /// The tar could not be written.
     #[error("{path:?}: {source}")]
     Tar {
@@ -185,7 +177,6 @@ impl ImageError {
                 Some(format!("install {package}, or take --format squashfs"))
             }
             ImageError::Xattrs { able, .. } => Some(format!("take --format with one of {able}")),
-            ImageError::TakesRoot { .. } => Some("take --format squashfs, or run as root".to_owned()),
             ImageError::Signer(e) => e.hint(),
             ImageError::NoDisk { .. } => Some("take --format squashfs, or leave --verity out".to_owned()),
             ImageError::Unstorable { .. } => Some("take --format squashfs".to_owned()),
@@ -201,7 +192,7 @@ impl ImageOptions {
     /// It can't.
     pub fn check(&self) -> Result<(), ImageError> {
         let format = self.format;
-        if let Some(codec) = self.compression.codec.filter(|_| format != Format::Squashfs) {
+        if let Some(codec) = self.compression.codec.filter(|&codec| !format.takes(codec)) {
             return Err(ImageError::Compression { format, codec });
         }
         if self.block_size.is_some() && format != Format::Squashfs {
@@ -255,7 +246,7 @@ fn file_system(
 ) -> Result<(), ImageError> {
     match options.format {
         Format::Squashfs => squashfs::write(extension, file, 0, path, options, events),
-        Format::Erofs => erofs::write(extension, temporary, path),
+        Format::Erofs => erofs::write(extension, file, 0, path, options, events),
         Format::Ext4 | Format::Ext2 => ext::write(extension, file, temporary, path, options.format),
         Format::Btrfs => btrfs::write(extension, file, temporary, path),
         format @ (Format::Tar | Format::Dir) => Err(ImageError::NoDisk { format }),
@@ -273,15 +264,18 @@ fn disk_image(
 ) -> Result<String, ImageError> {
     let io = |source| ImageError::Io { path: path.to_owned(), source };
     let arch = extension.release().architecture.or(verity.architecture).ok_or(ImageError::NoArchitecture)?;
+    let start = disk::FILE_SYSTEM;
     if options.format == Format::Squashfs {
-        squashfs::write(extension, disk, disk::FILE_SYSTEM, path, options, events)?;
+        squashfs::write(extension, disk, start, path, options, events)?;
+    } else if options.format == Format::Erofs {
+        erofs::write(extension, disk, start, path, options, events)?;
     } else {
         // The tools can't begin in the middle of a file.
         let stage = Stage::beside(path)?;
         let place = stage.path().join("image");
         let mut file = File::create_new(&place).map_err(io)?;
         file_system(extension, &file, &place, path, options, events)?;
-        (&*disk).seek(SeekFrom::Start(disk::FILE_SYSTEM)).map_err(io)?;
+        (&*disk).seek(SeekFrom::Start(start)).map_err(io)?;
         file.rewind().map_err(io)?;
         io::copy(&mut file, &mut &*disk).map_err(io)?;
     }

@@ -23,7 +23,7 @@ pub(super) fn write(
     options: &ImageOptions,
     events: &dyn Events,
 ) -> Result<(), ImageError> {
-    let (codec, level) = options.compression.resolve()?;
+    let (codec, level) = options.compression.resolve(options.format)?;
     let epoch = extension.epoch();
     let mkfs_time = u32::try_from(epoch).map_err(|_| ImageError::Epoch { format: options.format, epoch })?;
     let threads = threads(options);
@@ -55,7 +55,7 @@ pub(super) fn threads(options: &ImageOptions) -> NonZeroUsize {
 }
 
 /// Has the disk work while the processors do: a thread syncs what was written, so that little is left for the end.
-struct EarlySync<'env> {
+pub(super) struct EarlySync<'env> {
     file: &'env File,
     /// Where the image begins in it.
     start: u64,
@@ -67,7 +67,7 @@ struct EarlySync<'env> {
 const SYNC_EVERY: usize = 1 << 21;
 
 impl<'env> EarlySync<'env> {
-    fn new<'scope>(scope: &'scope Scope<'scope, 'env>, file: &'env File, start: u64) -> Self {
+    pub(super) fn new<'scope>(scope: &'scope Scope<'scope, 'env>, file: &'env File, start: u64) -> Self {
         let (ask, asked) = sync_channel(1);
         scope.spawn(move || {
             while asked.recv().is_ok() {

@@ -320,7 +320,7 @@ const fn crc_table() -> [u32; 256] {
 }
 
 /// CRC-32C (Castagnoli), RFC 3720 B.4.
-fn crc32c(bytes: &[u8]) -> u32 {
+pub(in crate::image) fn crc32c(bytes: &[u8]) -> u32 {
     const TABLE: [u32; 256] = crc_table();
     !bytes.iter().fold(!0, |crc, &b| TABLE[((crc ^ u32::from(b)) & 0xff) as usize] ^ crc >> 8)
 }

@@ -5,6 +5,7 @@
 //! are root's. What is random or of the day is made constant afterwards, see [`constant`].
 
 mod constant;
+pub(super) use constant::crc32c;
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};

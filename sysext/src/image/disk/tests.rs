@@ -43,7 +43,7 @@ fn options(format: Format, signer: Option<Signer>) -> ImageOptions {
 
 /// The image, and what it says of itself, in a directory.
 fn image(extension: &Extension, options: &ImageOptions) -> (tempfile::TempDir, PathBuf, Written) {
-    // mkfs.erofs stages files with attributes, which not every tmpfs holds.
+    // Staged files need attributes, which not every tmpfs holds.
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
     let path = dir.path().join("sample.raw");
     let written = write(extension, &path, options, &Silent).unwrap();

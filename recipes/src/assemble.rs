@@ -103,6 +103,21 @@ pub enum AssembleError {
     },
 }
 
+impl AssembleError {
+    /// The input that isn't as it should be.
+    pub fn input(&self) -> Option<&str> {
+        match self {
+            AssembleError::NoInput(from)
+            | AssembleError::Kind { from, .. }
+            | AssembleError::NoMatch { from, .. }
+            | AssembleError::Several { from, .. }
+            | AssembleError::NoText { from, .. }
+            | AssembleError::Special { from, .. } => Some(from),
+            _ => None,
+        }
+    }
+}
+
 fn some(list: &[String]) -> String {
     match list {
         [] => "an empty archive".to_owned(),

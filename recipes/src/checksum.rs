@@ -42,6 +42,12 @@ pub enum ChecksumError {
         /// The name.
         name: String,
     },
+    /// GitHub has none for what was uploaded before June 2025.
+    #[error("GitHub's API tells no digest of {name:?}")]
+    NoDigest {
+        /// The asset.
+        name: String,
+    },
     /// Not what the API answers.
     #[error("answer of GitHub's API is {0}")]
     Api(String),
@@ -224,7 +230,7 @@ pub fn github_digest(answer: &[u8], asset: &str) -> Result<Checksum, ChecksumErr
         return Err(ChecksumError::NotListed { name: asset.to_owned(), others });
     };
     let digest = found.digest.as_deref();
-    let digest = digest.ok_or_else(|| ChecksumError::Api(format!("without a digest for {asset:?}")))?;
+    let digest = digest.ok_or_else(|| ChecksumError::NoDigest { name: asset.to_owned() })?;
     let hex = digest.strip_prefix("sha256:").or_else(|| digest.strip_prefix("sha512:"));
     hex.and_then(Checksum::from_hex)
         .ok_or_else(|| ChecksumError::Api(format!("with a digest {digest:?}, expected sha256:…")))

@@ -56,6 +56,15 @@ pub use trial::{Trial, TrialError};
 
 pub mod docs;
 
+pub mod tools;
+pub use tools::{ToolsError, Workshop};
+
+pub mod pin;
+pub use pin::PinError;
+
+pub mod build;
+pub use build::{BuildError, BuildOptions, BuildPlan, Built};
+
 pub mod site;
 
 pub mod bake;
@@ -63,3 +72,5 @@ pub mod bake;
 pub mod boot;
 
 pub mod release;
+
+pub mod cli;

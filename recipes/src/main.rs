@@ -1,5 +1,10 @@
 //! The `bakery` command.
 
-fn main() {
+use std::process::ExitCode;
+
+use recipes::cli;
+
+fn main() -> ExitCode {
     oci::sandbox::init();
+    sysext::cli::end(cli::run(&sysext::cli::parse()), cli::hint)
 }

@@ -1,0 +1,147 @@
+//! What is compiled or taken out of an OCI image.
+
+use oci::sandbox::{self, Network, Run, packages};
+use oci::{Cache, Digest, Rootfs, SandboxError};
+use sysext::extension::{Finding, rule};
+use sysext::{Event, Events, ExtensionName, Meta, Tree, TreePath, Wanted};
+
+use super::BuildCause;
+use crate::assemble::Input;
+use crate::recipe::instance::{Build, Image, Tool};
+
+/// Where `[build]` finds its sources, and where it installs.
+const SOURCES: &str = "/src";
+const DESTDIR: &str = "/out";
+
+/// A source, unpacked, and the digest of what it was unpacked from.
+pub(super) struct Source<'a> {
+    pub id: &'a str,
+    pub input: &'a Input,
+    pub digest: Digest,
+}
+
+/// Runs the script of `[build]` and gives what it installed. Packages come from the network; the script has none.
+pub(super) fn compile(
+    build: &Build,
+    mut rootfs: Rootfs,
+    sources: &[Source<'_>],
+    epoch: i64,
+    cache: &Cache,
+    events: &dyn Events,
+) -> Result<Tree, BuildCause> {
+    install(&mut rootfs, &build.packages, cache, events)?;
+    let mut id = format!("{}", rootfs.id);
+    for source in sources {
+        let dir = TreePath::new(SOURCES)?.join(source.id)?;
+        place(&mut rootfs.tree, &dir, source.input)?;
+        id.push_str(&format!("\n{dir} {}", source.digest));
+    }
+    rootfs.tree.make_dirs(&TreePath::new(DESTDIR)?, &Meta::dir())?;
+    // The sources are part of what the run's result is kept under.
+    rootfs.id = Digest::of(&id);
+    let mut run = Run::new(["/bin/sh", "-euc", build.script.as_str()].map(Into::into).to_vec());
+    let fixed = [
+        ("DESTDIR", DESTDIR.to_owned()),
+        ("SOURCE_DATE_EPOCH", epoch.to_string()),
+        ("LC_ALL", "C".to_owned()),
+    ];
+    let own = build.environment.iter().map(|(k, v)| (k.as_str(), v.clone()));
+    run.env = fixed.into_iter().chain(own).map(|(k, v)| (k.into(), v.into())).collect();
+    run.network = Network::None;
+    run.title = Some("compiling".to_owned());
+    let built = sandbox::run(rootfs, &run, cache, events)?;
+    below(&built.tree, &TreePath::new(DESTDIR)?)
+}
+
+fn install(
+    rootfs: &mut Rootfs,
+    names: &[String],
+    cache: &Cache,
+    events: &dyn Events,
+) -> Result<(), BuildCause> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let manager = packages::detect(&rootfs.tree).ok_or(SandboxError::NoPackageManager)?;
+    let run = manager.install(names).map_err(SandboxError::from)?;
+    let empty = Rootfs::empty(rootfs.config.clone());
+    *rootfs = sandbox::run(std::mem::replace(rootfs, empty), &run, cache, events)?;
+    Ok(())
+}
+
+/// Puts a source into the image; owners in upstream's archives mean nothing here.
+fn place(tree: &mut Tree, dir: &TreePath, input: &Input) -> Result<(), BuildCause> {
+    match input {
+        Input::File(content) => {
+            let name = dir.file_name().unwrap_or_default().to_vec();
+            tree.insert_all(dir.join(name)?, sysext::Node::file(0o755, content.clone()), &Meta::dir())?;
+        }
+        Input::Tree(source) => {
+            tree.make_dirs(dir, &Meta::dir())?;
+            for (path, node) in source.iter().filter(|(p, _)| !p.is_root()) {
+                let mut node = node.clone();
+                (node.meta.uid, node.meta.gid) = (0, 0);
+                tree.insert_all(dir.join(path.as_relative())?, node, &Meta::dir())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A directory of a tree as a tree of its own.
+fn below(tree: &Tree, dir: &TreePath) -> Result<Tree, BuildCause> {
+    let mut out = Tree::default();
+    for (path, node) in tree.subtree(dir) {
+        let rest = path.strip_prefix(dir).unwrap_or_default();
+        if !rest.is_empty() {
+            out.insert(TreePath::new(rest)?, node.clone())?;
+        }
+    }
+    Ok(out)
+}
+
+/// What flix or flatwrap makes of an image, and what is to be said of it.
+pub(super) fn extract(
+    image: &Image,
+    mut rootfs: Rootfs,
+    name: &ExtensionName,
+    cache: &Cache,
+    events: &dyn Events,
+) -> Result<(Tree, Vec<Finding>), BuildCause> {
+    install(&mut rootfs, &image.packages, cache, events)?;
+    let wanted = image.paths.iter().map(|p| p.parse::<Wanted>()).collect::<Result<Vec<_>, _>>()?;
+    match image.tool {
+        Tool::Flix => {
+            let request = flix::Request {
+                wanted,
+                sysroot: TreePath::new("/usr/lib/flix")?.join(name.as_str())?,
+                closure: flix::closure::Options::default(),
+                keep_sbin: false,
+                charsets: false,
+                host_interpreters: false,
+            };
+            let plan = flix::Plan::new(&rootfs.tree, &request).map_err(Box::new)?;
+            tell(&plan.notes, &plan.warnings, events);
+            let tree = plan.build(&rootfs.tree).map_err(Box::new)?;
+            let missing = plan.missing.iter().filter_map(|m| {
+                let rule = rule("needs-host-libraries")?;
+                let path = m.chain.first().and_then(|p| plan.home(p));
+                let message = format!("needs {}, which the extension lacks", m.name);
+                Some(Finding { rule: rule.name, severity: rule.severity, path, message })
+            });
+            Ok((tree, missing.collect()))
+        }
+        Tool::Flatwrap => {
+            let options = flatwrap::Options::new(name.clone())?;
+            let plan = flatwrap::Plan::new(&rootfs.tree, &wanted, options).map_err(Box::new)?;
+            tell(&plan.notes, &plan.warnings, events);
+            let (tree, _) = plan.build(rootfs.tree).map_err(Box::new)?;
+            Ok((tree, Vec::new()))
+        }
+    }
+}
+
+fn tell(notes: &[String], warnings: &[String], events: &dyn Events) {
+    notes.iter().for_each(|n| events.event(Event::Note(n.into())));
+    warnings.iter().for_each(|w| events.event(Event::Warning(w.into())));
+}

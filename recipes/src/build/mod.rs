@@ -1,0 +1,385 @@
+//! Building: from a recipe and its pins to an image. [`BuildPlan::new`] decides, [`Workshop::build`] acts.
+
+mod compile;
+mod stamp;
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use oci::{CacheError, Digest, SandboxError};
+use sysext::cli::{OutputArgs, ReleaseArgs};
+use sysext::extension::Finding;
+use sysext::{
+    Event, Extension, ExtensionError, ExtensionName, ImageError, ImageOptions, PathError,
+    RequestError, Tree, TreeError, TreePath, image,
+};
+
+use crate::assemble::{self, AssembleError, BUILD, Input};
+use crate::checksum::Checksum;
+use crate::fetch::{FetchError, Fetched, Want};
+use crate::lock::{Key, Pins};
+use crate::recipe::instance::{Archive, Download, Instance};
+use crate::recipe::{InstanceError, Recipe};
+use crate::tools::{ToolsError, Workshop};
+use crate::unpack::{UnpackError, UnpackOptions, unpack};
+use compile::Source;
+use stamp::Stamp;
+
+/// Why there is no image.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {cause}")]
+pub struct BuildError {
+    /// Name, version and architecture.
+    pub what: String,
+    /// Why.
+    #[source]
+    pub cause: BuildCause,
+}
+
+/// Why there is no image.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildCause {
+    /// The recipe can't be followed.
+    #[error(transparent)]
+    Instance(#[from] InstanceError),
+    /// The lock is of another recipe.
+    #[error("{what} is pinned as {got}, the recipe has {expected}")]
+    Stale {
+        /// A download or image.
+        what: String,
+        /// In the lock.
+        got: String,
+        /// In the recipe.
+        expected: String,
+    },
+    /// A download can't be had, or isn't what was pinned.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// A download is no archive.
+    #[error("{url}: {source}")]
+    Unpack {
+        /// Its URL.
+        url: String,
+        /// Why.
+        source: Box<UnpackError>,
+    },
+    /// A download isn't laid out as the recipe says.
+    #[error("{}{source}", .url.as_ref().map(|u| format!("{u}: ")).unwrap_or_default())]
+    Assemble {
+        /// Its URL.
+        url: Option<String>,
+        /// Why.
+        source: Box<AssembleError>,
+    },
+    /// An image, or what ran in it.
+    #[error(transparent)]
+    Tools(#[from] ToolsError),
+    /// What flix was to take out isn't there.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// flix can't plan it.
+    #[error(transparent)]
+    FlixPlan(#[from] Box<flix::plan::PlanError>),
+    /// flix can't do it.
+    #[error(transparent)]
+    FlixBuild(#[from] Box<flix::plan::BuildError>),
+    /// flatwrap can't do it.
+    #[error(transparent)]
+    Flatwrap(#[from] Box<flatwrap::PlanError>),
+    /// The host would be broken.
+    #[error(transparent)]
+    Extension(#[from] ExtensionError),
+    /// Values of the release file.
+    #[error(transparent)]
+    Release(#[from] sysext::extension::ReleaseError),
+    /// Names that an extension can't have.
+    #[error(transparent)]
+    Name(#[from] sysext::extension::NameError),
+    /// The image can't be written.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The cache.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// A path that Linux doesn't take.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// Something stands in the way.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// The output can't be looked at.
+    #[error("{path:?}: {source}")]
+    Io {
+        /// The output.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl From<SandboxError> for BuildCause {
+    fn from(e: SandboxError) -> Self {
+        BuildCause::Tools(e.into())
+    }
+}
+
+/// How images are written; the same for all of a run.
+#[derive(Debug, Clone)]
+pub struct BuildOptions {
+    /// Format, compression, time, the directory or file.
+    pub output: OutputArgs,
+    /// Of `output`, read once.
+    pub image: ImageOptions,
+    /// Where the extension merges.
+    pub release: ReleaseArgs,
+    /// Whether the hash of an output of before is checked, and not only its size and time.
+    pub verify: bool,
+    /// Whether everything is built, whatever was built before.
+    pub rebuild: bool,
+}
+
+/// What is done for one image. Nothing of it needs the network or upstream's files to be decided.
+#[derive(Debug, Clone)]
+pub struct BuildPlan {
+    key: Key,
+    instance: Instance,
+    pins: Pins,
+    name: ExtensionName,
+    output: PathBuf,
+    digest: Digest,
+}
+
+/// What became of a plan.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// What was built.
+    pub key: Key,
+    /// The image.
+    pub path: PathBuf,
+    /// Bytes.
+    pub bytes: u64,
+    /// 64 hex digits; none for directories.
+    pub sha256: Option<String>,
+    /// Whether it was there already.
+    pub kept: bool,
+    /// What the lint has to say.
+    pub findings: Vec<Finding>,
+}
+
+/// Changes whenever the same plan gives other bytes than before.
+const REVISION: u32 = 1;
+
+impl BuildPlan {
+    /// Decides on a build.
+    ///
+    /// # Errors
+    /// The recipe can't be followed, or the pins are of another one.
+    pub fn new(
+        recipe: &Recipe,
+        key: &Key,
+        pins: &Pins,
+        options: &BuildOptions,
+    ) -> Result<BuildPlan, BuildError> {
+        Self::decide(recipe, key, pins, options).map_err(|cause| BuildError { what: key.to_string(), cause })
+    }
+
+    fn decide(
+        recipe: &Recipe,
+        key: &Key,
+        pins: &Pins,
+        options: &BuildOptions,
+    ) -> Result<BuildPlan, BuildCause> {
+        let mut settings = key.settings.clone();
+        for (name, value) in &pins.found {
+            settings.parameters.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        let instance = recipe.at(&key.version, key.arch, &settings)?;
+        for download in &instance.downloads {
+            let got = pins.inputs.get(&download.id).map_or("nothing", |input| input.url.as_str());
+            if got != download.url {
+                let (what, got) = (format!("download {}", download.id), got.to_owned());
+                return Err(BuildCause::Stale { what, got, expected: download.url.clone() });
+            }
+        }
+        let images =
+            [instance.build.as_ref().map(|b| &b.image), instance.image.as_ref().map(|i| &i.reference)];
+        if let Some(image) = images.into_iter().flatten().find(|image| !pins.images.contains_key(*image)) {
+            return Err(BuildCause::Stale {
+                what: "image".to_owned(),
+                got: "nothing".to_owned(),
+                expected: image.clone(),
+            });
+        }
+        let file = format!("{}-{}-{}", key.name, key.version, key.arch).parse::<ExtensionName>()?;
+        let output = options.output.path(&file);
+        let digest = digest(recipe, key, pins, options);
+        Ok(BuildPlan {
+            key: key.clone(),
+            instance,
+            pins: pins.clone(),
+            name: recipe.name().clone(),
+            output,
+            digest,
+        })
+    }
+
+    /// What is built.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// The recipe, decided.
+    pub fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    /// Where the image goes.
+    pub fn output(&self) -> &Path {
+        &self.output
+    }
+}
+
+/// Of all that decides about the bytes of the image.
+fn digest(recipe: &Recipe, key: &Key, pins: &Pins, options: &BuildOptions) -> Digest {
+    // Another program may make other bytes of it, even if nobody gave it another version.
+    let program = std::fs::metadata("/proc/self/exe").and_then(|m| Ok((m.len(), m.modified()?))).ok();
+    let OutputArgs { format, compression, block_size, verity, sign_verity, cert, epoch, allow, .. } =
+        &options.output;
+    let text = format!(
+        "{REVISION} {} {program:?}\n{} {key:?} {pins:?}\n{:?}\n{format} {compression:?} {block_size:?} {verity} \
+         {sign_verity:?} {cert:?} {epoch} {allow:?}",
+        env!("CARGO_PKG_VERSION"),
+        recipe.digest(),
+        options.release,
+    );
+    Digest::of(text)
+}
+
+impl Workshop<'_> {
+    /// Makes the image, unless it is there already.
+    ///
+    /// # Errors
+    /// Inputs that aren't what was pinned or aren't laid out as the recipe says; an extension that would break its host; no
+    /// room. Nothing is left behind then.
+    pub fn build(&self, plan: &BuildPlan, options: &BuildOptions) -> Result<Built, BuildError> {
+        let failed = |cause| BuildError { what: plan.key.to_string(), cause };
+        if let Some(built) = self.built(plan, options).map_err(failed)? {
+            return Ok(built);
+        }
+        self.make(plan, options).map_err(failed)
+    }
+
+    /// The image of before, if it is what the plan would give.
+    pub fn built(&self, plan: &BuildPlan, options: &BuildOptions) -> Result<Option<Built>, BuildCause> {
+        let stamp =
+            Stamp::find(self.cache(), &plan.output)?.filter(|s| s.plan == plan.digest && !options.rebuild);
+        let Some(stamp) = stamp else { return Ok(None) };
+        if options.verify && hash(&plan.output)? != stamp.sha256 {
+            let text = format!("{}: isn't what was built, building it again", plan.output.display());
+            self.events.event(Event::Warning(text.into()));
+            return Ok(None);
+        }
+        let (path, bytes, sha256) = (plan.output.clone(), stamp.size, Some(stamp.sha256));
+        Ok(Some(Built { key: plan.key.clone(), path, bytes, sha256, kept: true, findings: Vec::new() }))
+    }
+
+    fn make(&self, plan: &BuildPlan, options: &BuildOptions) -> Result<Built, BuildCause> {
+        self.events.event(Event::Step(format!("building {}", plan.key).into()));
+        let (tree, findings) = self.tree(plan, options.output.epoch)?;
+        let units = TreePath::new("/usr/lib/systemd/system")?;
+        let has_units = tree.subtree(&units).any(|(_, n)| !n.is_dir());
+        let reload = plan.instance.reload.unwrap_or(has_units);
+        let release = options.release.release(Some(plan.key.arch), reload)?;
+        let mut extension_options = options.output.extension_options();
+        extension_options.allow.extend(plan.instance.allow.iter().cloned());
+        extension_options.findings = findings;
+        let extension = Extension::new(tree, plan.name.clone(), release, &extension_options)?;
+        let written = image::write(&extension, &plan.output, &options.image, self.events)?;
+        if let Some(sha256) = &written.sha256 {
+            let io = |source| BuildCause::Io { path: plan.output.clone(), source };
+            Stamp::of(&plan.output, plan.digest, sha256).map_err(io)?.write(self.cache(), &plan.output)?;
+        }
+        Ok(Built {
+            key: plan.key.clone(),
+            path: written.path,
+            bytes: written.bytes,
+            sha256: written.sha256,
+            kept: false,
+            findings: extension.findings().to_vec(),
+        })
+    }
+
+    /// The extension's tree, and what is to be said of it beyond what the lint finds.
+    ///
+    /// # Errors
+    /// As [`Workshop::build`].
+    pub fn tree(&self, plan: &BuildPlan, epoch: i64) -> Result<(Tree, Vec<Finding>), BuildCause> {
+        let instance = &plan.instance;
+        let wants = instance.downloads.iter().filter_map(|d| {
+            let pin = plan.pins.inputs.get(&d.id)?;
+            let checksums = vec![Checksum::Sha256(pin.sha256.0)];
+            Some(Want { url: d.url.clone(), checksums, size: Some(pin.size) })
+        });
+        let wants: Vec<Want> = wants.collect();
+        let fetched = self.fetcher.get_all(&wants, self.events)?;
+        let mut inputs = BTreeMap::new();
+        for (download, file) in instance.downloads.iter().zip(&fetched) {
+            inputs.insert(download.id.clone(), self.input(download, file)?);
+        }
+        let pinned = |image: &str| {
+            let pin = plan.pins.images.get(image).map(|d| d.0).unwrap_or_else(|| Digest::of(""));
+            self.pinned_image(image, &pin, plan.key.arch)
+        };
+        if let Some(build) = &instance.build {
+            let sources = build.sources.iter().filter_map(|id| {
+                let digest = plan.pins.inputs.get(id)?.sha256.0;
+                Some(Source { id, input: inputs.get(id)?, digest })
+            });
+            let sources: Vec<Source<'_>> = sources.collect();
+            let rootfs = pinned(&build.image)?;
+            let out = compile::compile(build, rootfs, &sources, epoch, self.cache(), self.events)?;
+            inputs.insert(BUILD.to_owned(), Input::Tree(out));
+        }
+        let (base, findings) = match &instance.image {
+            Some(image) => {
+                let rootfs = pinned(&image.reference)?;
+                compile::extract(image, rootfs, &plan.name, self.cache(), self.events)?
+            }
+            None => (Tree::default(), Vec::new()),
+        };
+        let tree = assemble::assemble(instance, &inputs, base).map_err(|source| {
+            let url = source.input().and_then(|id| instance.downloads.iter().find(|d| d.id == id));
+            BuildCause::Assemble { url: url.map(|d| d.url.clone()), source: Box::new(source) }
+        })?;
+        Ok((tree, findings))
+    }
+
+    fn input(&self, download: &Download, file: &Fetched) -> Result<Input, BuildCause> {
+        let (archive, strip) = (Some(download.archive), download.strip);
+        let options = UnpackOptions { archive, strip, inside: download.inside.clone() };
+        let unpacked =
+            unpack(&file.content(), &file.sha256, download.file_name(), &options, self.cache(), self.events);
+        let tree = unpacked
+            .map_err(|source| BuildCause::Unpack { url: download.url.clone(), source: Box::new(source) })?;
+        let only = tree.iter().find_map(|(_, node)| node.content());
+        match only.filter(|_| download.archive == Archive::File) {
+            Some(content) => Ok(Input::File(content.clone())),
+            None => Ok(Input::Tree(tree)),
+        }
+    }
+}
+
+fn hash(path: &Path) -> Result<String, BuildCause> {
+    let io = |source| BuildCause::Io { path: path.to_owned(), source };
+    let mut file = std::fs::File::open(path).map_err(io)?;
+    let mut hasher = oci::Hasher::new();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match file.read(&mut buffer).map_err(io)? {
+            0 => return Ok(hasher.finish().hex().to_string()),
+            n => hasher.update(&buffer[..n]),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What helps after an error. Libraries say what is wrong; the way out is told here.
+
+use std::error::Error;
+
+use crate::build::BuildCause;
+use crate::catalogue::CatalogueError;
+use crate::fetch::FetchError;
+use crate::lock::LockError;
+use crate::pin::PinCause;
+use crate::recipe::InstanceError;
+use crate::tools::ToolsError;
+use crate::versions::VersionsError;
+
+/// One line for the user, if there is something to say.
+pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
+    None.or_else(|| error.downcast_ref().and_then(fetch))
+        .or_else(|| error.downcast_ref().and_then(pin))
+        .or_else(|| error.downcast_ref().and_then(build))
+        .or_else(|| error.downcast_ref().and_then(tools))
+        .or_else(|| error.downcast_ref().and_then(instance))
+        .or_else(|| error.downcast_ref().and_then(versions))
+        .or_else(|| error.downcast_ref().and_then(lock))
+        .or_else(|| error.downcast_ref().and_then(catalogue))
+        .or_else(|| flix::cli::hint(error))
+        .or_else(|| flatwrap::cli::hint(error))
+}
+
+fn fetch(error: &FetchError) -> Option<String> {
+    error.hint().map(str::to_owned)
+}
+
+fn pin(error: &PinCause) -> Option<String> {
+    match error {
+        PinCause::Instance(e) => instance(e),
+        PinCause::Versions(e) => versions(e),
+        PinCause::Fetch(e) => fetch(e),
+        PinCause::Tools(e) => tools(e),
+        _ => None,
+    }
+}
+
+fn build(error: &BuildCause) -> Option<String> {
+    match error {
+        BuildCause::Instance(e) => instance(e),
+        BuildCause::Fetch(e) => fetch(e),
+        BuildCause::Tools(e) => tools(e),
+        BuildCause::Stale { .. } => {
+            Some("\"bakery lock --update NAME VERSION\" pins what the recipe has now".to_owned())
+        }
+        BuildCause::Assemble { .. } => {
+            Some("upstream has another layout in this version: the recipe needs a rule for it".to_owned())
+        }
+        BuildCause::Extension(e) => sysext::cli::hint(e),
+        BuildCause::Image(e) => e.hint(),
+        BuildCause::FlixPlan(e) => flix::cli::hint(e.as_ref()),
+        BuildCause::Flatwrap(e) => flatwrap::cli::hint(e.as_ref()),
+        _ => None,
+    }
+}
+
+fn tools(error: &ToolsError) -> Option<String> {
+    match error {
+        ToolsError::Rootfs(e) => e.hint().map(str::to_owned),
+        ToolsError::Sandbox(e) => e.hint(),
+        _ => None,
+    }
+}
+
+fn instance(error: &InstanceError) -> Option<String> {
+    match error {
+        InstanceError::NoValue { name, .. } => Some(format!("--set {name}=… gives it one")),
+        InstanceError::Parameter { .. } | InstanceError::Component { .. } => {
+            Some("\"bakery list -v\" tells parameters and components".to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn versions(error: &VersionsError) -> Option<String> {
+    match error {
+        VersionsError::Ask { source, .. } => source.downcast_ref().and_then(fetch),
+        _ => None,
+    }
+}
+
+fn lock(error: &LockError) -> Option<String> {
+    match error {
+        LockError::NotPinned { .. } => {
+            Some("\"bakery lock\" with the same words pins it, --update does both".to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn catalogue(error: &CatalogueError) -> Option<String> {
+    match error {
+        CatalogueError::Unknown { .. } => {
+            Some("\"bakery list\" names them all, --recipes DIR adds others".to_owned())
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,81 @@
+//! The command line: one module for each command.
+
+mod args;
+pub use args::{CatalogueArgs, SettingsArgs, WorkArgs};
+
+mod build;
+mod hint;
+mod list;
+mod lock;
+mod new;
+mod parallel;
+mod schema;
+mod versions;
+pub use hint::hint;
+
+use clap::{Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Examples:
+  bakery list
+      What can be built.
+  bakery build --update tailscale
+      The newest tailscale, for this machine: pins it in recipes.lock, and makes tailscale-VERSION-ARCH.raw of it.
+  bakery lock && bakery build --all -o images/
+      The whole catalogue: what upstream has now is pinned, then built, for all architectures.
+  bakery build docker 27.1.0 --arch arm64 --without containerd
+      What is pinned of that, and nothing else.
+
+Exit status: 0 if all went well, 1 after an error, 2 for a wrong command line.";
+
+/// Builds system extensions from recipes.
+#[derive(Debug, Parser)]
+#[command(name = "bakery", version, after_help = EXAMPLES, max_term_width = 110, arg_required_else_help = true)]
+pub struct Args {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Lists the recipes
+    List(list::Args),
+    /// Lists the versions that upstream has
+    Versions(versions::Args),
+    /// Makes images of what is pinned
+    Build(Box<build::Args>),
+    /// Pins what builds are made of
+    Lock(Box<lock::Args>),
+    /// Starts a recipe
+    New(new::Args),
+    /// Prints the JSON schema of recipe.toml
+    Schema,
+}
+
+/// Does what the arguments ask for.
+///
+/// # Errors
+/// Whatever went wrong, with the chain of reasons.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    match &args.command {
+        Command::List(args) => list::run(args),
+        Command::Versions(args) => versions::run(args),
+        Command::Build(args) => build::run(args),
+        Command::Lock(args) => lock::run(args),
+        Command::New(args) => new::run(args),
+        Command::Schema => schema::run(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+}

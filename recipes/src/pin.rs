@@ -1,0 +1,183 @@
+//! Pinning: every input is fetched and checked as upstream allows, and written down.
+
+use oci::{Digest, ImageRef};
+use sysext::{Arch, Event};
+
+use crate::checksum::{self, Checksum as Sum, ChecksumError, LIST_MAX};
+use crate::fetch::{FetchError, Fetched, Want};
+use crate::lock::{Digested, Input, Key, Pins};
+use crate::recipe::instance::{Checksum, Download, Instance, Signature, SignatureKind};
+use crate::recipe::{InstanceError, Recipe};
+use crate::signature::{self, SIGNATURE_MAX, Scheme, SignatureError};
+use crate::tools::{ToolsError, Workshop};
+use crate::versions::{self, VersionsError};
+
+/// Why something can't be pinned.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {cause}")]
+pub struct PinError {
+    /// Name, version and architecture.
+    pub what: String,
+    /// Why.
+    #[source]
+    pub cause: PinCause,
+}
+
+/// Why something can't be pinned.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PinCause {
+    /// The recipe can't be followed.
+    #[error(transparent)]
+    Instance(#[from] InstanceError),
+    /// A parameter can't be found out.
+    #[error(transparent)]
+    Versions(#[from] VersionsError),
+    /// A file can't be had, or has another checksum than upstream's list.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// Upstream's list doesn't tell.
+    #[error("{url}: {list}: {source}")]
+    List {
+        /// The download.
+        url: String,
+        /// The list.
+        list: String,
+        /// Why.
+        source: ChecksumError,
+    },
+    /// The recipe asks GitHub about a file that isn't there.
+    #[error("{url}: is no asset of a release on GitHub")]
+    NotGithub {
+        /// The download.
+        url: String,
+    },
+    /// The signature doesn't hold.
+    #[error("{url}: {signature}: {source}")]
+    Signature {
+        /// The download.
+        url: String,
+        /// The signature.
+        signature: String,
+        /// Why.
+        source: SignatureError,
+    },
+    /// Images.
+    #[error(transparent)]
+    Tools(#[from] ToolsError),
+}
+
+impl Workshop<'_> {
+    /// Pins a build: finds out its parameters, fetches and checks its inputs.
+    ///
+    /// # Errors
+    /// Upstream lacks something, or what it has isn't what it says.
+    pub fn pin(&self, recipe: &Recipe, key: &Key) -> Result<Pins, PinError> {
+        self.pins(recipe, key).map_err(|cause| PinError { what: key.to_string(), cause })
+    }
+
+    fn pins(&self, recipe: &Recipe, key: &Key) -> Result<Pins, PinCause> {
+        let mut pins = Pins::default();
+        let mut settings = key.settings.clone();
+        for query in recipe.queries(&key.version, key.arch, &settings)? {
+            let value = versions::parameter(recipe, &query, &|url| self.ask(url))?;
+            settings.parameters.insert(query.name.clone(), value.clone());
+            pins.found.insert(query.name, value);
+        }
+        let instance = recipe.at(&key.version, key.arch, &settings)?;
+        self.inputs(&instance, &mut pins)?;
+        let images =
+            [instance.build.as_ref().map(|b| &b.image), instance.image.as_ref().map(|i| &i.reference)];
+        for image in images.into_iter().flatten() {
+            let digest = self.image_digest(image, key.arch)?;
+            pins.images.insert(image.clone(), Digested(digest));
+        }
+        Ok(pins)
+    }
+
+    fn inputs(&self, instance: &Instance, pins: &mut Pins) -> Result<(), PinCause> {
+        let mut wants = Vec::new();
+        let mut said = Vec::new();
+        for download in &instance.downloads {
+            let (sum, how) = self.checksum(download)?;
+            said.push(how);
+            wants.push(Want { url: download.url.clone(), checksums: sum.into_iter().collect(), size: None });
+        }
+        let fetched = self.fetcher.get_all(&wants, self.events)?;
+        for ((download, mut how), file) in instance.downloads.iter().zip(said).zip(fetched) {
+            if let Some(signature) = &download.signature {
+                how = format!("{how}; {}", self.signature(&file, signature)?);
+            }
+            let input = Input {
+                url: download.url.clone(),
+                size: file.size,
+                sha256: Digested(file.sha256),
+                verified: how,
+            };
+            pins.inputs.insert(download.id.clone(), input);
+        }
+        Ok(())
+    }
+
+    /// What upstream says of a download, and where.
+    fn checksum(&self, download: &Download) -> Result<(Option<Sum>, String), PinCause> {
+        let url = || download.url.clone();
+        match &download.checksum {
+            Checksum::LockOnly => Ok((None, "unchecked: upstream publishes no checksum".to_owned())),
+            Checksum::List { url: list, name } => {
+                let text = self.fetcher.text(list, LIST_MAX, self.events)?;
+                let found = checksum::find(&String::from_utf8_lossy(&text), name);
+                let sum =
+                    found.map_err(|source| PinCause::List { url: url(), list: list.clone(), source })?;
+                Ok((Some(sum), format!("checksum in {list}")))
+            }
+            Checksum::GithubDigest => {
+                let asset = checksum::github_release(&download.url);
+                let (api, asset) = asset.ok_or_else(|| PinCause::NotGithub { url: url() })?;
+                let answer = self.fetcher.text(&api, LIST_MAX, self.events)?;
+                match checksum::github_digest(&answer, &asset) {
+                    Ok(sum) => Ok((Some(sum), "digest told by GitHub's API".to_owned())),
+                    Err(ChecksumError::NoDigest { .. }) => {
+                        let text = format!("{}: GitHub tells no digest, taken as it is", download.url);
+                        self.events.event(Event::Warning(text.into()));
+                        Ok((None, "unchecked: GitHub tells no digest of uploads before June 2025".to_owned()))
+                    }
+                    Err(source) => Err(PinCause::List { url: url(), list: api, source }),
+                }
+            }
+        }
+    }
+
+    fn signature(&self, file: &Fetched, wanted: &Signature) -> Result<String, PinCause> {
+        let scheme = match wanted.kind {
+            SignatureKind::Openpgp => Scheme::OpenPgp,
+            SignatureKind::Ed25519 => Scheme::Ed25519,
+            SignatureKind::Minisign => Scheme::Minisign,
+            // What it proves hangs on a transparency log, which is asked online.
+            SignatureKind::Cosign => return Ok(format!("signature by cosign not checked ({})", wanted.url)),
+        };
+        let bytes = self.fetcher.text(&wanted.url, SIGNATURE_MAX, self.events)?;
+        let key = wanted.key.as_deref().unwrap_or_default();
+        let verified = signature::verify(scheme, key, &bytes, &file.content());
+        let verified = verified.map_err(|source| PinCause::Signature {
+            url: file.url.clone(),
+            signature: wanted.url.clone(),
+            source,
+        })?;
+        Ok(format!("{} signature by {}", verified.scheme, verified.key))
+    }
+
+    /// What an image is now: the digest of its manifest, or, for one of this machine's files, of its layers.
+    fn image_digest(&self, image: &str, arch: Arch) -> Result<Digest, ToolsError> {
+        let context = self.context(arch)?;
+        match self.image_ref(image)? {
+            ImageRef::Registry(reference) => {
+                let pulled = context.pull(&reference, self.events);
+                Ok(pulled
+                    .map_err(|e| ToolsError::Rootfs(Box::new(oci::RootfsError::Pull(Box::new(e)))))?
+                    .digest)
+            }
+            local => Ok(context.rootfs(&local, &[], self.events)?.id),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What all work needs: the fetcher, the cache, images, and somebody to tell.
+
+use oci::cli::{ContextError, SourceArgs};
+use oci::{Cache, Context, Digest, ImageRef, Rootfs, RootfsError, SandboxError};
+use sysext::{Arch, Events};
+
+use crate::fetch::Fetcher;
+
+/// Bytes. Lists of versions; GitHub's are the largest.
+const LIST_MAX: u64 = 64 << 20;
+
+/// Where work is done. May be used from several threads at once.
+#[derive(Clone, Copy)]
+pub struct Workshop<'a> {
+    /// Gets files.
+    pub fetcher: &'a Fetcher,
+    /// How images are come by; the architecture is the build's.
+    pub images: &'a SourceArgs,
+    /// Who is told.
+    pub events: &'a dyn Events,
+}
+
+impl std::fmt::Debug for Workshop<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workshop").field("images", &self.images).finish_non_exhaustive()
+    }
+}
+
+/// Why an image, or what runs in it, is of no use.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ToolsError {
+    /// Arguments or configuration about images.
+    #[error(transparent)]
+    Context(#[from] Box<ContextError>),
+    /// Not an image's name.
+    #[error("image {image:?}: {message}")]
+    Reference {
+        /// As the recipe has it.
+        image: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// The image can't be had.
+    #[error(transparent)]
+    Rootfs(Box<RootfsError>),
+    /// A command in it failed.
+    #[error(transparent)]
+    Sandbox(#[from] Box<SandboxError>),
+    /// An image on this machine is another one by now.
+    #[error("image {image}: got {got}, expected {expected} as pinned")]
+    Changed {
+        /// The image.
+        image: String,
+        /// What it is now.
+        got: Digest,
+        /// What it was.
+        expected: Digest,
+    },
+}
+
+impl From<RootfsError> for ToolsError {
+    fn from(e: RootfsError) -> Self {
+        ToolsError::Rootfs(Box::new(e))
+    }
+}
+
+impl From<SandboxError> for ToolsError {
+    fn from(e: SandboxError) -> Self {
+        ToolsError::Sandbox(Box::new(e))
+    }
+}
+
+impl<'a> Workshop<'a> {
+    /// The cache.
+    pub fn cache(&self) -> &'a Cache {
+        self.fetcher.cache()
+    }
+
+    /// A document, for [`crate::versions`].
+    ///
+    /// # Errors
+    /// It can't be had.
+    pub fn ask(&self, url: &str) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.fetcher.text(url, LIST_MAX, self.events)?)
+    }
+
+    /// Where images come from, for an architecture.
+    pub(crate) fn context(&self, arch: Arch) -> Result<Context, ToolsError> {
+        let mut args = self.images.clone();
+        args.arch = Some(arch.oci().to_owned());
+        args.cache_dir = Some(self.cache().dir().to_owned());
+        args.offline = self.fetcher.is_offline();
+        args.context().map_err(|e| ToolsError::Context(Box::new(e)))
+    }
+
+    pub(crate) fn image_ref(&self, image: &str) -> Result<ImageRef, ToolsError> {
+        let wrong = |e: oci::ReferenceError| ToolsError::Reference {
+            image: image.to_owned(),
+            message: e.to_string(),
+        };
+        image.parse().map_err(wrong)
+    }
+
+    /// An image as it was when it was pinned.
+    pub(crate) fn pinned_image(&self, image: &str, pin: &Digest, arch: Arch) -> Result<Rootfs, ToolsError> {
+        let context = self.context(arch)?;
+        match self.image_ref(image)? {
+            ImageRef::Registry(reference) => {
+                let reference = ImageRef::Registry(reference.with_digest(&pin.to_string()));
+                Ok(context.rootfs(&reference, &[], self.events)?)
+            }
+            local => {
+                let rootfs = context.rootfs(&local, &[], self.events)?;
+                if rootfs.id != *pin {
+                    let (image, got, expected) = (image.to_owned(), rootfs.id, *pin);
+                    return Err(ToolsError::Changed { image, got, expected });
+                }
+                Ok(rootfs)
+            }
+        }
+    }
+}

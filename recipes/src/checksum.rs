@@ -316,7 +316,7 @@ mod tests {
         let digest = |text: &str, name| github_digest(answer(text).as_bytes(), name).map(|c| c.to_string());
         assert_eq!(digest(&format!("\"sha256:{A}\""), "x"), Ok(format!("sha256:{A}")));
         for (text, name, message) in [
-            ("null", "x", "without a digest for \"x\""),
+            ("null", "x", "tells no digest of \"x\""),
             ("\"md5:00\"", "x", "expected sha256:…"),
             ("null", "y", "no line for \"y\", only for \"x\""),
             ("}", "x", "malformed"),

@@ -20,7 +20,7 @@ pub struct PinError {
     pub what: String,
     /// Why.
     #[source]
-    pub cause: PinCause,
+    pub cause: Box<PinCause>,
 }
 
 /// Why something can't be pinned.
@@ -29,13 +29,13 @@ pub struct PinError {
 pub enum PinCause {
     /// The recipe can't be followed.
     #[error(transparent)]
-    Instance(#[from] InstanceError),
+    Instance(#[from] Box<InstanceError>),
     /// A parameter can't be found out.
     #[error(transparent)]
-    Versions(#[from] VersionsError),
+    Versions(#[from] Box<VersionsError>),
     /// A file can't be had, or has another checksum than upstream's list.
     #[error(transparent)]
-    Fetch(#[from] FetchError),
+    Fetch(#[from] Box<FetchError>),
     /// Upstream's list doesn't tell.
     #[error("{url}: {list}: {source}")]
     List {
@@ -67,13 +67,31 @@ pub enum PinCause {
     Tools(#[from] ToolsError),
 }
 
+impl From<InstanceError> for PinCause {
+    fn from(e: InstanceError) -> Self {
+        PinCause::Instance(Box::new(e))
+    }
+}
+
+impl From<VersionsError> for PinCause {
+    fn from(e: VersionsError) -> Self {
+        PinCause::Versions(Box::new(e))
+    }
+}
+
+impl From<FetchError> for PinCause {
+    fn from(e: FetchError) -> Self {
+        PinCause::Fetch(Box::new(e))
+    }
+}
+
 impl Workshop<'_> {
     /// Pins a build: finds out its parameters, fetches and checks its inputs.
     ///
     /// # Errors
     /// Upstream lacks something, or what it has isn't what it says.
     pub fn pin(&self, recipe: &Recipe, key: &Key) -> Result<Pins, PinError> {
-        self.pins(recipe, key).map_err(|cause| PinError { what: key.to_string(), cause })
+        self.pins(recipe, key).map_err(|cause| PinError { what: key.to_string(), cause: Box::new(cause) })
     }
 
     fn pins(&self, recipe: &Recipe, key: &Key) -> Result<Pins, PinCause> {

@@ -11,8 +11,8 @@ use oci::{CacheError, Digest, SandboxError};
 use sysext::cli::{OutputArgs, ReleaseArgs};
 use sysext::extension::Finding;
 use sysext::{
-    Event, Extension, ExtensionError, ExtensionName, ImageError, ImageOptions, PathError,
-    RequestError, Tree, TreeError, TreePath, image,
+    Event, Extension, ExtensionError, ExtensionName, ImageError, ImageOptions, PathError, RequestError, Tree,
+    TreeError, TreePath, image,
 };
 
 use crate::assemble::{self, AssembleError, BUILD, Input};
@@ -34,7 +34,7 @@ pub struct BuildError {
     pub what: String,
     /// Why.
     #[source]
-    pub cause: BuildCause,
+    pub cause: Box<BuildCause>,
 }
 
 /// Why there is no image.
@@ -43,7 +43,7 @@ pub struct BuildError {
 pub enum BuildCause {
     /// The recipe can't be followed.
     #[error(transparent)]
-    Instance(#[from] InstanceError),
+    Instance(#[from] Box<InstanceError>),
     /// The lock is of another recipe.
     #[error("{what} is pinned as {got}, the recipe has {expected}")]
     Stale {
@@ -56,7 +56,7 @@ pub enum BuildCause {
     },
     /// A download can't be had, or isn't what was pinned.
     #[error(transparent)]
-    Fetch(#[from] FetchError),
+    Fetch(#[from] Box<FetchError>),
     /// A download is no archive.
     #[error("{url}: {source}")]
     Unpack {
@@ -78,7 +78,7 @@ pub enum BuildCause {
     Tools(#[from] ToolsError),
     /// What flix was to take out isn't there.
     #[error(transparent)]
-    Request(#[from] RequestError),
+    Request(#[from] Box<RequestError>),
     /// flix can't plan it.
     #[error(transparent)]
     FlixPlan(#[from] Box<flix::plan::PlanError>),
@@ -90,7 +90,7 @@ pub enum BuildCause {
     Flatwrap(#[from] Box<flatwrap::PlanError>),
     /// The host would be broken.
     #[error(transparent)]
-    Extension(#[from] ExtensionError),
+    Extension(#[from] Box<ExtensionError>),
     /// Values of the release file.
     #[error(transparent)]
     Release(#[from] sysext::extension::ReleaseError),
@@ -99,10 +99,10 @@ pub enum BuildCause {
     Name(#[from] sysext::extension::NameError),
     /// The image can't be written.
     #[error(transparent)]
-    Image(#[from] ImageError),
+    Image(#[from] Box<ImageError>),
     /// The cache.
     #[error(transparent)]
-    Cache(#[from] CacheError),
+    Cache(#[from] Box<CacheError>),
     /// A path that Linux doesn't take.
     #[error(transparent)]
     Path(#[from] PathError),
@@ -117,6 +117,42 @@ pub enum BuildCause {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+impl From<InstanceError> for BuildCause {
+    fn from(e: InstanceError) -> Self {
+        BuildCause::Instance(Box::new(e))
+    }
+}
+
+impl From<FetchError> for BuildCause {
+    fn from(e: FetchError) -> Self {
+        BuildCause::Fetch(Box::new(e))
+    }
+}
+
+impl From<ImageError> for BuildCause {
+    fn from(e: ImageError) -> Self {
+        BuildCause::Image(Box::new(e))
+    }
+}
+
+impl From<RequestError> for BuildCause {
+    fn from(e: RequestError) -> Self {
+        BuildCause::Request(Box::new(e))
+    }
+}
+
+impl From<ExtensionError> for BuildCause {
+    fn from(e: ExtensionError) -> Self {
+        BuildCause::Extension(Box::new(e))
+    }
+}
+
+impl From<CacheError> for BuildCause {
+    fn from(e: CacheError) -> Self {
+        BuildCause::Cache(Box::new(e))
+    }
 }
 
 impl From<SandboxError> for BuildCause {
@@ -182,7 +218,8 @@ impl BuildPlan {
         pins: &Pins,
         options: &BuildOptions,
     ) -> Result<BuildPlan, BuildError> {
-        Self::decide(recipe, key, pins, options).map_err(|cause| BuildError { what: key.to_string(), cause })
+        Self::decide(recipe, key, pins, options)
+            .map_err(|cause| BuildError { what: key.to_string(), cause: Box::new(cause) })
     }
 
     fn decide(
@@ -264,7 +301,7 @@ impl Workshop<'_> {
     /// Inputs that aren't what was pinned or aren't laid out as the recipe says; an extension that would break its host; no
     /// room. Nothing is left behind then.
     pub fn build(&self, plan: &BuildPlan, options: &BuildOptions) -> Result<Built, BuildError> {
-        let failed = |cause| BuildError { what: plan.key.to_string(), cause };
+        let failed = |cause| BuildError { what: plan.key.to_string(), cause: Box::new(cause) };
         if let Some(built) = self.built(plan, options).map_err(failed)? {
             return Ok(built);
         }

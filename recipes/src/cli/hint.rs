@@ -2,11 +2,11 @@
 
 use std::error::Error;
 
-use crate::build::BuildCause;
+use crate::build::{BuildCause, BuildError};
 use crate::catalogue::CatalogueError;
 use crate::fetch::FetchError;
 use crate::lock::LockError;
-use crate::pin::PinCause;
+use crate::pin::{PinCause, PinError};
 use crate::recipe::InstanceError;
 use crate::tools::ToolsError;
 use crate::versions::VersionsError;
@@ -14,8 +14,8 @@ use crate::versions::VersionsError;
 /// One line for the user, if there is something to say.
 pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
     None.or_else(|| error.downcast_ref().and_then(fetch))
-        .or_else(|| error.downcast_ref().and_then(pin))
-        .or_else(|| error.downcast_ref().and_then(build))
+        .or_else(|| error.downcast_ref().and_then(|e: &PinError| pin(&e.cause)))
+        .or_else(|| error.downcast_ref().and_then(|e: &BuildError| build(&e.cause)))
         .or_else(|| error.downcast_ref().and_then(tools))
         .or_else(|| error.downcast_ref().and_then(instance))
         .or_else(|| error.downcast_ref().and_then(versions))
@@ -50,7 +50,7 @@ fn build(error: &BuildCause) -> Option<String> {
         BuildCause::Assemble { .. } => {
             Some("upstream has another layout in this version: the recipe needs a rule for it".to_owned())
         }
-        BuildCause::Extension(e) => sysext::cli::hint(e),
+        BuildCause::Extension(e) => sysext::cli::hint(e.as_ref()),
         BuildCause::Image(e) => e.hint(),
         BuildCause::FlixPlan(e) => flix::cli::hint(e.as_ref()),
         BuildCause::Flatwrap(e) => flatwrap::cli::hint(e.as_ref()),

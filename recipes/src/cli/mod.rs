@@ -43,7 +43,7 @@ pub enum Command {
     /// Lists the recipes
     List(list::Args),
     /// Lists the versions that upstream has
-    Versions(versions::Args),
+    Versions(Box<versions::Args>),
     /// Makes images of what is pinned
     Build(Box<build::Args>),
     /// Pins what builds are made of

@@ -1,0 +1,7 @@
+//! The `bakery` command against a mirror whose tree of URLs is upstream's.
+
+#![allow(clippy::unwrap_used)]
+
+mod builds;
+mod mirror;
+mod sandbox;

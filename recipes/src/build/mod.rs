@@ -18,6 +18,7 @@ use sysext::{
 use crate::assemble::{self, AssembleError, BUILD, Input};
 use crate::checksum::Checksum;
 use crate::fetch::{FetchError, Fetched, Want};
+use crate::lint::needs::{self, Needs};
 use crate::lock::{Key, Pins};
 use crate::recipe::instance::{Archive, Download, Instance};
 use crate::recipe::{InstanceError, Recipe};
@@ -324,11 +325,17 @@ impl Workshop<'_> {
 
     fn make(&self, plan: &BuildPlan, options: &BuildOptions) -> Result<Built, BuildCause> {
         self.events.event(Event::Step(format!("building {}", plan.key).into()));
-        let (tree, findings) = self.tree(plan, options.output.epoch)?;
+        let (tree, mut findings) = self.tree(plan, options.output.epoch)?;
         let units = TreePath::new("/usr/lib/systemd/system")?;
         let has_units = tree.subtree(&units).any(|(_, n)| !n.is_dir());
         let reload = plan.instance.reload.unwrap_or(has_units);
         let release = options.release.release(Some(plan.key.arch), reload)?;
+        if release.is_any() {
+            // What flix knows of the image, it knows better.
+            let known: Vec<Option<TreePath>> = findings.iter().map(|f| f.path.clone()).collect();
+            let needs = needs::findings(&Needs::of(&tree), &plan.instance.host_libraries);
+            findings.extend(needs.into_iter().filter(|f| !known.contains(&f.path)));
+        }
         let mut extension_options = options.output.extension_options();
         extension_options.allow.extend(plan.instance.allow.iter().cloned());
         extension_options.findings = findings;

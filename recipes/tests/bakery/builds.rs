@@ -224,3 +224,16 @@ fn a_new_recipe_is_there_and_is_not_overwritten() {
     assert_eq!(schema["title"], "recipe.toml");
     assert_eq!(schema["additionalProperties"], false);
 }
+
+#[test]
+fn libraries_of_the_host_have_to_be_named() {
+    let mirror = mirror();
+    // Every Debian has it, and it is no static program.
+    mirror.put("e.org/other/2", std::fs::read("/bin/true").unwrap());
+    let build = ["build", "other", "--update", "--arch", "x86-64", "--json"];
+    mirror.bakery(&build).bad(&["other 2 x86-64: ", "/usr/bin/other: needs ", "libc.so.6 of the host"]);
+    let libraries = "host-libraries = [\"libc.so.6\", \"ld-linux-x86-64.so.2\"]";
+    mirror.recipe("other", &format!("{libraries}\n{OTHER}"));
+    let said: serde_json::Value = serde_json::from_str(&mirror.bakery(&build).good()).unwrap();
+    assert_eq!(said[0]["findings"], serde_json::json!([]));
+}

@@ -121,6 +121,42 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     }
 }
 
+/// What is typed to build one recipe into a directory.
+#[derive(clap::Parser)]
+struct Words {
+    #[command(flatten)]
+    args: Args,
+}
+
+/// Images of the newest that is pinned of a recipe, in a directory: for commands that look at them.
+pub(super) fn into_directory(
+    name: &str,
+    dir: &std::path::Path,
+    catalogue: &CatalogueArgs,
+    work: &WorkArgs,
+    events: &dyn Events,
+) -> anyhow::Result<Vec<Built>> {
+    let mut args = <Words as clap::Parser>::try_parse_from(["build", name])?.args;
+    // A slash at its end says that it is a directory that takes images.
+    args.output.output = Some(dir.join(""));
+    args.catalogue = catalogue.clone();
+    args.work = work.clone();
+    let lock = Lock::read(&work.lock)?;
+    let fetcher = work.fetcher()?;
+    let workshop = Workshop { fetcher: &fetcher, images: &work.source, events };
+    let recipes = [catalogue.catalogue()?.recipe(name)?];
+    let wanted = work.source.arch.as_deref().and_then(|a| a.parse().ok()).or_else(Arch::host);
+    let image = args.output.image_options(wanted, events)?;
+    let (output, release) = (args.output.clone(), args.release.clone());
+    let options = BuildOptions { output, image, release, verify: false, rebuild: false };
+    let mut built = Vec::new();
+    for (recipe, key) in named(&args, &recipes, &lock)? {
+        let plan = BuildPlan::new(recipe, &key, lock.expect(&key, &work.lock)?, &options)?;
+        built.push(workshop.build(&plan, &options)?);
+    }
+    Ok(built)
+}
+
 /// Recipes of all that is pinned.
 fn pinned_recipes(catalogue: &crate::Catalogue, lock: &Lock) -> anyhow::Result<Vec<Recipe>> {
     let mut names: Vec<&str> = lock.iter().map(|(key, _)| key.name.as_str()).collect();

@@ -5,6 +5,8 @@ pub use args::{CatalogueArgs, SettingsArgs, WorkArgs};
 
 mod build;
 mod hint;
+mod inspect;
+mod lint;
 mod list;
 mod lock;
 mod new;
@@ -25,6 +27,8 @@ Examples:
       The whole catalogue: what upstream has now is pinned, then built, for all architectures.
   bakery build docker 27.1.0 --arch arm64 --without containerd
       What is pinned of that, and nothing else.
+  bakery lint images/*.raw
+      What would hurt a host, in each of them and between them.
 
 Exit status: 0 if all went well, 1 after an error, 2 for a wrong command line.";
 
@@ -48,6 +52,10 @@ pub enum Command {
     Build(Box<build::Args>),
     /// Pins what builds are made of
     Lock(Box<lock::Args>),
+    /// Looks for what would hurt a host
+    Lint(Box<lint::Args>),
+    /// Tells what is in an image
+    Inspect(inspect::Args),
     /// Starts a recipe
     New(new::Args),
     /// Prints the JSON schema of recipe.toml
@@ -64,6 +72,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Command::Versions(args) => versions::run(args),
         Command::Build(args) => build::run(args),
         Command::Lock(args) => lock::run(args),
+        Command::Lint(args) => lint::run(args),
+        Command::Inspect(args) => inspect::run(args),
         Command::New(args) => new::run(args),
         Command::Schema => schema::run(),
     }

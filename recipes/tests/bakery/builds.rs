@@ -73,6 +73,16 @@ fn mirror() -> Mirror {
     mirror
 }
 
+#[test]
+fn a_recipe_is_linted_by_its_name() {
+    let mirror = mirror();
+    mirror.bakery(&["lint", "other", "--arch", "x86-64"]).bad(&["other x86-64 isn't pinned"]);
+    mirror.bakery(&["lock", "other"]).good();
+    let out = mirror.bakery(&["lint", "other", "--arch", "x86-64"]).good();
+    assert_eq!(out, "1 image: nothing found\n");
+    mirror.bakery(&["lint", "neither"]).bad(&["neither", "No such file"]);
+}
+
 fn images(dir: &std::path::Path) -> Vec<(String, Vec<u8>)> {
     let entries = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
     let read = |p: std::path::PathBuf| {

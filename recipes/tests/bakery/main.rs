@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod builds;
+mod images;
 mod mirror;
 mod sandbox;

@@ -1,0 +1,80 @@
+//! Looking at images: `bakery lint` and `bakery inspect`.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use sysext::image::{ImageOptions, write};
+use sysext::{Extension, ExtensionOptions, Meta, Node, Release, Silent, Tree};
+
+fn image(dir: &Path, file: &str, name: &str, files: &[(&str, &str)]) {
+    let mut tree = Tree::default();
+    for (path, text) in files {
+        let mode = if path.contains("bin/") { 0o755 } else { 0o644 };
+        tree.insert_all(path.parse().unwrap(), Node::file(mode, *text), &Meta::dir()).unwrap();
+    }
+    let allow = ["host-symlink".to_owned()].into_iter().collect();
+    let options = ExtensionOptions { allow, ..ExtensionOptions::default() };
+    let extension = Extension::new(tree, name.parse().unwrap(), Release::default(), &options).unwrap();
+    write(&extension, &dir.join(file), &ImageOptions::default(), &Silent).unwrap();
+}
+
+fn bakery(dir: &Path, words: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bakery"));
+    command.args(words.split(' ')).current_dir(dir).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command.env("HOME", dir).output().unwrap()
+}
+
+fn told(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn lint_tells_what_hurts_a_host() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    image(dir, "good-1.0-x86-64.raw", "good", &[("/usr/bin/tool", "#!/bin/sh\n"), ("/usr/share/same", "s")]);
+    image(dir, "other.raw", "other", &[("/usr/bin/tool", "#!/bin/bash\n"), ("/usr/share/same", "s")]);
+    image(dir, "bad.raw", "bad", &[("/usr/sbin/x", "#!/bin/sh\n")]);
+    let lint = |words: &str| told(&bakery(dir, &format!("lint {words}")));
+
+    assert_eq!(lint("good-1.0-x86-64.raw"), (Some(0), "1 image: nothing found\n".into(), String::new()));
+    let (code, out, err) = lint("bad.raw");
+    assert_eq!((code, err.as_str()), (Some(1), "error: 1 error\n"), "{out}");
+    assert!(out.starts_with("bad.raw: error: /usr/sbin: is a real directory"), "{out}");
+    let (code, out, _) = lint("--allow host-symlink bad.raw");
+    assert!(code == Some(0) && out.starts_with("bad.raw: warning: /usr/sbin: "), "{out}");
+    let (code, out, _) = lint("good-1.0-x86-64.raw other.raw");
+    assert_eq!(
+        (code, out.as_str()),
+        (
+            Some(1),
+            "set: error: /usr/bin/tool: different files are in good and other [collision]\n\
+             set: warning: /usr/share/same: the same file is in good and other [same-file]\n"
+        )
+    );
+    // A file of another name is what aborts the merge of all.
+    let (code, out, _) = lint("--name renamed other.raw");
+    assert!(code == Some(1) && out.contains("No medium found [no-release-file]"), "{out}");
+    let (_, out, _) = lint("--json bad.raw");
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json[0]["rule"], "host-symlink");
+    assert_eq!(lint("--allow nonsense bad.raw").0, Some(2));
+    assert_eq!(lint("--allow no-release-file bad.raw").0, Some(2));
+    assert!(lint("--rules").1.lines().any(|l| l.starts_with("collision ")));
+    let (code, _, err) = lint("gone.raw");
+    assert!(code == Some(1) && err.starts_with("error: \"gone.raw\": No such file"), "{err}");
+}
+
+#[test]
+fn inspect_tells_what_is_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    image(dir, "good-1.0-x86-64.raw", "good", &[("/usr/bin/tool", "#!/bin/sh\n")]);
+    let (code, out, err) = told(&bakery(dir, "inspect good-1.0-x86-64.raw"));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.starts_with("good: squashfs, 4.0 KiB\n  ID=_any\n2 files, 18 B\n"), "{out}");
+    let (_, out, _) = told(&bakery(dir, "inspect --json good-1.0-x86-64.raw"));
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&json[0]["name"], &json[0]["release"]["ID"]), (&"good".into(), &"_any".into()));
+}

@@ -60,7 +60,8 @@ pub(super) fn read(
     cache: &Cache,
 ) -> Result<(Tree, Option<String>, Guard), ForeignError> {
     let mut tried = Vec::new();
-    if rustix::process::geteuid().is_root() {
+    let root = rustix::process::geteuid().is_root();
+    if root {
         match mount(range, kind, cache)? {
             Ok((tree, file)) => return Ok((tree, None, Guard { _mount: Some(file), _scratch: None })),
             Err(why) => tried.push(format!("mount: {why}")),
@@ -87,7 +88,9 @@ pub(super) fn read(
         Kind::Erofs => command.arg(format!("--extract={}", dir.display())).arg("--overwrite").arg(&image),
         // Quotes are debugfs' own; the directory is one of the cache's, and its name has none.
         Kind::Ext => command.arg("-R").arg(format!("rdump / \"{}\"", dir.display())).arg(&image),
-        _ => command.args(["restore", "-m", "-x", "-S"]).arg(&image).arg(&dir),
+        // It gives up on the first owner that it can't set.
+        _ if root => command.args(["restore", "-m", "-x", "-S"]).arg(&image).arg(&dir),
+        _ => command.args(["restore", "-S"]).arg(&image).arg(&dir),
     };
     if let Err(why) = run(&mut command, program)? {
         tried.push(format!("{program}: {why}"));

@@ -49,8 +49,6 @@ pub mod lint;
 pub mod inspect;
 pub use inspect::Inspection;
 
-pub mod sysupdate;
-
 pub mod trial;
 pub use trial::{Trial, TrialError};
 
@@ -64,6 +62,9 @@ pub use pin::PinError;
 
 pub mod build;
 pub use build::{BuildError, BuildOptions, BuildPlan, Built};
+
+pub mod snippets;
+pub mod sysupdate;
 
 pub mod site;
 

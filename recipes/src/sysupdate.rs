@@ -1,14 +1,14 @@
-//! Configuration of systemd-sysupdate for an extension, and what a new machine is told so that it has it: Butane.
-//! sysupdate.d(5); <https://coreos.github.io/butane/config-flatcar-v1_1/>.
+//! Configuration of systemd-sysupdate for an extension. sysupdate.d(5).
 
-use std::fmt::Write as _;
+/// The catalogue of the bakery, unless another is named. Each extension has a directory there.
+pub const BASE_URL: &str = "https://extensions.flatcar.org/extensions/";
 
 /// Images that are kept: the one in use, and those before.
 const INSTANCES: u32 = 3;
 
 /// Where a machine keeps images, and under which name systemd-sysext finds the current one.
-const STORE: &str = "/opt/extensions";
-const MERGED: &str = "/etc/extensions";
+pub(crate) const STORE: &str = "/opt/extensions";
+pub(crate) const MERGED: &str = "/etc/extensions";
 
 /// How an extension is kept up to date.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +48,16 @@ impl Stream {
     pub fn label(&self) -> String {
         format!("v{}", self.beginning.trim_start_matches('v'))
     }
+}
+
+/// The streams of these versions, each once.
+pub fn streams<'a>(versions: impl IntoIterator<Item = &'a str>) -> std::collections::BTreeSet<Stream> {
+    versions.into_iter().filter_map(Stream::of).collect()
+}
+
+/// The directory of an extension in a catalogue, with the slash at the end.
+pub fn directory(base_url: &str, name: &str) -> String {
+    format!("{}/{name}/", base_url.trim_end_matches('/'))
 }
 
 /// The form of a configuration file.
@@ -96,87 +106,6 @@ impl Transfer {
 pub const NOOP: &str = "[Source]\nType=regular-file\nPath=/\nMatchPattern=invalid@v.raw\n\n\
                         [Target]\nType=regular-file\nPath=/\nMatchPattern=invalid@v.raw\n";
 
-/// What a new machine gets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Machine {
-    /// How it is kept up to date.
-    pub transfer: Transfer,
-    /// The image that it starts with: `NAME-VERSION-ARCH.raw`.
-    pub image: String,
-    /// Of that image, 64 hex digits, if it is known.
-    pub sha256: Option<String>,
-    /// Extensions that the system brings along and that must not be merged beside it: `docker-flatcar`.
-    pub masked: Vec<String>,
-}
-
-impl Machine {
-    /// Butane: the image, the link under which it is merged, and updates by a timer that asks for a reboot when there is
-    /// something new.
-    pub fn butane(&self) -> String {
-        let name = &self.transfer.name;
-        let mut out = String::from("variant: flatcar\nversion: 1.0.0\nstorage:\n  files:\n");
-        let _ = write!(
-            out,
-            "    - path: {STORE}/{name}/{image}\n      mode: 0644\n      contents:\n        source: {base}{image}\n",
-            image = self.image,
-            base = self.transfer.base_url
-        );
-        if let Some(sha256) = &self.sha256 {
-            let _ = write!(out, "        verification:\n          hash: sha256-{sha256}\n");
-        }
-        let conf = self.transfer.file_name(Form::Conf);
-        inline(&mut out, &format!("/etc/sysupdate.{name}.d/{conf}"), &self.transfer.text());
-        inline(&mut out, "/etc/sysupdate.d/noop.conf", NOOP);
-        out.push_str("  links:\n");
-        let _ = write!(
-            out,
-            "    - target: {STORE}/{name}/{}\n      path: {MERGED}/{name}.raw\n      hard: false\n",
-            self.image
-        );
-        for masked in &self.masked {
-            let _ = write!(
-                out,
-                "    - path: {MERGED}/{masked}.raw\n      target: /dev/null\n      overwrite: true\n"
-            );
-        }
-        let _ = write!(
-            out,
-            "systemd:\n  units:\n    - name: systemd-sysupdate.timer\n      enabled: true\n    \
-             - name: systemd-sysupdate.service\n      dropins:\n        - name: {name}.conf\n          contents: |\n"
-        );
-        for line in self.drop_in().lines() {
-            let _ = writeln!(out, "            {line}");
-        }
-        out
-    }
-
-    /// The drop-in of systemd-sysupdate.service: fetches, and has the machine rebooted if the link leads elsewhere then.
-    pub fn drop_in(&self) -> String {
-        let name = &self.transfer.name;
-        let place = format!("/run/{name}.sysext");
-        format!(
-            "[Service]\n\
-             ExecStartPre=/usr/bin/sh -c \"readlink --canonicalize {MERGED}/{name}.raw > {place}\"\n\
-             ExecStartPre=/usr/lib/systemd/systemd-sysupdate -C {name} update\n\
-             ExecStartPost=/usr/bin/sh -c \"readlink --canonicalize {MERGED}/{name}.raw > {place}-new\"\n\
-             ExecStartPost=/usr/bin/sh -c \"cmp --silent {place} {place}-new || touch /run/reboot-required\"\n"
-        )
-    }
-}
-
-/// A file with its text in the snippet.
-fn inline(out: &mut String, path: &str, text: &str) {
-    let _ = write!(out, "    - path: {path}\n      contents:\n        inline: |\n");
-    for line in text.lines() {
-        match line {
-            "" => out.push('\n'),
-            line => {
-                let _ = writeln!(out, "          {line}");
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,18 +145,5 @@ mod tests {
         assert!(stream.text().contains("CurrentSymlink=/etc/extensions/kubernetes.raw\n"));
         assert_eq!(transfer(Some("1.32.2")).pattern(), "kubernetes-1.32.@v-%a.raw");
         assert!(Transfer { verify: true, ..stream }.text().contains("Verify=true\n"));
-    }
-
-    #[test]
-    fn butane() {
-        let machine = Machine {
-            transfer: transfer(Some("v1.32.2")),
-            image: "kubernetes-v1.32.2-x86-64.raw".into(),
-            sha256: Some("ab".repeat(32)),
-            masked: vec!["docker-flatcar".into()],
-        };
-        insta::assert_snapshot!(machine.butane());
-        let plain = Machine { sha256: None, masked: Vec::new(), ..machine };
-        assert!(!plain.butane().contains("verification") && !plain.butane().contains("/dev/null"));
     }
 }

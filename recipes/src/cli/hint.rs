@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use crate::bake::BakeError;
+use crate::boot::MachineError;
 use crate::build::{BuildCause, BuildError};
 use crate::catalogue::CatalogueError;
 use crate::fetch::FetchError;
@@ -21,6 +23,8 @@ pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| error.downcast_ref().and_then(versions))
         .or_else(|| error.downcast_ref().and_then(lock))
         .or_else(|| error.downcast_ref().and_then(catalogue))
+        .or_else(|| error.downcast_ref().and_then(BakeError::hint))
+        .or_else(|| error.downcast_ref().and_then(MachineError::hint))
         .or_else(|| flix::cli::hint(error))
         .or_else(|| flatwrap::cli::hint(error))
 }

@@ -3,7 +3,10 @@
 mod args;
 pub use args::{CatalogueArgs, SettingsArgs, WorkArgs};
 
+mod bake_image;
+mod boot;
 mod build;
+mod butane;
 mod hint;
 mod inspect;
 mod lint;
@@ -11,6 +14,7 @@ mod list;
 mod lock;
 mod new;
 mod parallel;
+mod release;
 mod schema;
 mod versions;
 pub use hint::hint;
@@ -60,6 +64,18 @@ pub enum Command {
     New(new::Args),
     /// Prints the JSON schema of recipe.toml
     Schema,
+    /// Tells what a release lacks
+    Plan(Box<release::PlanCommand>),
+    /// Builds a release: a folder that any web server can host
+    Release(Box<release::ReleaseCommand>),
+    /// Prints a Butane configuration that gives a machine an extension
+    Butane(butane::Args),
+    /// Prints an Ignition configuration that gives a machine an extension
+    Ignition(butane::Args),
+    /// Puts extensions into a Flatcar OS image
+    BakeImage(Box<bake_image::Args>),
+    /// Boots a virtual machine with extensions merged
+    Boot(Box<boot::Args>),
 }
 
 /// Does what the arguments ask for.
@@ -76,6 +92,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Command::Inspect(args) => inspect::run(args),
         Command::New(args) => new::run(args),
         Command::Schema => schema::run(),
+        Command::Plan(args) => release::plan(args),
+        Command::Release(args) => release::release(args),
+        Command::Butane(args) => butane::butane(args),
+        Command::Ignition(args) => butane::ignition(args),
+        Command::BakeImage(args) => bake_image::run(args),
+        Command::Boot(args) => boot::run(args),
     }
 }
 

@@ -38,6 +38,9 @@ pub struct RecipeFile {
     /// Extensions that can't be merged at the same time.
     #[serde(default)]
     pub conflicts: Vec<String>,
+    /// Extensions of the system itself that must not be merged beside it: snippets link them to /dev/null.
+    #[serde(default)]
+    pub masks: Vec<String>,
     /// Extensions that have to be merged, too.
     #[serde(default)]
     #[schemars(with = "Vec<RequiresTable>")]

@@ -116,6 +116,9 @@ impl<'a> Checker<'a> {
         if let Some(rule) = self.recipe.allow.iter().find(|r| !rules.contains(&r.as_str())) {
             return Err(format!("allow: unknown rule {rule:?}, {}", suggestion(rule, &rules)));
         }
+        if let Some(bad) = self.recipe.masks.iter().find(|m| m.parse::<sysext::ExtensionName>().is_err()) {
+            return Err(format!("masks: {bad:?} is no extension's name"));
+        }
         if self.recipe.conflicts.iter().any(|c| c == name) {
             return Err(format!("conflicts: {name} can't conflict with itself"));
         }

@@ -125,6 +125,11 @@ impl Recipe {
         &self.rules.conflicts
     }
 
+    /// Extensions of the system itself that must not be merged beside it.
+    pub fn masks(&self) -> &[String] {
+        &self.rules.masks
+    }
+
     /// Further update streams.
     pub fn streams(&self) -> &[Stream] {
         &self.rules.streams

@@ -10,5 +10,16 @@ pub mod sbom;
 
 pub mod notes;
 
+pub mod config;
+pub use config::ReleaseConfig;
+
+pub mod place;
+pub use place::{Contents, PlaceError, merge};
+
+pub mod plan;
+
+pub mod finish;
+pub use finish::{FinishError, Papers};
+
 #[cfg(test)]
 mod tests;

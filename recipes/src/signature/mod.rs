@@ -102,6 +102,49 @@ pub fn verify(
     Ok(Verified { scheme, key })
 }
 
+/// The fingerprints of the OpenPGP keys in a file, in hex; those of primary keys, which subkeys come and go with.
+///
+/// # Errors
+/// It has no key.
+pub fn fingerprints(key: &[u8]) -> Result<Vec<String>, SignatureError> {
+    openpgp::fingerprints(key)
+}
+
+/// A secret key that signs manifests.
+#[derive(Debug)]
+pub struct Signer(openpgp::SecretKey);
+
+impl Signer {
+    /// Reads what `gpg --export-secret-keys` writes of a key without a passphrase, armoured or not. A subkey that may sign comes
+    /// before its primary key.
+    ///
+    /// # Errors
+    /// There is no key in it that could sign.
+    pub fn parse(file: &[u8]) -> Result<Signer, SignatureError> {
+        openpgp::SecretKey::parse(file).map(Signer)
+    }
+
+    /// Of the key that signs, in hex.
+    pub fn fingerprint(&self) -> String {
+        self.0.fingerprint()
+    }
+
+    /// Whether a file has a good signature by this key.
+    pub fn has_signed(&self, signature: &std::path::Path, data: &[u8]) -> bool {
+        let content = Content::from(data.to_vec());
+        std::fs::read(signature).is_ok_and(|s| self.0.has_signed(&s, &content))
+    }
+
+    /// A binary detached OpenPGP signature, as systemd-sysupdate wants it. `time` is in seconds since 1970; it is put off until
+    /// the key's own, so that 0 is fine.
+    ///
+    /// # Errors
+    /// The key can't sign.
+    pub fn sign(&self, data: &[u8], time: u64) -> Result<Vec<u8>, SignatureError> {
+        self.0.sign(data, time)
+    }
+}
+
 fn in_memory(file: &Content) -> Result<Vec<u8>, SignatureError> {
     Ok(file.read(FILE_MAX)?)
 }

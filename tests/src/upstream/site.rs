@@ -127,7 +127,7 @@ pub fn tar(members: &[Member]) -> Result<Vec<u8>> {
 /// The same, through gzip.
 ///
 /// # Errors
-/// As of [`tar`].
+/// As of [`tar()`].
 pub fn tgz(members: &[Member]) -> Result<Vec<u8>> {
     let mut out = GzEncoder::new(Vec::new(), Compression::fast());
     out.write_all(&tar(members)?)?;

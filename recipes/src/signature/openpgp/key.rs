@@ -45,9 +45,7 @@ impl<'a> PublicKey<'a> {
             return Err("is larger than any key".into());
         }
         let material = material(head[5], rest).ok_or("is cut short")?;
-        let digest = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, &prefixed(body));
-        let mut fingerprint = [0; 20];
-        fingerprint.copy_from_slice(digest.as_ref());
+        let fingerprint = fingerprint(body);
         Ok(PublicKey { body, created: number(&head[1..5]) as u64, material, fingerprint })
     }
 
@@ -74,6 +72,14 @@ fn material(algorithm: u8, mut rest: &[u8]) -> Option<Material<'_>> {
         }
         other => Material::Other(other),
     })
+}
+
+/// Of a key packet of version 4. Section 5.5.4.2.
+pub(super) fn fingerprint(body: &[u8]) -> [u8; 20] {
+    let digest = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, &prefixed(body));
+    let mut fingerprint = [0; 20];
+    fingerprint.copy_from_slice(digest.as_ref());
+    fingerprint
 }
 
 /// A key packet as it is hashed. Section 5.2.4.

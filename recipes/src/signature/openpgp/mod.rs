@@ -3,7 +3,10 @@
 
 mod key;
 mod packet;
+mod sign;
 mod signature;
+
+pub(super) use sign::SecretKey;
 
 use sysext::Content;
 
@@ -26,6 +29,15 @@ pub(super) fn verify(key: &[u8], signature: &[u8], file: &Content) -> Result<Str
         }
     }
     Err(error)
+}
+
+/// The fingerprints of the primary keys of a file, in hex.
+pub(super) fn fingerprints(key: &[u8]) -> Result<Vec<String>, SignatureError> {
+    let key = packet::unarmour(key).map_err(wrong_key)?;
+    let packets = packet::packets(&key).map_err(wrong_key)?;
+    let primary = packets.iter().filter(|p| p.tag == packet::PUBLIC_KEY);
+    let found: Vec<String> = primary.map(|p| hex(&key::fingerprint(p.body))).collect();
+    if found.is_empty() { Err(wrong_key("is no OpenPGP public key")) } else { Ok(found) }
 }
 
 fn one(keys: &[key::SigningKey<'_>], body: &[u8], file: &Content) -> Result<String, SignatureError> {

@@ -1,0 +1,227 @@
+//! The papers of a release: manifests, update configuration, the page and the note. All of them follow from the records.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::place::{Contents, MANIFEST, PlaceError, SBOM, STATEMENT, hash, put};
+use super::record::Record;
+use super::sums::Sums;
+use super::{ReleaseConfig, notes};
+use crate::recipe::Recipe;
+use crate::signature::{SignatureError, Signer};
+use crate::site::{self, Entry, Image, Page, Snippet};
+use crate::snippets::{Machine, Update};
+use crate::sysupdate::{Form, NOOP, Stream, Transfer, directory, streams};
+use crate::version::compare;
+
+/// Why papers can't be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FinishError {
+    /// The folder.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// The key.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+}
+
+/// What papers are made from, besides the folder.
+#[derive(Debug, Clone, Copy)]
+pub struct Papers<'a> {
+    /// Title and address.
+    pub config: &'a ReleaseConfig,
+    /// Recipes of the extensions; one without a recipe has its name and images alone.
+    pub recipes: &'a BTreeMap<String, Recipe>,
+    /// Signs the manifests.
+    pub signer: Option<&'a Signer>,
+    /// What is hosted already and not in this folder.
+    pub hosted: Option<&'a Contents>,
+}
+
+impl Papers<'_> {
+    /// Writes the papers of a folder. Returns whether any of them changed.
+    ///
+    /// # Errors
+    /// What can't be read or written.
+    pub fn write(&self, dir: &Path) -> Result<bool, FinishError> {
+        let own = Contents::of_folder(dir)?;
+        let mut all = own.records.clone();
+        for (file, record) in self.hosted.iter().flat_map(|h| &h.records) {
+            all.entry(file.clone()).or_insert_with(|| record.clone());
+        }
+        let mut changed = put(&dir.join("noop.conf"), NOOP.as_bytes())?;
+        let mut whole = Sums::default();
+        whole.0.insert("noop.conf".into(), digest(NOOP.as_bytes()));
+        let mut extensions: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
+        for record in all.values() {
+            extensions.entry(&record.name).or_default().push(record);
+        }
+        for (name, records) in &mut extensions {
+            newest_first(records);
+            let (sums, new) = self.extension(dir, name, records, &own)?;
+            changed |= new;
+            whole.0.extend(sums.0.iter().map(|(file, sum)| (format!("{name}/{file}"), sum.clone())));
+        }
+        let sorted: Vec<Record> = extensions.values().flatten().map(|r| (*r).clone()).collect();
+        // What is new is only known beside what is old.
+        let new: Vec<String> = match self.hosted {
+            Some(hosted) => {
+                own.records.keys().filter(|f| !hosted.records.contains_key(*f)).cloned().collect()
+            }
+            None => Vec::new(),
+        };
+        let ReleaseConfig { title, base_url, .. } = self.config;
+        let note = notes::markdown(title, base_url, &sorted, &new);
+        for (file, text) in [("RELEASE.md", note), ("index.html", site::html(&self.page(&extensions)))] {
+            changed |= put(&dir.join(file), text.as_bytes())?;
+            whole.0.insert(file.into(), digest(text.as_bytes()));
+        }
+        Ok(changed | self.manifest(dir, &whole)?)
+    }
+
+    /// The papers of an extension.
+    fn extension(
+        &self,
+        dir: &Path,
+        name: &str,
+        records: &[&Record],
+        own: &Contents,
+    ) -> Result<(Sums, bool), FinishError> {
+        let dir = dir.join(name);
+        std::fs::create_dir_all(&dir).map_err(|source| PlaceError::Io { path: dir.clone(), source })?;
+        let hosted = self.hosted.and_then(|h| h.sums.get(name)).cloned();
+        let mut sums = hosted.unwrap_or_default();
+        let mut changed = false;
+        for record in records.iter().filter(|r| own.records.contains_key(&r.file)) {
+            sums.0.insert(record.file.clone(), record.sha256.clone());
+            for ending in [SBOM, STATEMENT] {
+                let file = format!("{}{ending}", record.file);
+                let sum = hash(&dir.join(&file))?;
+                sums.0.insert(file, sum);
+            }
+        }
+        let has_streams = self.recipes.get(name).is_some_and(|r| !r.streams().is_empty());
+        let minors = has_streams.then(|| streams(records.iter().map(|r| r.version.as_str())));
+        for stream in std::iter::once(None).chain(minors.into_iter().flatten().map(Some)) {
+            let transfer = self.transfer(name, stream);
+            for form in [Form::Conf, Form::Transfer] {
+                let (file, text) = (transfer.file_name(form), transfer.text());
+                changed |= put(&dir.join(&file), text.as_bytes())?;
+                sums.0.insert(file, digest(text.as_bytes()));
+            }
+        }
+        changed |= self.manifest(&dir, &sums)?;
+        Ok((sums, changed))
+    }
+
+    fn transfer(&self, name: &str, stream: Option<Stream>) -> Transfer {
+        let base_url = directory(&self.config.base_url, name);
+        Transfer { name: name.to_owned(), base_url, stream, verify: self.signer.is_some() }
+    }
+
+    fn manifest(&self, dir: &Path, sums: &Sums) -> Result<bool, FinishError> {
+        let text = sums.text();
+        let signature = dir.join(format!("{MANIFEST}.gpg"));
+        let changed = put(&dir.join(MANIFEST), text.as_bytes())?;
+        match self.signer {
+            // Some algorithms give another signature each time: one that holds stays.
+            Some(signer) if changed || !signer.has_signed(&signature, text.as_bytes()) => {
+                Ok(put(&signature, &signer.sign(text.as_bytes(), 0)?)? || changed)
+            }
+            Some(_) => Ok(changed),
+            None => {
+                // A signature of before is of another manifest, or of nobody's.
+                let gone = std::fs::remove_file(&signature).is_ok();
+                Ok(changed || gone)
+            }
+        }
+    }
+
+    fn page(&self, extensions: &BTreeMap<&str, Vec<&Record>>) -> Page {
+        let entries = extensions.iter().map(|(name, records)| self.entry(name, records)).collect();
+        let ReleaseConfig { title, base_url, .. } = self.config;
+        Page {
+            title: title.clone(),
+            base_url: base_url.clone(),
+            // Images that are hosted elsewhere aren't in this folder.
+            links: if self.hosted.is_some() {
+                format!("{}/", base_url.trim_end_matches('/'))
+            } else {
+                String::new()
+            },
+            entries,
+            signed: self.signer.is_some(),
+        }
+    }
+
+    fn entry(&self, name: &str, records: &[&Record]) -> Entry {
+        let recipe = self.recipes.get(name);
+        let image = |r: &&Record| Image {
+            version: r.version.clone(),
+            arch: r.arch.clone(),
+            file: r.file.clone(),
+            size: r.size,
+            sha256: r.sha256.clone(),
+        };
+        let images: Vec<Image> = records.iter().map(image).collect();
+        let first = records[0];
+        let machine = Machine {
+            name,
+            file: &first.file,
+            sha256: Some(&first.sha256),
+            base_url: &self.config.base_url,
+            verify: self.signer.is_some(),
+            masked: recipe.map_or(&[], Recipe::masks),
+            update: None,
+        };
+        let update = Machine { update: Some((Update::Refresh, None)), ..machine.clone() };
+        let base = self.config.base_url.trim_end_matches('/');
+        let curl = format!(
+            "curl -fLO {base}/{name}/{file}\necho '{sum}  {file}' | sha256sum --check\n\
+             sudo install -Dm644 {file} /opt/extensions/{name}/{file}\n\
+             sudo ln -sfn /opt/extensions/{name}/{file} /etc/extensions/{name}.raw\nsudo systemd-sysext refresh\n",
+            file = first.file,
+            sum = first.sha256,
+        );
+        let snippet = |title: &str, text: String| Snippet { title: title.into(), text };
+        Entry {
+            name: name.to_owned(),
+            summary: recipe.map(|r| r.summary().to_owned()).unwrap_or_default(),
+            homepage: recipe.and_then(Recipe::homepage).unwrap_or_default().to_owned(),
+            licence: recipe.and_then(Recipe::licence).unwrap_or_default().to_owned(),
+            verified: verified(first),
+            images,
+            snippets: vec![
+                snippet("Butane", machine.butane()),
+                snippet("Butane with updates", update.butane()),
+                snippet("systemd-sysupdate", self.transfer(name, None).text()),
+                snippet("curl", curl),
+            ],
+        }
+    }
+}
+
+/// Versions as systemd orders them, the newest first; x86-64 before arm64.
+fn newest_first(records: &mut [&Record]) {
+    let order = |a: &&Record, b: &&Record| compare(&b.version, &a.version).then_with(|| b.arch.cmp(&a.arch));
+    records.sort_by(order);
+}
+
+/// How the inputs of an image were verified, in a few words.
+fn verified(record: &Record) -> String {
+    let kind = |text: &str| match text {
+        t if t.starts_with("unchecked") => "the lock file",
+        t if t.contains("; ") => "checksum and signature",
+        t if t.contains("API") => "digest of the release",
+        _ => "checksum",
+    };
+    let mut kinds: Vec<&str> = record.inputs.iter().map(|i| kind(&i.verified)).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    kinds.join(", ")
+}
+
+fn digest(text: &[u8]) -> String {
+    oci::Digest::of(text).hex()
+}

@@ -1,0 +1,263 @@
+//! Configuration that gives a machine an extension at its first start: Butane's, and Ignition's, which is the same transpiled.
+//! <https://coreos.github.io/butane/config-flatcar-v1_0/>, <https://coreos.github.io/ignition/configuration-v3_3/>
+
+use serde_json::{Value, json};
+
+use crate::sysupdate::{Form, MERGED, NOOP, STORE, Stream, Transfer, directory};
+
+/// What a machine does when a newer version was staged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Update {
+    /// Merges it at once.
+    Refresh,
+    /// Merges it and restarts this service.
+    Restart(String),
+    /// Tells reboot managers, by the file that they watch for.
+    Reboot,
+}
+
+impl Update {
+    fn command(&self) -> String {
+        match self {
+            Update::Refresh => "systemd-sysext refresh".into(),
+            Update::Restart(unit) => format!("systemd-sysext refresh && systemctl restart {unit}"),
+            Update::Reboot => "touch /run/reboot-required".into(),
+        }
+    }
+}
+
+/// A machine that gets an extension.
+#[derive(Debug, Clone)]
+pub struct Machine<'a> {
+    /// The extension.
+    pub name: &'a str,
+    /// The image's name in the release place.
+    pub file: &'a str,
+    /// Of the image, if it is known: 64 hexadecimal digits.
+    pub sha256: Option<&'a str>,
+    /// The release place.
+    pub base_url: &'a str,
+    /// Whether its manifests are signed.
+    pub verify: bool,
+    /// Extensions that the system brings along and that must not be merged beside it: `docker-flatcar`.
+    pub masked: &'a [String],
+    /// How the machine keeps the extension up to date, if it does, and the stream that it stays on.
+    pub update: Option<(Update, Option<Stream>)>,
+}
+
+/// A file, from a URL or with this text.
+struct File {
+    path: String,
+    source: Result<String, String>,
+    sha256: Option<String>,
+}
+
+impl Machine<'_> {
+    fn target(&self) -> String {
+        format!("{STORE}/{}/{}", self.name, self.file)
+    }
+
+    fn link(&self) -> String {
+        link(self.name)
+    }
+
+    fn files(&self) -> Vec<File> {
+        let base_url = directory(self.base_url, self.name);
+        let url = format!("{base_url}{}", percent(self.file));
+        let sha256 = self.sha256.map(str::to_owned);
+        let mut files = vec![File { path: self.target(), source: Ok(url), sha256 }];
+        if let Some((_, stream)) = &self.update {
+            let (name, stream) = (self.name.to_owned(), stream.clone());
+            let transfer = Transfer { name, base_url, stream, verify: self.verify };
+            let path = format!("/etc/sysupdate.{}.d/{}", self.name, transfer.file_name(Form::Conf));
+            files.push(File { path, source: Err(transfer.text()), sha256: None });
+            let path = "/etc/sysupdate.d/noop.conf".to_owned();
+            files.push(File { path, source: Err(NOOP.into()), sha256: None });
+        }
+        files
+    }
+
+    /// What systemd-sysupdate.service does besides: it runs every time that its timer says.
+    fn drop_in(&self, update: &Update) -> String {
+        let (name, link, action) = (self.name, self.link(), update.command());
+        format!(
+            "[Service]\n\
+             ExecStartPre=/bin/sh -c 'readlink {link} > /run/{name}.before || true'\n\
+             ExecStartPre=/usr/lib/systemd/systemd-sysupdate -C {name} update\n\
+             ExecStartPost=/bin/sh -c 'readlink {link} | cmp -s - /run/{name}.before || {{ {action}; }}'\n"
+        )
+    }
+
+    /// Butane's configuration.
+    pub fn butane(&self) -> String {
+        let mut out = String::from("variant: flatcar\nversion: 1.0.0\nstorage:\n  files:\n");
+        for file in self.files() {
+            out.push_str(&format!("    - path: {}\n      mode: 0644\n      contents:\n", file.path));
+            match file.source {
+                Ok(url) => out.push_str(&format!("        source: {url}\n")),
+                Err(text) => out.push_str(&format!("        inline: |\n{}", indented(&text, 10))),
+            }
+            if let Some(sum) = file.sha256 {
+                out.push_str(&format!("        verification:\n          hash: sha256-{sum}\n"));
+            }
+        }
+        out.push_str(&format!(
+            "  links:\n    - path: {}\n      target: {}\n      hard: false\n",
+            self.link(),
+            self.target()
+        ));
+        for masked in self.masked {
+            out.push_str(&format!(
+                "    - path: {}\n      target: /dev/null\n      overwrite: true\n      hard: false\n",
+                link(masked)
+            ));
+        }
+        if let Some((update, _)) = &self.update {
+            out.push_str(
+                "systemd:\n  units:\n    - name: systemd-sysupdate.timer\n      enabled: true\n    \
+                 - name: systemd-sysupdate.service\n      dropins:\n",
+            );
+            out.push_str(&format!(
+                "        - name: {}.conf\n          contents: |\n{}",
+                self.name,
+                indented(&self.drop_in(update), 12)
+            ));
+        }
+        out
+    }
+
+    /// Ignition's configuration, JSON.
+    pub fn ignition(&self) -> String {
+        let file = |file: File| {
+            let mut contents = json!({
+                "source": match file.source {
+                    Ok(url) => url,
+                    Err(text) => format!("data:,{}", percent(&text)),
+                },
+            });
+            if let Some(sum) = file.sha256 {
+                contents["verification"] = json!({ "hash": format!("sha256-{sum}") });
+            }
+            json!({ "path": file.path, "mode": 0o644, "contents": contents })
+        };
+        let mut links = vec![json!({ "path": self.link(), "target": self.target(), "hard": false })];
+        for masked in self.masked {
+            links.push(
+                json!({ "path": link(masked), "target": "/dev/null", "overwrite": true, "hard": false }),
+            );
+        }
+        let mut config = json!({
+            "ignition": { "version": "3.3.0" },
+            "storage": { "files": self.files().into_iter().map(file).collect::<Vec<Value>>(), "links": links },
+        });
+        if let Some((update, _)) = &self.update {
+            config["systemd"] = json!({ "units": [
+                { "name": "systemd-sysupdate.timer", "enabled": true },
+                { "name": "systemd-sysupdate.service",
+                  "dropins": [{ "name": format!("{}.conf", self.name), "contents": self.drop_in(update) }] },
+            ] });
+        }
+        let mut text = serde_json::to_string_pretty(&config).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+}
+
+/// Under which name systemd-sysext finds an extension.
+fn link(name: &str) -> String {
+    format!("{MERGED}/{name}.raw")
+}
+
+/// Lines of a YAML block; empty ones stay empty.
+fn indented(text: &str, by: usize) -> String {
+    let line = |l: &str| if l.is_empty() { "\n".to_owned() } else { format!("{:by$}{l}\n", "") };
+    text.lines().map(line).collect()
+}
+
+/// RFC 3986: what isn't unreserved.
+fn percent(text: &str) -> String {
+    let mut out = String::new();
+    for &byte in text.as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(byte as char);
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SUM: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn machine(update: Option<(Update, Option<Stream>)>) -> Machine<'static> {
+        Machine {
+            name: "k3s",
+            file: "k3s-v1.31.2+k3s1-x86-64.raw",
+            sha256: Some(SUM),
+            base_url: "https://example.org/extensions",
+            verify: false,
+            masked: &[],
+            update,
+        }
+    }
+
+    #[test]
+    fn an_extension_and_its_link() {
+        let expected = format!(
+            "\
+variant: flatcar
+version: 1.0.0
+storage:
+  files:
+    - path: /opt/extensions/k3s/k3s-v1.31.2+k3s1-x86-64.raw
+      mode: 0644
+      contents:
+        source: https://example.org/extensions/k3s/k3s-v1.31.2%2Bk3s1-x86-64.raw
+        verification:
+          hash: sha256-{SUM}
+  links:
+    - path: /etc/extensions/k3s.raw
+      target: /opt/extensions/k3s/k3s-v1.31.2+k3s1-x86-64.raw
+      hard: false
+"
+        );
+        assert_eq!(machine(None).butane(), expected);
+    }
+
+    #[test]
+    fn both_forms_say_the_same() {
+        let machine = machine(Some((Update::Reboot, Stream::of("v1.31.2"))));
+        let butane = machine.butane();
+        for part in [
+            "    - path: /etc/sysupdate.k3s.d/k3s-v1.31.conf\n",
+            "          MatchPattern=k3s-v1.31.@v-%a.raw\n",
+            "    - path: /etc/sysupdate.d/noop.conf\n",
+            "        - name: k3s.conf\n          contents: |\n            [Service]\n",
+            "touch /run/reboot-required; }'\n",
+        ] {
+            assert!(butane.contains(part), "{part}\n{butane}");
+        }
+        let ignition: Value = serde_json::from_str(&machine.ignition()).unwrap();
+        assert_eq!(
+            ignition["storage"]["files"][0]["contents"]["verification"]["hash"],
+            format!("sha256-{SUM}")
+        );
+        assert_eq!(ignition["storage"]["files"][1]["path"], "/etc/sysupdate.k3s.d/k3s-v1.31.conf");
+        let source = ignition["storage"]["files"][1]["contents"]["source"].as_str().unwrap();
+        assert!(source.starts_with("data:,%5BTransfer%5D%0AVerify%3Dfalse%0A"), "{source}");
+        let masked = ["docker-flatcar".to_owned()];
+        let machine = Machine { masked: &masked, ..machine };
+        assert!(
+            machine
+                .butane()
+                .contains("    - path: /etc/extensions/docker-flatcar.raw\n      target: /dev/null\n")
+        );
+        assert!(machine.ignition().contains("/etc/extensions/docker-flatcar.raw"));
+        let drop_in = ignition["systemd"]["units"][1]["dropins"][0]["contents"].as_str().unwrap();
+        assert!(butane.contains(&indented(drop_in, 12)));
+    }
+}

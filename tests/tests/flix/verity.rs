@@ -145,8 +145,11 @@ fn systemds(by: &Account) -> Result<PathBuf> {
         .flix(by)
         .args(["little:latest", "box", "/bin/busybox:/usr/bin/busybox", "--format", "dir", "-o", "box"])
         .run()?;
+    // Its temporary files are its own: others read this root at the same time.
     let script = r#"
 mount --bind "$2" "$1/mnt"
+mount -t tmpfs tmpfs "$1/var/tmp"
+mount -t tmpfs tmpfs "$1/tmp"
 mount -t proc proc "$1/proc"
 chroot "$1" systemd-repart --offline=yes --make-ddi=sysext --private-key=/mnt/ours.pem --certificate=/mnt/ours.crt \
     --copy-source=/mnt/box /mnt/theirs.image

@@ -34,34 +34,41 @@ pub fn shared(file: &str) -> Option<PathBuf> {
 /// The `flix` program: `FLIX_BIN`, else cargo's own after a build.
 pub fn flix() -> Result<PathBuf> {
     static BUILT: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
-    built(&BUILT, "flix", "FLIX_BIN")
+    built(&BUILT, "flix", "flix", "FLIX_BIN")
 }
 
 /// The `flatwrap` program: `FLATWRAP_BIN`, else cargo's own after a build.
 pub fn flatwrap() -> Result<PathBuf> {
     static BUILT: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
-    built(&BUILT, "flatwrap", "FLATWRAP_BIN")
+    built(&BUILT, "flatwrap", "flatwrap", "FLATWRAP_BIN")
+}
+
+/// The `bakery` program: `BAKERY_BIN`, else cargo's own after a build.
+pub fn bakery() -> Result<PathBuf> {
+    static BUILT: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
+    built(&BUILT, "recipes", "bakery", "BAKERY_BIN")
 }
 
 fn built(
     once: &OnceLock<std::result::Result<PathBuf, String>>,
+    package: &str,
     name: &str,
     variable: &str,
 ) -> Result<PathBuf> {
-    once.get_or_init(|| build(name, variable).map_err(|e| format!("{e:#}")))
+    once.get_or_init(|| build(package, name, variable).map_err(|e| format!("{e:#}")))
         .clone()
         .map_err(anyhow::Error::msg)
 }
 
-fn build(name: &str, variable: &str) -> Result<PathBuf> {
+fn build(package: &str, name: &str, variable: &str) -> Result<PathBuf> {
     if let Some(path) = std::env::var_os(variable) {
         return Ok(path.into());
     }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    let status = build.current_dir(repository()).args(["build", "--quiet", "-p", name]).status()?;
+    let status = build.current_dir(repository()).args(["build", "--quiet", "-p", package]).status()?;
     if !status.success() {
-        bail!("cargo build -p {name}: {status}");
+        bail!("cargo build -p {package}: {status}");
     }
     Ok(target().join("debug").join(name))
 }

@@ -36,8 +36,8 @@ fn tar(name: &str, package: &str) -> Result<PathBuf> {
     Ok(dir.join("root.tar"))
 }
 
-/// What turns a minimal Debian into a host: systemd, and what loads its kernel's modules.
-const HOST_PACKAGES: &str = "systemd,systemd-sysv,dbus,udev,kmod";
+/// What turns a minimal Debian into a host: systemd, what loads its kernel's modules, and kill(1).
+const HOST_PACKAGES: &str = "systemd,systemd-sysv,dbus,udev,kmod,procps";
 
 /// What Debian 13 has in packages of their own: signed images (libcryptsetup is loaded when it is there) and the makers
 /// and readers of disk images.

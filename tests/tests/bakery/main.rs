@@ -1,4 +1,6 @@
 //! `bakery` against a mirror with upstream's tree of URLs, and real hosts for what it builds.
 
+mod catalogue;
+mod kitchen;
 mod mirror;
 mod trial;

@@ -1,0 +1,157 @@
+//! The whole catalogue, from upstream's archives to a merged host.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use e2e::upstream::site::{sha256, sums, tgz};
+use e2e::{Host, Upstream, Work};
+use recipes::recipe::instance::Test;
+use recipes::{Catalogue, Settings, Trial};
+use sysext::ExtensionName;
+
+use crate::kitchen::{CATALOGUE, Kitchen};
+
+#[test]
+fn everything_builds_for_both_architectures_the_same_twice_and_is_merged_and_runs() -> Result<()> {
+    let kitchen = Kitchen::new(Upstream::get()?)?;
+    for (name, version, set) in CATALOGUE {
+        kitchen.lock(name, version, set)?;
+    }
+    for dir in ["images", "again"] {
+        kitchen.work.dir(dir)?;
+    }
+    kitchen.bakery(&["build", "--all", "-o", "images/"])?.run()?;
+    for (name, version, _) in CATALOGUE {
+        for arch in ["x86-64", "arm64"] {
+            let image = kitchen.image("images", name, version, arch);
+            assert!(image.is_file(), "{image:?}");
+        }
+    }
+    let before = contents(&kitchen.work.path().join("images"))?;
+    kitchen.bakery(&["build", "--all", "-o", "again/"])?.run()?;
+    let again = contents(&kitchen.work.path().join("again"))?;
+    assert_eq!(before.keys().collect::<Vec<_>>(), again.keys().collect::<Vec<_>>());
+    for (name, bytes) in &before {
+        assert!(again[name] == *bytes, "{name} differs");
+    }
+
+    let idle = kitchen.bakery(&["build", "--all", "-o", "images/"])?.run()?;
+    let lines = idle.stdout.lines().chain(idle.stderr.lines());
+    assert!(lines.filter(|l| l.contains("nothing to do")).count() >= 1, "{idle:?}");
+
+    merged(&kitchen)?;
+    together(&kitchen)
+}
+
+/// All that don't conflict, at once, in the newest version of each.
+fn together(kitchen: &Kitchen) -> Result<()> {
+    let catalogue = Catalogue::embedded();
+    let mut images: Vec<(ExtensionName, PathBuf)> = Vec::new();
+    let mut tests = Vec::new();
+    for (name, version, _) in CATALOGUE {
+        let conflicts = catalogue.recipe(name)?.conflicts().to_vec();
+        let taken = |n: &ExtensionName| n.as_str() == *name || conflicts.iter().any(|c| c == n.as_str());
+        // Docker stands for the runtimes.
+        if images.iter().any(|(n, _)| taken(n)) || ["containerd", "crio", "k3s"].contains(name) {
+            continue;
+        }
+        images.push((name.parse()?, kitchen.image("images", name, version, "x86-64")));
+        let run = format!("test -e /usr/lib/extension-release.d/extension-release.{name}");
+        tests.push(Test { run, expect: None });
+    }
+    assert_eq!(images.len(), 13, "{images:?}");
+    tests.push(Test {
+        run: "docker --version && kubelet --version && wasmedge --version".into(),
+        expect: None,
+    });
+    let trial = Trial { root: Host::bookworm()?.root().to_owned(), images, tests };
+    let report = trial.run(&kitchen.work.dir("trial-all")?)?;
+    assert!(report.passed(), "{report:?}");
+    Ok(())
+}
+
+#[test]
+fn what_is_wrong_upstream_is_told_with_the_url() -> Result<()> {
+    let upstream = Upstream::get()?;
+    let work = Work::new()?;
+    let bad = upstream.copy(&work.path().join("site"))?;
+    let base = "https://github.com/slackhq/nebula/releases/download/v1.9.5";
+    let archive = format!("{base}/nebula-linux-amd64.tar.gz");
+    let whole = bad.read(&archive)?;
+    let list = bad.read(&format!("{base}/SHASUM256.txt"))?;
+    let kitchen = Kitchen::new(&bad)?;
+    let build = || {
+        kitchen.bakery(&["build", "--update", "nebula", "v1.9.5", "--arch", "x86-64"])?.outcome()?.failure()
+    };
+
+    bad.replace(&archive, &whole[..whole.len() - 1])?;
+    let error = build()?.stderr;
+    let digest = sha256(&whole);
+    assert!(error.contains("nebula") && error.contains(&archive) && error.contains(&digest), "{error}");
+
+    bad.remove(&archive)?;
+    let error = build()?.stderr;
+    assert!(error.contains("nebula") && error.contains(&archive) && error.contains("not found"), "{error}");
+
+    // The list agrees, but the layout is another one.
+    let moved = tgz(&[("bin/nobula".to_owned(), 0o755, b"#!/bin/sh\n".to_vec())])?;
+    bad.replace(&archive, &moved)?;
+    let line = sums([("nebula-linux-amd64.tar.gz", moved.as_slice())]);
+    bad.replace(&format!("{base}/SHASUM256.txt"), [line, list].concat())?;
+    let error = build()?.stderr;
+    for part in ["nebula", &archive, "nebula*", "bin/nobula"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    Ok(())
+}
+
+/// Each extension by itself, and its recipe's tests; then its units, by the host's systemd.
+fn merged(kitchen: &Kitchen) -> Result<()> {
+    let host = Host::bookworm()?;
+    let catalogue = Catalogue::embedded();
+    let mut failed = Vec::new();
+    for (i, (name, version, set)) in CATALOGUE.iter().enumerate() {
+        let mut settings = Settings::default();
+        let defaults = ["runc-version=1.3.0", "cni-version=v1.6.2"];
+        for pair in set.iter().chain(&defaults) {
+            let Some((parameter, value)) = pair.split_once('=') else { continue };
+            if catalogue.recipe(name)?.parameters().contains_key(parameter) {
+                settings.parameters.insert(parameter.to_owned(), value.to_owned());
+            }
+        }
+        let instance = catalogue.recipe(name)?.at(&version.parse()?, "x86-64".parse()?, &settings)?;
+        let mut images = vec![(name.parse()?, kitchen.image("images", name, version, "x86-64"))];
+        for other in &instance.requires {
+            let version = other.version.as_deref().unwrap_or_default();
+            images.push((
+                other.extension.parse()?,
+                kitchen.image("images", &other.extension, version, "x86-64"),
+            ));
+        }
+        // Units that others ship are named by drop-ins and Requires=; what doesn't parse, or has no program, fails.
+        let verify = "units=$(find /usr/lib/systemd/system /usr/local/lib/systemd/system -newermt @-1 ! -newermt @1 \
+                      \\( -name '*.service' -o -name '*.socket' \\) 2>/dev/null || true); \
+                      [ -z \"$units\" ] || systemd-analyze verify --man=no --recursive-errors=no $units";
+        let mut tests = instance.tests.clone();
+        tests.push(Test { run: verify.to_owned(), expect: None });
+        let trial = Trial { root: host.root().to_owned(), images, tests };
+        let report = trial.run(&kitchen.work.dir(&format!("trial-{i}"))?)?;
+        failed.extend(
+            report.results.into_iter().filter(|r| !r.passed()).map(|r| format!("{name} {version}: {r:?}")),
+        );
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    Ok(())
+}
+
+fn contents(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut out = BTreeMap::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        out.insert(entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path())?);
+    }
+    out.retain(|name, _| name.ends_with(".raw"));
+    Ok(out)
+}

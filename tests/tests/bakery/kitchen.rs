@@ -1,0 +1,65 @@
+//! `bakery`, run against a mirror.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use e2e::{Program, Upstream, Work, place};
+
+/// Name, version, parameters: each extension once, with small programs.
+pub const CATALOGUE: &[(&str, &str, &[&str])] = &[
+    ("containerd", "2.1.4", &[]),
+    ("containerd", "1.7.29", &[]),
+    ("crio", "v1.32.0", &[]),
+    ("docker", "27.5.1", &[]),
+    ("docker_compose", "2.33.1", &[]),
+    ("falco", "0.40.0", &[]),
+    ("k3s", "v1.32.2+k3s1", &[]),
+    ("kubernetes", "v1.32.2", &[]),
+    ("llamaedge", "0.16.8", &["wasmedge-version=0.14.1"]),
+    ("nebula", "v1.9.5", &[]),
+    ("nvidia-runtime", "v1.17.4", &[]),
+    ("ollama", "0.14.0", &[]),
+    ("ollama", "0.13.2", &[]),
+    ("rke2", "v1.32.2+rke2r1", &[]),
+    ("tailscale", "1.80.2", &[]),
+    ("wasmcloud", "v2.0.0", &["nats-version=v2.10.25"]),
+    ("wasmcloud", "v1.6.1", &["nats-version=v2.10.25"]),
+    ("wasmedge", "0.14.1", &[]),
+    ("wasmtime", "30.0.2", &[]),
+];
+
+/// A directory with a configuration, a lock and a cache.
+#[derive(Debug)]
+pub struct Kitchen {
+    pub work: Work,
+}
+
+impl Kitchen {
+    /// One that asks this mirror.
+    pub fn new(upstream: &Upstream) -> Result<Kitchen> {
+        let work = Work::new()?;
+        fs::write(work.path().join("config.toml"), upstream.config())?;
+        Ok(Kitchen { work })
+    }
+
+    /// A command of bakery's, in the directory.
+    pub fn bakery(&self, args: &[&str]) -> Result<Program> {
+        let program = Program::new(place::bakery()?).clean_env().env("HOME", self.work.path());
+        Ok(program
+            .env("BAKERY_CONFIG", self.work.path().join("config.toml"))
+            .dir(self.work.path())
+            .args(args))
+    }
+
+    /// Pins an extension for both architectures.
+    pub fn lock(&self, name: &str, version: &str, set: &[&str]) -> Result<()> {
+        let set: Vec<&str> = set.iter().flat_map(|s| ["--set", s]).collect();
+        self.bakery(&["lock", name, version])?.args(set).run().map(drop)
+    }
+
+    /// The image of an extension, after a build of all into `images`.
+    pub fn image(&self, images: &str, name: &str, version: &str, arch: &str) -> PathBuf {
+        self.work.path().join(images).join(format!("{name}-{version}-{arch}.raw"))
+    }
+}

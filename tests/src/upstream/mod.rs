@@ -91,8 +91,10 @@ impl Upstream {
     /// # Errors
     /// It can't be written.
     pub fn replace(&self, url: &str, content: impl AsRef<[u8]>) -> Result<()> {
-        self.remove(url)?;
-        Site::new(&self.dir).put(url, content)
+        // Not written in place: the original may be a link to the same file. There may be none.
+        let site = Site::new(&self.dir);
+        let _ = fs::remove_file(site.path(url)?);
+        site.put(url, content)
     }
 
     /// Nothing for a URL.

@@ -248,7 +248,7 @@ storage:
         );
         assert_eq!(ignition["storage"]["files"][1]["path"], "/etc/sysupdate.k3s.d/k3s-v1.31.conf");
         let source = ignition["storage"]["files"][1]["contents"]["source"].as_str().unwrap();
-        assert!(source.starts_with("data:,%5BTransfer%5D%0AVerify%3Dfalse%0A"), "{source}");
+        assert!(source.starts_with("data:,%5BTransfer%5D%0AVerify%3Dno%0A"), "{source}");
         let masked = ["docker-flatcar".to_owned()];
         let machine = Machine { masked: &masked, ..machine };
         assert!(

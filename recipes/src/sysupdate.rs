@@ -89,7 +89,7 @@ impl Transfer {
     /// The file.
     pub fn text(&self) -> String {
         let (name, pattern) = (&self.name, self.pattern());
-        let verify = if self.verify { "true" } else { "false" };
+        let verify = if self.verify { "yes" } else { "no" };
         // Without a pattern of its own the target takes the source's, and systemd warns each time.
         format!(
             "[Transfer]\nVerify={verify}\n\n\
@@ -144,6 +144,6 @@ mod tests {
         assert_eq!(stream.pattern(), "kubernetes-v1.32.@v-%a.raw");
         assert!(stream.text().contains("CurrentSymlink=/etc/extensions/kubernetes.raw\n"));
         assert_eq!(transfer(Some("1.32.2")).pattern(), "kubernetes-1.32.@v-%a.raw");
-        assert!(Transfer { verify: true, ..stream }.text().contains("Verify=true\n"));
+        assert!(Transfer { verify: true, ..stream }.text().contains("Verify=yes\n"));
     }
 }

@@ -25,6 +25,8 @@ pub use world::World;
 
 pub mod host;
 pub use host::Host;
+pub mod updater;
+pub use updater::Updater;
 pub mod measure;
 pub mod vm;
 pub use vm::Vm;

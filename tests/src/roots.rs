@@ -39,9 +39,9 @@ fn tar(name: &str, package: &str) -> Result<PathBuf> {
 /// What turns a minimal Debian into a host: systemd, what loads its kernel's modules, and kill(1).
 const HOST_PACKAGES: &str = "systemd,systemd-sysv,dbus,udev,kmod,procps";
 
-/// What Debian 13 has in packages of their own: signed images (libcryptsetup is loaded when it is there) and the makers
-/// and readers of disk images.
-const MORE_OF_TRIXIE: &str = ",libcryptsetup12,systemd-container,systemd-repart,erofs-utils";
+/// What Debian 13 has in packages of their own: signed images (libcryptsetup is loaded when it is there), the makers
+/// and readers of disk images, and what systemd-sysupdate checks signatures with.
+const MORE_OF_TRIXIE: &str = ",libcryptsetup12,systemd-container,systemd-repart,erofs-utils,gpg";
 
 /// The kernel is unpacked, not installed: its scripts would make an initrd that nobody uses.
 const KERNEL: &str = r#"

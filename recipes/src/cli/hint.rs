@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use super::release::SignKeyError;
 use crate::bake::BakeError;
 use crate::boot::MachineError;
 use crate::build::{BuildCause, BuildError};
@@ -23,10 +24,16 @@ pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| error.downcast_ref().and_then(versions))
         .or_else(|| error.downcast_ref().and_then(lock))
         .or_else(|| error.downcast_ref().and_then(catalogue))
+        .or_else(|| error.downcast_ref().map(sign_key))
         .or_else(|| error.downcast_ref().and_then(BakeError::hint))
         .or_else(|| error.downcast_ref().and_then(MachineError::hint))
         .or_else(|| flix::cli::hint(error))
         .or_else(|| flatwrap::cli::hint(error))
+}
+
+fn sign_key(_: &SignKeyError) -> String {
+    "--sign takes what \"gpg --export-secret-keys KEY\" writes of a key that can sign and has no passphrase"
+        .to_owned()
 }
 
 fn fetch(error: &FetchError) -> Option<String> {

@@ -100,7 +100,7 @@ fn install(out: &mut String, recipe: &Recipe, place: &str) {
          \x20     contents:\n\
          \x20       inline: |\n\
          \x20         [Transfer]\n\
-         \x20         Verify=false\n\n\
+         \x20         Verify=no\n\n\
          \x20         [Source]\n\
          \x20         Type=url-file\n\
          \x20         Path={place}{name}/\n\

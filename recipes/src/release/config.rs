@@ -141,15 +141,27 @@ impl ReleaseConfig {
             }
             extensions.insert(name, wanted);
         }
-        let base_url = file.base_url.unwrap_or(default.base_url);
-        if !base_url.starts_with("https://") && !base_url.starts_with("http://") {
-            return Err(format!("base-url: got {base_url:?}, expected an address that starts with https://"));
-        }
+        let base_url = base_url(&file.base_url.unwrap_or(default.base_url));
+        let base_url = base_url.map_err(|e| format!("base-url: {e}"))?;
         Ok(ReleaseConfig {
             title: file.title.unwrap_or(default.title),
             base_url,
             architectures: architectures.transpose()?,
             extensions: (!extensions.is_empty()).then_some(extensions),
         })
+    }
+}
+
+/// An address of a release place, as it is written into configuration files of others.
+///
+/// # Errors
+/// It isn't one.
+pub fn base_url(text: &str) -> Result<String, String> {
+    let web = text.starts_with("https://") || text.starts_with("http://");
+    // It becomes a line of configuration files, and a word of the shell's.
+    let plain = |c: char| c.is_ascii_graphic() && !"\"'`\\<>{}|^$;&()*%?#".contains(c);
+    match web && text.chars().all(plain) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("got {text:?}, expected an address like https://example.org/extensions/")),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::place::{Contents, MANIFEST, PlaceError, SBOM, STATEMENT, hash, put};
+use super::place::{Contents, MANIFEST, PlaceError, add_sums, put};
 use super::record::Record;
 use super::sums::Sums;
 use super::{ReleaseConfig, notes};
@@ -94,12 +94,7 @@ impl Papers<'_> {
         let mut sums = hosted.unwrap_or_default();
         let mut changed = false;
         for record in records.iter().filter(|r| own.records.contains_key(&r.file)) {
-            sums.0.insert(record.file.clone(), record.sha256.clone());
-            for ending in [SBOM, STATEMENT] {
-                let file = format!("{}{ending}", record.file);
-                let sum = hash(&dir.join(&file))?;
-                sums.0.insert(file, sum);
-            }
+            add_sums(&mut sums, &dir, record)?;
         }
         let has_streams = self.recipes.get(name).is_some_and(|r| !r.streams().is_empty());
         let minors = has_streams.then(|| streams(records.iter().map(|r| r.version.as_str())));

@@ -14,7 +14,7 @@ pub mod config;
 pub use config::ReleaseConfig;
 
 pub mod place;
-pub use place::{Contents, PlaceError, merge};
+pub use place::{Contents, Locked, PlaceError, merge};
 
 pub mod plan;
 

@@ -16,10 +16,12 @@ use crate::signature::{self, SIGNATURE_MAX, Scheme, SignatureError};
 
 /// The manifest's name.
 pub const MANIFEST: &str = "SHA256SUMS";
-/// The ending of a provenance statement, behind the image's name.
+/// The ending of a provenance statement.
 pub const STATEMENT: &str = ".intoto.json";
-/// The ending of a bill of materials, behind the image's name.
+/// The ending of a bill of materials.
 pub const SBOM: &str = ".spdx.json";
+/// The ending of an image.
+const IMAGE: &str = ".raw";
 /// Bytes.
 const TEXT_MAX: u64 = 16 << 20;
 
@@ -75,6 +77,12 @@ pub enum PlaceError {
         /// The statement's.
         expected: String,
     },
+    /// Somebody else writes to it.
+    #[error("{path:?}: another bakery is at work in it")]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Two places have different images under one name.
     #[error("{path:?}: differs from {other:?}, which has the same name")]
     Differs {
@@ -87,6 +95,12 @@ pub enum PlaceError {
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> PlaceError + '_ {
     move |source| PlaceError::Io { path: path.to_owned(), source }
+}
+
+/// The name of a paper about an image: another ending in the place of the image's own. It must not follow that: to
+/// systemd-sysupdate 257 everything whose name *begins* as its pattern says is an image, and it would install the paper as one.
+pub fn paper(image: &str, ending: &str) -> String {
+    format!("{}{ending}", image.strip_suffix(IMAGE).unwrap_or(image))
 }
 
 /// The images of a place, and the checksums that its manifests have.
@@ -111,17 +125,31 @@ impl Contents {
             }
             for (path, _) in list(&path)? {
                 let name = path.to_string_lossy();
-                let Some(image) = name.strip_suffix(STATEMENT).map(PathBuf::from) else { continue };
+                let Some(stem) = name.strip_suffix(STATEMENT) else { continue };
+                let image = PathBuf::from(format!("{stem}{IMAGE}"));
                 let text = fs::read(&path).map_err(io_error(&path))?;
                 let record = Record::parse(&text)
                     .map_err(|source| PlaceError::Record { place: name.clone().into_owned(), source })?;
                 let size = image.metadata().map(|m| m.len());
-                let in_place = path.ends_with(format!("{}/{}{STATEMENT}", record.name, record.file));
+                let in_place = path.ends_with(format!("{}/{}", record.name, paper(&record.file, STATEMENT)));
                 // An image that went away, or was never finished, is built again.
                 if in_place && size.is_ok_and(|s| s == record.size) {
                     contents.records.insert(record.file.clone(), record);
                 }
             }
+        }
+        Ok(contents)
+    }
+
+    /// The same, with the checksums of the images' papers.
+    ///
+    /// # Errors
+    /// Files that can't be read.
+    pub fn of_folder_with_sums(dir: &Path) -> Result<Contents, PlaceError> {
+        let mut contents = Self::of_folder(dir)?;
+        for record in contents.records.values() {
+            let sums = contents.sums.entry(record.name.clone()).or_default();
+            add_sums(sums, &dir.join(&record.name), record)?;
         }
         Ok(contents)
     }
@@ -156,8 +184,10 @@ impl Contents {
             let sums = Sums::parse(&text).map_err(|source| PlaceError::Sums { place, source })?;
             let mut kept = Sums::default();
             for (file, sum) in &sums.0 {
-                let Some(image) = file.strip_suffix(STATEMENT) else { continue };
-                let (Some(image_sum), Some(checksum)) = (sums.0.get(image), Checksum::from_hex(sum)) else {
+                let Some(image) = file.strip_suffix(STATEMENT).map(|stem| format!("{stem}{IMAGE}")) else {
+                    continue;
+                };
+                let (Some(image_sum), Some(checksum)) = (sums.0.get(&image), Checksum::from_hex(sum)) else {
                     continue;
                 };
                 let statement = format!("{base}{file}");
@@ -173,7 +203,7 @@ impl Contents {
                     let expected = "what the manifest lists";
                     return Err(bad(RecordError::Other { what: "subject", got: record.file, expected }));
                 }
-                let papers = [image.to_owned(), file.clone(), format!("{image}{SBOM}")];
+                let papers = [image.clone(), file.clone(), paper(&image, SBOM)];
                 let lines = papers.into_iter().filter_map(|f| Some((f.clone(), sums.0.get(&f)?.clone())));
                 kept.0.extend(lines);
                 contents.records.insert(record.file.clone(), record);
@@ -182,6 +212,17 @@ impl Contents {
         }
         Ok(contents)
     }
+}
+
+/// An image and its papers, which lie in `dir`.
+pub(super) fn add_sums(sums: &mut Sums, dir: &Path, record: &Record) -> Result<(), PlaceError> {
+    sums.0.insert(record.file.clone(), record.sha256.clone());
+    for ending in [SBOM, STATEMENT] {
+        let file = paper(&record.file, ending);
+        let sum = hash(&dir.join(&file))?;
+        sums.0.insert(file, sum);
+    }
+    Ok(())
 }
 
 /// Entries of a folder and whether they are folders, by name. Names that start with a dot are nobody's business.
@@ -200,6 +241,40 @@ fn list(dir: &Path) -> Result<Vec<(PathBuf, bool)>, PlaceError> {
     }
     found.sort();
     Ok(found)
+}
+
+/// A folder that nobody else changes meanwhile.
+#[derive(Debug)]
+pub struct Locked(#[allow(dead_code)] fs::File);
+
+impl Locked {
+    /// Takes a folder, which is made if it isn't there, and removes what a run left unfinished that was killed.
+    ///
+    /// # Errors
+    /// Another process has it, or it can't be read or written.
+    pub fn take(dir: &Path) -> Result<Locked, PlaceError> {
+        fs::create_dir_all(dir).map_err(io_error(dir))?;
+        let file = fs::File::open(dir).map_err(io_error(dir))?;
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(PlaceError::Busy { path: dir.to_owned() }),
+            Err(e) => return Err(io_error(dir)(e.into())),
+        }
+        let below = list(dir)?.into_iter().filter_map(|(path, is_dir)| is_dir.then_some(path));
+        for dir in std::iter::once(dir.to_owned()).chain(below) {
+            for entry in fs::read_dir(&dir).map_err(io_error(&dir))? {
+                let entry = entry.map_err(io_error(&dir))?;
+                let name = entry.file_name();
+                let name = name.as_encoded_bytes();
+                // As sysext::OutputFile calls them.
+                if name.starts_with(b".") && name.ends_with(b".tmp") && entry.path().is_file() {
+                    let path = entry.path();
+                    fs::remove_file(&path).map_err(io_error(&path))?;
+                }
+            }
+        }
+        Ok(Locked(file))
+    }
 }
 
 /// Takes the images of a folder, with their papers, into another. What is there already stays.
@@ -223,9 +298,10 @@ pub fn merge(from: &Path, to: &Path) -> Result<Vec<String>, PlaceError> {
         }
         fs::create_dir_all(to.join(&record.name)).map_err(io_error(to))?;
         // The statement comes last: it says that all is there.
-        for ending in ["", SBOM, STATEMENT] {
-            let part = |path: &Path| PathBuf::from(format!("{}{ending}", path.display()));
-            copy(&part(&source), &part(&target))?;
+        copy(&source, &target)?;
+        for ending in [SBOM, STATEMENT] {
+            let name = paper(file, ending);
+            copy(&source.with_file_name(&name), &target.with_file_name(&name))?;
         }
         taken.push(file.clone());
     }

@@ -51,6 +51,11 @@ fn entry(key: &Key, runner: bool) -> serde_json::Value {
     entry
 }
 
+/// So many images, in words.
+pub fn images(n: usize) -> String {
+    if n == 1 { "1 image".to_owned() } else { format!("{n} images") }
+}
+
 fn table(missing: &[&Key], there: usize) -> String {
     let mut out = String::new();
     let name = missing.iter().map(|k| k.name.len()).max().unwrap_or(0);
@@ -58,7 +63,6 @@ fn table(missing: &[&Key], there: usize) -> String {
     for key in missing {
         out.push_str(&format!("{:name$}  {:version$}  {}\n", key.name, key.version.as_str(), key.arch));
     }
-    let images = |n: usize| if n == 1 { "1 image".to_owned() } else { format!("{n} images") };
     match (missing.len(), there) {
         (0, there) => out.push_str(&format!("nothing to build: {} there already\n", images(there))),
         (n, 0) => out.push_str(&format!("{} to build\n", images(n))),

@@ -10,6 +10,14 @@ use crate::{ExtensionError, ImageError, RequestError, Severity};
 /// Tells of an error on stderr: `error:` and the chain of reasons, then `hint:` if there is one.
 #[allow(clippy::print_stderr)] // what it is for
 pub fn complain(error: &(dyn Error + 'static), hint: Option<&str>) {
+    eprintln!("error: {}", printable(&reasons(error)));
+    if let Some(hint) = hint {
+        eprintln!("hint: {}", printable(hint));
+    }
+}
+
+/// An error and the chain of its reasons, each once, on one line.
+pub fn reasons(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
     for reason in successors(Some(error), |&e| e.source()).map(ToString::to_string) {
         // thiserror's transparent and "…: {source}" messages hold their source already.
@@ -20,10 +28,7 @@ pub fn complain(error: &(dyn Error + 'static), hint: Option<&str>) {
             text.push_str(&reason);
         }
     }
-    eprintln!("error: {}", printable(&text));
-    if let Some(hint) = hint {
-        eprintln!("hint: {}", printable(hint));
-    }
+    text
 }
 
 /// Names from an image must not steer the terminal.

@@ -1,7 +1,7 @@
 //! What the commands share: arguments on images and release files, and the drawing of events.
 
 mod complaint;
-pub use complaint::{complain, hint, print};
+pub use complaint::{complain, hint, print, reasons};
 
 mod frame;
 pub use frame::{end, parse};

@@ -115,9 +115,19 @@ impl Upstream {
         fs::read(&path).with_context(|| format!("{path:?}"))
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// `bakery`'s configuration: everything is asked for here.
     pub fn config(&self) -> String {
-        let mirror = |host: &&str| format!("\"https://{host}/\" = \"http://{}/{host}/\"\n", self.address);
+        self.config_at(self.address)
+    }
+
+    /// The same, by way of a proxy.
+    pub fn config_at(&self, address: SocketAddr) -> String {
+        let mirror = |host: &&str| format!("\"https://{host}/\" = \"http://{address}/{host}/\"\n");
         format!("[mirrors]\n{}", HOSTS.iter().map(mirror).collect::<String>())
     }
 }

@@ -3,4 +3,7 @@
 mod catalogue;
 mod kitchen;
 mod mirror;
+mod release;
+mod shelf;
+mod sysupdate;
 mod trial;

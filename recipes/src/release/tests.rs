@@ -93,3 +93,74 @@ fn the_note_tells_what_is_new() {
     assert!(text.contains("| tool | v1.2.3+k3s1, v1.2.2 | x86-64 |"), "{text}");
     assert_eq!(text.matches("- tool").count(), 1);
 }
+
+/// The file of this repository.
+const RELEASE: &str = include_str!("../../../release.toml");
+
+#[test]
+fn the_repositorys_release_offers_the_whole_catalogue() {
+    let config = ReleaseConfig::parse(RELEASE).unwrap();
+    let offered = config.extensions.unwrap();
+    let catalogue = crate::Catalogue::embedded();
+    let names: Vec<String> = catalogue.recipes().unwrap().iter().map(|r| r.name().to_string()).collect();
+    assert_eq!(offered.keys().collect::<Vec<_>>(), names.iter().collect::<Vec<_>>());
+    for (name, wanted) in offered {
+        let recipe = catalogue.recipe(&name).unwrap();
+        for version in wanted.versions.iter().chain(["1.0.0".parse().as_ref().unwrap()]) {
+            let mut settings = wanted.settings.clone();
+            for (parameter, _) in recipe
+                .parameters()
+                .iter()
+                .filter(|(_, p)| !matches!(p.value, crate::recipe::ParameterValue::Required))
+            {
+                settings.parameters.entry(parameter.clone()).or_insert_with(|| "v1.0.0".into());
+            }
+            recipe.at(version, sysext::Arch::X86_64, &settings).unwrap();
+        }
+    }
+}
+
+#[test]
+fn release_files() {
+    let config = ReleaseConfig::parse("").unwrap();
+    assert_eq!((config.extensions, config.architectures), (None, None));
+    for (text, message) in [
+        ("x = 1", "unknown field `x`"),
+        ("base-url = 'example.org'", "base-url: got \"example.org\", expected an address like https://"),
+        ("base-url = 'https://example.org/$(x)/'", "base-url: got"),
+        ("base-url = 'https://example.org/%20/'", "base-url: got"),
+        ("architectures = ['vax']", "architectures: "),
+        ("[extensions]\nx = []", "extensions: x: has no versions"),
+        ("[extensions]\nx = 'latest'", "expected a list of versions, or { versions"),
+        ("[extensions]\nx = ['a/b']", "extensions: x: "),
+        ("[extensions]\nx = { versions = ['1'], sets = {} }", "expected a list of versions"),
+    ] {
+        let error = ReleaseConfig::parse(text).unwrap_err();
+        assert!(error.contains(message), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_folder_is_taken_once_and_swept() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("tool")).unwrap();
+    for (file, stays) in
+        [(".tool.raw.AbC.tmp", false), ("tool.raw", true), (".htaccess", true), ("a.tmp", true)]
+    {
+        let path = dir.path().join("tool").join(file);
+        std::fs::write(&path, "").unwrap();
+        let locked = Locked::take(dir.path()).unwrap();
+        let error = Locked::take(dir.path()).unwrap_err().to_string();
+        assert!(error.ends_with("another bakery is at work in it"), "{error}");
+        drop(locked);
+        assert_eq!(path.exists(), stays, "{file}");
+    }
+}
+
+#[test]
+fn no_paper_begins_like_an_image() {
+    for ending in [place::SBOM, place::STATEMENT] {
+        let name = place::paper(&record().file, ending);
+        assert!(!name.starts_with(&record().file) && name.starts_with("tool-v1.2.3+k3s1-x86-64."), "{name}");
+    }
+}

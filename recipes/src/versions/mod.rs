@@ -107,6 +107,17 @@ pub fn latest(recipe: &Recipe, all: &[Version], ask: &Ask<'_>) -> Result<Vec<Ver
     }
 }
 
+/// The same of what is pinned; nobody is asked. Which minor versions of Kubernetes are supported isn't known then: all are taken.
+pub fn latest_pinned(recipe: &Recipe, mut pinned: Vec<Version>) -> Vec<Version> {
+    pinned.sort_by(|a, b| compare(b.as_str(), a.as_str()).then_with(|| b.cmp(a)));
+    pinned.dedup();
+    match recipe.latest() {
+        Latest::Newest => pinned.into_iter().take(1).collect(),
+        Latest::NewestPerMinor => newest_per_minor(&pinned).into_iter().take(recipe.minors()).collect(),
+        Latest::KubernetesMinors => newest_per_minor(&pinned),
+    }
+}
+
 fn newest_per_minor(all: &[Version]) -> Vec<Version> {
     let mut seen = BTreeSet::new();
     all.iter().filter(|v| seen.insert(v.minor().to_owned())).cloned().collect()

@@ -7,3 +7,4 @@ mod release;
 mod shelf;
 mod sysupdate;
 mod trial;
+mod workflow;

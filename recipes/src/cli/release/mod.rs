@@ -21,6 +21,8 @@ use only::{Only, Shard};
 use plan::Plan;
 
 /// What a release is made of; both commands take it.
+///
+/// What isn't pinned is, before anything is built: versions from upstream, digests of all inputs.
 #[derive(Debug, Clone, clap::Args)]
 struct WhatArgs {
     /// What the catalogue offers [default: release.toml if it is there, else the latest versions of all recipes]
@@ -48,9 +50,13 @@ struct WhatArgs {
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
 
-    /// Asks upstream for the latest versions, and pins what isn't
+    /// Asks upstream for the latest versions, even if some are pinned
     #[arg(long)]
     update: bool,
+
+    /// Takes what is pinned and nothing else: upstream isn't asked for versions
+    #[arg(long, conflicts_with = "update")]
+    locked: bool,
 
     #[command(flatten)]
     catalogue: CatalogueArgs,
@@ -61,10 +67,12 @@ struct WhatArgs {
 
 const PLAN_EXAMPLES: &str = "\
 Examples:
+  bakery plan --update
+      What has come out since the release in the folder release/.
   bakery plan --update --place https://example.org/extensions/
-      What has come out since the release that is hosted there.
+      The same of one that is hosted.
   bakery plan --format github-matrix
-      The same for a workflow: one job an image, each runs \"bakery release --only …\".";
+      A plan for a workflow: one job an image, each runs \"bakery release --locked --only …\" with the same recipes.lock.";
 
 /// Tells what a release lacks.
 #[derive(Debug, Clone, clap::Args)]
@@ -84,12 +92,14 @@ pub struct PlanCommand {
 
 const RELEASE_EXAMPLES: &str = "\
 Examples:
-  bakery release --update --to release/
-      Builds what release.toml offers and the folder lacks; a web server can host the folder as it is.
-  bakery release --to part/ --shard 1/4
-      A quarter of it, on one of four machines.
-  bakery release --merge part1/ --merge part2/ --to release/ --sign key.asc
-      Puts the parts together, and signs the manifests.
+  bakery release
+      Builds what release.toml offers and the folder release/ lacks; a web server can host the folder as it is.
+  bakery release --update --sign key.asc
+      The same with what has come out since, and signed.
+  bakery release --locked --to part/ --shard 1/4
+      A quarter of it, on one of four machines that have the same recipes.lock.
+  bakery release --merge part1/ --merge part2/ --merge part3/ --merge part4/
+      Puts the parts together.
 
 A run that was stopped is resumed by the same command: what is complete stays.";
 
@@ -101,7 +111,7 @@ pub struct ReleaseCommand {
     what: WhatArgs,
 
     /// Builds nothing, but takes in the images of this folder; repeatable
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["only", "shard", "update"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["only", "shard", "update", "locked"])]
     merge: Vec<PathBuf>,
 
     /// Signs manifests with the OpenPGP key in this file, which has no passphrase (gpg --export-secret-keys)
@@ -127,7 +137,7 @@ pub(super) fn plan(args: &PlanCommand) -> anyhow::Result<()> {
     let events = Terminal::new(if args.quiet { Verbosity::Quiet } else { Verbosity::Normal });
     let fetcher = args.what.work.fetcher()?;
     let workshop = Workshop { fetcher: &fetcher, images: &args.what.work.source, events: &events };
-    let plan = args.what.plan(workshop)?;
+    let plan = args.what.plan(!args.what.locked, workshop)?;
     events.clear();
     tell_plan(&plan, args.format)
 }
@@ -173,7 +183,8 @@ pub(super) fn release(args: &ReleaseCommand) -> anyhow::Result<()> {
     let _locked = if args.report.dry_run { None } else { Some(Locked::take(to)?) };
     let fetcher = args.what.work.fetcher()?;
     let workshop = Workshop { fetcher: &fetcher, images: &args.what.work.source, events: &events };
-    let mut plan = args.what.plan(workshop)?;
+    let asks = !args.what.locked && args.merge.is_empty();
+    let mut plan = args.what.plan(asks, workshop)?;
     if let Some(url) = &args.base_url {
         plan.config.base_url = config::base_url(url).map_err(|e| anyhow::anyhow!("--base-url: {e}"))?;
     }

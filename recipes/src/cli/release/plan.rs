@@ -47,8 +47,9 @@ impl WhatArgs {
         })
     }
 
-    /// Decides. One extension whose upstream can't be asked is told of, and doesn't stop the others.
-    pub(super) fn plan(&self, workshop: Workshop<'_>) -> anyhow::Result<Plan> {
+    /// Decides. One extension whose upstream can't be asked is told of, and doesn't stop the others. Unless `asks`, nobody is
+    /// asked, and what isn't pinned isn't wanted.
+    pub(super) fn plan(&self, asks: bool, workshop: Workshop<'_>) -> anyhow::Result<Plan> {
         let config = self.config()?;
         let catalogue = self.catalogue.catalogue()?;
         let mut wanted = wanted(&config, &catalogue)?;
@@ -66,7 +67,7 @@ impl WhatArgs {
         }
         let mut lock = Lock::read(&self.work.lock)?;
         let mut failed = Vec::new();
-        let versions = self.versions(&recipes, &wanted, &lock, workshop, &mut failed);
+        let versions = self.versions(&recipes, &wanted, &lock, asks, workshop, &mut failed);
         let mut keys = keys(&config, &wanted, versions);
         if !self.only.is_empty() {
             keys.retain(|(_, key)| self.only.iter().any(|o| o.fits(key)));
@@ -90,7 +91,7 @@ impl WhatArgs {
         let (mine, own) = (keys.len(), Contents::of_folder(&self.to)?.records);
         keys.retain(|(_, key)| !own.contains_key(&image_name(key)));
         there += mine - keys.len();
-        if self.update {
+        if asks {
             self.pin(&mut keys, &mut lock, workshop, &mut failed)?;
         }
         let missing = keys.into_iter().map(|(_, key)| key).collect();
@@ -126,6 +127,7 @@ impl WhatArgs {
         recipes: &'r [Recipe],
         wanted: &BTreeMap<String, Wanted>,
         lock: &Lock,
+        asks: bool,
         workshop: Workshop<'_>,
         failed: &mut Vec<String>,
     ) -> Versions<'r> {
@@ -133,21 +135,21 @@ impl WhatArgs {
         let found = parallel::each(self.work.builds().max(4), recipes, |recipe| {
             let Some(wanted) = wanted.get(recipe.name().as_str()) else { return Ok(Vec::new()) };
             let mut found = wanted.versions.clone();
-            if wanted.latest && self.update {
+            let own = lock.iter().map(|(key, _)| key);
+            let own = own.filter(|k| k.name == recipe.name().as_str() && k.settings == wanted.settings);
+            let pinned: Vec<Version> = own.map(|k| k.version.clone()).collect();
+            if wanted.latest && asks && (self.update || pinned.is_empty()) {
                 let latest = versions::all(recipe, &ask).and_then(|all| versions::latest(recipe, &all, &ask));
                 match latest {
                     Ok(latest) => found.extend(latest),
                     Err(error) => return Ok::<_, Infallible>(vec![Err(error)]),
                 }
             } else if wanted.latest {
-                let own = lock.iter().map(|(key, _)| key);
-                let own = own.filter(|k| k.name == recipe.name().as_str() && k.settings == wanted.settings);
-                let before = found.len();
-                found.extend(own.map(|k| k.version.clone()));
-                if found.len() == before {
-                    let text = format!("{}: nothing is pinned, --update asks upstream", recipe.name());
+                if pinned.is_empty() && self.locked {
+                    let text = format!("{}: no version is pinned", recipe.name());
                     workshop.events.event(Event::Warning(text.into()));
                 }
+                found.extend(versions::latest_pinned(recipe, pinned));
             }
             found.sort_by(|a, b| compare(a.as_str(), b.as_str()));
             found.dedup();

@@ -44,6 +44,11 @@ impl Stream {
         Some(Stream { beginning: version.get(..len)?.to_owned() })
     }
 
+    /// Stands for any in documentation: `vX.Y`.
+    pub(crate) fn placeholder() -> Stream {
+        Stream { beginning: "vX.Y".to_owned() }
+    }
+
     /// `vX.Y`, with the letter in any case: what configuration files are called.
     pub fn label(&self) -> String {
         format!("v{}", self.beginning.trim_start_matches('v'))

@@ -136,7 +136,7 @@ pub struct SettingsArgs {
     pub update: bool,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     if template::is_word(name) {
         Ok((name.to_owned(), value.to_owned()))

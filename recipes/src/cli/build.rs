@@ -128,7 +128,28 @@ struct Words {
     args: Args,
 }
 
-/// Images of the newest that is pinned of a recipe, in a directory: for commands that look at them.
+/// How images are written into a directory, for commands that look at them.
+pub(super) fn options_for(
+    name: &str,
+    dir: &std::path::Path,
+    work: &WorkArgs,
+    events: &dyn Events,
+) -> anyhow::Result<BuildOptions> {
+    let args = words(name, dir)?;
+    let wanted = work.source.arch.as_deref().and_then(|a| a.parse().ok()).or_else(Arch::host);
+    let image = args.output.image_options(wanted, events)?;
+    let (output, release) = (args.output, args.release);
+    Ok(BuildOptions { output, image, release, verify: false, rebuild: false })
+}
+
+fn words(name: &str, dir: &std::path::Path) -> anyhow::Result<Args> {
+    let mut args = <Words as clap::Parser>::try_parse_from(["build", name])?.args;
+    // A slash at its end says that it is a directory that takes images.
+    args.output.output = Some(dir.join(""));
+    Ok(args)
+}
+
+/// Images of the newest that is pinned of a recipe, in a directory.
 pub(super) fn into_directory(
     name: &str,
     dir: &std::path::Path,
@@ -136,19 +157,12 @@ pub(super) fn into_directory(
     work: &WorkArgs,
     events: &dyn Events,
 ) -> anyhow::Result<Vec<Built>> {
-    let mut args = <Words as clap::Parser>::try_parse_from(["build", name])?.args;
-    // A slash at its end says that it is a directory that takes images.
-    args.output.output = Some(dir.join(""));
-    args.catalogue = catalogue.clone();
-    args.work = work.clone();
+    let args = Args { catalogue: catalogue.clone(), work: work.clone(), ..words(name, dir)? };
     let lock = Lock::read(&work.lock)?;
     let fetcher = work.fetcher()?;
     let workshop = Workshop { fetcher: &fetcher, images: &work.source, events };
     let recipes = [catalogue.catalogue()?.recipe(name)?];
-    let wanted = work.source.arch.as_deref().and_then(|a| a.parse().ok()).or_else(Arch::host);
-    let image = args.output.image_options(wanted, events)?;
-    let (output, release) = (args.output.clone(), args.release.clone());
-    let options = BuildOptions { output, image, release, verify: false, rebuild: false };
+    let options = options_for(name, dir, work, events)?;
     let mut built = Vec::new();
     for (recipe, key) in named(&args, &recipes, &lock)? {
         let plan = BuildPlan::new(recipe, &key, lock.expect(&key, &work.lock)?, &options)?;

@@ -12,6 +12,7 @@ use crate::lock::LockError;
 use crate::pin::{PinCause, PinError};
 use crate::recipe::InstanceError;
 use crate::tools::ToolsError;
+use crate::trial::TrialError;
 use crate::versions::VersionsError;
 
 /// One line for the user, if there is something to say.
@@ -27,6 +28,7 @@ pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| error.downcast_ref().map(sign_key))
         .or_else(|| error.downcast_ref().and_then(BakeError::hint))
         .or_else(|| error.downcast_ref().and_then(MachineError::hint))
+        .or_else(|| error.downcast_ref().and_then(TrialError::hint))
         .or_else(|| flix::cli::hint(error))
         .or_else(|| flatwrap::cli::hint(error))
 }

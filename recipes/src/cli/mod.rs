@@ -7,6 +7,7 @@ mod bake_image;
 mod boot;
 mod build;
 mod butane;
+mod docs;
 mod hint;
 mod inspect;
 mod lint;
@@ -16,6 +17,7 @@ mod new;
 mod parallel;
 mod release;
 mod schema;
+mod test;
 mod versions;
 pub use hint::hint;
 
@@ -60,8 +62,12 @@ pub enum Command {
     Lint(Box<lint::Args>),
     /// Tells what is in an image
     Inspect(inspect::Args),
+    /// Merges extensions and runs their recipes' tests
+    Test(Box<test::Args>),
     /// Starts a recipe
     New(new::Args),
+    /// Writes a page for each extension, and the table of all
+    Docs(docs::Args),
     /// Prints the JSON schema of recipe.toml
     Schema,
     /// Tells what a release lacks
@@ -90,7 +96,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Command::Lock(args) => lock::run(args),
         Command::Lint(args) => lint::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Test(args) => test::run(args),
         Command::New(args) => new::run(args),
+        Command::Docs(args) => docs::run(args),
         Command::Schema => schema::run(),
         Command::Plan(args) => release::plan(args),
         Command::Release(args) => release::release(args),

@@ -12,6 +12,12 @@ use crate::recipe::Recipe;
 const UNITS: &str = "files/usr/lib/systemd/system/";
 const ENDINGS: [&str; 3] = [".service", ".socket", ".timer"];
 
+/// Where images are published, in the documentation of this project. <https://www.rfc-editor.org/rfc/rfc2606>
+pub const PLACE: &str = "https://extensions.example.org/";
+
+/// Tells pages that are made here from others.
+pub const MARK: &str = "<!-- Made by `bakery docs` from the recipes; changes belong there. -->";
+
 /// The table and all pages, by their paths below the documentation's folder.
 pub fn all(recipes: &[Recipe], place: &str) -> BTreeMap<String, String> {
     let pages = recipes.iter().map(|r| (format!("{PAGES}{}.md", r.name()), page(r, place)));
@@ -19,13 +25,12 @@ pub fn all(recipes: &[Recipe], place: &str) -> BTreeMap<String, String> {
 }
 
 /// Where the pages are, seen from the table.
-const PAGES: &str = "catalogue/";
+pub const PAGES: &str = "catalogue/";
 
 /// All extensions, in Markdown. `pages` is where the pages are, seen from the table: `catalogue/`.
 pub fn catalogue(recipes: &[Recipe], pages: &str) -> String {
-    let mut out = String::from(
-        "# The catalogue\n\n\
-         <!-- Made by `bakery docs` from the recipes; changes belong there. -->\n\n\
+    let mut out = format!(
+        "# The catalogue\n\n{MARK}\n\n\
          All are for x86-64 and arm64 unless said otherwise. Units in **bold** start by themselves. Every download is pinned \
          by its SHA-256 in the lock file; \"verified by\" says what it is held against before that.\n\n\
          | Extension | What it is | Verified by | Files | Units | Update streams |\n\
@@ -69,7 +74,7 @@ fn checksum(download: &DownloadTable) -> &'static str {
     match &download.checksum {
         ChecksumTable::List(_) => "upstream's checksums",
         ChecksumTable::Word(ChecksumWord::GithubDigest) => "GitHub's digest",
-        ChecksumTable::Word(ChecksumWord::LockOnly) => "nothing upstream, pinned at first sight",
+        ChecksumTable::Word(ChecksumWord::LockOnly) => "nothing, pinned at first sight",
     }
 }
 

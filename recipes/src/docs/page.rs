@@ -2,17 +2,16 @@
 
 use std::fmt::Write as _;
 
-use super::{files, streams, units, verified};
+use super::{MARK, files, streams, units, verified};
 use crate::format::{RequiresTable, Stream};
 use crate::recipe::{ParameterValue, Recipe};
+use crate::snippets::{Machine, Update};
+use crate::sysupdate::{self, Form, Transfer};
 
 /// What a user wants to know, in Markdown. `place` is the URL below which images are published, with a slash at its end.
 pub fn page(recipe: &Recipe, place: &str) -> String {
     let name = recipe.name();
-    let mut out = format!(
-        "# {name}\n\n<!-- Made by `bakery docs` from the recipe; changes belong there. -->\n\n{}",
-        recipe.summary()
-    );
+    let mut out = format!("# {name}\n\n{MARK}\n\n{}", recipe.summary());
     if let Some(homepage) = recipe.homepage() {
         let _ = write!(out, " ([{homepage}]({homepage}))");
     }
@@ -77,50 +76,51 @@ fn build(out: &mut String, recipe: &Recipe) {
 }
 
 fn install(out: &mut String, recipe: &Recipe, place: &str) {
-    let name = recipe.name();
-    let stream = recipe.streams().contains(&Stream::Minor);
-    let (file, pattern) = if stream {
-        (format!("{name}-vX.Y"), format!("{name}-vX.Y.@v-%a.raw"))
+    let name = recipe.name().as_str();
+    let stream = recipe.streams().contains(&Stream::Minor).then(sysupdate::Stream::placeholder);
+    let machine = Machine {
+        name,
+        file: &format!("{name}-VERSION-x86-64.raw"),
+        sha256: None,
+        base_url: place,
+        verify: false,
+        masked: recipe.masks(),
+        update: Some((Update::Refresh, stream.clone())),
+    };
+    let stands = if stream.is_some() {
+        "`VERSION`, `vX.Y` and `x86-64` stand"
     } else {
-        (name.to_string(), format!("{name}-@v-%a.raw"))
+        "`VERSION` and `x86-64` stand"
     };
     let _ = write!(
         out,
-        "\n## Use it\n\nButane, with updates by systemd-sysupdate; `VERSION` and `x86-64` stand for yours:\n\n\
-         ```yaml\n\
-         variant: flatcar\n\
-         version: 1.0.0\n\
-         storage:\n\
-         \x20 files:\n\
-         \x20   - path: /opt/extensions/{name}/{name}-VERSION-x86-64.raw\n\
-         \x20     mode: 0644\n\
-         \x20     contents:\n\
-         \x20       source: {place}{name}/{name}-VERSION-x86-64.raw\n\
-         \x20   - path: /etc/sysupdate.{name}.d/{file}.conf\n\
-         \x20     contents:\n\
-         \x20       inline: |\n\
-         \x20         [Transfer]\n\
-         \x20         Verify=no\n\n\
-         \x20         [Source]\n\
-         \x20         Type=url-file\n\
-         \x20         Path={place}{name}/\n\
-         \x20         MatchPattern={pattern}\n\n\
-         \x20         [Target]\n\
-         \x20         InstancesMax=3\n\
-         \x20         Type=regular-file\n\
-         \x20         Path=/opt/extensions/{name}\n\
-         \x20         MatchPattern={pattern}\n\
-         \x20         CurrentSymlink=/etc/extensions/{name}.raw\n\
-         \x20 links:\n\
-         \x20   - path: /etc/extensions/{name}.raw\n\
-         \x20     target: /opt/extensions/{name}/{name}-VERSION-x86-64.raw\n\
-         \x20     hard: false\n\
-         ```\n"
+        "\n## Use it\n\nBy hand, for a try:\n\n\
+         ```sh\n\
+         cp {name}-VERSION-x86-64.raw /etc/extensions/{name}.raw\n\
+         systemd-sysext refresh\n\
+         ```\n\n\
+         On a machine that is set up by Ignition, with updates by systemd-sysupdate; {stands} for yours. `bakery butane {name} VERSION` \
+         fills them in, with the image's checksum.\n\n\
+         ```yaml\n{}```\n",
+        machine.butane()
     );
-    if stream {
+    let base_url = sysupdate::directory(place, name);
+    let transfer = Transfer { name: name.to_owned(), base_url, stream: None, verify: false };
+    let narrow = stream.map(|stream| Transfer { stream: Some(stream), ..transfer.clone() });
+    let _ = write!(
+        out,
+        "\nOn a machine that runs already, as `/etc/sysupdate.{name}.d/{}`; `systemd-sysupdate -C {name} update` then fetches \
+         what is newest:\n\n```ini\n{}```\n",
+        transfer.file_name(Form::Conf),
+        transfer.text()
+    );
+    if let Some(narrow) = narrow {
         let _ = write!(
             out,
-            "\nUpdates stay within one minor version (`vX.Y` stands for it). The streams are {}.\n",
+            "\nThat takes every version. To stay within one minor version it is `{}` instead, as above, with the \
+             pattern `{}` in both places. The streams are {}.\n",
+            narrow.file_name(Form::Conf),
+            narrow.pattern(),
             streams(recipe).iter().map(|s| format!("`{s}`")).collect::<Vec<_>>().join(" and ")
         );
     }

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{fs, io};
 
-use sysext::ExtensionName;
+use sysext::{Arch, ExtensionName};
 
 use crate::recipe::instance::Test;
+
+pub mod machine;
 
 #[cfg(test)]
 mod tests;
@@ -65,6 +67,20 @@ pub enum TrialError {
     /// Mounting takes root.
     #[error("user is {0}, expected root: merging takes mounts")]
     NotRoot(u32),
+    /// Programs for another processor don't run here.
+    #[error("architecture is {got}, expected {}: this machine's", expected.map_or("none", Arch::systemd))]
+    Architecture {
+        /// What was asked for.
+        got: Arch,
+        /// This machine's, if it has a name.
+        expected: Option<Arch>,
+    },
+    /// No systemd-sysext.
+    #[error("{root:?}: has no systemd-sysext, expected a host's root directory")]
+    NoHost {
+        /// The directory.
+        root: PathBuf,
+    },
     /// A file or directory.
     #[error("{path:?}: {source}")]
     Io {
@@ -101,16 +117,46 @@ const SCRIPT: &str = include_str!("trial.sh");
 /// Bytes. Of a test's output, what is shown.
 const OUTPUT_MAX: usize = 64 << 10;
 
+impl TrialError {
+    /// What could be done.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            TrialError::NotRoot(_) => {
+                "run it as root (sudo), or --vm: a virtual machine takes no root".into()
+            }
+            TrialError::Architecture { .. } => "--vm boots a machine of that architecture".into(),
+            TrialError::NoHost { .. } => "--root DIR names another host's, --vm boots one".into(),
+            TrialError::Program { program: "unshare", .. } => "install package util-linux".into(),
+            _ => return None,
+        })
+    }
+}
+
 impl Trial {
+    /// Whether extensions can be merged into this root directory by this user: to be asked before anything long begins.
+    ///
+    /// # Errors
+    /// They can't.
+    pub fn check(root: &Path) -> Result<(), TrialError> {
+        let user = rustix::process::geteuid();
+        if !user.is_root() {
+            return Err(TrialError::NotRoot(user.as_raw()));
+        }
+        root.metadata().map_err(|source| TrialError::Io { path: root.to_owned(), source })?;
+        // A link may be absolute, and then leads elsewhere from here.
+        if !["usr/bin", "bin"].iter().any(|d| root.join(d).join("systemd-sysext").symlink_metadata().is_ok())
+        {
+            return Err(TrialError::NoHost { root: root.to_owned() });
+        }
+        Ok(())
+    }
+
     /// Merges and tests. `scratch` is an empty directory of the caller's, outside of /run.
     ///
     /// # Errors
     /// All that [`TrialError`] lists; failed tests are in the report.
     pub fn run(&self, scratch: &Path) -> Result<Report, TrialError> {
-        let user = rustix::process::geteuid();
-        if !user.is_root() {
-            return Err(TrialError::NotRoot(user.as_raw()));
-        }
+        Trial::check(&self.root)?;
         let at = |path: &Path| {
             let path = path.to_owned();
             move |source| TrialError::Io { path, source }

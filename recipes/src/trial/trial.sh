@@ -4,6 +4,17 @@ place=$scratch/place
 mount --make-rshared /
 mount --bind "$root" "$place"
 mount -o remount,ro,bind "$place"
+# A /usr of its own isn't in it. What systemd-sysext has mounted over one that is, is left behind.
+for dir in usr opt; do
+    if mountpoint -q "$root/$dir" && [ -z "$(ls -A "$place/$dir")" ]; then
+        mount --bind "$root/$dir" "$place/$dir"
+        mount -o remount,ro,bind "$place/$dir"
+        if [ -e "$place/$dir/.systemd-sysext" ]; then
+            echo "/$dir has extensions merged, which hide what is below: systemd-sysext unmerge comes first" >&2
+            exit 1
+        fi
+    fi
+done
 mount -t tmpfs tmpfs "$place/run"
 mount -t tmpfs tmpfs "$place/tmp"
 mount -t tmpfs tmpfs "$place/var"

@@ -1,10 +1,12 @@
 //! `bakery` against a mirror with upstream's tree of URLs, and real hosts for what it builds.
 
 mod catalogue;
+mod docs;
 mod kitchen;
 mod mirror;
 mod release;
 mod shelf;
 mod sysupdate;
+mod tested;
 mod trial;
 mod workflow;

@@ -1,0 +1,113 @@
+//! `bakery docs`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use sysext::cli::print;
+use sysext::output::OutputFile;
+
+use super::CatalogueArgs;
+use crate::docs::{self, MARK, PAGES};
+
+const EXAMPLES: &str = "\
+Examples:
+  bakery docs
+      Writes docs/catalogue.md and docs/catalogue/NAME.md.
+  bakery docs --recipes mine --to site --base-url https://extensions.example.com/
+      With recipes of your own, and with the place where you publish the images.
+  bakery docs --check
+      Writes nothing, and fails if a page isn't what its recipe says.";
+
+/// Writes the catalogue's table, and a page for each extension: what it is, how it is built, and configuration for machines
+/// that get it, from the recipes.
+///
+/// A page that was made before, of a recipe that is gone, is removed. Other files stay.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The documentation's folder: takes catalogue.md and catalogue/
+    #[arg(long, value_name = "DIR", default_value = "docs")]
+    to: PathBuf,
+
+    /// Where the images are published; each extension has a folder there
+    #[arg(long, value_name = "URL", default_value = docs::PLACE, value_parser = address)]
+    base_url: String,
+
+    /// Writes nothing; an error if something would be written
+    #[arg(long)]
+    check: bool,
+
+    #[command(flatten)]
+    catalogue: CatalogueArgs,
+}
+
+fn address(text: &str) -> Result<String, String> {
+    let web = text.starts_with("https://") || text.starts_with("http://");
+    match web && !text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        true => Ok(format!("{}/", text.trim_end_matches('/'))),
+        false => Err("expected an address that starts with https://".to_owned()),
+    }
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let pages = docs::all(&args.catalogue.catalogue()?.recipes()?, &args.base_url);
+    let gone = gone(&args.to, &pages)?;
+    let mut old = Vec::new();
+    for (path, text) in &pages {
+        let path = args.to.join(path);
+        match fs::read(&path) {
+            Ok(found) if found == text.as_bytes() => {}
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(e).with_context(|| format!("{path:?}")),
+            _ => old.push((path, text)),
+        }
+    }
+    if args.check {
+        let told = old.iter().map(|(path, _)| format!("{}: is not what the recipes say\n", path.display()));
+        let told = told.chain(gone.iter().map(|path| format!("{}: has no recipe\n", path.display())));
+        print(told.collect::<String>().as_bytes()).context("stdout")?;
+        return match old.len() + gone.len() {
+            0 => Ok(()),
+            1 => bail!("1 page is out of date"),
+            n => bail!("{n} pages are out of date"),
+        };
+    }
+    let dir = args.to.join(PAGES);
+    fs::create_dir_all(&dir).with_context(|| format!("{dir:?}"))?;
+    for (path, text) in &old {
+        let output = OutputFile::create(path)?;
+        output.file().write_all(text.as_bytes()).with_context(|| format!("{path:?}"))?;
+        output.commit()?;
+    }
+    for path in &gone {
+        fs::remove_file(path).with_context(|| format!("{path:?}"))?;
+    }
+    let told = old.iter().map(|(path, _)| format!("{}\n", path.display()));
+    let told: String = told.chain(gone.iter().map(|path| format!("{}: removed\n", path.display()))).collect();
+    let told =
+        if told.is_empty() { format!("nothing to do: {} pages are up to date\n", pages.len()) } else { told };
+    print(told.as_bytes()).context("stdout")
+}
+
+/// Pages that were made here, of recipes that there are no more.
+fn gone(to: &Path, pages: &BTreeMap<String, String>) -> anyhow::Result<Vec<PathBuf>> {
+    let dir = to.join(PAGES);
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(e).with_context(|| format!("{dir:?}")),
+    };
+    let mut out = Vec::new();
+    for entry in entries {
+        let path = entry.with_context(|| format!("{dir:?}"))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let ours = || fs::read_to_string(&path).is_ok_and(|text| text.contains(MARK));
+        if name.ends_with(".md") && !pages.contains_key(&format!("{PAGES}{name}")) && ours() {
+            out.push(path);
+        }
+    }
+    out.sort();
+    Ok(out)
+}

@@ -49,6 +49,11 @@ impl Stream {
         Stream { beginning: "vX.Y".to_owned() }
     }
 
+    /// What its versions begin with.
+    pub fn beginning(&self) -> &str {
+        &self.beginning
+    }
+
     /// `vX.Y`, with the letter in any case: what configuration files are called.
     pub fn label(&self) -> String {
         format!("v{}", self.beginning.trim_start_matches('v'))

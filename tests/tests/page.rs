@@ -10,7 +10,8 @@ use recipes::site::{Entry, Image, Page, Snippet, html};
 fn image(name: &str, version: &str, arch: &str) -> Image {
     let file = format!("{name}-{version}-{arch}.raw");
     let sha256 = format!("{:064x}", version.len() * 16 + arch.len());
-    Image { version: version.into(), arch: arch.into(), file, size: 12_345_678, sha256 }
+    let series = String::new();
+    Image { version: version.into(), arch: arch.into(), file, size: 12_345_678, sha256, series }
 }
 
 fn entry(name: &str, summary: &str, images: &[(&str, &str)]) -> Entry {

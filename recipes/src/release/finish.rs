@@ -152,7 +152,11 @@ impl Papers<'_> {
 
     fn entry(&self, name: &str, records: &[&Record]) -> Entry {
         let recipe = self.recipes.get(name);
+        // Nothing may jump over a minor version by itself where there are streams, nor be restarted unasked.
+        let stream =
+            |r: &Record| recipe.filter(|p| !p.streams().is_empty()).and_then(|_| Stream::of(&r.version));
         let image = |r: &&Record| Image {
+            series: stream(r).map(|s| s.beginning().to_owned()).unwrap_or_default(),
             version: r.version.clone(),
             arch: r.arch.clone(),
             file: r.file.clone(),
@@ -170,7 +174,9 @@ impl Papers<'_> {
             masked: recipe.map_or(&[], Recipe::masks),
             update: None,
         };
-        let update = Machine { update: Some((Update::Refresh, None)), ..machine.clone() };
+        let stays = stream(first);
+        let then = if stays.is_some() { Update::Reboot } else { Update::Refresh };
+        let update = Machine { update: Some((then, stays.clone())), ..machine.clone() };
         let base = self.config.base_url.trim_end_matches('/');
         let curl = format!(
             "curl -fLO {base}/{name}/{file}\necho '{sum}  {file}' | sha256sum --check\n\
@@ -190,7 +196,7 @@ impl Papers<'_> {
             snippets: vec![
                 snippet("Butane", machine.butane()),
                 snippet("Butane with updates", update.butane()),
-                snippet("systemd-sysupdate", self.transfer(name, None).text()),
+                snippet("systemd-sysupdate", self.transfer(name, stays).text()),
                 snippet("curl", curl),
             ],
         }

@@ -58,6 +58,8 @@ pub struct Image {
     pub size: u64,
     /// 64 hexadecimal digits.
     pub sha256: String,
+    /// The beginning of the versions that the snippets stay on, `v1.32`; empty if they follow all.
+    pub series: String,
 }
 
 /// Text to copy. It names the first image's file and checksum; the page puts other images' in their place.
@@ -217,7 +219,7 @@ fn table(out: &mut String, entry: &Entry, versions: usize, links: &str) {
     let _ = write!(
         out,
         "<details><summary>{versions} {v}, {images} {i}</summary>\n<div class=\"scroll\"><table>\n\
-         <thead><tr><th>Version</th><th>Architecture</th><th>File</th><th>Size</th><th>SHA-256</th></tr></thead>\n<tbody>\n"
+         <thead><tr><th>Version</th><th>Architecture</th><th>File</th><th class=\"number\">Size</th><th>SHA-256</th></tr></thead>\n<tbody>\n"
     );
     for image in &entry.images {
         let file = escape(&image.file);

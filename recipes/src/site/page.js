@@ -47,7 +47,11 @@
     const first = images[0];
     for (const pre of card.querySelectorAll("pre")) {
       pre.dataset.first ??= pre.textContent;
-      pre.textContent = pre.dataset.first.replaceAll(first.file, image.file).replaceAll(first.sha256, image.sha256);
+      // In addresses some characters are written in another way.
+      const text = pre.dataset.first.replaceAll(first.file, image.file).replaceAll(first.sha256, image.sha256)
+        .replaceAll(encodeURIComponent(first.file), encodeURIComponent(image.file));
+      // Behind the file's own name is that of its series left: in patterns and names of configuration files.
+      pre.textContent = first.series ? text.replaceAll(first.series + ".", image.series + ".") : text;
     }
   };
 

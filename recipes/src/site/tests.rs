@@ -2,7 +2,8 @@ use super::*;
 
 fn image(version: &str, arch: &str) -> Image {
     let file = format!("tool-{version}-{arch}.raw");
-    Image { version: version.into(), arch: arch.into(), file, size: 1_572_864, sha256: "ab".repeat(32) }
+    let sha256 = "ab".repeat(32);
+    Image { version: version.into(), arch: arch.into(), file, size: 1_572_864, sha256, series: String::new() }
 }
 
 fn page(entries: Vec<Entry>) -> Page {

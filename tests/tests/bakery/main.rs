@@ -4,6 +4,7 @@ mod catalogue;
 mod docs;
 mod kitchen;
 mod mirror;
+mod page;
 mod release;
 mod shelf;
 mod sysupdate;

@@ -154,6 +154,22 @@ impl Contents {
         Ok(contents)
     }
 
+    /// What is known of an image that lies in a release, or was taken out of one with its papers.
+    ///
+    /// # Errors
+    /// Its statement can't be read.
+    pub fn record_beside(image: &Path) -> Result<Option<Record>, PlaceError> {
+        let Some(name) = image.file_name().and_then(|n| n.to_str()) else { return Ok(None) };
+        let path = image.with_file_name(paper(name, STATEMENT));
+        match fs::read(&path) {
+            Ok(text) => Record::parse(&text)
+                .map(Some)
+                .map_err(|source| PlaceError::Record { place: path.display().to_string(), source }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(io_error(&path)(e)),
+        }
+    }
+
     /// Of a URL, for these extensions: what their manifests list. An extension without a manifest has nothing there.
     /// With `key`, manifests have to be signed by it.
     ///

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::recipe::Settings;
+
 /// An image and what it was made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -61,6 +63,9 @@ pub enum RecordError {
         expected: &'static str,
     },
 }
+
+/// Among the settings: components that were left out, with commas between them.
+pub const WITHOUT: &str = "without";
 
 const STATEMENT: &str = "https://in-toto.io/Statement/v1";
 const PREDICATE: &str = "https://slsa.dev/provenance/v1";
@@ -171,6 +176,14 @@ impl Record {
             },
         };
         Ok(serde_json::to_string_pretty(&statement)? + "\n")
+    }
+
+    /// Parameters and components, as they would be chosen to build the same again.
+    pub fn choices(&self) -> Settings {
+        let mut parameters = self.settings.clone();
+        let without = parameters.remove(WITHOUT).unwrap_or_default();
+        let without = without.split(',').filter(|w| !w.is_empty()).map(str::to_owned).collect();
+        Settings { parameters, without }
     }
 
     /// Reads a statement of [`Record::statement`].

@@ -25,6 +25,11 @@ fn record() -> Record {
 fn a_statement_says_all_that_is_known() {
     let text = record().statement().unwrap();
     assert_eq!(Record::parse(text.as_bytes()).unwrap(), record());
+    let settings =
+        BTreeMap::from([("a".to_owned(), "1".to_owned()), ("without".to_owned(), "x,y".to_owned())]);
+    let choices = Record { settings, ..record() }.choices();
+    assert_eq!(choices.parameters, BTreeMap::from([("a".to_owned(), "1".to_owned())]));
+    assert_eq!(choices.without.into_iter().collect::<Vec<_>>(), ["x", "y"]);
     for (from, to, message) in [
         ("in-toto.io/Statement/v1", "x", "_type is"),
         ("slsa.dev/provenance/v1", "x", "predicateType is"),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use e2e::place::{self, cached, repository};
-use e2e::{Program, Upstream, Work, http};
+use e2e::{Host, Program, Upstream, Work, http};
 
 use crate::kitchen::Kitchen;
 use crate::shelf::{agrees, files, same, whole};
@@ -18,10 +18,14 @@ fn text() -> Result<String> {
     fs::read_to_string(&path).with_context(|| format!("{path:?}"))
 }
 
+/// As root one is already.
+const SUDO: &str = "sudo env \"PATH=$PATH\" ";
+
 /// The lines that call bakery.
 fn commands() -> Result<Vec<String>> {
     let text = text()?;
     let lines = text.lines().filter_map(|l| l.trim_start().trim_start_matches("- ").strip_prefix("run: "));
+    let lines = lines.map(|l| l.strip_prefix(SUDO).unwrap_or(l));
     Ok(lines.filter(|l| l.starts_with("bakery ")).map(str::to_owned).collect())
 }
 
@@ -79,8 +83,9 @@ fn its_commands_make_what_a_single_machine_makes() -> Result<()> {
         shell.env("PLACE", &base).env("ONLY", only).dir(kitchen.path("")).run()
     };
     let commands = commands()?;
-    let [plan, build, lint, merge] = &commands[..] else { anyhow::bail!("{commands:?}") };
+    let [plan, build, lint, test, merge] = &commands[..] else { anyhow::bail!("{commands:?}") };
 
+    let host = Host::bookworm()?;
     let planner = Kitchen::new(upstream)?;
     planner.write("release.toml", &file)?;
     step(&planner, plan, "")?;
@@ -102,6 +107,10 @@ fn its_commands_make_what_a_single_machine_makes() -> Result<()> {
         builder.take_lock(&planner)?;
         step(&builder, build, word("only")?)?;
         step(&builder, lint, "")?;
+        if !arm {
+            // This machine may be a container.
+            step(&builder, &format!("{test} --root {}", host.root().display()), "")?;
+        }
         let images = files(&builder.path("part"))?.into_keys().filter(|n| n.ends_with(".raw"));
         assert_eq!(images.collect::<Vec<_>>(), [format!("{}/{}", word("name")?, word("file")?)]);
         // Artifacts are unpacked over each other.

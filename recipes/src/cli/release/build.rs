@@ -13,6 +13,7 @@ use crate::build::{BuildOptions, BuildPlan};
 use crate::lock::{Key, Pins};
 use crate::release::place::{SBOM, STATEMENT, paper};
 use crate::release::plan::{image_name, word};
+use crate::release::record::WITHOUT;
 use crate::release::{Input, Record, sbom};
 use crate::tools::Workshop;
 
@@ -113,7 +114,7 @@ fn settings(key: &Key, pins: &Pins) -> BTreeMap<String, String> {
     all.extend(pins.found.clone());
     if !key.settings.without.is_empty() {
         let words: Vec<&str> = key.settings.without.iter().map(String::as_str).collect();
-        all.insert("without".into(), words.join(","));
+        all.insert(WITHOUT.into(), words.join(","));
     }
     all
 }

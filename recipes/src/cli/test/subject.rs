@@ -13,6 +13,7 @@ use crate::lock::{Key, Lock, LockError};
 use crate::open::open;
 use crate::recipe::instance::{Instance, Requirement, Test};
 use crate::recipe::{Recipe, Settings};
+use crate::release::Contents;
 use crate::tools::Workshop;
 use crate::version::Version;
 
@@ -175,6 +176,11 @@ impl Finder<'_> {
             return self.subject(name, version.cloned(), path.to_owned(), None, scratch);
         }
         let recipe = self.catalogue.recipe(name.as_str())?;
+        // A released image has its settings beside it.
+        let released =
+            Contents::record_beside(path)?.filter(|r| r.name == name.as_str()).map(|r| r.choices());
+        let chosen = *settings != Settings::default();
+        let settings = released.as_ref().filter(|_| !chosen).unwrap_or(settings);
         let version = match version.cloned().or_else(|| version_of(path, &name)) {
             Some(version) => version,
             None => bail!(

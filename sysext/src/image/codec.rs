@@ -7,10 +7,11 @@ use liblzma::stream::{Action, Check, Filters, LzmaOptions, Stream};
 use lz4::block::CompressionMode;
 
 use super::Codec;
+use super::zstd_block::Zstd;
 
 /// Compresses blocks of one image.
 pub(crate) enum Encoder {
-    Zstd(zstd::bulk::Compressor<'static>),
+    Zstd(Zstd),
     Gzip(Compress),
     Xz { level: u32, dictionary: u32 },
     Lz4(CompressionMode),
@@ -20,8 +21,7 @@ impl Encoder {
     /// For blocks of up to `block_size` bytes.
     pub(crate) fn new(codec: Codec, level: u32, block_size: u32) -> io::Result<Self> {
         Ok(match codec {
-            // Levels were checked to be at most 22.
-            Codec::Zstd => Encoder::Zstd(zstd::bulk::Compressor::new(level as i32)?),
+            Codec::Zstd => Encoder::Zstd(Zstd::new(level, block_size)?),
             Codec::Gzip => Encoder::Gzip(Compress::new(flate2::Compression::new(level), true)),
             Codec::Xz => Encoder::Xz { level, dictionary: block_size },
             Codec::Lz4 => Encoder::Lz4(match level {

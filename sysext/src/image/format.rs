@@ -147,7 +147,7 @@ impl Codec {
     pub fn default_level(self) -> u32 {
         match self {
             // The least that is on no measured tree larger than mksquashfs's gzip, docs/decisions/0034.
-            Codec::Zstd => 8,
+            Codec::Zstd => 6,
             Codec::Gzip => 9,
             Codec::Xz => 6,
             Codec::Lz4 => 1,

@@ -105,17 +105,18 @@ enum Job {
     Block(Piece),
     /// So many blocks of a file that are not stored anywhere, but zero.
     Hole(usize, u64),
-    /// The tails of files one after the other, as far as they have some.
+    /// The tails of files one after the other: a part of [`Layout::order`].
     Fragment(Range<usize>),
 }
 
-/// Makes the jobs, in the order of their blocks in the image.
+/// Makes the jobs, in the order of their blocks in the image: blocks of the files that come first, fragment blocks with their
+/// tails, blocks of the other files, the other fragment blocks.
 struct Jobs<'a> {
     layout: &'a Layout<'a>,
     file: usize,
     offset: u64,
-    /// The fragment block that is being filled, and the file whose tail it starts with.
-    fragment: Option<(u32, usize)>,
+    /// Place in [`Layout::order`] of the next fragment block's first tail.
+    tail: usize,
     next: usize,
 }
 
@@ -133,6 +134,9 @@ impl Iterator for Jobs<'_> {
 impl Jobs<'_> {
     fn job(&mut self) -> Option<Job> {
         while self.file < self.layout.len() {
+            if self.file == self.layout.lead() && self.is_lead() {
+                return self.fragment();
+            }
             let (file, offset) = (self.file, self.offset);
             let left = self.layout.content(file).len() - offset;
             if left >= self.layout.block_size() {
@@ -140,18 +144,24 @@ impl Jobs<'_> {
             }
             self.file += 1;
             self.offset = 0;
-            let Some((number, _)) = self.layout.fragment(file) else { continue };
-            match self.fragment {
-                Some((current, _)) if current == number => {}
-                before => {
-                    self.fragment = Some((number, file));
-                    if let Some((_, first)) = before {
-                        return Some(Job::Fragment(first..file));
-                    }
-                }
-            }
         }
-        self.fragment.take().map(|(_, first)| Job::Fragment(first..self.layout.len()))
+        self.fragment()
+    }
+
+    /// Whether the next fragment block starts with the tail of a file that comes first.
+    fn is_lead(&self) -> bool {
+        let next = self.layout.order().get(self.tail);
+        next.is_some_and(|number| (*number as usize) < self.layout.lead())
+    }
+
+    fn fragment(&mut self) -> Option<Job> {
+        let rest = &self.layout.order()[self.tail..];
+        let number = |file: &u32| self.layout.fragment(*file as usize).map(|(number, _)| number);
+        let first = number(rest.first()?);
+        let count = rest.iter().take_while(|file| number(file) == first).count();
+        let start = self.tail;
+        self.tail += count;
+        Some(Job::Fragment(start..self.tail))
     }
 
     /// The next block, or all that are in one hole.
@@ -206,8 +216,9 @@ fn run(
             read(piece)?;
             Some(piece.file)
         }
-        Job::Fragment(files) => {
-            for file in files {
+        Job::Fragment(part) => {
+            for &file in &layout.order()[part] {
+                let file = file as usize;
                 let len = layout.content(file).len();
                 let tail = len % layout.block_size();
                 read(Piece { file, offset: len - tail, len: tail as usize })?;
@@ -316,7 +327,7 @@ pub(super) fn write(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Stored, SquashfsError> {
     let mut stored = Stored::default();
-    let jobs = Jobs { layout, file: 0, offset: 0, fragment: None, next: 0 };
+    let jobs = Jobs { layout, file: 0, offset: 0, tail: 0, next: 0 };
     let threads = options.threads.get();
     let queue = Queue {
         state: Mutex::new(State {

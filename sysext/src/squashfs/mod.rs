@@ -12,6 +12,7 @@
 //! table, fragment table, export table, id table, xattr table. Documentation/filesystems/squashfs.rst and
 //! fs/squashfs/squashfs_fs.h in Linux have the structures; names here follow the latter.
 
+mod alike;
 mod data;
 mod directory;
 mod equal;

@@ -1,7 +1,7 @@
 //! Which blocks there are, and where each tail goes: all from the lengths of the files.
 
-use super::equal;
 use super::{Options, SquashfsError};
+use super::{alike, equal};
 use crate::tree::Ino;
 use crate::{Content, Tree, TreePath};
 
@@ -28,6 +28,10 @@ pub(super) struct Layout<'t> {
     /// Inode index → number in `files`.
     by_inode: Vec<u32>,
     tails: Vec<Tail>,
+    /// Numbers of the files with a tail, in the order of their tails.
+    order: Vec<u32>,
+    /// So many files come first, their tails too.
+    lead: usize,
     block_size: u64,
 }
 
@@ -46,17 +50,21 @@ impl<'t> Layout<'t> {
     pub(super) fn new(tree: &'t Tree, options: &Options) -> Result<Self, SquashfsError> {
         let mut files = Vec::new();
         let mut first = vec![NONE; tree.inode_slots()];
-        let mut add = |ino: Ino| {
+        let mut add = |ino: Ino, files: &mut Vec<Ino>| {
             if tree.node(ino).is_file() && first[ino.index()] == NONE {
                 first[ino.index()] = ino.index() as u32;
                 files.push(ino);
             }
         };
-        options.first.iter().filter_map(|path| tree.ino(path)).for_each(&mut add);
-        tree.iter_inodes().for_each(|(_, ino, _)| add(ino));
+        options.first.iter().filter_map(|path| tree.ino(path)).for_each(|ino| add(ino, &mut files));
+        let lead = files.len();
+        tree.iter_inodes().for_each(|(_, ino, _)| add(ino, &mut files));
         equal::find(tree, &files, &mut first, options)?;
 
-        files.retain(|ino| first[ino.index()] == ino.index() as u32);
+        let is_first = |ino: &Ino| first[ino.index()] == ino.index() as u32;
+        // An equal file is stored as the first one in the list.
+        let lead = files[..lead].iter().filter(|ino| is_first(ino)).count();
+        files.retain(is_first);
         let mut by_inode = vec![NONE; first.len()];
         for (number, ino) in (0u32..).zip(&files) {
             by_inode[ino.index()] = number;
@@ -66,36 +74,40 @@ impl<'t> Layout<'t> {
                 by_inode[index] = by_inode[first as usize];
             }
         }
+        let block_size = u64::from(options.block_size);
         let mut layout =
-            Layout { tree, files, by_inode, tails: Vec::new(), block_size: u64::from(options.block_size) };
-        layout.place()?;
+            Layout { tree, files, by_inode, tails: Vec::new(), order: Vec::new(), lead, block_size };
+        layout.count()?;
+        layout.order = alike::order(tree, &layout.by_inode, lead, |number| layout.tail_len(number) > 0);
+        layout.place();
         Ok(layout)
     }
 
-    /// Fills `tails`.
-    fn place(&mut self) -> Result<(), SquashfsError> {
-        let (mut fragment, mut filled, mut blocks) = (0u32, 0u64, 0u64);
-        self.tails.reserve_exact(self.files.len());
+    fn count(&self) -> Result<(), SquashfsError> {
+        let mut blocks = 0u64;
         for &ino in &self.files {
-            let len = content(self.tree, ino).len();
-            blocks += len / self.block_size;
+            blocks += content(self.tree, ino).len() / self.block_size;
             if blocks > MAX_BLOCKS {
                 return Err(SquashfsError::TooManyBlocks { limit: MAX_BLOCKS, block_size: self.block_size });
             }
-            let tail = len % self.block_size;
-            if tail == 0 {
-                self.tails.push(Tail { fragment: NONE, offset: 0 });
-                continue;
-            }
+        }
+        Ok(())
+    }
+
+    /// Fills `tails`.
+    fn place(&mut self) {
+        let (mut fragment, mut filled) = (0u32, 0u64);
+        self.tails = vec![Tail { fragment: NONE, offset: 0 }; self.files.len()];
+        for &number in &self.order {
+            let tail = content(self.tree, self.files[number as usize]).len() % self.block_size;
             if filled + tail > self.block_size {
                 fragment += 1;
                 filled = 0;
             }
             // Below the block size.
-            self.tails.push(Tail { fragment, offset: filled as u32 });
+            self.tails[number as usize] = Tail { fragment, offset: filled as u32 };
             filled += tail;
         }
-        Ok(())
     }
 
     /// Number of different files.
@@ -113,6 +125,21 @@ impl<'t> Layout<'t> {
 
     pub(super) fn content(&self, number: usize) -> &'t Content {
         content(self.tree, self.files[number])
+    }
+
+    /// Of the file's tail. Bytes.
+    fn tail_len(&self, number: usize) -> u64 {
+        self.content(number).len() % self.block_size
+    }
+
+    /// Numbers of the files with a tail, in the order of their tails.
+    pub(super) fn order(&self) -> &[u32] {
+        &self.order
+    }
+
+    /// So many files come first.
+    pub(super) fn lead(&self) -> usize {
+        self.lead
     }
 
     /// Fragment number and offset of the tail, if there is one.

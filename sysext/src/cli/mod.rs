@@ -40,7 +40,7 @@ pub struct OutputArgs {
     pub format: Format,
 
     /// How squashfs and erofs are compressed: zstd or lz4 (squashfs also gzip or xz), and a level: zstd:19, lz4:12
-    /// [default: zstd:8 for squashfs, lz4:9 for erofs]
+    /// [default: zstd:6 for squashfs, lz4:9 for erofs]
     #[arg(long, value_name = "CODEC[:LEVEL]", value_parser = parse_compression)]
     pub compression: Option<Compression>,
 

@@ -187,7 +187,7 @@ impl FromStr for Codec {
 pub struct Compression {
     /// The codec; zstd by default for squashfs, lz4 for erofs. Others take none.
     pub codec: Option<Codec>,
-    /// The level: 1 to 22 for zstd (8 by default), 1 to 9 for gzip (9), 0 to 9 for xz (6), 1 to 12 for lz4 (1; 9 with erofs).
+    /// The level: 1 to 22 for zstd (6 by default), 1 to 9 for gzip (9), 0 to 9 for xz (6), 1 to 12 for lz4 (1; 9 with erofs).
     pub level: Option<u32>,
 }
 

@@ -41,7 +41,7 @@ const ROWS: [(&str, &str, &[Maker]); 3] = [
     ("gzip", "9", &ALL),
     ("zstd", "15", &ALL),
     // The default.
-    ("zstd", "8", &[Maker::Ours]),
+    ("zstd", "6", &[Maker::Ours]),
 ];
 const ALL: [Maker; 5] =
     [Maker::Mksquashfs, Maker::Ours, Maker::TrixieMksquashfs, Maker::Gensquashfs, Maker::Backhand];
@@ -83,20 +83,20 @@ fn trees(work: &Work) -> Result<Vec<(&'static str, PathBuf)>> {
         Program::new("tar").arg("-C").arg(&dir).arg("-xf").arg(tar).run()?;
         Ok(dir)
     };
+    let debian = unpack("debian", &roots::debian_tar()?)?;
+    let nginx = unpack("nginx", &roots::nginx_tar()?)?;
+    let toolchain = toolchain(work)?;
+    let packages = packages(work)?;
     let large = work.dir("large")?;
     fs::create_dir(large.join("usr"))?;
-    mixed(&large.join("usr/large"))?;
-    let mut trees = vec![
-        ("Debian", unpack("debian", &roots::debian_tar()?)?),
-        ("Debian with nginx", unpack("nginx", &roots::nginx_tar()?)?),
-        ("one file of 1 GiB", large),
-    ];
+    mixed(&large.join("usr/large"), &[&debian, &toolchain, &packages])?;
+    let mut trees = vec![("Debian", debian), ("Debian with nginx", nginx), ("one file of 1 GiB", large)];
     let alpine = e2e::place::shared("images/alpine-minirootfs-3.20.3-x86_64.tar.gz");
     if let Some(alpine) = alpine {
         trees.push(("Alpine", unpack("alpine", &alpine)?));
     }
-    trees.push(("programs: the Rust compiler", toolchain(work)?));
-    trees.push(("packages: already compressed", packages(work)?));
+    trees.push(("programs: the Rust compiler", toolchain));
+    trees.push(("packages: already compressed", packages));
     Ok(trees)
 }
 
@@ -127,37 +127,20 @@ fn packages(work: &Work) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// Some of what files are made of, in turn: programs, text, noise, zeros. Always the same on one machine.
-fn mixed(path: &Path) -> Result<()> {
-    use std::io::Write;
-    let program = fs::read("/bin/bash").context("/bin/bash")?;
-    let mut out = std::io::BufWriter::new(fs::File::create(path)?);
-    let (mut written, mut state) = (0_u64, 1_u64);
-    let mut next = move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        state >> 33
-    };
-    while written < LARGE {
-        let part: Vec<u8> = match next() % 8 {
-            0..=3 => {
-                let at = next() as usize % program.len();
-                let mut part: Vec<u8> = program[at..].iter().chain(&program[..at]).copied().collect();
-                // No two of them alike.
-                for _ in 0..part.len() / 32 {
-                    let i = next() as usize % part.len();
-                    part[i] = next() as u8;
-                }
-                part
-            }
-            4 | 5 => (0..40_000).flat_map(|_| format!("{} ", next() % 5000).into_bytes()).collect(),
-            6 => (0..800_000).map(|_| next() as u8).collect(),
-            _ => vec![0; 500_000],
-        };
-        let part = &part[..part.len().min((LARGE - written) as usize)];
-        out.write_all(part)?;
-        written += part.len() as u64;
+/// One file of what these trees' files hold, in the order of their paths, again and again.
+fn mixed(path: &Path, trees: &[&PathBuf]) -> Result<()> {
+    let list = "for d; do find \"$d\" -type f -size +0 | LC_ALL=C sort; done";
+    let files = Program::new("sh").args(["-euc", list, "sh"]).args(trees).run()?.stdout;
+    let mut out = fs::File::create(path).with_context(|| format!("{path:?}"))?;
+    let mut left = LARGE;
+    for file in files.lines().cycle() {
+        let file = fs::File::open(file).with_context(|| file.to_owned())?;
+        left -= std::io::copy(&mut std::io::Read::take(file, left), &mut out)?;
+        if left == 0 {
+            break;
+        }
     }
-    Ok(out.flush()?)
+    Ok(())
 }
 
 struct Bench {
@@ -307,7 +290,7 @@ impl Bench {
             let image = self.account.home().join("image.raw");
             let before = std::time::Instant::now();
             let said = Program::new(&self.squash)
-                .args(["zstd", "8", &format!("made:{kind}")])
+                .args(["zstd", "6", &format!("made:{kind}")])
                 .arg(&image)
                 .run()?
                 .stdout;

@@ -1,9 +1,9 @@
 //! The papers of a release: manifests, update configuration, the page and the note. All of them follow from the records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::place::{Contents, MANIFEST, PlaceError, add_sums, put};
+use super::place::{Contents, MANIFEST, MANIFEST_SIGNATURE, PlaceError, add_sums, list, put};
 use super::record::Record;
 use super::sums::Sums;
 use super::{ReleaseConfig, notes};
@@ -63,6 +63,7 @@ impl Papers<'_> {
             changed |= new;
             whole.0.extend(sums.0.iter().map(|(file, sum)| (format!("{name}/{file}"), sum.clone())));
         }
+        changed |= without_images(dir, &extensions)?;
         let sorted: Vec<Record> = extensions.values().flatten().map(|r| (*r).clone()).collect();
         // What is new is only known beside what is old.
         let new: Vec<String> = match self.hosted {
@@ -96,6 +97,7 @@ impl Papers<'_> {
         for record in records.iter().filter(|r| own.records.contains_key(&r.file)) {
             add_sums(&mut sums, &dir, record)?;
         }
+        let mut configuration = BTreeSet::new();
         let has_streams = self.recipes.get(name).is_some_and(|r| !r.streams().is_empty());
         let minors = has_streams.then(|| streams(records.iter().map(|r| r.version.as_str())));
         for stream in std::iter::once(None).chain(minors.into_iter().flatten().map(Some)) {
@@ -103,9 +105,11 @@ impl Papers<'_> {
             for form in [Form::Conf, Form::Transfer] {
                 let (file, text) = (transfer.file_name(form), transfer.text());
                 changed |= put(&dir.join(&file), text.as_bytes())?;
-                sums.0.insert(file, digest(text.as_bytes()));
+                sums.0.insert(file.clone(), digest(text.as_bytes()));
+                configuration.insert(file);
             }
         }
+        changed |= remove(&dir, |file| is_configuration(name, file) && !configuration.contains(file))?;
         changed |= self.manifest(&dir, &sums)?;
         Ok((sums, changed))
     }
@@ -117,7 +121,7 @@ impl Papers<'_> {
 
     fn manifest(&self, dir: &Path, sums: &Sums) -> Result<bool, FinishError> {
         let text = sums.text();
-        let signature = dir.join(format!("{MANIFEST}.gpg"));
+        let signature = dir.join(MANIFEST_SIGNATURE);
         let changed = put(&dir.join(MANIFEST), text.as_bytes())?;
         match self.signer {
             // Some algorithms give another signature each time: one that holds stays.
@@ -201,6 +205,39 @@ impl Papers<'_> {
             ],
         }
     }
+}
+
+/// `NAME.conf`, `NAME-vX.Y.transfer`: what was written for images that may be gone.
+fn is_configuration(name: &str, file: &str) -> bool {
+    let stem = file.strip_suffix(".conf").or_else(|| file.strip_suffix(".transfer"));
+    let rest = stem.and_then(|s| s.strip_prefix(name));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("-v"))
+}
+
+/// Removes the papers of extensions whose images are all gone; whatever else is in their folders stays.
+fn without_images(dir: &Path, extensions: &BTreeMap<&str, Vec<&Record>>) -> Result<bool, FinishError> {
+    let mut changed = false;
+    for (path, is_dir) in list(dir)? {
+        let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
+        if !is_dir || extensions.contains_key(name) || !path.join(MANIFEST).is_file() {
+            continue;
+        }
+        changed |= remove(&path, |file| is_configuration(name, file) || file.starts_with(MANIFEST))?;
+        // Only if nothing is left in it.
+        let _ = std::fs::remove_dir(&path);
+    }
+    Ok(changed)
+}
+
+fn remove(dir: &Path, unwanted: impl Fn(&str) -> bool) -> Result<bool, FinishError> {
+    let mut changed = false;
+    for (path, is_dir) in list(dir)? {
+        if !is_dir && path.file_name().and_then(|n| n.to_str()).is_some_and(&unwanted) {
+            std::fs::remove_file(&path).map_err(|source| PlaceError::Io { path: path.clone(), source })?;
+            changed = true;
+        }
+    }
+    Ok(changed)
 }
 
 /// Versions as systemd orders them, the newest first; x86-64 before arm64.

@@ -16,6 +16,8 @@ use crate::signature::{self, SIGNATURE_MAX, Scheme, SignatureError};
 
 /// The manifest's name.
 pub const MANIFEST: &str = "SHA256SUMS";
+/// Its signature's.
+pub const MANIFEST_SIGNATURE: &str = "SHA256SUMS.gpg";
 /// The ending of a provenance statement.
 pub const STATEMENT: &str = ".intoto.json";
 /// The ending of a bill of materials.
@@ -242,7 +244,7 @@ pub(super) fn add_sums(sums: &mut Sums, dir: &Path, record: &Record) -> Result<(
 }
 
 /// Entries of a folder and whether they are folders, by name. Names that start with a dot are nobody's business.
-fn list(dir: &Path) -> Result<Vec<(PathBuf, bool)>, PlaceError> {
+pub(super) fn list(dir: &Path) -> Result<Vec<(PathBuf, bool)>, PlaceError> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

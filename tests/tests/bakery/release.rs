@@ -374,3 +374,39 @@ fn what_is_hosted_isnt_built_again() -> Result<()> {
     assert!(error.stderr.contains("nebula/SHA256SUMS: line 1: got"), "{}", error.stderr);
     Ok(())
 }
+
+#[test]
+fn what_is_removed_leaves_nothing_behind_and_a_copy_moves() -> Result<()> {
+    let kitchen = Kitchen::new(Upstream::get()?)?;
+    let offer = |kubernetes: &str| {
+        format!("base-url = \"{BASE}\"\n[extensions]\nwasmtime = [\"30.0.2\"]\nkubernetes = {kubernetes}\n")
+    };
+    kitchen.write("release.toml", &(offer("[\"v1.31.6\", \"v1.32.2\"]") + "nebula = [\"v1.9.5\"]\n"))?;
+    kitchen.bakery(&["release"])?.run()?;
+    kitchen.write("release.toml", &offer("[\"v1.32.2\"]"))?;
+    let folder = kitchen.path("release");
+    for gone in files(&folder)?.keys().filter(|n| n.contains("v1.31.6") || n.contains("nebula-v1.9.5")) {
+        fs::remove_file(folder.join(gone))?;
+    }
+    let renewed = kitchen.bakery(&["release"])?.run()?;
+    assert_eq!(renewed.stdout, "release: manifests and page renewed\n");
+    let there = files(&folder)?;
+    assert!(!there.keys().any(|n| n.contains("nebula") || n.contains("v1.31")), "{:?}", there.keys());
+    assert!(there.contains_key("kubernetes/kubernetes-v1.32.conf"));
+    agrees(&folder)?;
+
+    // The same images at another address.
+    let mirror = Kitchen::new(Upstream::get()?)?;
+    let copy = folder.to_string_lossy().into_owned();
+    mirror.bakery(&["release", "--merge", &copy, "--base-url", "https://mirror.example.org/x"])?.run()?;
+    let moved = files(&mirror.path("release"))?;
+    assert_eq!(there.keys().collect::<Vec<_>>(), moved.keys().collect::<Vec<_>>());
+    for (name, bytes) in &moved {
+        assert!(!String::from_utf8_lossy(bytes).contains(BASE), "{name}");
+    }
+    let transfer = String::from_utf8_lossy(&moved["wasmtime/wasmtime.transfer"]).into_owned();
+    assert!(transfer.contains("Path=https://mirror.example.org/x/wasmtime/\n"), "{transfer}");
+    let page = String::from_utf8_lossy(&moved["index.html"]).into_owned();
+    assert!(page.contains("kubelet, kubeadm and kubectl"));
+    agrees(&mirror.path("release"))
+}

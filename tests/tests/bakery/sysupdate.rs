@@ -102,6 +102,16 @@ fn a_host_goes_from_one_version_to_the_next() -> Result<()> {
     let current = fleet.host.run(CURRENT)?;
     assert!(current.stdout.contains("nebula-v1.9.10-x86-64.raw"), "{current:?}");
 
+    // Going back is pointing the link back, and an update leaves it so.
+    let back = format!(
+        "ln -sfn /opt/extensions/nebula/nebula-v1.9.7-x86-64.raw /etc/extensions/nebula.raw\n{update}"
+    );
+    let back = fleet.host.run(&back)?;
+    assert!(
+        back.stdout.contains("/nebula-v1.9.7-x86-64.raw\n") && back.stdout.contains("1.9.7\n"),
+        "{back:?}"
+    );
+
     // A file that isn't what the manifest says.
     publish_nebula(&fleet.upstream, "v1.9.11")?;
     fleet.release(&["v1.9.11"], &[])?;
@@ -114,7 +124,7 @@ fn a_host_goes_from_one_version_to_the_next() -> Result<()> {
     // Room is made first.
     assert_eq!(fleet.images("nebula")?, [kept[0], kept[2]]);
     let current = fleet.host.run(CURRENT)?;
-    assert!(current.stdout.contains("nebula-v1.9.10-x86-64.raw"), "{current:?}");
+    assert!(current.stdout.contains("nebula-v1.9.7-x86-64.raw"), "{current:?}");
     Ok(())
 }
 

@@ -8,11 +8,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
+use sysext::Event;
 use sysext::cli::{OutputArgs, ReleaseArgs, ReportArgs, Size, Terminal, Verbosity, print};
 
 use super::{CatalogueArgs, WorkArgs};
 use crate::lock::Key;
-use crate::release::place::merge;
+use crate::release::place::{MANIFEST_SIGNATURE, merge};
 use crate::release::plan::{PlanFormat, image_name, images, text, word};
 use crate::release::{Locked, Papers, config};
 use crate::signature::{SignatureError, Signer};
@@ -208,6 +209,10 @@ pub(super) fn release(args: &ReleaseCommand) -> anyhow::Result<()> {
             taken
         }
     };
+    if signer.is_none() && to.join(MANIFEST_SIGNATURE).exists() {
+        let text = format!("{}: was signed, and isn't any more: --sign signs it again", to.display());
+        workshop.events.event(Event::Warning(text.into()));
+    }
     let papers = Papers {
         config: &plan.config,
         recipes: &plan.recipes,

@@ -95,7 +95,9 @@ impl WhatArgs {
             self.pin(&mut keys, &mut lock, workshop, &mut failed)?;
         }
         let missing = keys.into_iter().map(|(_, key)| key).collect();
-        let recipes = recipes.into_iter().map(|r| (r.name().to_string(), r)).collect();
+        // The folder may have others, too.
+        let all = catalogue.recipes()?.into_iter().chain(recipes);
+        let recipes = all.map(|r| (r.name().to_string(), r)).collect();
         Ok(Plan { config, recipes, lock, missing, there, hosted, failed })
     }
 

@@ -44,6 +44,9 @@ pub use unpack::{UnpackError, UnpackOptions, unpack};
 pub mod open;
 pub use open::{OpenError, Opened};
 
+pub mod fit;
+pub use fit::{Fit, FitError, fit};
+
 pub mod lint;
 
 pub mod inspect;
@@ -73,5 +76,7 @@ pub mod bake;
 pub mod boot;
 
 pub mod release;
+
+mod process;
 
 pub mod cli;

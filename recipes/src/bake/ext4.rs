@@ -93,8 +93,8 @@ pub(super) fn insert(
 ) -> Result<(), Ext4Error> {
     let volume = Volume { image, partition };
     volume.check_space(entries)?;
-    let missing = volume.missing_directories(entries)?;
-    let script = script(&missing, entries, stage)?;
+    let (missing, entries) = volume.missing(entries)?;
+    let script = script(&missing, &entries, stage)?;
     let path = stage.join("script");
     std::fs::write(&path, script).map_err(|source| Ext4Error::Io { path: path.clone(), source })?;
     let output =
@@ -119,7 +119,8 @@ impl Volume<'_> {
         image.push(format!("?offset={}", self.partition.offset));
         command.arg(image).stdin(Stdio::null());
         command.env("LC_ALL", "C").env("E2FSPROGS_FAKE_TIME", TIME).env_remove("DEBUGFS_PAGER");
-        command.output().map_err(|source| Ext4Error::Io { path: command.get_program().into(), source })
+        crate::process::output(command)
+            .map_err(|source| Ext4Error::Io { path: command.get_program().into(), source })
     }
 
     fn failed(&self, tool: &'static str, text: &str) -> Ext4Error {
@@ -155,9 +156,11 @@ impl Volume<'_> {
         Ok(())
     }
 
-    /// The directories above the entries that aren't there, parents first. Nothing may stand in an entry's place.
-    fn missing_directories(&self, entries: &[&Entry]) -> Result<BTreeSet<TreePath>, Ext4Error> {
+    /// The directories above the entries that aren't there, parents first; and the entries. Nothing may stand in an entry's
+    /// place but a file with its very text: every baking brings the same noop.conf along.
+    fn missing<'e>(&self, entries: &[&'e Entry]) -> Result<(BTreeSet<TreePath>, Vec<&'e Entry>), Ext4Error> {
         let mut missing = BTreeSet::new();
+        let mut left = Vec::new();
         let mut there = BTreeSet::from([TreePath::root()]);
         for entry in entries {
             let mut parents = Vec::new();
@@ -177,16 +180,29 @@ impl Volume<'_> {
                 };
             }
             let in_new = entry.path.parent().is_some_and(|p| missing.contains(&p));
-            if let (false, Some(what)) = (in_new, self.kind(&entry.path)?) {
-                return Err(self.exists(&entry.path, &what));
+            let what = if in_new { None } else { self.kind(&entry.path)? };
+            match (&entry.item, what) {
+                (_, None) => left.push(*entry),
+                (Item::Text(text), Some(what)) if what == "regular" && self.text(&entry.path)? == *text => {}
+                (_, Some(what)) => return Err(self.exists(&entry.path, &what)),
             }
         }
-        Ok(missing)
+        Ok((missing, left))
     }
 
     fn exists(&self, path: &TreePath, what: &str) -> Ext4Error {
-        let what = if what == "directory" { "a directory" } else { what }.to_owned();
+        let what = match what {
+            "regular" => "a file".to_owned(),
+            what => format!("a {what}"),
+        };
         Ext4Error::Exists { name: self.partition.name.clone(), path: path.clone(), what }
+    }
+
+    /// What a file holds, as far as it is text.
+    fn text(&self, path: &TreePath) -> Result<String, Ext4Error> {
+        let request = format!("cat {}", quote(path));
+        let output = self.run(Command::new(tool("debugfs")?).arg("-R").arg(request))?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// The type of what a path is, none if nothing is there. The last component isn't followed.

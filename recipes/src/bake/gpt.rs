@@ -7,6 +7,12 @@ use std::os::unix::fs::FileExt as _;
 /// Bytes. Flatcar's images have this sector size.
 pub const SECTOR: u64 = 512;
 
+/// Bytes. Disks with such sectors have everything elsewhere.
+const LARGE_SECTOR: u64 = 4096;
+
+/// What a header begins with.
+const SIGNATURE: &[u8; 8] = b"EFI PART";
+
 /// A partition of a disk image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partition {
@@ -26,6 +32,12 @@ pub enum GptError {
     /// Reading failed.
     #[error("partition table: {0}")]
     Io(#[from] io::Error),
+    /// Its sectors have another size.
+    #[error("the disk image has sectors of {0} bytes, expected 512")]
+    Sectors(u64),
+    /// The older kind of table.
+    #[error("the disk image has an MBR partition table, expected a GPT")]
+    Mbr,
     /// There is none.
     #[error("the file is no disk image with a GPT: got {got:02x?} at byte 512, expected \"EFI PART\"")]
     NoTable {
@@ -84,7 +96,16 @@ pub fn read(image: &File) -> Result<Vec<Partition>, GptError> {
     let length = image.metadata()?.len();
     let mut header = [0; SECTOR as usize];
     read_at(image, &mut header, SECTOR, length)?;
-    if &header[..8] != b"EFI PART" {
+    if &header[..8] != SIGNATURE {
+        let mut large = [0; 8];
+        if read_at(image, &mut large, LARGE_SECTOR, length).is_ok() && large == *SIGNATURE {
+            return Err(GptError::Sectors(LARGE_SECTOR));
+        }
+        let mut first = [0; SECTOR as usize];
+        image.read_exact_at(&mut first, 0)?;
+        if is_mbr(&first) {
+            return Err(GptError::Mbr);
+        }
         let mut got = [0; 8];
         got.copy_from_slice(&header[..8]);
         return Err(GptError::NoTable { got });
@@ -121,6 +142,13 @@ pub fn read(image: &File) -> Result<Vec<Partition>, GptError> {
     }
     apart(&partitions)?;
     Ok(partitions)
+}
+
+/// A boot record with partitions, of which none protects a GPT: that one is damaged then, and not missing. UEFI specification
+/// 2.10, section 5.2.
+fn is_mbr(sector: &[u8; SECTOR as usize]) -> bool {
+    let types = [446, 462, 478, 494].map(|at| sector[at + 4]);
+    sector[510..] == [0x55, 0xaa] && types.iter().any(|&t| t != 0) && !types.contains(&0xee)
 }
 
 /// The one partition of this name.

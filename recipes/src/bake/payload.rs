@@ -189,6 +189,25 @@ impl Payload {
         Ok(())
     }
 
+    /// A file with this text on ROOT.
+    ///
+    /// # Errors
+    /// `path` isn't a plain path.
+    pub fn text(&mut self, path: &str, text: String) -> Result<(), PayloadError> {
+        self.push(Place::Root, plain_path(path)?, Item::Text(text));
+        Ok(())
+    }
+
+    /// A link on ROOT.
+    ///
+    /// # Errors
+    /// `path` or `target` isn't a plain path.
+    pub fn link(&mut self, path: &str, target: &str) -> Result<(), PayloadError> {
+        plain(target)?;
+        self.push(Place::Root, plain_path(path)?, Item::Symlink(target.to_owned()));
+        Ok(())
+    }
+
     fn push(&mut self, place: Place, path: TreePath, item: Item) {
         self.entries.push(Entry { place, path, item });
     }
@@ -207,6 +226,11 @@ impl Payload {
     pub fn needs_root(&self) -> bool {
         self.entries.iter().any(|e| e.place == Place::Oem)
     }
+}
+
+fn plain_path(path: &str) -> Result<TreePath, PayloadError> {
+    plain(path)?;
+    TreePath::new(path).map_err(|_| PayloadError::Name { got: path.to_owned() })
 }
 
 /// debugfs reads its commands line by line, with quotes.

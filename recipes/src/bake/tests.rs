@@ -192,7 +192,7 @@ fn what_cannot_be_done_leaves_nothing() {
     bake(&image, &payload, &out, &Silent).unwrap();
     let again = dir.path().join("again.bin");
     let error = bake(&out, &payload, &again, &Silent).unwrap_err().to_string();
-    assert!(error.contains("exists in partition ROOT already, as regular"), "{error}");
+    assert!(error.contains("exists in partition ROOT already, as a file"), "{error}");
     let error = bake(&out, &payload, &out, &Silent).unwrap_err().to_string();
     assert!(error.contains("is the image itself"), "{error}");
     assert!(!again.exists());

@@ -84,13 +84,14 @@ pub struct Written {
     pub bytes: u64,
 }
 
-/// Says what is missing for this payload, before anything long begins.
+/// Says what is missing for extensions on this partition, before anything long begins. Links and configuration are always on
+/// ROOT.
 ///
 /// # Errors
 /// No privileges, no tools.
-pub fn check(payload: &Payload) -> Result<(), BakeError> {
-    if payload.needs_root() {
-        mounted::check_privileges(Place::Oem.partition())?;
+pub fn check(place: Place) -> Result<(), BakeError> {
+    if place == Place::Oem {
+        mounted::check_privileges(place.partition())?;
     }
     ext4::check_tools()?;
     Ok(())
@@ -107,7 +108,7 @@ pub fn bake(
     output: &Path,
     events: &dyn Events,
 ) -> Result<Written, BakeError> {
-    check(payload)?;
+    check(if payload.needs_root() { Place::Oem } else { Place::Root })?;
     if is_same(image, output) {
         return Err(BakeError::Same(output.to_owned()));
     }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::guest::{BEGIN, END};
+use super::inside::{BEGIN, END, REFUSED};
 
 /// Bytes of the console that are kept for an error's sake.
 const TAIL: usize = 4096;
@@ -13,6 +13,8 @@ pub(super) struct Console {
     /// Not yet known to be no mark.
     pending: Vec<u8>,
     inside: bool,
+    /// What stands in the place of the command's output if it isn't run.
+    refused: Option<Vec<u8>>,
     tail: Vec<u8>,
     /// The command's exit status, when it is known.
     pub(super) status: Option<u8>,
@@ -33,17 +35,18 @@ impl Console {
         }
         self.pending.extend_from_slice(bytes);
         if !self.inside {
-            match find(&self.pending, BEGIN) {
-                Some(at) => {
-                    self.inside = true;
-                    self.pending.drain(..at + BEGIN.len());
-                }
-                None => {
-                    let keep = self.pending.len().min(BEGIN.len());
-                    self.pending.drain(..self.pending.len() - keep);
-                    return Ok(());
-                }
+            let end = |mark: &[u8]| find(&self.pending, mark).map(|at| at + mark.len());
+            let (begin, refused) = (end(BEGIN), end(REFUSED));
+            if begin.is_none() {
+                self.refused = refused.map(|_| Vec::new());
             }
+            let Some(end) = begin.or(refused) else {
+                let keep = self.pending.len().min(REFUSED.len());
+                self.pending.drain(..self.pending.len() - keep);
+                return Ok(());
+            };
+            self.inside = true;
+            self.pending.drain(..end);
         }
         let end = self.pending.iter().position(|&b| b == END[0]);
         let output = end.unwrap_or(self.pending.len());
@@ -77,8 +80,16 @@ impl Console {
                 clean.push(byte);
             }
         }
-        out.write_all(&clean)?;
-        out.flush()
+        match &mut self.refused {
+            Some(why) => why.extend(clean),
+            None => out.write_all(&clean).and_then(|()| out.flush())?,
+        }
+        Ok(())
+    }
+
+    /// Why the command was not run, when the status is known.
+    pub(super) fn refusal(&self) -> Option<String> {
+        self.refused.as_ref().map(|why| String::from_utf8_lossy(why).trim().to_owned())
     }
 
     /// The last of what was seen.

@@ -10,6 +10,7 @@ use sysext::tree::{Blob, Content};
 use sysext::{Arch, Event, Events, ExtensionName, Meta, Node, Tree, TreeError, TreePath};
 
 use super::cpio::{self, CpioError};
+use super::inside::{Piece, pieces};
 
 /// The image of which a host is made unless another is named.
 pub const BASE: &str = "docker.io/library/debian:trixie-slim";
@@ -163,16 +164,6 @@ fn kernel(tree: &Tree) -> Option<Content> {
     found.last().cloned()
 }
 
-/// The name of the machine's console.
-pub fn console(arch: Arch) -> &'static str {
-    if arch == Arch::Arm64 { "ttyAMA0" } else { "ttyS0" }
-}
-
-/// Encloses what belongs to the command's output.
-pub(super) const BEGIN: &[u8] = b"\x1ebakery: begin\x1e";
-/// As [`BEGIN`]; the status and another `\x1e` follow.
-pub(super) const END: &[u8] = b"\x1ebakery: end ";
-
 /// What a machine has over its image.
 fn additions(arch: Arch, inside: &Inside<'_>) -> Result<Tree, GuestError> {
     let mut tree = Tree::new(Meta::dir());
@@ -183,28 +174,26 @@ fn additions(arch: Arch, inside: &Inside<'_>) -> Result<Tree, GuestError> {
         })?;
         Ok(tree.insert_all(path, node, &Meta::dir())?)
     };
-    let console = console(arch);
-    let units = "/etc/systemd/system";
     put("/init", Node::symlink("/lib/systemd/systemd"))?;
     put("/etc/hostname", text("bakery\n"))?;
     put("/etc/resolv.conf", text("nameserver 10.0.2.3\n"))?;
-    put("/etc/systemd/network/80-bakery.network", text("[Match]\nType=ether\n\n[Network]\nDHCP=yes\n"))?;
-    for (target, unit) in [("sysinit", "systemd-sysext.service"), ("multi-user", "systemd-networkd.service")]
-    {
+    put("/etc/systemd/network/80-bakery.network", text(NETWORK))?;
+    for (target, unit) in [
+        ("sysinit", "systemd-sysext.service"),
+        ("multi-user", "systemd-networkd.service"),
+        ("network-online", "systemd-networkd-wait-online.service"),
+    ] {
         put(
-            &format!("{units}/{target}.target.wants/{unit}"),
+            &format!("/etc/systemd/system/{target}.target.wants/{unit}"),
             Node::symlink(format!("/lib/systemd/system/{unit}")),
         )?;
     }
-    // Waiting for the terminal's device would take 90 seconds.
-    put(&format!("{units}/serial-getty@{console}.service"), Node::symlink("/dev/null"))?;
-    put(
-        &format!("{units}/multi-user.target.wants/bakery-boot.service"),
-        Node::symlink("../bakery-boot.service"),
-    )?;
-    put(&format!("{units}/bakery-boot.service"), text(&unit(console, inside.command.is_some())))?;
-    if let Some(command) = inside.command {
-        put("/etc/bakery-command", text(command))?;
+    for (path, piece) in pieces(arch, inside.extensions.iter().map(|e| &e.name), inside.command) {
+        let node = match piece {
+            Piece::Text(content) => text(&content),
+            Piece::Link(target) => Node::symlink(target),
+        };
+        put(&path, node)?;
     }
     for extension in inside.extensions {
         let length = extension
@@ -218,26 +207,10 @@ fn additions(arch: Arch, inside: &Inside<'_>) -> Result<Tree, GuestError> {
     Ok(tree)
 }
 
+/// What qemu's network for users is. Nobody has to be asked for an address.
+const NETWORK: &str = "[Match]\nType=ether\n\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\nDNS=10.0.2.3\n\
+                       IPv6AcceptRA=no\nLinkLocalAddressing=no\n";
+
 fn text(text: &str) -> Node {
     Node::file(0o644, Content::from(text.as_bytes().to_vec()))
-}
-
-/// Runs the command, or a shell, and switches the machine off.
-pub(super) fn unit(console: &str, command: bool) -> String {
-    let common = "StandardError=inherit\nEnvironment=HOME=/root TERM=linux\nWorkingDirectory=/root\n\
-                  ExecStopPost=systemctl poweroff --force --force\n";
-    let head = "[Unit]\nDescription=Bakery\nAfter=multi-user.target systemd-sysext.service\n\n[Service]\nType=oneshot\n";
-    let (begin, end) = ("\\036bakery: begin\\036", "\\036bakery: end %%s\\036");
-    if command {
-        format!(
-            "{head}StandardOutput=file:/dev/{console}\nStandardInput=null\n{common}\
-             ExecStart=/bin/sh -c 'printf \"{begin}\"; sh /etc/bakery-command; printf \"{end}\" \"$?\"'\n"
-        )
-    } else {
-        // A terminal of its own: job control and Ctrl-C work.
-        format!(
-            "{head}StandardInput=tty-force\nStandardOutput=tty\nTTYPath=/dev/{console}\nTTYReset=yes\n{common}\
-             ExecStart=-/bin/bash -l\n"
-        )
-    }
 }

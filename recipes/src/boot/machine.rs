@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::str::FromStr;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use sysext::{Arch, Event, Events};
 
 use super::console::Console;
-use super::guest;
+use super::inside;
+use crate::process::Owned;
 
 /// How the machine's processor is had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,8 +79,6 @@ pub enum Disk<'a> {
     Image {
         /// The image.
         path: &'a Path,
-        /// Ignition's configuration, in a file.
-        ignition: Option<&'a Path>,
     },
 }
 
@@ -134,6 +133,12 @@ pub enum MachineError {
         /// Why.
         source: io::Error,
     },
+    /// The machine's firmware is missing.
+    #[error("firmware for {0} isn't installed")]
+    NoFirmware(&'static str),
+    /// Extensions aren't merged.
+    #[error("the machine didn't run the command: {0}")]
+    Refused(String),
     /// The command's output has nowhere to go.
     #[error("output: {0}")]
     Output(io::Error),
@@ -161,11 +166,24 @@ impl MachineError {
         Some(match self {
             MachineError::NoTool("qemu-system-aarch64") => "install package qemu-system-arm".into(),
             MachineError::NoTool(_) => "install package qemu-system-x86".into(),
+            MachineError::NoFirmware(_) => "install package qemu-efi-aarch64".into(),
+            MachineError::Refused(_) => {
+                "\"bakery inspect\" tells for which system an extension is; --image boots another than Debian"
+                    .into()
+            }
             MachineError::Limit { .. } => "--timeout SECONDS gives it more, 0 all it wants".into(),
             _ => return None,
         })
     }
 }
+
+/// Where Debian and others have UEFI for arm64.
+const FIRMWARE: [&str; 4] = [
+    "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd",
+    "/usr/share/AAVMF/AAVMF_CODE.fd",
+    "/usr/share/edk2/aarch64/QEMU_EFI.fd",
+    "/usr/share/qemu/edk2-aarch64-code.fd",
+];
 
 /// Longer than any kernel needs to say its first word on a processor of its own.
 const FIRST_WORD: Duration = Duration::from_secs(20);
@@ -212,19 +230,20 @@ impl Machine {
         qemu.args(["-nic", &network]);
         match disk {
             Disk::Memory { kernel, initrd } => {
-                // edd=off: asking an emulated BIOS for its disks takes long. Messages stay on, but those that would come
-                // between a command's lines: the first tells that the machine lives.
-                let console = guest::console(self.arch);
-                let quiet = if words { " loglevel=4 systemd.show_status=false" } else { "" };
-                let line = format!("console={console} edd=off panic=-1 rdinit=/init{quiet}");
+                // edd=off: asking an emulated BIOS for its disks takes long. no_timer_check: on a busy machine an emulated timer
+                // is late, which a kernel that checks it takes for a broken one. The kernel's messages stay on: the first
+                // tells that the machine lives.
+                let console = inside::console(self.arch);
+                let quiet = if words { " systemd.show_status=false" } else { "" };
+                let line = format!("console={console} edd=off no_timer_check panic=-1 rdinit=/init{quiet}");
                 qemu.args(["-append", &line]).arg("-kernel").arg(kernel).arg("-initrd").arg(initrd);
             }
-            Disk::Image { path, ignition } => {
+            Disk::Image { path } => {
                 qemu.arg("-drive").arg(drive(path));
-                if let Some(file) = ignition {
-                    let mut config = std::ffi::OsString::from("name=opt/org.flatcar-linux/config,file=");
-                    config.push(doubled(file));
-                    qemu.arg("-fw_cfg").arg(config);
+                if self.arch == Arch::Arm64 {
+                    // A PC has firmware in qemu's own package, this machine has none but UEFI's.
+                    let found = FIRMWARE.iter().find(|f| Path::new(f).is_file());
+                    qemu.args(["-bios", found.ok_or(MachineError::NoFirmware(self.arch.systemd()))?]);
                 }
             }
         }
@@ -232,7 +251,8 @@ impl Machine {
     }
 
     /// Starts the machine and waits for its end. With `words` the console is searched for a command's output, which goes to
-    /// `out`, and for its status; without, all of it goes to `out`, and stdin is the console's keyboard.
+    /// `out`, and for its status; without, all of it goes to `out`, and stdin is the console's keyboard. `silent` is told if
+    /// this processor's virtualization doesn't work.
     ///
     /// # Errors
     /// [`MachineError`].
@@ -242,6 +262,7 @@ impl Machine {
         words: bool,
         out: &mut dyn Write,
         events: &dyn Events,
+        silent: impl FnOnce(),
     ) -> Result<Ended, MachineError> {
         self.check()?;
         let kvm = match self.accel {
@@ -257,6 +278,7 @@ impl Machine {
             let note =
                 "the machine is silent on this processor's virtualization: starting it again, emulated";
             events.event(Event::Note(note.into()));
+            silent();
         }
         match self.attempt(disk, false, None, words, out)? {
             Some(ended) => Ok(ended),
@@ -277,9 +299,9 @@ impl Machine {
         qemu.stdin(if words { Stdio::null() } else { Stdio::inherit() }).stdout(Stdio::piped());
         let program = self.program()?;
         let io = |source| MachineError::Run { program, source };
-        let mut child = Running(qemu.spawn().map_err(io)?);
+        let mut child = Owned::spawn(&mut qemu).map_err(io)?;
         let (send, receive) = mpsc::sync_channel(16);
-        let mut stdout = child.0.stdout.take();
+        let mut stdout = child.stdout();
         let reader = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Some(Ok(n @ 1..)) = stdout.as_mut().map(|s| s.read(&mut buffer)) {
@@ -309,7 +331,10 @@ impl Machine {
                     let to: &mut dyn Write = if words { out } else { &mut nowhere };
                     console.take(&bytes, to).map_err(MachineError::Output)?;
                     if let Some(status) = console.status.filter(|_| words) {
-                        return Ok(Some(Ended::Status(status)));
+                        return match console.refusal() {
+                            Some(why) => Err(MachineError::Refused(why)),
+                            None => Ok(Some(Ended::Status(status))),
+                        };
                     }
                 }
                 Err(RecvTimeoutError::Timeout) if patience.is_some() && !console.alive => return Ok(None),
@@ -321,21 +346,11 @@ impl Machine {
             }
         }
         let _ = reader.join();
-        let status = child.0.wait().map_err(io)?;
+        let status = child.wait().map_err(io)?;
         if words || !status.success() {
             return Err(MachineError::Died { status: status.to_string(), console: console.tail() });
         }
         Ok(Some(Ended::Off))
-    }
-}
-
-/// A process that doesn't outlive its owner.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

@@ -8,7 +8,8 @@ pub mod cpio;
 pub mod guest;
 pub use guest::{Attached, Guest, GuestError};
 
-pub mod ignition;
+pub mod inside;
+pub use inside::{Piece, pieces};
 
 pub mod machine;
 pub use machine::{Accel, Disk, Ended, Machine, MachineError, Port};

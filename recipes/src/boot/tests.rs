@@ -6,7 +6,7 @@ use sysext::tree::Content;
 use sysext::{Arch, Meta, Node, Tree, TreePath};
 
 use super::console::Console;
-use super::guest::{BEGIN, END};
+use super::inside::{BEGIN, END, REFUSED};
 use super::*;
 
 #[test]
@@ -68,14 +68,13 @@ fn machine() -> Machine {
 
 #[test]
 fn the_emulators_arguments() {
-    let disk = Disk::Image { path: "/a,b.bin".as_ref(), ignition: Some("/c.json".as_ref()) };
+    let disk = Disk::Image { path: "/a,b.bin".as_ref() };
     let command = machine().command(&disk, true, true).unwrap();
     let line = command.get_args().map(|a| a.to_str().unwrap()).collect::<Vec<_>>().join(" ");
     for part in [
         "-accel kvm -cpu host",
         "hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=tcp:127.0.0.1:443-:443",
         "snapshot=on,file=/a,,b.bin",
-        "-fw_cfg name=opt/org.flatcar-linux/config,file=/c.json",
     ] {
         assert!(line.contains(part), "{part}\n{line}");
     }
@@ -85,10 +84,32 @@ fn the_emulators_arguments() {
 }
 
 #[test]
-fn ignitions_configuration_is_json_that_keeps_the_command() {
-    let text = ignition::command("echo \"100% ü\" 'x'\n", Arch::Arm64);
-    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let source = value["storage"]["files"][0]["contents"]["source"].as_str().unwrap();
-    assert_eq!(source, "data:,echo%20%22100%25%20%C3%BC%22%20%27x%27%0A");
-    assert!(value["systemd"]["units"][0]["contents"].as_str().unwrap().contains("/dev/ttyAMA0"));
+fn a_refusal_is_kept_apart_from_output() {
+    let mut whole = b"[    0.0] Linux version 6\r\n".to_vec();
+    whole.extend_from_slice(REFUSED);
+    whole.extend_from_slice(b"not merged: a\r\nwhy\r\n");
+    whole.extend_from_slice(END);
+    whole.extend_from_slice(b"1\x1e");
+    for size in [1, 5, 4096] {
+        let (mut console, mut out) = (Console::default(), Vec::new());
+        for piece in whole.chunks(size) {
+            console.take(piece, &mut out).unwrap();
+        }
+        assert_eq!((out, console.status), (Vec::new(), Some(1)), "{size}");
+        assert_eq!(console.refusal().unwrap(), "not merged: a\nwhy");
+    }
+}
+
+#[test]
+fn what_a_machine_is_told() {
+    let names = ["a".parse().unwrap(), "b".parse().unwrap()];
+    let pieces = pieces(Arch::Arm64, &names, Some("echo \"100% ü\" 'x'"));
+    let text = |path: &str| match &pieces.iter().find(|(p, _)| p == path).unwrap().1 {
+        Piece::Text(text) => text.clone(),
+        Piece::Link(target) => (*target).to_owned(),
+    };
+    assert_eq!(text("/etc/bakery/command"), "echo \"100% ü\" 'x'\n");
+    assert_eq!(text("/etc/bakery/extensions"), "a\nb\n");
+    assert_eq!(text("/etc/systemd/system/serial-getty@ttyAMA0.service"), "/dev/null");
+    assert!(text("/etc/systemd/system/bakery-boot.service").contains("StandardOutput=file:/dev/ttyAMA0\n"));
 }

@@ -10,18 +10,21 @@ use sysext::tree::Blob;
 use sysext::{Arch, Content, Event, Events, ExtensionName};
 
 use crate::bake::flatcar::{FINGERPRINT, INDEX, Release, Wanted};
-use crate::bake::{Payload, Target, bake, check, vendor};
+use crate::bake::{Payload, Place, Target, bake, check, vendor};
 use crate::checksum::Checksum;
 use crate::config::Config;
 use crate::fetch::{Fetcher, Want};
+use crate::fit::{Fit, fit};
 use crate::release::Sums;
-use crate::signature::{self, SIGNATURE_MAX, Scheme};
+use crate::signature::{self, SIGNATURE_MAX, Scheme, SignatureError};
 use crate::sysupdate;
 
 /// Flatcar's public key, as it was when this was built: subkeys change, which is why `--key` can name a newer file.
 const KEY: &[u8] = include_bytes!("../../keys/flatcar-image-signing-key.asc");
 /// The name of the disk image in a release.
 const IMAGE: &str = "flatcar_production_image.bin";
+/// Digests of files of releases, by URL.
+const DOWNLOADED: &str = "flatcar";
 /// Bytes. Indexes, manifests and configurations.
 const TEXT_MAX: u64 = 16 << 20;
 
@@ -63,9 +66,9 @@ pub struct Args {
     #[arg(long, value_name = "URL", default_value = vendor::SCRIPTS, requires = "vendor")]
     scripts: String,
 
-    /// x86-64 or arm64
-    #[arg(long, env = "ARCH", default_value = "x86-64", hide_env_values = true)]
-    arch: Arch,
+    /// The image's architecture, and its extensions': x86-64 or arm64 [default: x86-64, or with --image what they are]
+    #[arg(long, env = "ARCH", hide_env_values = true)]
+    arch: Option<Arch>,
 
     /// alpha, beta, stable, lts, or a version
     #[arg(long, default_value = "stable")]
@@ -150,22 +153,28 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 fn bake_image(args: &Args, fetcher: &Fetcher, events: &dyn Events) -> anyhow::Result<Vec<PathBuf>> {
     let output = output(args)?;
     // What could be missing is said before anything long begins.
-    let payload = payload(args, fetcher, events)?;
-    check(&payload)?;
-    if args.vendor.is_some() {
-        vendor::check()?;
+    check(args.install_to.place)?;
+    let mut needs = match args.install_to.place {
+        Place::Root => "debugfs and e2fsck, no privileges".to_owned(),
+        Place::Oem => "debugfs, e2fsck, and root's privileges to mount partition OEM".to_owned(),
+    };
+    match args.vendor {
+        Some(_) => {
+            vendor::check()?;
+            needs.push_str("; git and docker for the Flatcar SDK");
+        }
+        None => drop(sysext::OutputFile::create(&output)?),
     }
-    let need =
-        if payload.needs_root() { "root's privileges, to mount partition OEM" } else { "no privileges" };
-    events.event(Event::Note(format!("needs {need}").into()));
+    events.event(Event::Note(format!("this takes {needs}: all of it is there").into()));
     let key = Key::of(args)?;
+    let payload = payload(args, fetcher, events)?;
     match &args.image {
         Some(image) => {
             verify_local(args, image, &key, events)?;
             Ok(vec![bake(image, &payload, &output, events)?.path])
         }
         None => {
-            let release = Release::find(&args.release, args.arch, || {
+            let release = Release::find(&args.release, args.arch.unwrap_or(Arch::X86_64), || {
                 fetcher.text(INDEX, TEXT_MAX, events).map_err(anyhow::Error::from)
             })?;
             events.event(Event::Step(
@@ -200,8 +209,18 @@ fn output(args: &Args) -> anyhow::Result<PathBuf> {
 fn payload(args: &Args, fetcher: &Fetcher, events: &dyn Events) -> anyhow::Result<Payload> {
     let mut payload = Payload::default();
     let mut updates = false;
+    // Nobody has said for which machine a local image is; but it is for one.
+    let mut arch = args.arch.or(args.image.is_none().then_some(Arch::X86_64));
     for Named { name, file } in &args.extensions {
         let found = if args.fetch { fetched(args, name, file, fetcher, events)? } else { local(name, file)? };
+        match fit(&found.path, Some(name), arch, fetcher.cache()).with_context(|| found.file_name.clone())? {
+            Some(Fit { arch: is, .. }) => arch = arch.or(is),
+            None => {
+                let text =
+                    format!("{file:?}: can't be looked into, so nobody knows whether a host will merge it");
+                events.event(Event::Warning(text.into()));
+            }
+        }
         payload.extension(&args.install_to, name, &found.file_name, found.path, found.size)?;
         if let Some(text) = found.configuration {
             payload.sysupdate(name, &format!("{name}.conf"), text)?;
@@ -346,7 +365,18 @@ fn signed(
 ) -> anyhow::Result<Signed> {
     let url = release.url(file);
     let signature = fetcher.text(&format!("{url}.sig"), SIGNATURE_MAX, events)?;
-    let fetched = fetcher.get(&Want { url: url.clone(), checksums: Vec::new(), size: None }, events)?;
+    let get = |checksums| fetcher.get(&Want { url: url.clone(), checksums, size: None }, events);
+    // What was downloaded before, good or not: the signature tells, and it may be the key that was too old.
+    let known = fetcher.cache().key(DOWNLOADED, &url)?.and_then(|hex| Checksum::from_hex(&hex));
+    if let Some(Ok(fetched)) = known.map(|checksum| get(vec![checksum])) {
+        match key.check(&url, &signature, &fetched.content(), events) {
+            Ok(()) => return Ok(Signed { fetched }),
+            Err(e) if !matches!(e.downcast_ref(), Some(SignatureError::Wrong { .. })) => return Err(e),
+            Err(_) => {}
+        }
+    }
+    let fetched = get(Vec::new())?;
+    fetcher.cache().set_key(DOWNLOADED, &url, &fetched.sha256.hex())?;
     key.check(&url, &signature, &fetched.content(), events)?;
     Ok(Signed { fetched })
 }

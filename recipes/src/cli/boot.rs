@@ -5,13 +5,17 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
-use oci::{Context, ImageRef};
+use oci::{Cache, Context, ImageRef};
 use sysext::cli::{Terminal, Verbosity};
-use sysext::{Arch, Events, ExtensionName};
+use sysext::{Arch, Event, Events, ExtensionName};
 
 use crate::bake::{Payload, Target, bake};
 use crate::boot::guest::{self, Inside};
-use crate::boot::{Accel, Attached, Disk, Ended, Guest, Machine, Port, ignition};
+use crate::boot::{Accel, Attached, Disk, Ended, Guest, Machine, Piece, Port, pieces};
+use crate::fit::{Fit, fit};
+
+/// Another one each time that this machine starts.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,7 +33,7 @@ Examples:
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Images of extensions; NAME is the extension's name where the file has another
+    /// Images of extensions; NAME is the extension's name, which the image itself knows, too
     #[arg(value_name = "[NAME:]FILE.raw")]
     extensions: Vec<Named>,
 
@@ -75,23 +79,51 @@ pub struct Args {
 
 /// `NAME:FILE` or `FILE`.
 #[derive(Debug, Clone)]
-struct Named(Attached);
+struct Named {
+    name: Option<ExtensionName>,
+    path: PathBuf,
+}
 
 impl FromStr for Named {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, path) = match text.split_once(':') {
-            Some((name, path)) if !name.contains('/') => (name, Path::new(path)),
-            _ => {
-                let path = Path::new(text);
-                let name = path.file_name().and_then(|n| n.to_str()).ok_or("has no file name")?;
-                (name.strip_suffix(".raw").ok_or("expected FILE.raw or NAME:FILE")?, path)
+        match text.split_once(':') {
+            Some((name, path)) if !name.contains('/') => {
+                let name = name.parse::<ExtensionName>().map_err(|e| e.to_string())?;
+                Ok(Named { name: Some(name), path: path.into() })
+            }
+            _ => Ok(Named { name: None, path: text.into() }),
+        }
+    }
+}
+
+impl Named {
+    /// With the name that the image has, if none is given.
+    fn attached(&self, arch: Arch, cache: &Cache, events: &dyn Events) -> anyhow::Result<Attached> {
+        let path = self.path.clone();
+        let found = path.metadata().with_context(|| format!("{path:?}"))?;
+        if !found.is_file() {
+            bail!("{path:?}: is no image file");
+        }
+        let name = match (fit(&path, self.name.as_ref(), Some(arch), cache)?, &self.name) {
+            (Some(Fit { name, .. }), _) => name,
+            (None, name) => {
+                let text = format!("{path:?}: can't be looked into, the machine will see what it is");
+                events.event(Event::Warning(text.into()));
+                match name {
+                    Some(name) => name.clone(),
+                    None => stem(&path)?.parse()?,
+                }
             }
         };
-        let name = name.parse::<ExtensionName>().map_err(|e| e.to_string())?;
-        Ok(Named(Attached { name, path: path.to_owned() }))
+        Ok(Attached { name, path })
     }
+}
+
+fn stem(path: &Path) -> anyhow::Result<&str> {
+    let name = path.file_name().and_then(|n| n.to_str()).with_context(|| format!("{path:?}: odd name"))?;
+    Ok(name.strip_suffix(".raw").unwrap_or(name))
 }
 
 /// Boots it. A command's status becomes this process's.
@@ -108,7 +140,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 fn boot(args: &Args, events: &dyn Events) -> anyhow::Result<Ended> {
     sysext::remove_on_interrupt().context("signals can't be handled")?;
     let arch = arch(args)?;
-    let machine = Machine {
+    let mut machine = Machine {
         arch,
         accel: args.accel,
         memory: args.memory,
@@ -117,21 +149,27 @@ fn boot(args: &Args, events: &dyn Events) -> anyhow::Result<Ended> {
         limit: args.timeout,
     };
     machine.check()?;
-    let extensions: Vec<Attached> = args.extensions.iter().map(|n| n.0.clone()).collect();
-    for extension in &extensions {
-        let found = extension.path.metadata().with_context(|| format!("{:?}", extension.path))?;
-        if !found.is_file() {
-            bail!("{:?}: is no image file", extension.path);
-        }
-    }
     let context = args.source.context()?;
+    let mut extensions = Vec::new();
+    for named in &args.extensions {
+        let attached = named.attached(arch, &context.cache, events)?;
+        if extensions.iter().any(|e: &Attached| e.name == attached.name) {
+            bail!("extension {} is given twice", attached.name);
+        }
+        extensions.push(attached);
+    }
+    // Finding out costs 20 seconds: once for each start of this machine is enough.
+    let silent = std::fs::read_to_string(BOOT_ID).unwrap_or_default();
+    if args.accel == Accel::Auto && context.cache.key("boot", "silent")?.is_some_and(|id| id == silent) {
+        machine.accel = Accel::Tcg;
+    }
     match &args.image {
         Some(image) => from_disk(args, image, &extensions, &machine, &context, events),
         None => {
             let inside = Inside { extensions: &extensions, command: args.exec.as_deref() };
             let guest = Guest::new(&context, &args.base, arch, &inside, events)?;
             let disk = Disk::Memory { kernel: &guest.kernel, initrd: &guest.initrd };
-            start(args, &machine, &disk, events)
+            start(args, &machine, &disk, &context, events)
         }
     }
 }
@@ -152,25 +190,35 @@ fn from_disk(
     events: &dyn Events,
 ) -> anyhow::Result<Ended> {
     let scratch = context.cache.scratch("boot")?;
-    let config = scratch.path().join("ignition.json");
-    if let Some(command) = &args.exec {
-        std::fs::write(&config, ignition::command(command, machine.arch))
-            .with_context(|| format!("{config:?}"))?;
-    }
     let mut payload = Payload::default();
     for extension in extensions {
         let size = extension.path.metadata().with_context(|| format!("{:?}", extension.path))?.len();
         let file = format!("{}.raw", extension.name);
         payload.extension(&Target::default(), &extension.name, &file, extension.path.clone(), size)?;
     }
-    // Even without extensions: the image may be compressed.
+    for (path, piece) in pieces(machine.arch, extensions.iter().map(|e| &e.name), args.exec.as_deref()) {
+        match piece {
+            Piece::Text(text) => payload.text(&path, text)?,
+            Piece::Link(target) => payload.link(&path, target)?,
+        }
+    }
     let baked = scratch.path().join("image.bin");
     bake(image, &payload, &baked, events)?;
-    let ignition = args.exec.is_some().then_some(config.as_path());
-    start(args, machine, &Disk::Image { path: &baked, ignition }, events)
+    start(args, machine, &Disk::Image { path: &baked }, context, events)
 }
 
-fn start(args: &Args, machine: &Machine, disk: &Disk<'_>, events: &dyn Events) -> anyhow::Result<Ended> {
-    events.event(sysext::Event::Step("booting".into()));
-    Ok(machine.run(disk, args.exec.is_some(), &mut io::stdout(), events)?)
+fn start(
+    args: &Args,
+    machine: &Machine,
+    disk: &Disk<'_>,
+    context: &Context,
+    events: &dyn Events,
+) -> anyhow::Result<Ended> {
+    events.event(Event::Step("booting".into()));
+    let silent = || {
+        // If it can't be kept, the next start takes as long.
+        let id = std::fs::read_to_string(BOOT_ID).unwrap_or_default();
+        let _ = context.cache.set_key("boot", "silent", &id);
+    };
+    Ok(machine.run(disk, args.exec.is_some(), &mut io::stdout(), events, silent)?)
 }

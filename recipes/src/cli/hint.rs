@@ -8,6 +8,7 @@ use crate::boot::MachineError;
 use crate::build::{BuildCause, BuildError};
 use crate::catalogue::CatalogueError;
 use crate::fetch::FetchError;
+use crate::fit::FitError;
 use crate::lock::LockError;
 use crate::pin::{PinCause, PinError};
 use crate::recipe::InstanceError;
@@ -29,6 +30,7 @@ pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| error.downcast_ref().and_then(BakeError::hint))
         .or_else(|| error.downcast_ref().and_then(MachineError::hint))
         .or_else(|| error.downcast_ref().and_then(TrialError::hint))
+        .or_else(|| error.downcast_ref().and_then(FitError::hint))
         .or_else(|| flix::cli::hint(error))
         .or_else(|| flatwrap::cli::hint(error))
 }

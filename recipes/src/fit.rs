@@ -1,0 +1,126 @@
+//! Whether an image is what it is taken for: before it goes into an OS image or a machine that can only shrug at it.
+
+use std::path::{Path, PathBuf};
+
+use oci::Cache;
+use sysext::tree::ContentError;
+use sysext::{Arch, ExtensionName};
+
+use crate::lint::release_file;
+use crate::open::{ForeignError, OpenCause, OpenError, open};
+
+/// Why a host won't merge an image.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FitError {
+    /// The image can't be read.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Its release file can't be read.
+    #[error("{path:?}: {source}")]
+    Content {
+        /// The image.
+        path: PathBuf,
+        /// Why.
+        source: ContentError,
+    },
+    /// There is no release file.
+    #[error("{path:?}: has no release file: it is no extension")]
+    NoRelease {
+        /// The image.
+        path: PathBuf,
+    },
+    /// It has another name inside.
+    #[error("{path:?}: its release file is for {}, expected {expected}", .got.join(", "))]
+    Name {
+        /// The image.
+        path: PathBuf,
+        /// As the image has it.
+        got: Vec<String>,
+        /// As it was called.
+        expected: String,
+    },
+    /// A file name without `.raw`, and nothing inside that would tell.
+    #[error("{path:?}: has release files for {}, expected one", .got.join(", "))]
+    Ambiguous {
+        /// The image.
+        path: PathBuf,
+        /// As the image has it.
+        got: Vec<String>,
+    },
+    /// It is for another machine.
+    #[error("{path:?}: is for {}, expected {}", .got.systemd(), .expected.systemd())]
+    Arch {
+        /// The image.
+        path: PathBuf,
+        /// As the image has it.
+        got: Arch,
+        /// The machine's.
+        expected: Arch,
+    },
+}
+
+impl FitError {
+    /// What could be done.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            FitError::Name { path, got, .. } | FitError::Ambiguous { path, got } => {
+                let name = got.first()?;
+                Some(format!("name it so: {name}:{}", path.display()))
+            }
+            FitError::Arch { got, .. } => Some(format!(
+                "--arch {} makes a machine for it, or take the extension's other image",
+                got.systemd()
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// What an image says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fit {
+    /// The name that it merges under.
+    pub name: ExtensionName,
+    /// For which machine, if it says so.
+    pub arch: Option<Arch>,
+}
+
+/// Looks into an image. `name` is what it is taken for; without one it is what its only release file says. None: it has a
+/// file system that can't be read here, without privileges or tools.
+///
+/// # Errors
+/// [`FitError`]: no host would merge it.
+pub fn fit(
+    path: &Path,
+    name: Option<&ExtensionName>,
+    arch: Option<Arch>,
+    cache: &Cache,
+) -> Result<Option<Fit>, FitError> {
+    let opened = match open(path, cache) {
+        Ok(opened) => opened,
+        Err(OpenError { cause: OpenCause::Foreign(ForeignError::NoWay { .. }), .. }) => return Ok(None),
+        Err(e) => return Err(e.into()),
+    };
+    let path = || path.to_owned();
+    let got = release_file::names(&opened.tree);
+    let name = match (name, got.as_slice()) {
+        (_, []) => return Err(FitError::NoRelease { path: path() }),
+        (Some(name), _) => name.clone(),
+        (None, [one]) => match one.parse() {
+            Ok(name) => name,
+            Err(_) => return Err(FitError::NoRelease { path: path() }),
+        },
+        (None, _) => return Err(FitError::Ambiguous { path: path(), got }),
+    };
+    let found = release_file::find(&opened.tree, &name)
+        .map_err(|source| FitError::Content { path: path(), source })?;
+    let Some(file) = found else {
+        return Err(FitError::Name { path: path(), got, expected: name.to_string() });
+    };
+    let is = file.release.architecture;
+    match (is, arch) {
+        (Some(got), Some(expected)) if got != expected => Err(FitError::Arch { path: path(), got, expected }),
+        _ => Ok(Some(Fit { name, arch: is })),
+    }
+}

@@ -1,0 +1,64 @@
+//! Other programs that must not outlive this one.
+
+use std::io::{self, Read as _};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use sysext::output::Cleanup;
+
+/// A process that ends with its owner: when this is dropped, and when a signal ends the program.
+#[derive(Debug)]
+pub(crate) struct Owned {
+    child: Child,
+    _cleanup: Cleanup,
+}
+
+impl Owned {
+    /// Starts it.
+    pub(crate) fn spawn(command: &mut Command) -> io::Result<Owned> {
+        let child = command.spawn()?;
+        // Not by its number, which another process may have by then.
+        let handle = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
+        let cleanup = sysext::output::on_interrupt(move || {
+            if let Ok(handle) = handle {
+                // Not killed: an emulator has a terminal to put in order.
+                let _ = pidfd_send_signal(handle, Signal::TERM);
+            }
+        });
+        Ok(Owned { child, _cleanup: cleanup })
+    }
+
+    /// What it prints, if that is piped. Once.
+    pub(crate) fn stdout(&mut self) -> Option<std::process::ChildStdout> {
+        self.child.stdout.take()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait()
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // Too late for both is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a program to its end, for what it prints.
+pub(crate) fn output(command: &mut Command) -> io::Result<Output> {
+    let mut owned = Owned::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+    let stderr = owned.child.stderr.take();
+    let errors = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        stderr.map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut bytes)).map(|_| bytes)
+    });
+    let mut stdout = Vec::new();
+    if let Some(mut pipe) = owned.stdout() {
+        pipe.read_to_end(&mut stdout)?;
+    }
+    let stderr = errors.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    Ok(Output { status: owned.wait()?, stdout, stderr })
+}

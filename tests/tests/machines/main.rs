@@ -1,0 +1,8 @@
+//! From extensions to machines: baked into disk images, booted, provisioned.
+
+mod bake;
+mod bake_broken;
+mod bake_odd;
+mod disk;
+mod flatcar;
+mod vendor;

@@ -1,8 +1,10 @@
-//! Other programs that must not outlive this one.
+//! What must not outlive this program: other programs, and large directories.
 
 use std::io::{self, Read as _};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
+use oci::{Cache, CacheError, Scratch};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use sysext::output::Cleanup;
 
@@ -44,6 +46,31 @@ impl Drop for Owned {
         // Too late for both is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A directory of the cache's that goes with its owner, and when a signal ends the program: gigabytes shouldn't wait for the
+/// next sweep.
+#[derive(Debug)]
+pub(crate) struct Doomed {
+    scratch: Scratch,
+    _cleanup: Cleanup,
+}
+
+impl Doomed {
+    /// A new one.
+    pub(crate) fn new(cache: &Cache, what: &str) -> Result<Doomed, CacheError> {
+        let scratch = cache.scratch(what)?;
+        let path = scratch.path().to_owned();
+        let cleanup = sysext::output::on_interrupt(move || {
+            let _ = std::fs::remove_dir_all(&path);
+        });
+        Ok(Doomed { scratch, _cleanup: cleanup })
+    }
+
+    /// The directory.
+    pub(crate) fn path(&self) -> &Path {
+        self.scratch.path()
     }
 }
 

@@ -47,6 +47,18 @@ pub fn debian() -> Result<PathBuf> {
     })
 }
 
+/// `debian:trixie-slim`, likewise.
+///
+/// # Errors
+/// mmdebstrap's.
+pub fn trixie() -> Result<PathBuf> {
+    let tar = roots::trixie_tar()?;
+    let recipe = fs::read_to_string(tar.with_file_name("recipe"))?;
+    cached("debian-trixie-oci", &recipe, |dir| {
+        layout::write(dir, "trixie-slim", &[Platform { architecture: "amd64", layers: vec![tar] }])
+    })
+}
+
 /// The real Alpine, for both architectures, with our repository and its key as a second layer; none without
 /// `../shared`.
 ///

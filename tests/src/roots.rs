@@ -13,7 +13,15 @@ use crate::work::require_root;
 /// # Errors
 /// mmdebstrap's.
 pub fn debian_tar() -> Result<PathBuf> {
-    tar("debian-bookworm", "")
+    tar("debian-bookworm", "bookworm", "")
+}
+
+/// The same of Debian 13.
+///
+/// # Errors
+/// mmdebstrap's.
+pub fn trixie_tar() -> Result<PathBuf> {
+    tar("debian-trixie", "trixie", "")
 }
 
 /// The same with nginx and htop.
@@ -21,17 +29,17 @@ pub fn debian_tar() -> Result<PathBuf> {
 /// # Errors
 /// mmdebstrap's.
 pub fn nginx_tar() -> Result<PathBuf> {
-    tar("debian-nginx", "nginx,htop")
+    tar("debian-nginx", "bookworm", "nginx,htop")
 }
 
-fn tar(name: &str, package: &str) -> Result<PathBuf> {
+fn tar(name: &str, suite: &str, package: &str) -> Result<PathBuf> {
     require_root()?;
     let dir = cached(name, &format!("minbase {package} 1"), |dir| {
         let debstrap = Program::new("mmdebstrap").args(["--quiet", "--mode=root", "--variant=minbase"]);
         // An empty list of packages is an error.
         let include = (!package.is_empty()).then(|| format!("--include={package}"));
         let debstrap = debstrap.args(include);
-        debstrap.arg("bookworm").arg(dir.join("root.tar")).run().map(drop)
+        debstrap.arg(suite).arg(dir.join("root.tar")).run().map(drop)
     })?;
     Ok(dir.join("root.tar"))
 }

@@ -11,6 +11,7 @@ use sysext::{Arch, Event, Events, ExtensionName, Meta, Node, Tree, TreeError, Tr
 
 use super::cpio::{self, CpioError};
 use super::inside::{Piece, pieces};
+use crate::process::Doomed;
 
 /// The image of which a host is made unless another is named.
 pub const BASE: &str = "docker.io/library/debian:trixie-slim";
@@ -60,6 +61,9 @@ pub enum GuestError {
         /// What is missing.
         what: &'static str,
     },
+    /// There is no place to work in.
+    #[error(transparent)]
+    Cache(#[from] oci::CacheError),
     /// A file could not be read or written.
     #[error("{path:?}: {source}")]
     Io {
@@ -83,7 +87,7 @@ pub struct Guest {
     pub kernel: PathBuf,
     /// The root as initial ramdisk.
     pub initrd: PathBuf,
-    _scratch: oci::Scratch,
+    _scratch: Doomed,
 }
 
 /// What is put into the machine besides its image.
@@ -119,10 +123,7 @@ impl Guest {
             return Err(lacks("systemd"));
         }
         events.event(Event::Step("packing the machine's root".into()));
-        let scratch = context.cache.scratch("boot").map_err(|e| GuestError::Io {
-            path: context.cache.dir().to_owned(),
-            source: io::Error::other(e),
-        })?;
+        let scratch = Doomed::new(&context.cache, "boot")?;
         let guest = Guest {
             kernel: scratch.path().join("kernel"),
             initrd: scratch.path().join("initrd"),
@@ -179,7 +180,6 @@ fn additions(arch: Arch, inside: &Inside<'_>) -> Result<Tree, GuestError> {
     put("/etc/resolv.conf", text("nameserver 10.0.2.3\n"))?;
     put("/etc/systemd/network/80-bakery.network", text(NETWORK))?;
     for (target, unit) in [
-        ("sysinit", "systemd-sysext.service"),
         ("multi-user", "systemd-networkd.service"),
         ("network-online", "systemd-networkd-wait-online.service"),
     ] {

@@ -100,6 +100,10 @@ pub fn pieces<'a>(
     let mut pieces = vec![
         (format!("{units}/bakery-boot.service"), Piece::Text(unit)),
         (
+            format!("{units}/sysinit.target.wants/systemd-sysext.service"),
+            Piece::Link("/usr/lib/systemd/system/systemd-sysext.service"),
+        ),
+        (
             format!("{units}/multi-user.target.wants/bakery-boot.service"),
             Piece::Link("../bakery-boot.service"),
         ),

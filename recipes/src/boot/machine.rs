@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use oci::Cache;
 use sysext::{Arch, Event, Events};
 
 use super::console::Console;
@@ -222,7 +223,8 @@ impl Machine {
             ["-accel", "tcg,thread=multi", "-cpu", "max"]
         });
         qemu.args(["-smp", &self.cpus.to_string(), "-m", &self.memory.to_string()]);
-        qemu.args(["-nographic", "-no-reboot"]);
+        // No disk drives that nobody wants: looking for them takes seconds.
+        qemu.args(["-nodefaults", "-display", "none", "-serial", "mon:stdio", "-no-reboot"]);
         let mut network = String::from("user,model=virtio-net-pci");
         for port in &self.ports {
             network.push_str(&format!(",hostfwd=tcp:127.0.0.1:{}-:{}", port.host, port.guest));
@@ -251,8 +253,8 @@ impl Machine {
     }
 
     /// Starts the machine and waits for its end. With `words` the console is searched for a command's output, which goes to
-    /// `out`, and for its status; without, all of it goes to `out`, and stdin is the console's keyboard. `silent` is told if
-    /// this processor's virtualization doesn't work.
+    /// `out`, and for its status; without, all of it goes to `out`, and stdin is the console's keyboard. `cache` remembers
+    /// whether this processor's virtualization works.
     ///
     /// # Errors
     /// [`MachineError`].
@@ -261,14 +263,18 @@ impl Machine {
         disk: &Disk<'_>,
         words: bool,
         out: &mut dyn Write,
+        cache: &Cache,
         events: &dyn Events,
-        silent: impl FnOnce(),
     ) -> Result<Ended, MachineError> {
         self.check()?;
         let kvm = match self.accel {
             Accel::Kvm => true,
             Accel::Tcg => false,
-            Accel::Auto => Arch::host() == Some(self.arch) && can_kvm(),
+            Accel::Auto => {
+                // Finding out costs 20 seconds: once for each start of this machine is enough.
+                let silent = cache.key("boot", "silent").ok().flatten().is_some_and(|id| id == boot_id());
+                Arch::host() == Some(self.arch) && can_kvm() && !silent
+            }
         };
         if kvm {
             let patience = (self.accel == Accel::Auto).then_some(FIRST_WORD);
@@ -278,7 +284,8 @@ impl Machine {
             let note =
                 "the machine is silent on this processor's virtualization: starting it again, emulated";
             events.event(Event::Note(note.into()));
-            silent();
+            // If it can't be kept, the next start takes as long.
+            let _ = cache.set_key("boot", "silent", &boot_id());
         }
         match self.attempt(disk, false, None, words, out)? {
             Some(ended) => Ok(ended),
@@ -357,6 +364,11 @@ impl Machine {
 /// Whether this user may use the processor's virtualization. That it works shows only in use.
 fn can_kvm() -> bool {
     std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok()
+}
+
+/// Another one each time that this machine starts.
+fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
 }
 
 fn drive(path: &Path) -> std::ffi::OsString {

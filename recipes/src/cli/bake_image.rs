@@ -15,6 +15,7 @@ use crate::checksum::Checksum;
 use crate::config::Config;
 use crate::fetch::{Fetcher, Want};
 use crate::fit::{Fit, fit};
+use crate::process::Doomed;
 use crate::release::Sums;
 use crate::signature::{self, SIGNATURE_MAX, Scheme, SignatureError};
 use crate::sysupdate;
@@ -398,7 +399,7 @@ fn to_vendor(
         Some(path) => bail!("{path:?}: with --vendor, --output names a directory: the SDK names its files"),
         None => PathBuf::from("."),
     };
-    let scratch = fetcher.cache().scratch("vendor")?;
+    let scratch = Doomed::new(fetcher.cache(), "vendor")?;
     let dir = scratch.path().join("scripts");
     vendor::clone(&args.scripts, release, &dir)?;
     for file in vendor::FILES {

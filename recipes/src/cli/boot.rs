@@ -13,9 +13,7 @@ use crate::bake::{Payload, Target, bake};
 use crate::boot::guest::{self, Inside};
 use crate::boot::{Accel, Attached, Disk, Ended, Guest, Machine, Piece, Port, pieces};
 use crate::fit::{Fit, fit};
-
-/// Another one each time that this machine starts.
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+use crate::process::Doomed;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -140,7 +138,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 fn boot(args: &Args, events: &dyn Events) -> anyhow::Result<Ended> {
     sysext::remove_on_interrupt().context("signals can't be handled")?;
     let arch = arch(args)?;
-    let mut machine = Machine {
+    let machine = Machine {
         arch,
         accel: args.accel,
         memory: args.memory,
@@ -157,11 +155,6 @@ fn boot(args: &Args, events: &dyn Events) -> anyhow::Result<Ended> {
             bail!("extension {} is given twice", attached.name);
         }
         extensions.push(attached);
-    }
-    // Finding out costs 20 seconds: once for each start of this machine is enough.
-    let silent = std::fs::read_to_string(BOOT_ID).unwrap_or_default();
-    if args.accel == Accel::Auto && context.cache.key("boot", "silent")?.is_some_and(|id| id == silent) {
-        machine.accel = Accel::Tcg;
     }
     match &args.image {
         Some(image) => from_disk(args, image, &extensions, &machine, &context, events),
@@ -189,7 +182,7 @@ fn from_disk(
     context: &Context,
     events: &dyn Events,
 ) -> anyhow::Result<Ended> {
-    let scratch = context.cache.scratch("boot")?;
+    let scratch = Doomed::new(&context.cache, "boot")?;
     let mut payload = Payload::default();
     for extension in extensions {
         let size = extension.path.metadata().with_context(|| format!("{:?}", extension.path))?.len();
@@ -215,10 +208,5 @@ fn start(
     events: &dyn Events,
 ) -> anyhow::Result<Ended> {
     events.event(Event::Step("booting".into()));
-    let silent = || {
-        // If it can't be kept, the next start takes as long.
-        let id = std::fs::read_to_string(BOOT_ID).unwrap_or_default();
-        let _ = context.cache.set_key("boot", "silent", &id);
-    };
-    Ok(machine.run(disk, args.exec.is_some(), &mut io::stdout(), events, silent)?)
+    Ok(machine.run(disk, args.exec.is_some(), &mut io::stdout(), &context.cache, events)?)
 }

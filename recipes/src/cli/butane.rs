@@ -10,7 +10,7 @@ use crate::fetch::Fetcher;
 use crate::release::place::MANIFEST;
 use crate::release::{Sums, file_name};
 use crate::snippets::{Machine, Update};
-use crate::sysupdate::{BASE_URL, Stream};
+use crate::sysupdate::{BASE_URL, Stream, directory};
 use crate::version::Version;
 
 /// Bytes.
@@ -19,6 +19,8 @@ const TEXT_MAX: u64 = 16 << 20;
 const EXAMPLES: &str = "\
 Examples:
   bakery butane nebula v1.9.5
+  bakery butane nebula latest --arch arm64
+      the newest that the catalogue has now
   bakery butane kubernetes v1.31.4 --sysupdate --stream --then reboot
       stays on v1.31 and leaves activation to a reboot manager
   bakery ignition tailscale v1.76.6 --base-url https://example.org/extensions/ --sysupdate --then restart:tailscaled.service";
@@ -30,7 +32,7 @@ pub struct Args {
     /// The extension
     name: ExtensionName,
 
-    /// Its version
+    /// Its version, or latest: the catalogue's newest
     version: Version,
 
     /// x86-64 or arm64
@@ -96,22 +98,39 @@ pub(super) fn ignition(args: &Args) -> anyhow::Result<()> {
 }
 
 fn with(args: &Args, text: impl Fn(&Machine<'_>) -> String) -> anyhow::Result<()> {
-    if !args.base_url.starts_with("https://") && !args.base_url.starts_with("http://") {
-        bail!("--base-url: got {:?}, expected an address that starts with https://", args.base_url);
+    if !is_address(&args.base_url) {
+        bail!(
+            "--base-url: got {:?}, expected an address like https://example.org/extensions/",
+            args.base_url
+        );
     }
-    let file = file_name(args.name.as_str(), args.version.as_str(), args.arch.systemd());
-    let sha256 = match &args.sha256 {
+    let given = match &args.sha256 {
         Some(sum) if sum.len() == 64 && sum.bytes().all(|b| b.is_ascii_hexdigit()) => {
             Some(sum.to_ascii_lowercase())
         }
         Some(sum) => bail!("--sha256: got {sum:?}, expected 64 hexadecimal digits"),
-        None if args.offline => None,
-        None => asked(args, &file)?,
+        None => None,
     };
-    let stream = match (args.stream, Stream::of(args.version.as_str())) {
+    let latest = args.version.as_str() == "latest";
+    let manifest = match given.is_none() || latest {
+        true if args.offline && latest => bail!("version latest: --offline asks nobody what that is"),
+        true if !args.offline => asked(args, latest)?,
+        _ => None,
+    };
+    let version = match &manifest {
+        Some(manifest) if latest => manifest.newest(args)?,
+        _ => args.version.clone(),
+    };
+    let file = file_name(args.name.as_str(), version.as_str(), args.arch.systemd());
+    let sha256 = match (given, manifest) {
+        (Some(sum), _) => Some(sum),
+        (None, Some(manifest)) => Some(manifest.sum(&file, args)?),
+        (None, None) => None,
+    };
+    let stream = match (args.stream, Stream::of(version.as_str())) {
         (false, _) => None,
         (true, Some(minor)) => Some(minor),
-        (true, None) => bail!("--stream: version {} has no minor version", args.version),
+        (true, None) => bail!("--stream: version {version} has no minor version"),
     };
     // An extension of somebody else's catalogue has no recipe here.
     let masked = args.catalogue.catalogue()?.recipe(args.name.as_str());
@@ -128,15 +147,29 @@ fn with(args: &Args, text: impl Fn(&Machine<'_>) -> String) -> anyhow::Result<()
     print(text(&machine).as_bytes()).context("stdout")
 }
 
-/// What the catalogue says of the image. One that doesn't offer it is an error, one that can't be asked isn't.
-fn asked(args: &Args, file: &str) -> anyhow::Result<Option<String>> {
+/// An address that means the same in YAML, in an INI file and to a web server. RFC 3986, without query and fragment.
+fn is_address(url: &str) -> bool {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or_default();
+    let good = |c: char| c.is_ascii_alphanumeric() || "-._~:/[]@!$&()*+,;=%".contains(c);
+    !rest.is_empty() && !rest.starts_with('/') && rest.chars().all(good)
+}
+
+/// What a catalogue has of an extension.
+struct Manifest {
+    url: String,
+    sums: Sums,
+}
+
+/// The extension's manifest. That the catalogue can't be asked is an error only if the version has to come from it.
+fn asked(args: &Args, needed: bool) -> anyhow::Result<Option<Manifest>> {
     let environment = Environment::current();
     let config = Config::load(args.config.as_deref(), &environment)?;
     let cache = Cache::open(config.cache_dir.as_deref())?;
     let fetcher = Fetcher::new(config, cache, environment, false);
-    let url = format!("{}/{}/{MANIFEST}", args.base_url.trim_end_matches('/'), args.name);
+    let url = format!("{}{MANIFEST}", directory(&args.base_url, args.name.as_str()));
     let text = match fetcher.text(&url, TEXT_MAX, &Silent) {
         Ok(text) => text,
+        Err(error) if needed => return Err(error.into()),
         Err(error) => {
             let reason = format!("the image's checksum is left out: {error}");
             let events = sysext::cli::Terminal::new(sysext::cli::Verbosity::Normal);
@@ -145,8 +178,27 @@ fn asked(args: &Args, file: &str) -> anyhow::Result<Option<String>> {
         }
     };
     let sums = Sums::parse(&text).with_context(|| url.clone())?;
-    match sums.0.get(file) {
-        Some(sum) => Ok(Some(sum.clone())),
-        None => bail!("{url}: doesn't list {file}"),
+    Ok(Some(Manifest { url, sums }))
+}
+
+impl Manifest {
+    fn newest(&self, args: &Args) -> anyhow::Result<Version> {
+        let (name, arch) = (args.name.as_str(), args.arch.systemd());
+        let version = |file: &String| {
+            let version = file.strip_prefix(name)?.strip_prefix('-')?;
+            version.strip_suffix(".raw")?.strip_suffix(arch)?.strip_suffix('-')?.parse::<Version>().ok()
+        };
+        match self.sums.0.keys().filter_map(version).max() {
+            Some(newest) => Ok(newest),
+            None => bail!("{}: lists no {name} for {arch}", self.url),
+        }
+    }
+
+    fn sum(&self, file: &str, args: &Args) -> anyhow::Result<String> {
+        match (self.sums.0.get(file), self.newest(args)) {
+            (Some(sum), _) => Ok(sum.clone()),
+            (None, Ok(newest)) => bail!("{}: doesn't list {file}; the newest version is {newest}", self.url),
+            (None, Err(_)) => bail!("{}: doesn't list {file}", self.url),
+        }
     }
 }

@@ -30,16 +30,18 @@ fn test_lines(trial: &Trial) -> String {
     out
 }
 
+/// What the machine's systemd-sysext has against the extensions.
+pub fn refused(trial: &Trial, said: &str) -> TrialError {
+    let names: Vec<String> = trial.images.iter().map(|(n, _)| n.to_string()).collect();
+    TrialError::Merge { names: names.join(", "), root: "the machine".into(), said: said.trim().to_owned() }
+}
+
 /// Makes a report of what the script printed.
 ///
 /// # Errors
 /// An extension was left out, or the output ends too early.
 pub fn read(trial: &Trial, output: &str) -> Result<Report, TrialError> {
-    let refused = |said: &str| {
-        let names: Vec<String> = trial.images.iter().map(|(n, _)| n.to_string()).collect();
-        let said = said.trim().to_owned();
-        Err(TrialError::Merge { names: names.join(", "), root: "the machine".into(), said })
-    };
+    let refused = |said: &str| Err(refused(trial, said));
     let output = output.replace('\r', "");
     if let Some(said) = output.strip_prefix(&format!("{MARK}lacks ")) {
         return refused(&format!("systemd-sysext left out {said}"));

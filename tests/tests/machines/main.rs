@@ -3,6 +3,9 @@
 mod bake;
 mod bake_broken;
 mod bake_odd;
+mod boot;
+mod bootable;
 mod disk;
 mod flatcar;
+mod provision;
 mod vendor;

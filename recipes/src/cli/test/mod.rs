@@ -12,7 +12,7 @@ use sysext::{Arch, Event, Events};
 
 use super::{CatalogueArgs, WorkArgs, args::pair};
 use crate::boot::guest::{self, Inside};
-use crate::boot::{Accel, Attached, Disk, Guest, Machine};
+use crate::boot::{Accel, Attached, Disk, Guest, Machine, MachineError};
 use crate::lock::Lock;
 use crate::tools::Workshop;
 use crate::trial::{self, Report, Trial, TrialError};
@@ -217,6 +217,9 @@ fn in_machine(
     let guest = Guest::new(&context, &args.base, machine.arch, &inside, events)?;
     let disk = Disk::Memory { kernel: &guest.kernel, initrd: &guest.initrd };
     let mut output = Vec::new();
-    machine.run(&disk, true, &mut output, events)?;
+    match machine.run(&disk, true, &mut output, &context.cache, events) {
+        Err(MachineError::Refused(said)) => return Ok(Err(trial::machine::refused(trial, &said))),
+        ended => ended?,
+    };
     Ok(trial::machine::read(trial, &String::from_utf8_lossy(&output)))
 }

@@ -120,7 +120,11 @@ impl World {
     }
 }
 
-fn push(layout: &Path, tag: &str, registry: SocketAddr, to: &str) -> Result<()> {
+/// Pushes an image of an OCI layout to a registry.
+///
+/// # Errors
+/// skopeo's.
+pub fn push(layout: &Path, tag: &str, registry: SocketAddr, to: &str) -> Result<()> {
     Program::new("skopeo")
         .args(["--insecure-policy", "copy", "--quiet", "--all", "--dest-tls-verify=false"])
         .arg(format!("oci:{}:{tag}", layout.display()))

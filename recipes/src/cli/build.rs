@@ -99,6 +99,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         return print(plans.iter().map(dry).collect::<String>().as_bytes()).context("stdout");
     }
 
+    let folder = options.output.output.as_ref().filter(|o| o.as_os_str().as_encoded_bytes().ends_with(b"/"));
+    if let Some(dir) = folder {
+        std::fs::create_dir_all(dir).with_context(|| format!("{dir:?}"))?;
+    }
     let results = parallel::each(jobs, &plans, |plan| workshop.build(plan, &options));
     let mut built = Vec::new();
     let mut failed = None;

@@ -1,6 +1,10 @@
 //! What helps after an error. Libraries say what is wrong; the way out is told here.
 
+use std::collections::BTreeSet;
 use std::error::Error;
+
+use sysext::ExtensionError;
+use sysext::extension::Severity;
 
 use super::release::SignKeyError;
 use crate::bake::BakeError;
@@ -65,12 +69,28 @@ fn build(error: &BuildCause) -> Option<String> {
         BuildCause::Assemble { .. } => {
             Some("upstream has another layout in this version: the recipe needs a rule for it".to_owned())
         }
-        BuildCause::Extension(e) => sysext::cli::hint(e.as_ref()),
+        BuildCause::Extension(e) => refused(e),
         BuildCause::Image(e) => e.hint(),
         BuildCause::FlixPlan(e) => flix::cli::hint(e.as_ref()),
         BuildCause::Flatwrap(e) => flatwrap::cli::hint(e.as_ref()),
         _ => None,
     }
+}
+
+/// Rules of the lint. In the recipe there is a better place for what a file's destination is and for what upstream forces on us.
+fn refused(error: &ExtensionError) -> Option<String> {
+    let ExtensionError::Refused { findings, .. } = error else { return sysext::cli::hint(error) };
+    let errors: BTreeSet<&str> =
+        findings.iter().filter(|f| f.severity == Severity::Error).map(|f| f.rule).collect();
+    let host = errors.contains("needs-host-libraries");
+    let host = if host { "host-libraries in the recipe names what every host has; " } else { "" };
+    let rules =
+        |form: fn(&&str) -> String, between| errors.iter().map(form).collect::<Vec<_>>().join(between);
+    Some(format!(
+        "{host}{} takes the risk, allow = [{}] in the recipe always does",
+        rules(|r| format!("--allow {r}"), " "),
+        rules(|r| format!("{r:?}"), ", ")
+    ))
 }
 
 fn tools(error: &ToolsError) -> Option<String> {

@@ -258,14 +258,10 @@ pub struct SignatureTable {
     pub ed25519: Option<Template>,
     /// URL of a minisign signature.
     pub minisign: Option<Template>,
-    /// URL of a signature by cosign.
+    /// URL of a signature by cosign with a key (`cosign sign-blob --key`).
     pub cosign: Option<Template>,
     /// The public key, below the recipe's folder.
     pub key: Option<String>,
-    /// URL of cosign's certificate.
-    pub certificate: Option<Template>,
-    /// Whom cosign's certificate has to be for. A template.
-    pub identity: Option<Template>,
 }
 
 /// What a download is. Compression is told by the content.

@@ -229,20 +229,15 @@ impl<'a> Checker<'a> {
             self.words(std::iter::once(&list.list).chain(&list.name), &words)?;
         }
         let Some(signature) = &table.signature else { return Ok(()) };
-        let SignatureTable { openpgp, ed25519, minisign, cosign, certificate, identity, .. } = signature;
+        let SignatureTable { openpgp, ed25519, minisign, cosign, .. } = signature;
         let kinds = [openpgp, ed25519, minisign, cosign];
-        self.words(kinds.into_iter().chain([certificate, identity]).flatten(), &words)?;
+        self.words(kinds.into_iter().flatten(), &words)?;
         if kinds.into_iter().flatten().count() != 1 {
             return Err("signature needs one of openpgp, ed25519, minisign and cosign".to_owned());
         }
-        match (cosign, &signature.key, certificate, identity) {
-            (Some(_), None, Some(_), Some(_)) => Ok(()),
-            (Some(_), None, ..) => {
-                Err("signature by cosign needs key, or certificate and identity".to_owned())
-            }
-            (None, None, ..) => Err("signature needs key, a file below keys/".to_owned()),
-            (_, Some(_), None, None) => self.part(signature.key.as_deref(), "", "keys/"),
-            _ => Err("certificate and identity belong to a signature by cosign without key".to_owned()),
+        match &signature.key {
+            Some(key) => self.part(Some(key), "", "keys/"),
+            None => Err("signature needs key, a file below keys/".to_owned()),
         }
     }
 

@@ -394,17 +394,10 @@ impl Expander<'_> {
         ];
         let found = kinds.into_iter().find_map(|(kind, url)| Some((kind, url.as_ref()?)));
         let (kind, url) = found.ok_or_else(|| self.wrong("signature is of no kind".to_owned()))?;
-        let key = table.key.as_ref().map(|path| {
-            let content = self.recipe.files.content(path).cloned();
-            content.ok_or_else(|| self.wrong(format!("{path:?} is missing")))
-        });
-        Ok(Signature {
-            kind,
-            url: self.text(url)?,
-            key: key.transpose()?,
-            certificate: self.optional(&table.certificate)?,
-            identity: self.optional(&table.identity)?,
-        })
+        let path = table.key.as_deref().ok_or_else(|| self.wrong("signature has no key".to_owned()))?;
+        let key = self.recipe.files.content(path).cloned();
+        let key = key.ok_or_else(|| self.wrong(format!("{path:?} is missing")))?;
+        Ok(Signature { kind, url: self.text(url)?, key })
     }
 
     fn install(&self, table: &InstallTable) -> Result<Install, InstanceError> {

@@ -114,12 +114,8 @@ pub struct Signature {
     pub kind: SignatureKind,
     /// Where it is.
     pub url: String,
-    /// The public key; none for cosign's certificates.
-    pub key: Option<Arc<[u8]>>,
-    /// cosign: where the certificate is.
-    pub certificate: Option<String>,
-    /// cosign: whom the certificate has to be for.
-    pub identity: Option<String>,
+    /// The public key.
+    pub key: Arc<[u8]>,
 }
 
 /// What made a signature.
@@ -131,7 +127,7 @@ pub enum SignatureKind {
     Ed25519,
     /// minisign.
     Minisign,
-    /// cosign's `sign-blob`.
+    /// cosign's `sign-blob --key`.
     Cosign,
 }
 

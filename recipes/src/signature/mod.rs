@@ -2,6 +2,7 @@
 //!
 //! No clock is asked: a key that has expired still vouches for what was signed while it was good.
 
+mod cosign;
 mod ed25519;
 mod minisign;
 mod openpgp;
@@ -26,6 +27,8 @@ pub enum Scheme {
     Ed25519,
     /// minisign's.
     Minisign,
+    /// cosign's, by a key. One by a certificate says who signed only with sigstore's root and log: docs/decisions/0074-cosign.md.
+    Cosign,
 }
 
 impl fmt::Display for Scheme {
@@ -34,6 +37,7 @@ impl fmt::Display for Scheme {
             Scheme::OpenPgp => "OpenPGP",
             Scheme::Ed25519 => "Ed25519",
             Scheme::Minisign => "minisign",
+            Scheme::Cosign => "cosign",
         })
     }
 }
@@ -98,6 +102,7 @@ pub fn verify(
         Scheme::OpenPgp => openpgp::verify(key, signature, file)?,
         Scheme::Ed25519 => ed25519::verify(key, signature, file)?,
         Scheme::Minisign => minisign::verify(key, signature, file)?,
+        Scheme::Cosign => cosign::verify(key, signature, file)?,
     };
     Ok(Verified { scheme, key })
 }

@@ -1,4 +1,4 @@
-//! Signatures that gpg 2.2 and minisign 0.11 made of `file.txt`, on 2025-01-01.
+//! Signatures that gpg 2.2, minisign 0.11 and, in cosign's form, openssl 3.0 made of `file.txt`.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -146,4 +146,26 @@ fn raw_signatures() {
     assert!(check(Scheme::Ed25519, keys.as_bytes(), plain.as_ref(), &file()).contains("is wrong"));
     assert!(check(Scheme::Ed25519, key, b"short", &file()).contains("is 5 bytes, expected 64"));
     assert!(check(Scheme::Ed25519, b"no key", plain.as_ref(), &file()).contains("key is no Ed25519 key"));
+}
+
+#[test]
+fn cosign_signatures_by_a_key() {
+    let (key, signature) = (data!("cosign.pub"), data!("cosign.sig"));
+    assert_eq!(check(Scheme::Cosign, key, signature, &file()), "good, 64");
+    let lines = [&signature[..40], b"\n", &signature[40..], b"\n"].concat();
+    assert_eq!(check(Scheme::Cosign, key, &lines, &file()), "good, 64");
+    let error = check(Scheme::Cosign, key, signature, &"some File\n".into());
+    assert!(error.contains("is wrong"), "{error}");
+    let off_curve = String::from_utf8(key.to_vec()).unwrap().replace("EXwXob", "EXwXoc");
+    for (key, signature, message) in [
+        (data!("ed.pub"), signature, "key is no public key of cosign's"),
+        (off_curve.as_bytes(), signature, "is wrong"),
+        (key, b"<html>".as_slice(), "signature is no base64"),
+        (key, b"AAAA", "signature is no ECDSA signature"),
+        (key, b"", "signature is no ECDSA signature"),
+        (key, b"MAA=", "is wrong"),
+    ] {
+        let error = check(Scheme::Cosign, key, signature, &file());
+        assert!(error.contains(message), "{message}: {error}");
+    }
 }

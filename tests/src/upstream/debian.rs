@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::programs::Machine;
-use crate::Program;
+use crate::place::cached;
+use crate::{Program, roots};
 
 /// Packages for both machines, and the versions that upstream gives them.
 const BOTH: [&str; 2] = ["nebula", "nats-server"];
@@ -36,6 +37,47 @@ for deb in *.deb; do
     dpkg-deb -x "$deb" "$name-${arch%.deb}"
 done
 "#;
+
+/// The same for a source package of Debian 13: upstream's archive is a part of it. Its mirror is the root's.
+const SOURCE: &str = r#"
+cd "$1"
+mkdir -p lists/partial archives/partial
+: > status
+sed -n 's/^deb /deb-src /p' "$2/etc/apt/sources.list" > sources.list
+cat > apt.conf <<END
+Dir::State::Lists "$PWD/lists";
+Dir::State::status "$PWD/status";
+Dir::Cache "$PWD/archives";
+Dir::Etc::SourceList "$PWD/sources.list";
+Dir::Etc::SourceParts "/dev/null";
+APT::Sandbox::User "root";
+Debug::NoLocking "true";
+END
+export APT_CONFIG=$PWD/apt.conf
+apt-get -q update >&2
+apt-get -q source --download-only --only-source "$3" >&2
+rm -r lists archives
+"#;
+
+/// A version, as upstream writes it, and upstream's source archive of it.
+///
+/// # Errors
+/// apt's.
+pub fn source(package: &str) -> Result<(String, Vec<u8>)> {
+    let root = roots::host("trixie")?;
+    let dir = cached(&format!("source-{package}"), SOURCE, |dir| {
+        Program::new("sh").args(["-euc", SOURCE, "source"]).arg(dir).arg(&root).arg(package).run().map(drop)
+    })?;
+    for entry in fs::read_dir(&dir)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let version = name.strip_prefix(&format!("{package}_")).and_then(|n| n.strip_suffix(".orig.tar.gz"));
+        if let Some(version) = version {
+            return Ok((version.to_owned(), fs::read(&path).with_context(|| format!("{path:?}"))?));
+        }
+    }
+    bail!("{dir:?}: has no {package}_VERSION.orig.tar.gz")
+}
 
 /// Unpacked packages.
 #[derive(Debug)]

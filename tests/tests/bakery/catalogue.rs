@@ -11,6 +11,7 @@ use recipes::recipe::instance::Test;
 use recipes::{Catalogue, Settings, Trial};
 use sysext::ExtensionName;
 
+use crate::keepalived;
 use crate::kitchen::{CATALOGUE, Kitchen};
 
 #[test]
@@ -61,7 +62,9 @@ fn together(kitchen: &Kitchen) -> Result<()> {
         let run = format!("test -e /usr/lib/extension-release.d/extension-release.{name}");
         tests.push(Test { run, expect: None });
     }
-    assert_eq!(images.len(), 13, "{images:?}");
+    images.push(("keepalived".parse()?, keepalived::image()?.to_owned()));
+    tests.push(Test { run: "keepalived --version".into(), expect: None });
+    assert_eq!(images.len(), 14, "{images:?}");
     tests.push(Test {
         run: "docker --version && kubelet --version && wasmedge --version".into(),
         expect: None,
@@ -106,6 +109,11 @@ fn what_is_wrong_upstream_is_told_with_the_url() -> Result<()> {
     Ok(())
 }
 
+/// Units that others ship are named by drop-ins and Requires=; what doesn't parse, or has no program, fails.
+pub const VERIFY: &str = "units=$(find /usr/lib/systemd/system /usr/local/lib/systemd/system -newermt @-1 ! -newermt @1 \
+    \\( -name '*.service' -o -name '*.socket' \\) 2>/dev/null || true); \
+    [ -z \"$units\" ] || systemd-analyze verify --man=no --recursive-errors=no $units";
+
 /// Each extension by itself, and its recipe's tests; then its units, by the host's systemd.
 fn merged(kitchen: &Kitchen) -> Result<()> {
     let host = Host::bookworm()?;
@@ -129,12 +137,8 @@ fn merged(kitchen: &Kitchen) -> Result<()> {
                 kitchen.image("images", &other.extension, version, "x86-64"),
             ));
         }
-        // Units that others ship are named by drop-ins and Requires=; what doesn't parse, or has no program, fails.
-        let verify = "units=$(find /usr/lib/systemd/system /usr/local/lib/systemd/system -newermt @-1 ! -newermt @1 \
-                      \\( -name '*.service' -o -name '*.socket' \\) 2>/dev/null || true); \
-                      [ -z \"$units\" ] || systemd-analyze verify --man=no --recursive-errors=no $units";
         let mut tests = instance.tests.clone();
-        tests.push(Test { run: verify.to_owned(), expect: None });
+        tests.push(Test { run: VERIFY.to_owned(), expect: None });
         let trial = Trial { root: host.root().to_owned(), images, tests };
         let report = trial.run(&kitchen.work.dir(&format!("trial-{i}"))?)?;
         failed.extend(

@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod docs;
+mod keepalived;
 mod kitchen;
 mod mirror;
 mod page;
@@ -10,4 +11,5 @@ mod shelf;
 mod sysupdate;
 mod tested;
 mod trial;
+mod upheld;
 mod workflow;

@@ -1,0 +1,68 @@
+//! What starts by itself when a running host refreshes its extensions.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use e2e::{Program, Upstream, Vm};
+
+use crate::keepalived;
+use crate::kitchen::Kitchen;
+
+/// The images are in another extension, which is merged from the start.
+const SCRIPT: &str = "\
+systemctl --version | head -n 1
+put() {
+    rm -f /etc/extensions/containerd.raw /etc/extensions/keepalived.raw
+    cp \"/opt/images/$1.raw\" /etc/extensions/
+    echo \"$1: before, $2 is $(systemctl is-active \"$2\")\"
+    systemd-sysext refresh
+    # No daemon-reload, no start: the manager does both when it is told of the merge.
+    for _ in $(seq 600); do
+        systemctl --quiet is-active \"$2\" && break
+        sleep 0.2
+    done
+    echo \"$1: $2 is $(systemctl is-active \"$2\")\"
+    systemctl is-active --quiet \"$2\" || systemctl --no-pager --full status \"$2\" || true
+    journalctl --no-pager -q -u \"$2\" -n 20 -o cat
+}
+mkdir -p /etc/extensions
+put containerd containerd.service
+ctr version
+put keepalived keepalived.service
+put docker docker.socket
+";
+
+#[test]
+fn a_refresh_starts_what_extensions_uphold() -> Result<()> {
+    let kitchen = Kitchen::new(Upstream::get()?)?;
+    // Debian's own containerd is a program with a dynamic loader: fine on Debian.
+    for (name, version, arch) in [("containerd", "1.6.20", "x86-64"), ("docker", "27.5.1", "x86-64")] {
+        kitchen.bakery(&["lock", name, version, "--arch", arch])?.run()?;
+        kitchen.bakery(&["build", name, version, "--allow", "needs-host-libraries"])?.run()?;
+    }
+    let work = kitchen.work.path();
+    let files = work.join("carrier/opt/images");
+    fs::create_dir_all(&files)?;
+    fs::copy(work.join("containerd-1.6.20-x86-64.raw"), files.join("containerd.raw"))?;
+    fs::copy(work.join("docker-27.5.1-x86-64.raw"), files.join("docker.raw"))?;
+    fs::copy(keepalived::image()?, files.join("keepalived.raw"))?;
+    let release = work.join("carrier/usr/lib/extension-release.d");
+    fs::create_dir_all(&release)?;
+    fs::write(release.join("extension-release.carrier"), "ID=_any\n")?;
+    let carrier = work.join("carrier.raw");
+    Program::new("mksquashfs")
+        .args([&work.join("carrier"), &carrier])
+        .args(["-quiet", "-no-progress"])
+        .run()?;
+
+    let told = Vm::trixie()?.run(&kitchen.work.dir("vm")?, &[Path::new(&carrier)], SCRIPT)?;
+    for unit in ["containerd: containerd.service", "keepalived: keepalived.service", "docker: docker.socket"]
+    {
+        let before = unit.replace(": ", ": before, ");
+        assert!(told.contains(&format!("{before} is inactive\n")), "{unit}: {told}");
+        assert!(told.contains(&format!("{unit} is active\n")), "{unit}: {told}");
+    }
+    assert!(told.contains("systemd 257") && told.contains("Version:"), "{told}");
+    Ok(())
+}

@@ -284,11 +284,15 @@ impl Machine {
             let note =
                 "the machine is silent on this processor's virtualization: starting it again, emulated";
             events.event(Event::Note(note.into()));
-            // If it can't be kept, the next start takes as long.
-            let _ = cache.set_key("boot", "silent", &boot_id());
         }
         match self.attempt(disk, false, None, words, out)? {
-            Some(ended) => Ok(ended),
+            Some(ended) => {
+                // A disk without a system is silent everywhere. If it can't be kept, the next start takes as long.
+                if kvm {
+                    let _ = cache.set_key("boot", "silent", &boot_id());
+                }
+                Ok(ended)
+            }
             None => Err(MachineError::Died { status: "silent".into(), console: String::new() }),
         }
     }

@@ -16,11 +16,14 @@ pub enum Update {
     Reboot,
 }
 
+/// Asks the manager for it: systemd-sysupdate.service may make no mount namespace, so that `systemd-sysext refresh` fails in it.
+const REFRESH: &str = "systemctl reload-or-restart systemd-sysext.service";
+
 impl Update {
     fn command(&self) -> String {
         match self {
-            Update::Refresh => "systemd-sysext refresh".into(),
-            Update::Restart(unit) => format!("systemd-sysext refresh && systemctl restart {unit}"),
+            Update::Refresh => REFRESH.into(),
+            Update::Restart(unit) => format!("{REFRESH} && systemctl restart {unit}"),
             Update::Reboot => "touch /run/reboot-required".into(),
         }
     }

@@ -248,7 +248,7 @@ fn architecture() -> &'static str {
     }
 }
 
-/// A throw-away authority, and a certificate of it for 127.0.0.1 and localhost.
+/// A throw-away authority, and a certificate of it for 127.0.0.1, localhost and 10.0.2.2, which this machine is to a [`crate::Vm`].
 #[derive(Debug)]
 pub struct Authority {
     /// Its certificate.
@@ -280,7 +280,10 @@ impl Authority {
             "-out",
             "ca.crt",
         ]))?;
-        fs::write(file("ext"), "subjectAltName=IP:127.0.0.1,DNS:localhost\nbasicConstraints=CA:FALSE\n")?;
+        fs::write(
+            file("ext"),
+            "subjectAltName=IP:127.0.0.1,IP:10.0.2.2,DNS:localhost\nbasicConstraints=CA:FALSE\n",
+        )?;
         openssl(&with_key(&[
             "req",
             "-subj",

@@ -15,6 +15,8 @@ use crate::{Program, roots};
 pub struct Vm {
     root: PathBuf,
     base: PathBuf,
+    /// qemu's network card.
+    nic: &'static str,
 }
 
 const BEGIN: &str = "@@ script begins";
@@ -55,13 +57,19 @@ impl Vm {
         Self::of("trixie")
     }
 
+    /// The same with a network, which reaches this machine as 10.0.2.2; the script sees to its own address, 10.0.2.15.
+    #[must_use]
+    pub fn with_network(self) -> Vm {
+        Vm { nic: "user,model=virtio-net-pci", ..self }
+    }
+
     fn of(suite: &str) -> Result<Vm> {
         let root = roots::host(suite)?;
         // Not compressed: qemu reads 280 MB faster than an emulated processor inflates them.
         let dir = cached(&format!("initrd-{suite}"), &fs::read_to_string(root.join("../recipe"))?, |dir| {
             archive(&root, &dir.join("base.cpio"))
         })?;
-        Ok(Vm { base: dir.join("base.cpio"), root })
+        Ok(Vm { base: dir.join("base.cpio"), root, nic: "none" })
     }
 
     /// Boots with these extensions in /etc/extensions and systemd-sysext.service enabled, then runs a shell script
@@ -87,7 +95,7 @@ impl Vm {
         let accel = std::env::var("FLIX_E2E_ACCEL").unwrap_or_else(|_| ACCEL.to_owned());
         let outcome = Program::new("timeout")
             .args([LIMIT, "qemu-system-x86_64", "-accel", &accel])
-            .args(["-smp", "2", "-m", "2500", "-nographic", "-no-reboot", "-nic", "none"])
+            .args(["-smp", "2", "-m", "2500", "-nographic", "-no-reboot", "-nic", self.nic])
             // On a busy machine an emulated timer is late, which a kernel that checks it takes for a broken one, and panics.
             .args(["-append", "console=ttyS0 edd=off no_timer_check panic=-1 rdinit=/init quiet"])
             .arg("-kernel")

@@ -7,6 +7,7 @@ mod kitchen;
 mod mirror;
 mod page;
 mod release;
+mod schedule;
 mod shelf;
 mod sysupdate;
 mod tested;

@@ -1,0 +1,126 @@
+//! What `bakery ignition --sysupdate` gives a machine, in a machine that has booted.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use base64::Engine as _;
+use e2e::registry::Authority;
+use e2e::{Upstream, Vm, Work, http};
+use serde_json::Value;
+
+use crate::kitchen::Kitchen;
+use crate::shelf::publish_nebula;
+
+/// An address, and the time that certificates want.
+const NETWORK: &str = "
+printf '[Match]\\nName=e*\\n[Network]\\nAddress=10.0.2.15/24\\nGateway=10.0.2.2\\n' > /etc/systemd/network/e.network
+systemctl start systemd-networkd.service
+/usr/lib/systemd/systemd-networkd-wait-online --timeout=300
+";
+
+/// A shell line that writes a file.
+fn write(path: &str, content: &[u8]) -> String {
+    let text = base64::engine::general_purpose::STANDARD.encode(content);
+    format!("mkdir -p \"$(dirname '{path}')\"\necho '{text}' | base64 -d > '{path}'\n")
+}
+
+/// Of a `data:` URL.
+fn decoded(text: &str) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut parts = text.split('%');
+    out.extend(parts.next().unwrap_or_default().bytes());
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2).context("a cut escape")?;
+        out.push(u8::from_str_radix(digits, 16)?);
+        out.extend(rest.bytes());
+    }
+    Ok(out)
+}
+
+/// What Ignition would do at the first start, as a script. `image` is what the catalogue has.
+fn provision(config: &Value, image: &[u8]) -> Result<String> {
+    let mut script = String::new();
+    let text = |value: &Value| value.as_str().map(str::to_owned).with_context(|| value.to_string());
+    for file in config["storage"]["files"].as_array().context("no files")? {
+        let source = text(&file["contents"]["source"])?;
+        let content = match source.strip_prefix("data:,") {
+            Some(data) => decoded(data)?,
+            None => image.to_owned(),
+        };
+        script += &write(&text(&file["path"])?, &content);
+    }
+    for link in config["storage"]["links"].as_array().context("no links")? {
+        script += &format!("ln -sfn '{}' '{}'\n", text(&link["target"])?, text(&link["path"])?);
+    }
+    for unit in config["systemd"]["units"].as_array().context("no units")? {
+        let name = text(&unit["name"])?;
+        for part in unit["dropins"].as_array().into_iter().flatten() {
+            let path = format!("/etc/systemd/system/{name}.d/{}", text(&part["name"])?);
+            script += &write(&path, text(&part["contents"])?.as_bytes());
+        }
+        if unit["enabled"] == true {
+            script += &format!("systemctl enable '{name}'\n");
+        }
+    }
+    Ok(script + "systemctl daemon-reload\n")
+}
+
+#[test]
+fn the_timers_service_updates_an_extension_and_does_what_is_wanted_then() -> Result<()> {
+    let work = Work::new()?;
+    let upstream = Upstream::get()?.copy(&work.path().join("site"))?;
+    let kitchen = Kitchen::new(&upstream)?;
+    let authority = Authority::new(&work.path().join("authority"))?;
+    let address = http::serve_tls(kitchen.path("release"), &authority)?;
+    let base = format!("https://10.0.2.2:{}/", address.port());
+    let offers = format!("base-url = \"{base}\"\narchitectures = [\"x86-64\"]\n[extensions]\nnebula = ");
+    kitchen.write("release.toml", &format!("{offers}[\"v1.9.5\"]\n"))?;
+    kitchen.bakery(&["release"])?.run()?;
+    let image = fs::read(kitchen.path("release/nebula/nebula-v1.9.5-x86-64.raw"))?;
+    publish_nebula(&upstream, "v1.9.6")?;
+    kitchen.write("release.toml", &format!("{offers}[\"v1.9.6\"]\n"))?;
+    kitchen.bakery(&["release"])?.run()?;
+
+    let ignition = |then: &str| -> Result<String> {
+        let args =
+            ["ignition", "nebula", "v1.9.5", "--offline", "--base-url", &base, "--sysupdate", "--then"];
+        let text = kitchen.bakery(&args)?.arg(then).run()?.stdout;
+        provision(&serde_json::from_str(&text)?, &image)
+    };
+    let trust = write("/etc/ssl/certs/ca-certificates.crt", &fs::read(&authority.ca)?);
+    let say = "echo \"says $(nebula -version 2>&1 | head -n 1), link $(basename \"$(readlink /etc/extensions/nebula.raw)\")\"\n";
+    let update =
+        "systemctl start systemd-sysupdate.service || journalctl -u systemd-sysupdate.service --no-pager\n";
+    let back = "ln -sfn /opt/extensions/nebula/nebula-v1.9.5-x86-64.raw /etc/extensions/nebula.raw\n\
+                rm /opt/extensions/nebula/nebula-v1.9.6-x86-64.raw\nsystemctl reload-or-restart systemd-sysext.service\n";
+    // A reboot is only asked for; a refresh happens; an update that brings nothing does nothing.
+    let script = [
+        NETWORK,
+        &trust,
+        &ignition("reboot")?,
+        "systemctl is-enabled systemd-sysupdate.timer\nsystemctl reload-or-restart systemd-sysext.service\n",
+        say,
+        update,
+        "test -e /run/reboot-required && rm /run/reboot-required\n",
+        say,
+        update,
+        "test ! -e /run/reboot-required\n",
+        back,
+        &ignition("refresh")?,
+        say,
+        update,
+        say,
+        "test ! -e /run/reboot-required\nsystemctl show -P Result systemd-sysupdate.service\n",
+    ]
+    .concat();
+    let text = Vm::trixie()?.with_network().run(&work.dir("vm")?, &[], &script)?;
+    let said: Vec<&str> = text.lines().filter(|l| l.starts_with("says ")).collect();
+    let expected = [("1.9.5", "v1.9.5"), ("1.9.5", "v1.9.6"), ("1.9.5", "v1.9.5"), ("1.9.6", "v1.9.6")];
+    assert_eq!(said.len(), expected.len(), "{text}");
+    for (line, (program, link)) in said.iter().zip(expected) {
+        let end = format!("{program}, link nebula-{link}-x86-64.raw");
+        assert!(line.ends_with(&end), "{line}: expected {end}\n{text}");
+    }
+    assert!(text.lines().any(|l| l == "success"), "{text}");
+    Ok(())
+}

@@ -74,18 +74,42 @@ impl Doomed {
     }
 }
 
+/// Bytes. More isn't kept of what a program prints: it may print a file of somebody's image.
+const OUTPUT_MAX: u64 = 16 << 20;
+
 /// Runs a program to its end, for what it prints.
+///
+/// # Errors
+/// It can't be started, or prints more than 16 MiB.
 pub(crate) fn output(command: &mut Command) -> io::Result<Output> {
     let mut owned = Owned::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
     let stderr = owned.child.stderr.take();
-    let errors = std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        stderr.map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut bytes)).map(|_| bytes)
-    });
-    let mut stdout = Vec::new();
-    if let Some(mut pipe) = owned.stdout() {
-        pipe.read_to_end(&mut stdout)?;
-    }
+    let errors = std::thread::spawn(move || stderr.map_or(Ok(Vec::new()), read));
+    let stdout = owned.stdout().map_or(Ok(Vec::new()), read)?;
     let stderr = errors.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     Ok(Output { status: owned.wait()?, stdout, stderr })
+}
+
+fn read(pipe: impl io::Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    match pipe.take(OUTPUT_MAX + 1).read_to_end(&mut bytes)? as u64 {
+        ..=OUTPUT_MAX => Ok(bytes),
+        _ => Err(io::Error::other("prints more than 16 MiB")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_program_prints_is_bounded() {
+        let run = |script: &str| output(Command::new("sh").args(["-c", script]));
+        let out = run("echo out; echo err >&2; exit 3").unwrap();
+        assert_eq!((out.stdout, out.stderr, out.status.code()), (b"out\n".into(), b"err\n".into(), Some(3)));
+        // It would never end by itself.
+        for script in ["cat /dev/zero", "cat /dev/zero >&2"] {
+            assert_eq!(run(script).unwrap_err().to_string(), "prints more than 16 MiB", "{script}");
+        }
+    }
 }

@@ -65,6 +65,20 @@ pub fn streams<'a>(versions: impl IntoIterator<Item = &'a str>) -> std::collecti
     versions.into_iter().filter_map(Stream::of).collect()
 }
 
+/// The address of a catalogue, as a user types it: it becomes a line of configuration files, in which systemd expands `%`
+/// (systemd.unit(5), specifiers), and a word of the shell's.
+///
+/// # Errors
+/// It isn't one.
+pub fn base_url(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~:/[]@!+,=".contains(c);
+    match !rest.is_empty() && !rest.starts_with('/') && rest.chars().all(plain) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("got {text:?}, expected an address like https://example.org/extensions/")),
+    }
+}
+
 /// The directory of an extension in a catalogue, with the slash at the end.
 pub fn directory(base_url: &str, name: &str) -> String {
     format!("{}/{name}/", base_url.trim_end_matches('/'))

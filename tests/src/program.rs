@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -155,4 +156,41 @@ impl Outcome {
         }
         Ok(self)
     }
+}
+
+/// Waits until `ready` says so; whether the process is still there then.
+///
+/// # Errors
+/// It takes two minutes.
+pub fn wait_for(child: &mut Child, mut ready: impl FnMut() -> bool) -> Result<bool> {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        if ready() {
+            return Ok(child.try_wait()?.is_none());
+        }
+        if child.try_wait()?.is_some() {
+            return Ok(false);
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            bail!("the moment to interrupt it never came");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The command lines of all processes that have this in it.
+///
+/// # Errors
+/// There is no /proc.
+pub fn processes(mark: &str) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let Ok(line) = std::fs::read(entry.path().join("cmdline")) else { continue };
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        if line.contains(mark) && entry.file_name().to_string_lossy().parse::<u32>().is_ok() {
+            found.push(line);
+        }
+    }
+    Ok(found)
 }

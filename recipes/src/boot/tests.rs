@@ -9,6 +9,13 @@ use super::console::Console;
 use super::inside::{BEGIN, END, REFUSED};
 use super::*;
 
+/// A console that has seen this, in pieces of so many bytes; and what the command printed.
+fn seen(whole: &[u8], size: usize) -> (Console, Vec<u8>) {
+    let (mut console, mut out) = (Console::default(), Vec::new());
+    whole.chunks(size).for_each(|piece| console.take(piece, &mut out).unwrap());
+    (console, out)
+}
+
 #[test]
 fn the_console_gives_the_commands_output_alone() {
     let mut whole = b"[    0.0] Linux version 6\r\nnoise\r\n".to_vec();
@@ -18,10 +25,7 @@ fn the_console_gives_the_commands_output_alone() {
     whole.extend_from_slice(b"42\x1e[ 9.9] reboot: Power down\r\n");
     // Whatever the pieces are in which it comes.
     for size in [1, 2, 3, 7, 64, 4096] {
-        let (mut console, mut out) = (Console::default(), Vec::new());
-        for piece in whole.chunks(size) {
-            console.take(piece, &mut out).unwrap();
-        }
+        let (console, out) = seen(&whole, size);
         assert_eq!(String::from_utf8(out).unwrap(), "one\ntwo\rthree \x1e four\x1ebakery: no\n", "{size}");
         assert_eq!(console.status, Some(42), "{size}");
         assert!(console.alive && console.tail().contains("Power down"), "{size}");
@@ -91,10 +95,7 @@ fn a_refusal_is_kept_apart_from_output() {
     whole.extend_from_slice(END);
     whole.extend_from_slice(b"1\x1e");
     for size in [1, 5, 4096] {
-        let (mut console, mut out) = (Console::default(), Vec::new());
-        for piece in whole.chunks(size) {
-            console.take(piece, &mut out).unwrap();
-        }
+        let (console, out) = seen(&whole, size);
         assert_eq!((out, console.status), (Vec::new(), Some(1)), "{size}");
         assert_eq!(console.refusal().unwrap(), "not merged: a\nwhy");
     }

@@ -10,7 +10,7 @@ use crate::fetch::Fetcher;
 use crate::release::place::MANIFEST;
 use crate::release::{Sums, file_name};
 use crate::snippets::{Machine, Update};
-use crate::sysupdate::{BASE_URL, Stream, directory};
+use crate::sysupdate::{BASE_URL, Stream, base_url, directory};
 use crate::version::Version;
 
 /// Bytes.
@@ -98,11 +98,8 @@ pub(super) fn ignition(args: &Args) -> anyhow::Result<()> {
 }
 
 fn with(args: &Args, text: impl Fn(&Machine<'_>) -> String) -> anyhow::Result<()> {
-    if !is_address(&args.base_url) {
-        bail!(
-            "--base-url: got {:?}, expected an address like https://example.org/extensions/",
-            args.base_url
-        );
+    if let Err(error) = base_url(&args.base_url) {
+        bail!("--base-url: {error}");
     }
     let given = match &args.sha256 {
         Some(sum) if sum.len() == 64 && sum.bytes().all(|b| b.is_ascii_hexdigit()) => {
@@ -145,13 +142,6 @@ fn with(args: &Args, text: impl Fn(&Machine<'_>) -> String) -> anyhow::Result<()
         update: args.sysupdate.then(|| (args.then.clone(), stream)),
     };
     print(text(&machine).as_bytes()).context("stdout")
-}
-
-/// An address that means the same in YAML, in an INI file and to a web server. RFC 3986, without query and fragment.
-fn is_address(url: &str) -> bool {
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or_default();
-    let good = |c: char| c.is_ascii_alphanumeric() || "-._~:/[]@!$&()*+,;=%".contains(c);
-    !rest.is_empty() && !rest.starts_with('/') && rest.chars().all(good)
 }
 
 /// What a catalogue has of an extension.

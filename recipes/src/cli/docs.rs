@@ -11,6 +11,7 @@ use sysext::output::OutputFile;
 
 use super::CatalogueArgs;
 use crate::docs::{self, MARK, PAGES};
+use crate::sysupdate;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,7 +34,7 @@ pub struct Args {
     to: PathBuf,
 
     /// Where the images are published; each extension has a folder there
-    #[arg(long, value_name = "URL", default_value = docs::PLACE, value_parser = address)]
+    #[arg(long, value_name = "URL", default_value = docs::PLACE, value_parser = sysupdate::base_url)]
     base_url: String,
 
     /// Writes nothing; an error if something would be written
@@ -42,14 +43,6 @@ pub struct Args {
 
     #[command(flatten)]
     catalogue: CatalogueArgs,
-}
-
-fn address(text: &str) -> Result<String, String> {
-    let web = text.starts_with("https://") || text.starts_with("http://");
-    match web && !text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        true => Ok(format!("{}/", text.trim_end_matches('/'))),
-        false => Err("expected an address that starts with https://".to_owned()),
-    }
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
 //! Several things at once.
 
+use std::convert::Infallible;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -30,6 +31,12 @@ pub(super) fn each<T: Sync, R: Send, E: Send>(
     results.into_inner().unwrap_or_else(|e| e.into_inner())
 }
 
+/// The same for work whose errors are results like others: all of it is done.
+pub(super) fn all<T: Sync, R: Send>(jobs: usize, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let results = each(jobs, items, |item| Ok::<_, Infallible>(work(item)));
+    results.into_iter().flatten().map(|Ok(result)| result).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,6 +49,9 @@ mod tests {
         assert_eq!(all, items.iter().map(|i| i * 2).collect::<Vec<_>>());
         let some = each(1, &items, |i| if *i == 3 { Err(*i) } else { Ok(()) });
         assert_eq!(some[3], Some(Err(3)));
+        let odd = |i: &u32| if *i == 3 { Err(*i) } else { Ok(*i) };
+        let errors = super::all(3, &items, odd);
+        assert_eq!(errors, items.iter().map(odd).collect::<Vec<_>>());
         assert!(some[..3].iter().all(|r| *r == Some(Ok(()))) && some[4..].iter().all(Option::is_none));
     }
 }

@@ -8,7 +8,7 @@ use crate::recipe::{ParameterValue, Recipe};
 use crate::snippets::{Machine, Update};
 use crate::sysupdate::{self, Form, Transfer};
 
-/// What a user wants to know, in Markdown. `place` is the URL below which images are published, with a slash at its end.
+/// What a user wants to know, in Markdown. `place` is the URL below which images are published.
 pub fn page(recipe: &Recipe, place: &str) -> String {
     let name = recipe.name();
     let mut out = format!("# {name}\n\n{MARK}\n\n{}", recipe.summary());

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use sysext::Arch;
 
 use crate::recipe::Settings;
-use crate::sysupdate::BASE_URL;
+use crate::sysupdate::{self, BASE_URL};
 use crate::version::Version;
 
 /// The file's name, unless the user has another.
@@ -141,7 +141,7 @@ impl ReleaseConfig {
             }
             extensions.insert(name, wanted);
         }
-        let base_url = base_url(&file.base_url.unwrap_or(default.base_url));
+        let base_url = sysupdate::base_url(&file.base_url.unwrap_or(default.base_url));
         let base_url = base_url.map_err(|e| format!("base-url: {e}"))?;
         Ok(ReleaseConfig {
             title: file.title.unwrap_or(default.title),
@@ -149,19 +149,5 @@ impl ReleaseConfig {
             architectures: architectures.transpose()?,
             extensions: (!extensions.is_empty()).then_some(extensions),
         })
-    }
-}
-
-/// An address of a release place, as it is written into configuration files of others.
-///
-/// # Errors
-/// It isn't one.
-pub fn base_url(text: &str) -> Result<String, String> {
-    let web = text.starts_with("https://") || text.starts_with("http://");
-    // It becomes a line of configuration files, and a word of the shell's.
-    let plain = |c: char| c.is_ascii_graphic() && !"\"'`\\<>{}|^$;&()*%?#".contains(c);
-    match web && text.chars().all(plain) {
-        true => Ok(text.to_owned()),
-        false => Err(format!("got {text:?}, expected an address like https://example.org/extensions/")),
     }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use sysext::output::is_temporary;
 use sysext::tree::Content;
 use sysext::{Events, OutputFile};
 
@@ -263,7 +264,9 @@ pub(super) fn list(dir: &Path) -> Result<Vec<(PathBuf, bool)>, PlaceError> {
 
 /// A folder that nobody else changes meanwhile.
 #[derive(Debug)]
-pub struct Locked(#[allow(dead_code)] fs::File);
+pub struct Locked {
+    _file: fs::File,
+}
 
 impl Locked {
     /// Takes a folder, which is made if it isn't there, and removes what a run left unfinished that was killed.
@@ -282,16 +285,13 @@ impl Locked {
         for dir in std::iter::once(dir.to_owned()).chain(below) {
             for entry in fs::read_dir(&dir).map_err(io_error(&dir))? {
                 let entry = entry.map_err(io_error(&dir))?;
-                let name = entry.file_name();
-                let name = name.as_encoded_bytes();
-                // As sysext::OutputFile calls them.
-                if name.starts_with(b".") && name.ends_with(b".tmp") && entry.path().is_file() {
+                if is_temporary(&entry.file_name()) && entry.path().is_file() {
                     let path = entry.path();
                     fs::remove_file(&path).map_err(io_error(&path))?;
                 }
             }
         }
-        Ok(Locked(file))
+        Ok(Locked { _file: file })
     }
 }
 

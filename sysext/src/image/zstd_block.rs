@@ -193,10 +193,27 @@ mod tests {
         assert!(sizes.is_sorted_by(|a, b| a > b), "{sizes:?}");
     }
 
+    /// What only looks like noise is compressed as thoroughly as the rest.
+    #[test]
+    fn a_short_try_decides_on_noise_alone() {
+        let half = noise(TUNED_MAX as usize / 2);
+        let twice = half.repeat(2);
+        assert!(entropy(&twice) > NOISE);
+        for level in [SLOW - 1, SLOW, 15, 22] {
+            let mut zstd = Zstd::new(level, TUNED_MAX).unwrap();
+            assert!(zstd.compress(&twice).unwrap().len() < half.len() + 1000, "{level}");
+            let long = zstd.compress(&noise(TUNED_MAX as usize)).unwrap();
+            assert!(long.len() >= TUNED_MAX as usize, "{level}");
+        }
+        // Only the one that has to be quick about noise has a second one for it.
+        assert!(Zstd::new(SLOW - 1, TUNED_MAX).unwrap().short.is_none());
+    }
+
     #[test]
     fn entropies() {
         assert_eq!(entropy(&[1; 1000]), 0.0);
-        assert_eq!(entropy(&[1, 2, 1, 2, 1]).min(1.0), entropy(&[1, 2, 1, 2, 1]));
+        assert_eq!(entropy(&[1, 2, 2, 1, 1, 2]), 1.0);
+        assert_eq!(entropy(&[1, 2, 3, 4]), 2.0);
         assert!(entropy(&noise(1 << 17)) > 7.99);
         assert!(entropy(b"The quick brown fox jumps over the lazy dog") < 5.0);
     }

@@ -14,6 +14,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, RenameFlags};
 
+/// What temporary names end with, and how many random characters are before that.
+const SUFFIX: &str = ".tmp";
+const RANDOM: usize = 6;
+
 /// Why an output could not be written. All name the path.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -81,7 +85,8 @@ impl OutputFile {
         let open = |path: &Path| OpenOptions::new().read(true).write(true).create_new(true).open(path);
         let temporary = tempfile::Builder::new()
             .prefix(&prefix)
-            .suffix(".tmp")
+            .rand_bytes(RANDOM)
+            .suffix(SUFFIX)
             .make_in(dir, open)
             .map_err(io_error(&place))?;
         let (file, path) = temporary.into_parts();
@@ -153,7 +158,8 @@ impl OutputDir {
         }
         let temporary = tempfile::Builder::new()
             .prefix(&prefix)
-            .suffix(".tmp")
+            .rand_bytes(RANDOM)
+            .suffix(SUFFIX)
             .tempdir_in(dir)
             .map_err(io_error(&place))?;
         let cleanup = interrupt::register_path(temporary.path());
@@ -221,6 +227,14 @@ fn temporary_name(place: &Path) -> Result<(PathBuf, OsString), OutputError> {
     prefix.push(short);
     prefix.push(".");
     Ok((dir, prefix))
+}
+
+/// Whether an output that isn't complete could be called so: what to look for where a process was killed.
+pub fn is_temporary(name: &OsStr) -> bool {
+    let stem = name.as_encoded_bytes().strip_prefix(b".").and_then(|n| n.strip_suffix(SUFFIX.as_bytes()));
+    let Some(stem) = stem else { return false };
+    let (head, random) = stem.split_at(stem.len().saturating_sub(RANDOM));
+    random.iter().all(u8::is_ascii_alphanumeric) && head.len() > 1 && head.ends_with(b".")
 }
 
 /// Makes the rename itself durable. Some file systems can't sync a directory; the data is safe all the same.

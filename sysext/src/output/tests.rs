@@ -11,6 +11,29 @@ fn names(dir: &Path) -> Vec<String> {
 }
 
 #[test]
+fn temporary_names_are_known_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = OutputFile::create(dir.path().join("a.raw")).unwrap();
+    let long = OutputFile::create(dir.path().join("x".repeat(255))).unwrap();
+    let folder = OutputDir::create(dir.path().join("b"), |_| false).unwrap();
+    for path in [file.path(), long.path(), folder.path()] {
+        assert!(is_temporary(path.file_name().unwrap()), "{path:?}");
+    }
+    for name in [
+        "a.raw",
+        ".htaccess",
+        ".htaccess.tmp",
+        ".a.tmp",
+        "a.raw.AbC123.tmp",
+        ".a.AbC12.tmp",
+        "..AbC123.tmp",
+        "",
+    ] {
+        assert!(!is_temporary(OsStr::new(name)), "{name}");
+    }
+}
+
+#[test]
 fn a_file_is_there_whole_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
     let place = dir.path().join("a.raw");

@@ -77,13 +77,14 @@ impl<'t> Layout<'t> {
         let block_size = u64::from(options.block_size);
         let mut layout =
             Layout { tree, files, by_inode, tails: Vec::new(), order: Vec::new(), lead, block_size };
-        layout.count()?;
+        layout.check()?;
         layout.order = alike::order(tree, &layout.by_inode, lead, |number| layout.tail_len(number) > 0);
         layout.place();
         Ok(layout)
     }
 
-    fn count(&self) -> Result<(), SquashfsError> {
+    /// Refuses what has too many blocks.
+    fn check(&self) -> Result<(), SquashfsError> {
         let mut blocks = 0u64;
         for &ino in &self.files {
             blocks += content(self.tree, ino).len() / self.block_size;
@@ -97,17 +98,18 @@ impl<'t> Layout<'t> {
     /// Fills `tails`.
     fn place(&mut self) {
         let (mut fragment, mut filled) = (0u32, 0u64);
-        self.tails = vec![Tail { fragment: NONE, offset: 0 }; self.files.len()];
+        let mut tails = vec![Tail { fragment: NONE, offset: 0 }; self.files.len()];
         for &number in &self.order {
-            let tail = content(self.tree, self.files[number as usize]).len() % self.block_size;
+            let tail = self.tail_len(number as usize);
             if filled + tail > self.block_size {
                 fragment += 1;
                 filled = 0;
             }
             // Below the block size.
-            self.tails[number as usize] = Tail { fragment, offset: filled as u32 };
+            tails[number as usize] = Tail { fragment, offset: filled as u32 };
             filled += tail;
         }
+        self.tails = tails;
     }
 
     /// Number of different files.

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use e2e::program::{processes, wait_for};
 use e2e::{Account, Program, Work, World};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -13,24 +14,6 @@ use crate::{assert_says, names};
 
 fn perl(by: &Account) -> Result<Program> {
     Ok(World::get()?.flix(by).args(["debian:bookworm", "perl", "/usr/bin/perl"]))
-}
-
-/// Waits until `ready` says so; the process is still there then, or it was too fast.
-fn wait_for(child: &mut Child, mut ready: impl FnMut() -> bool) -> Result<bool> {
-    let deadline = Instant::now() + Duration::from_secs(120);
-    loop {
-        if ready() {
-            return Ok(child.try_wait()?.is_none());
-        }
-        if child.try_wait()?.is_some() {
-            return Ok(false);
-        }
-        if Instant::now() > deadline {
-            let _ = child.kill();
-            bail!("the moment to interrupt it never came");
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 fn disk_use(dir: &Path) -> u64 {
@@ -143,7 +126,7 @@ fn interrupted_in_the_sandbox() -> Result<()> {
         flix = flix.arg(format!("exec sleep {mark}"));
         flix.command().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = flix.start()?;
-        let sleeps = || processes_with(&mark).is_ok_and(|p| p.iter().any(|line| line.starts_with("sleep ")));
+        let sleeps = || processes(&mark).is_ok_and(|p| p.iter().any(|line| line.starts_with("sleep ")));
         assert!(wait_for(&mut child, sleeps)?, "it ended early");
         let pid = Pid::from_raw(i32::try_from(child.id())?).context("no pid")?;
         kill_process(pid, Signal::INT)?;
@@ -152,8 +135,8 @@ fn interrupted_in_the_sandbox() -> Result<()> {
         assert!(!by.home().join("made.raw").exists());
         // The kernel kills what was in the sandbox when its first process goes, which takes a moment.
         let deadline = Instant::now() + Duration::from_secs(20);
-        while !processes_with(&mark)?.is_empty() {
-            assert!(Instant::now() < deadline, "still running: {:?}", processes_with(&mark)?);
+        while !processes(&mark)?.is_empty() {
+            assert!(Instant::now() < deadline, "still running: {:?}", processes(&mark)?);
             std::thread::sleep(Duration::from_millis(5));
         }
         let mounts = fs::read_to_string("/proc/self/mountinfo")?;
@@ -165,16 +148,4 @@ fn interrupted_in_the_sandbox() -> Result<()> {
         assert_eq!(names(by.home())?, [".cache", "made.raw"]);
     }
     Ok(())
-}
-
-fn processes_with(mark: &str) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc")?.flatten() {
-        let Ok(line) = fs::read(entry.path().join("cmdline")) else { continue };
-        let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        if line.contains(mark) && entry.file_name().to_string_lossy().parse::<u32>().is_ok() {
-            found.push(line);
-        }
-    }
-    Ok(found)
 }

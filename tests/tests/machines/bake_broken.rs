@@ -1,14 +1,14 @@
 //! What goes wrong with `bakery bake-image` leaves the image as it was, and nothing else behind.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use e2e::program::wait_for;
 use e2e::{Account, Program};
-use std::os::unix::process::CommandExt;
-
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::disk::{self, MIB};
@@ -172,24 +172,6 @@ fn no_space_and_no_such_partition() -> Result<()> {
     let last = out.stderr.lines().last().unwrap_or_default();
     assert!(last.starts_with("error: ") || last.starts_with("hint: "), "left behind: {}", out.stderr);
     Ok(())
-}
-
-/// Waits until `ready` says so; whether the process is still there then.
-fn wait_for(child: &mut Child, mut ready: impl FnMut() -> bool) -> Result<bool> {
-    let deadline = Instant::now() + Duration::from_secs(120);
-    loop {
-        if ready() {
-            return Ok(child.try_wait()?.is_none());
-        }
-        if child.try_wait()?.is_some() {
-            return Ok(false);
-        }
-        if Instant::now() > deadline {
-            let _ = child.kill();
-            bail!("the moment to interrupt it never came");
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// How much of the output is there under its temporary name.

@@ -10,6 +10,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use e2e::program::processes;
 use e2e::{Account, Program, Upstream, Work, World, images};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
@@ -303,17 +304,9 @@ fn a_shell_on_the_terminal() -> Result<()> {
     Ok(())
 }
 
-/// Processes whose command line has this.
-fn processes(mark: &str) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc")?.flatten() {
-        let Ok(line) = fs::read(entry.path().join("cmdline")) else { continue };
-        let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        if line.starts_with("qemu-system") && line.contains(mark) {
-            found.push(line);
-        }
-    }
-    Ok(found)
+/// Emulators whose command line has this.
+fn machines(mark: &str) -> Result<Vec<String>> {
+    Ok(processes(mark)?.into_iter().filter(|line| line.starts_with("qemu-system")).collect())
 }
 
 #[test]
@@ -335,7 +328,7 @@ fn no_machine_outlives_the_command() -> Result<()> {
         out.stderr
     );
     assert!(out.stderr.contains("hint: --timeout SECONDS"), "{}", out.stderr);
-    assert_eq!(processes(&mark)?, Vec::<String>::new());
+    assert_eq!(machines(&mark)?, Vec::<String>::new());
     assert_eq!(scratch(&cache)?, 0);
 
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
@@ -343,7 +336,7 @@ fn no_machine_outlives_the_command() -> Result<()> {
         program.command().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         let mut child = program.start()?;
         let deadline = Instant::now() + Duration::from_secs(60);
-        while processes(&mark)?.is_empty() {
+        while machines(&mark)?.is_empty() {
             assert!(child.try_wait()?.is_none() && Instant::now() < deadline, "no machine has started");
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -356,8 +349,8 @@ fn no_machine_outlives_the_command() -> Result<()> {
         }
         assert!(!child.wait()?.success());
         let deadline = Instant::now() + Duration::from_secs(60);
-        while !processes(&mark)?.is_empty() {
-            assert!(Instant::now() < deadline, "{signal:?}: {:?}", processes(&mark)?);
+        while !machines(&mark)?.is_empty() {
+            assert!(Instant::now() < deadline, "{signal:?}: {:?}", machines(&mark)?);
             std::thread::sleep(Duration::from_millis(2));
         }
         assert_eq!(scratch(&cache)?, 0, "{signal:?}");

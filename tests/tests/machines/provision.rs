@@ -191,6 +191,8 @@ fn what_cannot_be_had_is_told() -> Result<()> {
         "https://",
         "https://example.org/x y",
         "https://example.org/#x",
+        // systemd would expand it.
+        "https://example.org/%20/",
         "ftp://example.org/",
     ] {
         let args = ["butane", "k3s", "v1.2.3", "--base-url", url];

@@ -23,7 +23,7 @@ pub(super) fn build_all(
     plan: &Plan,
     workshop: Workshop<'_>,
 ) -> anyhow::Result<(Vec<String>, Vec<String>)> {
-    let mut output = args.output.clone();
+    let output = &args.output;
     if output.output.is_some() {
         bail!("--output: a release has a folder, --to names it");
     }
@@ -32,7 +32,8 @@ pub(super) fn build_all(
     let jobs = args.what.work.builds().min(plan.missing.len()).max(1);
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     image.threads = image.threads.or_else(|| std::num::NonZeroUsize::new((processors / jobs).max(1)));
-    let results = parallel::each(jobs, &plan.missing, |key| {
+    // One that fails doesn't stop the others.
+    let results = parallel::all(jobs, &plan.missing, |key| {
         let mut own = output.clone();
         own.output = Some(format!("{}/{}/", args.what.to.display(), key.name).into());
         let options = BuildOptions {
@@ -42,20 +43,16 @@ pub(super) fn build_all(
             verify: false,
             rebuild: false,
         };
-        // One that fails doesn't stop the others.
-        Ok::<_, std::convert::Infallible>(build_one(args, plan, key, &options, workshop))
+        build_one(args, plan, key, &options, workshop)
     });
-    output.output = None;
     let (mut done, mut failed) = (Vec::new(), Vec::new());
     for (result, key) in results.into_iter().zip(&plan.missing) {
         match result {
-            Some(Ok(Ok(()))) => done.push(image_name(key)),
-            Some(Ok(Err(error))) => {
+            Ok(()) => done.push(image_name(key)),
+            Err(error) => {
                 tell(&error, workshop);
                 failed.push(word(key));
             }
-            Some(Err(never)) => match never {},
-            None => failed.push(word(key)),
         }
     }
     Ok((done, failed))

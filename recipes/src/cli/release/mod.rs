@@ -15,8 +15,9 @@ use super::{CatalogueArgs, WorkArgs};
 use crate::lock::Key;
 use crate::release::place::{MANIFEST_SIGNATURE, merge};
 use crate::release::plan::{PlanFormat, image_name, images, text, word};
-use crate::release::{Locked, Papers, config};
+use crate::release::{Locked, Papers};
 use crate::signature::{SignatureError, Signer};
+use crate::sysupdate;
 use crate::tools::Workshop;
 use only::{Only, Shard};
 use plan::Plan;
@@ -187,7 +188,7 @@ pub(super) fn release(args: &ReleaseCommand) -> anyhow::Result<()> {
     let asks = !args.what.locked && args.merge.is_empty();
     let mut plan = args.what.plan(asks, workshop)?;
     if let Some(url) = &args.base_url {
-        plan.config.base_url = config::base_url(url).map_err(|e| anyhow::anyhow!("--base-url: {e}"))?;
+        plan.config.base_url = sysupdate::base_url(url).map_err(|e| anyhow::anyhow!("--base-url: {e}"))?;
     }
     if args.report.dry_run {
         events.clear();

@@ -1,7 +1,6 @@
 //! Deciding what a release lacks.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -17,7 +16,7 @@ use crate::release::config::{self, ReleaseConfig, Wanted};
 use crate::release::plan::{image_name, word};
 use crate::tools::Workshop;
 use crate::version::{Version, compare};
-use crate::versions;
+use crate::versions::{self, VersionsError};
 
 /// What is wanted, and what there is.
 pub(super) struct Plan {
@@ -134,18 +133,15 @@ impl WhatArgs {
         failed: &mut Vec<String>,
     ) -> Versions<'r> {
         let ask = |url: &str| workshop.ask(url);
-        let found = parallel::each(self.work.builds().max(4), recipes, |recipe| {
+        let found = parallel::all(self.work.builds().max(4), recipes, |recipe| {
             let Some(wanted) = wanted.get(recipe.name().as_str()) else { return Ok(Vec::new()) };
             let mut found = wanted.versions.clone();
             let own = lock.iter().map(|(key, _)| key);
             let own = own.filter(|k| k.name == recipe.name().as_str() && k.settings == wanted.settings);
             let pinned: Vec<Version> = own.map(|k| k.version.clone()).collect();
             if wanted.latest && asks && (self.update || pinned.is_empty()) {
-                let latest = versions::all(recipe, &ask).and_then(|all| versions::latest(recipe, &all, &ask));
-                match latest {
-                    Ok(latest) => found.extend(latest),
-                    Err(error) => return Ok::<_, Infallible>(vec![Err(error)]),
-                }
+                let all = versions::all(recipe, &ask)?;
+                found.extend(versions::latest(recipe, &all, &ask)?);
             } else if wanted.latest {
                 if pinned.is_empty() && self.locked {
                     let text = format!("{}: no version is pinned", recipe.name());
@@ -155,12 +151,11 @@ impl WhatArgs {
             }
             found.sort_by(|a, b| compare(a.as_str(), b.as_str()));
             found.dedup();
-            Ok(found.into_iter().map(Ok).collect())
+            Ok::<_, VersionsError>(found)
         });
         let mut out = Vec::new();
         for (result, recipe) in found.into_iter().zip(recipes) {
-            let Some(Ok(versions)) = result else { continue };
-            match versions.into_iter().collect::<Result<Vec<_>, _>>() {
+            match result {
                 Ok(versions) => out.push((recipe, versions)),
                 Err(error) => {
                     tell(&error.into(), workshop);
@@ -181,23 +176,19 @@ impl WhatArgs {
     ) -> anyhow::Result<()> {
         let unpinned: Vec<(&Recipe, Key)> =
             keys.iter().filter(|(_, k)| lock.get(k).is_none()).cloned().collect();
-        let results = parallel::each(self.work.builds(), &unpinned, |(recipe, key)| {
-            Ok::<_, Infallible>(workshop.pin(recipe, key))
-        });
+        let results = parallel::all(self.work.builds(), &unpinned, |(recipe, key)| workshop.pin(recipe, key));
         let mut new = false;
         for (result, (_, key)) in results.into_iter().zip(&unpinned) {
             match result {
-                Some(Ok(Ok(pins))) => {
+                Ok(pins) => {
                     lock.insert(key.clone(), pins);
                     new = true;
                 }
-                Some(Ok(Err(error))) => {
+                Err(error) => {
                     tell(&error.into(), workshop);
                     failed.push(word(key));
                     keys.retain(|(_, k)| k != key);
                 }
-                Some(Err(never)) => match never {},
-                None => {}
             }
         }
         if new {

@@ -25,6 +25,9 @@ const SLOW: u32 = 12;
 /// Bits a byte. Noise has 8; programs have 6, what is compressed already has 7.9 and more.
 const NOISE: f64 = 7.9;
 
+/// Bytes after which codes are renewed in that try.
+const SHORT_MAX: u32 = 16 << 10;
+
 struct Parameters {
     level: u32,
     strategy: Strategy,
@@ -76,8 +79,13 @@ impl Zstd {
         for parameter in parameters(level, block_size) {
             thorough.set_parameter(parameter)?;
         }
-        let short = (level >= SLOW).then(|| Compressor::new(1)).transpose()?;
-        Ok(Zstd { thorough, short })
+        let short = (level >= SLOW).then(|| -> io::Result<_> {
+            let mut short = Compressor::new(1)?;
+            // Text in a corner of the block isn't to be lost in the noise.
+            short.set_parameter(CParameter::MaxBlockSize(SHORT_MAX))?;
+            Ok(short)
+        });
+        Ok(Zstd { thorough, short: short.transpose()? })
     }
 
     /// The compressed block. May be longer than `block`.
@@ -196,14 +204,14 @@ mod tests {
     /// What only looks like noise is compressed as thoroughly as the rest.
     #[test]
     fn a_short_try_decides_on_noise_alone() {
-        let half = noise(TUNED_MAX as usize / 2);
-        let twice = half.repeat(2);
-        assert!(entropy(&twice) > NOISE);
-        for level in [SLOW - 1, SLOW, 15, 22] {
+        let text: Vec<u8> = (0..2000).flat_map(|i| format!("{} ", i * i % 997).into_bytes()).collect();
+        let block = [noise(TUNED_MAX as usize - text.len()), text].concat();
+        assert!(entropy(&block) > NOISE);
+        for level in [SLOW, 15, 22] {
             let mut zstd = Zstd::new(level, TUNED_MAX).unwrap();
-            assert!(zstd.compress(&twice).unwrap().len() < half.len() + 1000, "{level}");
-            let long = zstd.compress(&noise(TUNED_MAX as usize)).unwrap();
-            assert!(long.len() >= TUNED_MAX as usize, "{level}");
+            let mut thorough = Zstd { short: None, ..Zstd::new(level, TUNED_MAX).unwrap() };
+            assert!(zstd.compress(&block).unwrap() == thorough.compress(&block).unwrap(), "{level}");
+            assert!(zstd.compress(&noise(1 << 17)).unwrap().len() >= 1 << 17, "{level}");
         }
         // Only the one that has to be quick about noise has a second one for it.
         assert!(Zstd::new(SLOW - 1, TUNED_MAX).unwrap().short.is_none());

@@ -1,0 +1,273 @@
+//! zstd for the blocks of an image: libzstd's levels, but for those that matter most, whose sequences we find ourselves.
+//!
+//! A block is 128 KiB, so that every place in it is near: a table with the last few places by the hash of what follows them, which
+//! wouldn't do for libzstd's large windows, is all that's needed here. Two things are better than in libzstd (figures are in
+//! docs/decisions/0034-squashfs-writer.md): codes are renewed where the symbols change, and the thorough choice of sequences
+//! knows from a quick one what the symbols will cost. Codes and frames are libzstd's.
+//!
+//! In reading order: [`sequence`] and [`block`] are what is talked about; [`quick`] finds sequences for level 6; [`find`] and
+//! [`thorough`] for levels 12 to 15; [`split`] tells where codes are renewed; [`sys`] writes frames.
+
+use std::io;
+
+use zstd::bulk::Compressor;
+use zstd::zstd_safe::{CParameter, ParamSwitch, Strategy};
+
+mod sequence;
+
+mod block;
+mod entropy;
+
+mod quick;
+
+mod find;
+mod thorough;
+
+mod split;
+mod sys;
+
+use block::{Block, LONGEST};
+use find::Finder;
+use quick::Quick;
+use sequence::Sequence;
+use split::{OFFSETS, Part};
+use sys::Coder;
+use thorough::Thorough;
+
+/// The level of [`Quick`].
+const QUICK: u32 = 6;
+
+/// Levels of [`Thorough`], and the length of a match that is enough for each.
+const THOROUGH: [(u32, usize); 4] = [(12, 8), (13, 12), (14, 16), (15, 24)];
+
+/// From this level on, libzstd itself looks where to renew its codes.
+const SPLITTING: u32 = 16;
+
+/// From this level on, a block that looks like noise is given a short try first.
+const SLOW: u32 = 12;
+
+/// Bits a byte. Noise has 8; programs have 6, what is compressed already has 7.9 and more.
+const NOISE: f64 = 7.9;
+
+/// Bytes after which codes are renewed in that try.
+const SHORT_MAX: u32 = 16 << 10;
+
+/// Compresses blocks.
+pub(crate) struct Zstd {
+    way: Way,
+    /// For what may be noise.
+    short: Option<Compressor<'static>>,
+}
+
+enum Way {
+    Library(Compressor<'static>),
+    Ours(Box<Ours>),
+}
+
+/// Finds the sequences of a block and has them written. Everything is kept for the next block.
+struct Ours {
+    search: Search,
+    block: Block,
+    sequences: Vec<Sequence>,
+    coder: Coder,
+}
+
+enum Search {
+    Quick { quick: Quick, parts: Vec<Part<256>> },
+    Thorough { finder: Finder, enough: usize, thorough: Thorough, parts: Vec<Part<{ OFFSETS.end }>> },
+}
+
+impl Zstd {
+    /// For blocks of up to `block_size` bytes.
+    pub(crate) fn new(level: u32, block_size: u32) -> io::Result<Self> {
+        let way = match Ours::new(level, block_size)? {
+            Some(ours) => Way::Ours(Box::new(ours)),
+            None => Way::Library(library(level)?),
+        };
+        let short = (level >= SLOW).then(|| -> io::Result<_> {
+            let mut short = Compressor::new(1)?;
+            // Text in a corner of the block isn't to be lost in the noise.
+            short.set_parameter(CParameter::MaxBlockSize(SHORT_MAX))?;
+            Ok(short)
+        });
+        Ok(Zstd { way, short: short.transpose()? })
+    }
+
+    /// The compressed block. May be longer than `block`.
+    pub(crate) fn compress(&mut self, block: &[u8]) -> io::Result<Vec<u8>> {
+        if let Some(short) = &mut self.short
+            && entropy(block) > NOISE
+        {
+            let tried = short.compress(block)?;
+            if tried.len() >= block.len() {
+                return Ok(tried);
+            }
+        }
+        match &mut self.way {
+            Way::Library(library) => library.compress(block),
+            Way::Ours(ours) => ours.compress(block),
+        }
+    }
+}
+
+impl Ours {
+    /// None if libzstd is better at it.
+    fn new(level: u32, block_size: u32) -> io::Result<Option<Self>> {
+        let (search, strategy) = match THOROUGH.iter().find(|(l, _)| *l == level) {
+            _ if block_size as usize > LONGEST => return Ok(None),
+            Some(&(_, enough)) => {
+                let thorough = Thorough::new(enough);
+                let search = Search::Thorough { finder: Finder::new(), enough, thorough, parts: Vec::new() };
+                (search, Strategy::ZSTD_btopt)
+            }
+            None if level == QUICK => {
+                (Search::Quick { quick: Quick::new(), parts: Vec::new() }, Strategy::ZSTD_lazy)
+            }
+            None => return Ok(None),
+        };
+        let coder = Coder::new(strategy)?;
+        Ok(Some(Ours { search, block: Block::new(), sequences: Vec::new(), coder }))
+    }
+
+    /// `data` has at most [`LONGEST`] bytes.
+    fn compress(&mut self, data: &[u8]) -> io::Result<Vec<u8>> {
+        let Ours { search, block, sequences, coder } = self;
+        block.load(data);
+        match search {
+            Search::Quick { quick, parts } => {
+                quick.parse(block, sequences);
+                split::by_bytes(block, parts);
+                push(sequences, parts, data.len(), coder);
+            }
+            Search::Thorough { finder, enough, thorough, parts } => {
+                finder.run(block, *enough);
+                finder.rough(block, sequences);
+                split::by_sequences(block, sequences, parts);
+                thorough.parse(block, finder, parts, sequences);
+                push(sequences, parts, data.len(), coder);
+            }
+        }
+        coder.finish(data)
+    }
+}
+
+/// Hands the sequences of `len` bytes on, and ends blocks with the first sequence that reaches the end of a part.
+fn push<const N: usize>(sequences: &[Sequence], parts: &[Part<N>], len: usize, coder: &mut Coder) {
+    let mut ends = parts.iter().map(|part| part.end).peekable();
+    let mut at = 0;
+    for sequence in sequences {
+        let mut ended = false;
+        while ends.next_if(|end| *end <= at).is_some() {
+            ended = true;
+        }
+        if ended {
+            coder.end_block(0);
+        }
+        coder.push(*sequence);
+        at += (sequence.literals + sequence.len) as usize;
+    }
+    coder.end_block((len - at) as u32);
+}
+
+/// Levels were checked to be at most 22.
+fn library(level: u32) -> io::Result<Compressor<'static>> {
+    let mut library = Compressor::new(level as i32)?;
+    // RFC 8878, 3.1.1.2: each block of a frame has its own codes.
+    library.set_parameter(CParameter::MaxBlockSize(match level {
+        ..SPLITTING => 32 << 10,
+        SPLITTING.. => 64 << 10,
+    }))?;
+    if level < SPLITTING {
+        library.set_parameter(CParameter::UseBlockSplitter(ParamSwitch::Disable))?;
+    }
+    Ok(library)
+}
+
+/// Of the bytes, each for itself. Bits a byte, 0 to 8.
+fn entropy(block: &[u8]) -> f64 {
+    // Four tables, since equal bytes in a row would wait for each other.
+    let mut counts = [[0_u32; 256]; 4];
+    let mut parts = block.chunks_exact(4);
+    for part in &mut parts {
+        for (table, byte) in counts.iter_mut().zip(part) {
+            table[usize::from(*byte)] += 1;
+        }
+    }
+    for byte in parts.remainder() {
+        counts[0][usize::from(*byte)] += 1;
+    }
+    let len = block.len() as f64;
+    (0..256)
+        .map(|byte| f64::from(counts.iter().map(|table| table[byte]).sum::<u32>()))
+        .filter(|count| *count > 0.0)
+        .map(|count| count / len * (len / count).log2())
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that don't compress. Knuth, MMIX.
+    fn noise(len: usize) -> Vec<u8> {
+        let mut state = 1_u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        };
+        (0..len).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn blocks_of_all_levels_and_lengths_are_read_again() {
+        let text: Vec<u8> = (0..40_000_u32).flat_map(|i| (i % 977).to_le_bytes()).collect();
+        for level in 1..=22 {
+            for block_size in [4 << 10, 128 << 10, 1 << 20] {
+                let mut zstd = Zstd::new(level, block_size).unwrap();
+                for data in [&text[..], &noise(200_000), &[0; 100_000], &[7], &[]] {
+                    let block = &data[..data.len().min(block_size as usize)];
+                    let packed = zstd.compress(block).unwrap();
+                    let again = zstd::bulk::decompress(&packed, block_size as usize).unwrap();
+                    assert!(again == block, "{level} {block_size} {}", block.len());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_higher_level_is_not_larger() {
+        let program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let size = |level| {
+            let mut zstd = Zstd::new(level, LONGEST as u32).unwrap();
+            let blocks = program.chunks(LONGEST).take(24);
+            blocks.map(|b| zstd.compress(b).unwrap().len()).sum::<usize>()
+        };
+        let sizes: Vec<usize> = [3, 6, 9, 13, 16, 19].map(size).to_vec();
+        assert!(sizes.is_sorted_by(|a, b| a > b), "{sizes:?}");
+    }
+
+    /// What only looks like noise is compressed as thoroughly as the rest.
+    #[test]
+    fn a_short_try_decides_on_noise_alone() {
+        let text: Vec<u8> = (0..2000).flat_map(|i| format!("{} ", i * i % 997).into_bytes()).collect();
+        let block = [noise(LONGEST - text.len()), text].concat();
+        assert!(entropy(&block) > NOISE);
+        for level in [SLOW, 15, 22] {
+            let mut zstd = Zstd::new(level, LONGEST as u32).unwrap();
+            let mut thorough = Zstd { short: None, ..Zstd::new(level, LONGEST as u32).unwrap() };
+            assert!(zstd.compress(&block).unwrap() == thorough.compress(&block).unwrap(), "{level}");
+            assert!(zstd.compress(&noise(1 << 17)).unwrap().len() >= 1 << 17, "{level}");
+        }
+        // Only the one that has to be quick about noise has a second one for it.
+        assert!(Zstd::new(SLOW - 1, TUNED_MAX).unwrap().short.is_none());
+    }
+
+    #[test]
+    fn entropies() {
+        assert_eq!(entropy(&[1; 1000]), 0.0);
+        assert_eq!(entropy(&[1, 2, 2, 1, 1, 2]), 1.0);
+        assert_eq!(entropy(&[1, 2, 3, 4]), 2.0);
+        assert!(entropy(&noise(1 << 17)) > 7.99);
+        assert!(entropy(b"The quick brown fox jumps over the lazy dog") < 5.0);
+    }
+}

@@ -51,6 +51,8 @@ pub(super) struct Finder {
     /// slot doesn't tell.
     four: Box<[u128; 1 << SLOT_BITS]>,
     eight: Box<[u128; 1 << SLOT_BITS]>,
+    /// Bits of a hash that a slot is found by: fewer in a short block, since all slots are cleared for each.
+    mask: usize,
     /// Of all places, one after the other.
     found: Vec<Found>,
     /// Where those of a place start; one more at the end.
@@ -69,7 +71,14 @@ impl Finder {
             let table = vec![T::default(); 1 << SLOT_BITS].try_into();
             table.unwrap_or_else(|_| unreachable!("the length is that of the array"))
         }
-        Finder { three: table(), four: table(), eight: table(), found: Vec::new(), starts: Vec::new() }
+        Finder {
+            three: table(),
+            four: table(),
+            eight: table(),
+            mask: SLOT,
+            found: Vec::new(),
+            starts: Vec::new(),
+        }
     }
 
     /// Matches at a place: the longer, the farther.
@@ -80,9 +89,10 @@ impl Finder {
 
     /// Looks at all places but those inside of a match of `enough` bytes.
     pub(super) fn run(&mut self, block: &Block, enough: usize) {
-        self.three.fill(0);
-        self.four.fill(0);
-        self.eight.fill(0);
+        self.mask = (block.len().next_power_of_two() / 8).clamp(1, SLOT + 1) - 1;
+        self.three[..=self.mask].fill(0);
+        self.four[..=self.mask].fill(0);
+        self.eight[..=self.mask].fill(0);
         self.found.clear();
         self.starts.clear();
         let limit = block.limit();
@@ -116,18 +126,18 @@ impl Finder {
         let bytes = block.eight(at);
 
         let hash = block.three(at).wrapping_mul(506_832_829 << 8);
-        let slot = &mut self.three[(hash >> (32 - SLOT_BITS)) as usize & SLOT];
+        let slot = &mut self.three[(hash >> (32 - SLOT_BITS)) as usize & self.mask & SLOT];
         let three = std::mem::replace(slot, place);
 
         let hash = (bytes as u32).wrapping_mul(2_654_435_761);
         let entry = hash >> (PLACE_BITS - SLOT_BITS) << PLACE_BITS | place;
-        let slot = &mut self.four[(hash >> (32 - SLOT_BITS)) as usize & SLOT];
+        let slot = &mut self.four[(hash >> (32 - SLOT_BITS)) as usize & self.mask & SLOT];
         let four = std::mem::replace(slot, *slot << 32 | u128::from(entry));
         let mask = same(four, entry) << BY_FOUR;
 
         let hash = (bytes.wrapping_mul(0x9E37_79B1_85EB_CA87) >> 32) as u32;
         let entry = hash >> (PLACE_BITS - SLOT_BITS) << PLACE_BITS | place;
-        let slot = &mut self.eight[(hash >> (32 - SLOT_BITS)) as usize & SLOT];
+        let slot = &mut self.eight[(hash >> (32 - SLOT_BITS)) as usize & self.mask & SLOT];
         let eight = std::mem::replace(slot, *slot << 32 | u128::from(entry));
         let mask = mask | same(eight, entry) << BY_EIGHT;
 
@@ -234,7 +244,8 @@ mod tests {
     #[test]
     fn matches_are_real_and_the_longer_the_farther() {
         let mut block = Block::new();
-        let data: Vec<u8> = (0..100_000_u32).flat_map(|i| (i * i % 1009 / 7).to_le_bytes()).take(70_000).collect();
+        let data: Vec<u8> =
+            (0..100_000_u32).flat_map(|i| (i * i % 1009 / 7).to_le_bytes()).take(70_000).collect();
         block.load(&data);
         let mut finder = Finder::new();
         for enough in [8, 64] {
@@ -246,7 +257,10 @@ mod tests {
                 for f in found {
                     let before = at - f.offset();
                     let same = data[before..].iter().zip(&data[at..]).take_while(|(a, b)| a == b).count();
-                    assert!(f.offset() > 0 && same.min(MOST) == f.len() && same >= LEAST, "{at} {f:?} {same}");
+                    assert!(
+                        f.offset() > 0 && same.min(MOST) == f.len() && same >= LEAST,
+                        "{at} {f:?} {same}"
+                    );
                     count += 1;
                 }
             }

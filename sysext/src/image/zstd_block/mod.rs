@@ -11,7 +11,7 @@
 use std::io;
 
 use zstd::bulk::Compressor;
-use zstd::zstd_safe::{CParameter, ParamSwitch, Strategy};
+use zstd::zstd_safe::{CParameter, ParamSwitch, Strategy as Codes};
 
 mod sequence;
 
@@ -118,10 +118,10 @@ impl Ours {
             Some(&(_, enough)) => {
                 let thorough = Thorough::new(enough);
                 let search = Search::Thorough { finder: Finder::new(), enough, thorough, parts: Vec::new() };
-                (search, Strategy::ZSTD_btopt)
+                (search, Codes::ZSTD_btopt)
             }
             None if level == QUICK => {
-                (Search::Quick { quick: Quick::new(), parts: Vec::new() }, Strategy::ZSTD_lazy)
+                (Search::Quick { quick: Quick::new(), parts: Vec::new() }, Codes::ZSTD_lazy)
             }
             None => return Ok(None),
         };
@@ -206,6 +206,9 @@ fn entropy(block: &[u8]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Bytes that don't compress. Knuth, MMIX.
@@ -234,16 +237,84 @@ mod tests {
         }
     }
 
+    fn program() -> Vec<u8> {
+        std::fs::read(std::env::current_exe().unwrap()).unwrap()
+    }
+
+    fn size(zstd: &mut Zstd, data: &[u8]) -> usize {
+        data.chunks(LONGEST).take(24).map(|block| zstd.compress(block).unwrap().len()).sum()
+    }
+
     #[test]
     fn a_higher_level_is_not_larger() {
-        let program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
-        let size = |level| {
-            let mut zstd = Zstd::new(level, LONGEST as u32).unwrap();
-            let blocks = program.chunks(LONGEST).take(24);
-            blocks.map(|b| zstd.compress(b).unwrap().len()).sum::<usize>()
-        };
-        let sizes: Vec<usize> = [3, 6, 9, 13, 16, 19].map(size).to_vec();
+        let program = program();
+        let levels = [3, 5, 6, 9, 12, 13, 14, 15, 16, 19];
+        let sizes: Vec<usize> =
+            levels.map(|level| size(&mut Zstd::new(level, 1 << 17).unwrap(), &program)).into();
         assert!(sizes.is_sorted_by(|a, b| a > b), "{sizes:?}");
+    }
+
+    /// The sequences are good, not only right.
+    #[test]
+    fn our_levels_are_as_small_as_those_of_libzstd() {
+        let program = program();
+        for (level, percent) in [(6, 100), (12, 98), (15, 101)] {
+            let ours = size(&mut Zstd::new(level, 1 << 17).unwrap(), &program);
+            let way = Way::Library(Compressor::new(level as i32).unwrap());
+            let theirs = size(&mut Zstd { way, short: None }, &program);
+            assert!(ours * 100 <= theirs * percent, "{level}: {ours} {theirs}");
+        }
+    }
+
+    /// Runs, repeats of what was before, letters and noise, in any order.
+    fn pieces() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            (any::<u8>(), 1..2000_usize).prop_map(|(byte, n)| Piece::Run(byte, n)),
+            (1..100_000_usize, 1..3000_usize).prop_map(|(back, n)| Piece::Repeat(back, n)),
+            (1..9_u8, vec(any::<u8>(), 1..300)).prop_map(|(of, bytes)| Piece::Letters(of, bytes)),
+            vec(any::<u8>(), 1..2000).prop_map(Piece::Noise),
+        ];
+        let join = |pieces: Vec<Piece>| {
+            let mut out: Vec<u8> = Vec::new();
+            for piece in pieces {
+                match piece {
+                    Piece::Run(byte, n) => out.resize(out.len() + n, byte),
+                    Piece::Repeat(back, n) => {
+                        let from = out.len().saturating_sub(back);
+                        (from..from + n).for_each(|i| out.push(out.get(i).copied().unwrap_or(0)));
+                    }
+                    Piece::Letters(of, bytes) => out.extend(bytes.iter().map(|b| b'a' + b % of)),
+                    Piece::Noise(bytes) => out.extend(bytes),
+                }
+            }
+            out.truncate(LONGEST);
+            out
+        };
+        vec(piece, 0..120).prop_map(join)
+    }
+
+    #[derive(Debug)]
+    enum Piece {
+        Run(u8, usize),
+        Repeat(usize, usize),
+        Letters(u8, Vec<u8>),
+        Noise(Vec<u8>),
+    }
+
+    proptest! {
+        /// Tables and sequences of the block before are left in the compressor, and don't matter.
+        #[test]
+        fn any_block_is_read_again(blocks in vec(pieces(), 1..4)) {
+            for level in [QUICK, 12, 15] {
+                let mut zstd = Zstd::new(level, LONGEST as u32).unwrap();
+                for block in &blocks {
+                    let packed = zstd.compress(block).unwrap();
+                    prop_assert!(&zstd::bulk::decompress(&packed, LONGEST).unwrap() == block);
+                    let mut other = Zstd::new(level, LONGEST as u32).unwrap();
+                    prop_assert!(packed == other.compress(block).unwrap());
+                }
+            }
+        }
     }
 
     /// What only looks like noise is compressed as thoroughly as the rest.
@@ -259,7 +330,7 @@ mod tests {
             assert!(zstd.compress(&noise(1 << 17)).unwrap().len() >= 1 << 17, "{level}");
         }
         // Only the one that has to be quick about noise has a second one for it.
-        assert!(Zstd::new(SLOW - 1, TUNED_MAX).unwrap().short.is_none());
+        assert!(Zstd::new(SLOW - 1, LONGEST as u32).unwrap().short.is_none());
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use super::block::{Block, PLACE, PLACE_BITS};
 use super::sequence::{Recent, Sequence};
 
-const SLOT_BITS: u32 = 15;
+const SLOT_BITS: u32 = 16;
+const SLOT: usize = (1 << SLOT_BITS) - 1;
 
 /// The shortest match that is looked for.
 const SHORTEST: usize = 4;
@@ -15,6 +16,8 @@ const PATIENCE: u32 = 8;
 pub(super) struct Quick {
     /// Two entries each, the last one low; an entry is a place and, above, bits of the hash that the slot doesn't tell.
     slots: Box<[u64; 1 << SLOT_BITS]>,
+    /// Bits of a hash that a slot is found by: fewer in a short block, since all slots are cleared for each.
+    mask: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -37,16 +40,16 @@ impl Match {
 impl Quick {
     pub(super) fn new() -> Self {
         let slots = vec![0; 1 << SLOT_BITS].try_into();
-        Quick { slots: slots.unwrap_or_else(|_| unreachable!("the length is that of the array")) }
+        Quick { slots: slots.unwrap_or_else(|_| unreachable!("the length is that of the array")), mask: SLOT }
     }
 
     /// Puts the place in, and gives what was there and its own entry.
     #[inline(always)]
     fn insert(&mut self, block: &Block, at: usize) -> (u64, u32) {
         let hash = block.four(at).wrapping_mul(2_654_435_761);
-        let slot = (hash >> (32 - SLOT_BITS)) as usize;
+        let slot = (hash >> (32 - SLOT_BITS)) as usize & self.mask;
         let entry = (hash >> (PLACE_BITS - SLOT_BITS) << PLACE_BITS) | at as u32;
-        let slot = &mut self.slots[slot & ((1 << SLOT_BITS) - 1)];
+        let slot = &mut self.slots[slot & SLOT];
         let before = *slot;
         *slot = before << 32 | u64::from(entry);
         (before, entry)
@@ -82,7 +85,8 @@ impl Quick {
     /// Puts the sequences of a block into `out`; what is left are literals.
     pub(super) fn parse(&mut self, block: &Block, out: &mut Vec<Sequence>) {
         out.clear();
-        self.slots.fill(0);
+        self.mask = (block.len().next_power_of_two() / 2).clamp(1, SLOT + 1) - 1;
+        self.slots[..=self.mask].fill(0);
         let limit = block.limit();
         let mut recent = Recent::START;
         // Where the last match ended, and what is put in next.

@@ -4,9 +4,7 @@ use std::ops::Range;
 
 use super::block::Block;
 use super::entropy::{BIT, bits};
-use super::sequence::{
-    LEN_CODES, LITERALS_CODES, OFFSET_CODES, Recent, Sequence, len_code, literals_code,
-};
+use super::sequence::{LEN_CODES, LITERALS_CODES, OFFSET_CODES, Recent, Sequence, len_code, literals_code};
 
 /// Bytes that are taken together or apart.
 const CHUNK: usize = 4 << 10;
@@ -48,8 +46,8 @@ fn split<const N: usize>(
 }
 
 /// One of so many bytes is looked at, and what is saved there has to be so many bits.
-const SAMPLE: usize = 8;
-const SAMPLE_PRICE: u64 = 300 * BIT as u64;
+const SAMPLE: usize = 4;
+const SAMPLE_PRICE: u64 = 600 * BIT as u64;
 
 /// By the bytes alone: matches follow the same borders, mostly.
 pub(super) fn by_bytes(block: &Block, out: &mut Vec<Part<256>>) {
@@ -119,7 +117,8 @@ mod tests {
     fn codes_are_renewed_where_the_bytes_change() {
         let mut block = Block::new();
         let letters = |from: u8, n: usize| (0..n).map(move |i| from + (i * i % 23) as u8);
-        let data: Vec<u8> = letters(b'a', 40_960).chain(letters(b'A', 20_480)).chain(letters(b'a', 9)).collect();
+        let data: Vec<u8> =
+            letters(b'a', 40_960).chain(letters(b'A', 20_480)).chain(letters(b'a', 9)).collect();
         block.load(&data);
         let mut parts = Vec::new();
         by_bytes(&block, &mut parts);

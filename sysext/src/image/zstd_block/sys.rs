@@ -118,7 +118,7 @@ mod tests {
         let of = |literals, offset, len| Sequence { literals, offset, len };
         assert!(frame(&[of(10, 1, 80)], 10, &data).is_ok());
         for (sequence, last) in [
-            (of(10, 11, 80), 10),
+            (of(10, 91, 80), 10),
             (of(10, 1 << 20, 80), 10),
             (of(10, 1, 80), 11),
             (of(10, 1, 80), 1 << 20),

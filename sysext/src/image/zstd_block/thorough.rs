@@ -86,7 +86,14 @@ struct Ways {
 impl Ways {
     /// Offers a match of all lengths in a range.
     #[inline(always)]
-    fn offer(&mut self, from: usize, lens: std::ops::RangeInclusive<usize>, price: u32, offset: usize, prices: &Prices) {
+    fn offer(
+        &mut self,
+        from: usize,
+        lens: std::ops::RangeInclusive<usize>,
+        price: u32,
+        offset: usize,
+        prices: &Prices,
+    ) {
         for len in lens {
             let price = price + prices.lens[len & (LENS - 1)];
             let to = (from + len) & (PLACES - 1);
@@ -185,7 +192,8 @@ impl Thorough {
     ) -> Option<(usize, Option<(usize, usize)>)> {
         let limit = block.limit();
         let ways = &mut self.ways;
-        (ways.prices[0], ways.literals[0], ways.recent[0]) = (0, literals, recent);
+        // With the price of the literals' length a price is never less than what is taken from it below.
+        (ways.prices[0], ways.literals[0], ways.recent[0]) = (prices.run(literals), literals, recent);
         // The farthest place that a match leads to.
         let mut last = 0;
         let mut i = 0;

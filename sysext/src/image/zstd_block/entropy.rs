@@ -16,7 +16,7 @@ const fn exact(number: u32) -> u32 {
     let mut out = whole;
     let mut bit = 0;
     while bit < FRACTION {
-        rest = rest * rest >> 31;
+        rest = (rest * rest) >> 31;
         out <<= 1;
         if rest >= 1 << 32 {
             out |= 1;

@@ -54,17 +54,14 @@ pub(super) fn by_bytes(block: &Block, out: &mut Vec<Part<256>>) {
     let chunks = block.bytes().chunks(CHUNK).enumerate().map(|(number, chunk)| {
         // Two tables, since equal bytes in a row would wait for each other.
         let (mut counts, mut others) = ([0; 256], [0; 256]);
-        let mut samples = chunk.iter().step_by(SAMPLE);
-        while let Some(byte) = samples.next() {
-            counts[usize::from(*byte)] += 1;
-            if let Some(byte) = samples.next() {
-                others[usize::from(*byte)] += 1;
-            }
+        for samples in chunk.chunks_exact(2 * SAMPLE) {
+            counts[usize::from(samples[0])] += 1;
+            others[usize::from(samples[SAMPLE])] += 1;
         }
         counts.iter_mut().zip(&others).for_each(|(sum, count)| *sum += count);
         Part { end: number * CHUNK + chunk.len(), counts }
     });
-    split(chunks, &[0..256], SAMPLE_PRICE, out);
+    split(chunks, &[LITERALS], SAMPLE_PRICE, out);
 }
 
 /// Where the symbols of sequences are in [`Counts`].

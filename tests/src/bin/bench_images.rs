@@ -84,13 +84,17 @@ fn trees(work: &Work) -> Result<Vec<(&'static str, PathBuf)>> {
         Ok(dir)
     };
     let debian = unpack("debian", &roots::debian_tar()?)?;
-    let nginx = unpack("nginx", &roots::nginx_tar()?)?;
+    let nginx = unpack("nginx", &nginx()?)?;
     let toolchain = toolchain(work)?;
     let packages = packages(work)?;
     let large = work.dir("large")?;
     fs::create_dir(large.join("usr"))?;
     mixed(&large.join("usr/large"), &[&debian, &toolchain, &packages])?;
-    let mut trees = vec![("Debian", debian), ("Debian with nginx", nginx), ("one file of 1 GiB", large)];
+    let mut trees = vec![
+        ("Debian", debian),
+        ("Debian with nginx, as apt leaves it", nginx),
+        ("one file of 1 GiB", large),
+    ];
     let alpine = e2e::place::shared("images/alpine-minirootfs-3.20.3-x86_64.tar.gz");
     if let Some(alpine) = alpine {
         trees.push(("Alpine", unpack("alpine", &alpine)?));
@@ -98,6 +102,16 @@ fn trees(work: &Work) -> Result<Vec<(&'static str, PathBuf)>> {
     trees.push(("programs: the Rust compiler", toolchain));
     trees.push(("packages: already compressed", packages));
     Ok(trees)
+}
+
+/// A Debian in which nginx was installed and nothing cleaned up, as scripts leave it: with apt's lists, caches and packages.
+fn nginx() -> Result<PathBuf> {
+    let dir = cached("debian-nginx-apt", "1", |dir| {
+        let debstrap = Program::new("mmdebstrap").args(["--quiet", "--mode=root", "--variant=minbase"]);
+        let debstrap = debstrap.args(["--skip=cleanup", "--include=nginx,htop", "bookworm"]);
+        debstrap.arg(dir.join("root.tar")).run().map(drop)
+    })?;
+    Ok(dir.join("root.tar"))
 }
 
 /// A tree of large ELF files.

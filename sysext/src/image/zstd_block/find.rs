@@ -16,6 +16,9 @@ const BY_EIGHT: u32 = 5;
 /// What is looked at where eight bytes are the same: nearer places with four are seldom better, but for the nearest.
 const LONG: u32 = 0b1_1110_0011;
 
+/// Matches that are kept of a place: the longest. Seldom are there more, and the block's memory is bounded so.
+const KEPT: usize = 4;
+
 /// Longest length that is kept; longer ones are measured again.
 const MOST: usize = (1 << (32 - PLACE_BITS)) - 1;
 
@@ -170,7 +173,8 @@ impl Finder {
                 count += 1;
             }
         }
-        self.found.extend_from_slice(&kept[..count.min(CANDIDATES)]);
+        let count = count.min(CANDIDATES);
+        self.found.extend_from_slice(&kept[count.saturating_sub(KEPT)..count]);
         longest
     }
 

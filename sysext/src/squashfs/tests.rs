@@ -154,6 +154,13 @@ fn the_kernel_sees_the_tree_in_every_codec() {
         assert_kernel_agrees(&sample(), &options(codec));
     }
     assert_kernel_agrees(&sample(), &Options { level: 12, ..options(Codec::Lz4) });
+    // A real program, for the levels whose sequences are ours. The default is one of them.
+    let mut tree = sample();
+    let program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+    tree.insert(p("/program"), Node::file(0o755, program)).unwrap();
+    for level in [Codec::Zstd.default_level(), 12, 15] {
+        assert_kernel_agrees(&tree, &Options { level, ..options(Codec::Zstd) });
+    }
     for block_size in [MIN_BLOCK_SIZE, MAX_BLOCK_SIZE] {
         assert_kernel_agrees(&sample(), &Options { block_size, ..options(Codec::Zstd) });
     }

@@ -12,6 +12,9 @@ const SHORTEST: usize = 4;
 /// Where nothing is found for long, every second place is tried after so many bytes, every third after twice as many.
 const PATIENCE: u32 = 8;
 
+/// So many places at the end of a match are all put in.
+const DENSE: usize = 4;
+
 /// Finds sequences, as libzstd's lazy parser does, but from a table that has both candidates in one place.
 pub(super) struct Quick {
     /// Two entries each, the last one low; an entry is a place and, above, bits of the hash that the slot doesn't tell.
@@ -111,7 +114,7 @@ impl Quick {
                 at += 1;
                 if best.offset != 0
                     && let Some(repeated) = Self::repeated(block, at, recent.get(0))
-                    && repeated.gain(3) > best.gain(3) + 1
+                    && repeated.gain(3) > best.gain(3) + 3
                 {
                     best = repeated;
                 }
@@ -120,7 +123,7 @@ impl Quick {
                 }
                 let found = self.search(block, at);
                 next = at + 1;
-                if found.len < SHORTEST || found.gain(4) <= best.gain(4) + 4 {
+                if found.len < SHORTEST || found.gain(4) <= best.gain(4) + 2 {
                     break;
                 }
                 best = found;
@@ -146,10 +149,12 @@ impl Quick {
                 at += repeated.len;
             }
             anchor = at;
-            for place in next..at.min(limit) {
-                self.insert(block, place);
+            // Of the places in a match every second one, but for the last few: they say little that the first doesn't.
+            let end = at.min(limit);
+            while next < end {
+                self.insert(block, next);
+                next += if end - next > DENSE { 2 } else { 1 };
             }
-            next = next.max(at.min(limit));
         }
     }
 }

@@ -267,3 +267,33 @@ impl Thorough {
         Some((i, long))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_frequent_is_cheap_and_everything_has_a_price() {
+        let mut counts: Counts = [0; OFFSETS.end];
+        counts[LITERALS.start + usize::from(b'a')] = 1000;
+        counts[LITERALS.start + usize::from(b'b')] = 1;
+        counts[LITERALS_LENGTHS.start] = 500;
+        counts[LITERALS_LENGTHS.start + 2] = 20;
+        counts[LENGTHS.start + len_code(4)] = 500;
+        counts[LENGTHS.start + len_code(9)] = 20;
+        counts[OFFSETS.start + 10] = 500;
+        counts[OFFSETS.start + 12] = 20;
+        let prices = Prices::new(&counts);
+        assert!(prices.literals[usize::from(b'a')] < prices.literals[usize::from(b'b')]);
+        assert!(prices.literals.iter().all(|price| (1..=11 * BIT).contains(price)));
+        assert!(
+            prices.run(0) < prices.run(2) && prices.run(2) < prices.run(3) && prices.run(100_000) > 16 * BIT
+        );
+        assert!(prices.lens[4] < prices.lens[9] && prices.lens[9] < prices.lens[10]);
+        // No quick choice has them, but they are as good as the next.
+        assert_eq!(prices.lens[3], prices.lens[4]);
+        // Bits that follow are in the price.
+        assert_eq!(prices.lens[63] - prices.lens[10], len_bits(len_code(63)) * BIT);
+        assert!(prices.offsets[10] < prices.offsets[12] && prices.offsets[14] - prices.offsets[13] == BIT);
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! A block is 128 KiB, so that every place in it is near: a table with the last few places by the hash of what follows them, which
 //! wouldn't do for libzstd's large windows, is all that's needed here. Two things are better than in libzstd (figures are in
-//! docs/decisions/0034-squashfs-writer.md): codes are renewed where the symbols change, and the thorough choice of sequences
+//! docs/decisions/0075-zstd-sequences.md): codes are renewed where the symbols change, and the thorough choice of sequences
 //! knows from a quick one what the symbols will cost. Codes and frames are libzstd's.
 //!
 //! In reading order: [`sequence`] and [`block`] are what is talked about; [`quick`] finds sequences for level 6; [`find`] and

@@ -56,7 +56,7 @@ fn said(output: Output) -> Said {
 /// An image with one musl program and a library.
 fn image() -> (Lab, String) {
     let lab = Lab::musl();
-    lab.with_musl().library("usr/lib/libone.so.1", "libone.so.1", &[], &[]);
+    lab.with_musl().shared_library("usr/lib/libone.so.1", "libone.so.1", &[], &[]);
     lab.program("usr/bin/prog", &["usr/lib/libone.so.1"], &[]).script("usr/bin/script", "#!/bin/sh\n");
     let place = format!("dir:{}", lab.path("").display());
     (lab, place)
@@ -117,7 +117,11 @@ fn reasons_and_json() {
 #[test]
 fn errors_have_hints_and_leave_nothing() {
     let (flix, (lab, image)) = (Flix::new(), image());
-    lab.library("tmp/libgone.so", "libgone.so", &[], &[]).program("usr/bin/bad", &["tmp/libgone.so"], &[]);
+    lab.shared_library("tmp/libgone.so", "libgone.so", &[], &[]).program(
+        "usr/bin/bad",
+        &["tmp/libgone.so"],
+        &[],
+    );
     lab.write("usr/lib64/x", "x").write("srv/y", "y");
     for (args, code, error) in [
         (
@@ -168,7 +172,7 @@ fn errors_have_hints_and_leave_nothing() {
 #[test]
 fn the_shell_tools_environment_counts() {
     let (flix, (lab, image)) = (Flix::new(), image());
-    lab.library("usr/lib/libextra.so", "libextra.so", &[], &[]);
+    lab.shared_library("usr/lib/libextra.so", "libextra.so", &[], &[]);
     let output = flix
         .command(&["--json", &image, "one", "/usr/bin/prog"])
         .envs([("EXTRALIBS", "/usr/lib/libextra.so"), ("OS", "flatcar"), ("RELOAD", "1"), ("FORMAT", "tar")])

@@ -93,8 +93,8 @@ fn has(found: &Result<BTreeSet<String>, String>, path: &str) -> bool {
 fn a_runpath_does_not_reach_the_libraries_libraries() {
     for (tags, inherited) in [(RPATH, true), (RUNPATH, false)] {
         let lab = Lab::glibc();
-        lab.with_glibc().library("opt/x/libb.so", "libb.so", &[], &[]);
-        lab.library("opt/x/liba.so", "liba.so", &["opt/x/libb.so"], &[]);
+        lab.with_glibc().shared_library("opt/x/libb.so", "libb.so", &[], &[]);
+        lab.shared_library("opt/x/liba.so", "liba.so", &["opt/x/libb.so"], &[]);
         lab.program("usr/bin/prog", &["opt/x/liba.so"], &[tags, "-Wl,-rpath,/opt/x"]);
         let got = agree(&lab, "/usr/bin/prog");
         assert_eq!(got.is_ok(), inherited, "{tags}");
@@ -108,8 +108,8 @@ fn a_runpath_does_not_reach_the_libraries_libraries() {
 fn an_own_runpath_switches_the_programs_rpath_off() {
     for (own, works) in [(&[][..], true), (&[RUNPATH, "-Wl,-rpath,/opt/empty"][..], false)] {
         let lab = Lab::glibc();
-        lab.with_glibc().library("opt/x/libb.so", "libb.so", &[], &[]);
-        lab.library("opt/x/liba.so", "liba.so", &["opt/x/libb.so"], own);
+        lab.with_glibc().shared_library("opt/x/libb.so", "libb.so", &[], &[]);
+        lab.shared_library("opt/x/liba.so", "liba.so", &["opt/x/libb.so"], own);
         lab.program("usr/bin/prog", &["opt/x/liba.so"], &[RPATH, "-Wl,-rpath,/opt/x"]);
         assert_eq!(agree(&lab, "/usr/bin/prog").is_ok(), works, "{own:?}");
     }
@@ -119,8 +119,8 @@ fn an_own_runpath_switches_the_programs_rpath_off() {
 fn musl_inherits_every_search_path() {
     for tags in [RPATH, RUNPATH] {
         let lab = Lab::musl();
-        lab.with_musl().library("opt/x/libb.so", "libb.so", &[], &[]);
-        lab.library("opt/x/liba.so", "liba.so", &["opt/x/libb.so"], &[]);
+        lab.with_musl().shared_library("opt/x/libb.so", "libb.so", &[], &[]);
+        lab.shared_library("opt/x/liba.so", "liba.so", &["opt/x/libb.so"], &[]);
         lab.program("usr/bin/prog", &["opt/x/liba.so"], &[tags, "-Wl,-rpath,/opt/x"]);
         let got = agree(&lab, "/usr/bin/prog");
         assert!(has(&got, "/opt/x/libb.so") && has(&got, "/lib/ld-musl-x86_64.so.1"), "{tags}: {got:?}");
@@ -132,7 +132,7 @@ fn musl_reads_its_path_file() {
     for (text, works) in [("/srv/none\n/srv/libs", true), ("/srv/none", false)] {
         let lab = Lab::musl();
         lab.with_musl().write("etc/ld-musl-x86_64.path", text);
-        lab.library("srv/libs/liba.so", "liba.so", &[], &[]).program(
+        lab.shared_library("srv/libs/liba.so", "liba.so", &[], &[]).program(
             "usr/bin/prog",
             &["srv/libs/liba.so"],
             &[],
@@ -148,7 +148,7 @@ fn origin_lib_and_platform_are_filled_in() {
         let dir = path.replace("$ORIGIN/..", "usr").replace("${ORIGIN}/..", "usr");
         let dir = dir.replace("$LIB", "lib/x86_64-linux-gnu").replace("${PLATFORM}", "x86_64");
         let file = format!("{}/liba.so", dir.trim_start_matches('/'));
-        lab.with_glibc().library(&file, "liba.so", &[], &[]);
+        lab.with_glibc().shared_library(&file, "liba.so", &[], &[]);
         lab.program("usr/bin/prog", &[&file], &[RUNPATH, &format!("-Wl,-rpath,{path}")]);
         // glibc changes its platform by processor (haswell); ours is the kernel's.
         let got = match path.contains("PLATFORM") {
@@ -162,8 +162,8 @@ fn origin_lib_and_platform_are_filled_in() {
 #[test]
 fn origin_of_a_library_is_where_it_was_found() {
     let lab = Lab::glibc();
-    lab.with_glibc().library("opt/real/dep/libb.so", "libb.so", &[], &[]);
-    lab.library(
+    lab.with_glibc().shared_library("opt/real/dep/libb.so", "libb.so", &[], &[]);
+    lab.shared_library(
         "opt/real/liba.so.1.2",
         "liba.so",
         &["opt/real/dep/libb.so"],
@@ -181,9 +181,9 @@ fn configured_directories_come_in_their_order() {
     lab.with_glibc().write("etc/ld.so.conf", "include ld.so.conf.d/*.conf\n/srv/last\n");
     lab.write("etc/ld.so.conf.d/a.conf", "/srv/first\n");
     for dir in ["srv/first", "srv/last", "usr/lib"] {
-        lab.library(&format!("{dir}/liba.so.1"), "liba.so.1", &[], &[]);
+        lab.shared_library(&format!("{dir}/liba.so.1"), "liba.so.1", &[], &[]);
     }
-    lab.library("srv/last/libb.so.1", "libb.so.1", &[], &[]);
+    lab.shared_library("srv/last/libb.so.1", "libb.so.1", &[], &[]);
     lab.program("usr/bin/prog", &["srv/first/liba.so.1", "srv/last/libb.so.1"], &[]);
     let got = agree(&lab, "/usr/bin/prog");
     assert!(has(&got, "/srv/first/liba.so.1") && has(&got, "/srv/last/libb.so.1"), "{got:?}");
@@ -194,7 +194,7 @@ fn nodeflib_needs_no_default_directories() {
     for (dir, works) in [("usr/lib", false), ("srv/x", true)] {
         let lab = Lab::glibc();
         lab.with_glibc().write("etc/ld.so.conf", "/usr/lib\n/srv/x\n");
-        lab.library(&format!("{dir}/liba.so.1"), "liba.so.1", &[], &[]);
+        lab.shared_library(&format!("{dir}/liba.so.1"), "liba.so.1", &[], &[]);
         let lib = format!("{dir}/liba.so.1");
         lab.copy("/lib/x86_64-linux-gnu/libc.so.6", "srv/c/libc.so.6");
         lab.program("usr/bin/prog", &[&lib], &["-Wl,-z,nodefaultlib", RUNPATH, "-Wl,-rpath,/srv/c"]);
@@ -205,7 +205,7 @@ fn nodeflib_needs_no_default_directories() {
 #[test]
 fn files_that_do_not_fit_are_passed_over() {
     let lab = Lab::glibc();
-    lab.with_glibc().library("opt/good/liba.so", "liba.so", &[], &[]);
+    lab.with_glibc().shared_library("opt/good/liba.so", "liba.so", &[], &[]);
     let good = std::fs::read(lab.path("opt/good/liba.so")).unwrap();
     let mut arm = good.clone();
     arm[18] = 183;
@@ -223,7 +223,7 @@ fn files_that_do_not_fit_are_passed_over() {
 #[test]
 fn links_lead_through_the_image_only() {
     let lab = Lab::glibc();
-    lab.with_glibc().library("usr/lib/x86_64-linux-gnu/blas/libblas.so.3.1", "libblas.so.3", &[], &[]);
+    lab.with_glibc().shared_library("usr/lib/x86_64-linux-gnu/blas/libblas.so.3.1", "libblas.so.3", &[], &[]);
     lab.symlink("usr/lib/x86_64-linux-gnu/libblas.so.3", "/etc/alternatives/libblas.so.3");
     lab.symlink("etc/alternatives/libblas.so.3", "/usr/lib/x86_64-linux-gnu/blas/libblas.so.3.1");
     lab.program("usr/bin/prog", &["usr/lib/x86_64-linux-gnu/blas/libblas.so.3.1"], &[]);
@@ -236,12 +236,12 @@ fn links_lead_through_the_image_only() {
 #[test]
 fn circles_end_and_sonames_count() {
     let lab = Lab::glibc();
-    lab.with_glibc().library("usr/lib/libb.so.1", "libb.so.1", &[], &[]);
-    lab.library("usr/lib/liba.so.1", "liba.so.1", &["usr/lib/libb.so.1"], &[]);
-    lab.library("usr/lib/libb.so.1", "libb.so.1", &["usr/lib/liba.so.1"], &[]);
+    lab.with_glibc().shared_library("usr/lib/libb.so.1", "libb.so.1", &[], &[]);
+    lab.shared_library("usr/lib/liba.so.1", "liba.so.1", &["usr/lib/libb.so.1"], &[]);
+    lab.shared_library("usr/lib/libb.so.1", "libb.so.1", &["usr/lib/liba.so.1"], &[]);
     // Another file with the soname that is loaded already is not looked at.
-    lab.library("opt/x/other.so", "liba.so.1", &[], &[]);
-    lab.library("opt/x/libc2.so", "libc2.so", &["opt/x/other.so"], &[RUNPATH, "-Wl,-rpath,/opt/x"]);
+    lab.shared_library("opt/x/other.so", "liba.so.1", &[], &[]);
+    lab.shared_library("opt/x/libc2.so", "libc2.so", &["opt/x/other.so"], &[RUNPATH, "-Wl,-rpath,/opt/x"]);
     lab.program(
         "usr/bin/prog",
         &["usr/lib/liba.so.1", "opt/x/libc2.so"],
@@ -254,10 +254,15 @@ fn circles_end_and_sonames_count() {
 #[test]
 fn variants_for_better_processors_come_along_with_their_needs() {
     let lab = Lab::glibc();
-    lab.with_glibc().library("usr/lib/libextra.so", "libextra.so", &[], &[]);
-    lab.library("usr/lib/liba.so.1", "liba.so.1", &[], &[]);
-    lab.library("usr/lib/glibc-hwcaps/x86-64-v3/liba.so.1", "liba.so.1", &["usr/lib/libextra.so"], &[]);
-    lab.library("usr/lib/haswell/liba.so.1", "liba.so.1", &[], &[]);
+    lab.with_glibc().shared_library("usr/lib/libextra.so", "libextra.so", &[], &[]);
+    lab.shared_library("usr/lib/liba.so.1", "liba.so.1", &[], &[]);
+    lab.shared_library(
+        "usr/lib/glibc-hwcaps/x86-64-v3/liba.so.1",
+        "liba.so.1",
+        &["usr/lib/libextra.so"],
+        &[],
+    );
+    lab.shared_library("usr/lib/haswell/liba.so.1", "liba.so.1", &[], &[]);
     lab.program("usr/bin/prog", &["usr/lib/liba.so.1"], &[]);
     let closure = resolve(&lab, "/usr/bin/prog", needed_only()).unwrap();
     for path in [
@@ -278,8 +283,8 @@ fn variants_for_better_processors_come_along_with_their_needs() {
 #[test]
 fn missing_libraries_name_who_needs_them() {
     let lab = Lab::glibc();
-    lab.with_glibc().library("tmp/libgone.so.9", "libgone.so.9", &[], &[]);
-    lab.library("usr/lib/liba.so", "liba.so", &["tmp/libgone.so.9"], &[]).program(
+    lab.with_glibc().shared_library("tmp/libgone.so.9", "libgone.so.9", &[], &[]);
+    lab.shared_library("usr/lib/liba.so", "liba.so", &["tmp/libgone.so.9"], &[]).program(
         "usr/bin/prog",
         &["usr/lib/liba.so"],
         &[],
@@ -296,9 +301,9 @@ fn missing_libraries_name_who_needs_them() {
 fn name_services_and_the_unwinder_come_along() {
     let lab = Lab::glibc();
     lab.with_glibc().write("etc/nsswitch.conf", "passwd: files sss\nhosts: files dns\n");
-    lab.library("usr/lib/libnss_sss.so.2", "libnss_sss.so.2", &[], &[]);
-    lab.library("usr/lib/libgcc_s.so.1", "libgcc_s.so.1", &[], &[]);
-    lab.library("usr/lib/libnss_unnamed.so.2", "libnss_unnamed.so.2", &[], &[]);
+    lab.shared_library("usr/lib/libnss_sss.so.2", "libnss_sss.so.2", &[], &[]);
+    lab.shared_library("usr/lib/libgcc_s.so.1", "libgcc_s.so.1", &[], &[]);
+    lab.shared_library("usr/lib/libnss_unnamed.so.2", "libnss_unnamed.so.2", &[], &[]);
     for (call, expected) in [
         ("", &[][..]),
         ("getpwnam(0);", &["/usr/lib/libnss_sss.so.2"]),
@@ -317,9 +322,9 @@ fn name_services_and_the_unwinder_come_along() {
 #[test]
 fn extra_libraries_by_name_path_and_folder() {
     let lab = Lab::glibc();
-    lab.with_glibc().library("usr/lib/libdep.so", "libdep.so", &[], &[]);
-    lab.library("usr/lib/libname.so", "libname.so", &["usr/lib/libdep.so"], &[]);
-    lab.library("opt/plugins/one.so", "one.so", &[], &[]).write("opt/plugins/README", "x");
+    lab.with_glibc().shared_library("usr/lib/libdep.so", "libdep.so", &[], &[]);
+    lab.shared_library("usr/lib/libname.so", "libname.so", &["usr/lib/libdep.so"], &[]);
+    lab.shared_library("opt/plugins/one.so", "one.so", &[], &[]).write("opt/plugins/README", "x");
     lab.program("usr/bin/prog", &[], &[]);
     let with = |libs: &[&str]| {
         let extra_libs = libs.iter().map(|l| l.parse::<ExtraLib>().unwrap()).collect();
@@ -349,8 +354,8 @@ fn dlopen_notes_by_priority() {
         )
     };
     let lab = Lab::glibc();
-    lab.with_glibc().library("usr/lib/libr.so.1", "libr.so.1", &[], &[]);
-    lab.library("usr/lib/liba.so.2", "liba.so.2", &[], &[]).library(
+    lab.with_glibc().shared_library("usr/lib/libr.so.1", "libr.so.1", &[], &[]);
+    lab.shared_library("usr/lib/liba.so.2", "liba.so.2", &[], &[]).shared_library(
         "usr/lib/libs.so.1",
         "libs.so.1",
         &[],
@@ -380,14 +385,18 @@ fn dlopen_notes_by_priority() {
 #[test]
 fn hostile_names_and_paths_do_no_harm() {
     let lab = Lab::glibc();
-    lab.with_glibc().library("opt/x/liba.so", "odd\nname", &[], &[]);
+    lab.with_glibc().shared_library("opt/x/liba.so", "odd\nname", &[], &[]);
     lab.program("usr/bin/newline", &["opt/x/liba.so"], &[]);
     let error = resolve(&lab, "/usr/bin/newline", needed_only()).unwrap_err().to_string();
     assert_eq!(error, r"odd\nname: not in the image, needed by /usr/bin/newline");
     // The loader opens a name with a slash as a path; relative ones depend on the working directory.
-    lab.library("opt/x/libb.so", "sub/libb.so", &[], &[]).program("usr/bin/slash", &["opt/x/libb.so"], &[]);
+    lab.shared_library("opt/x/libb.so", "sub/libb.so", &[], &[]).program(
+        "usr/bin/slash",
+        &["opt/x/libb.so"],
+        &[],
+    );
     assert!(resolve(&lab, "/usr/bin/slash", needed_only()).is_err());
-    lab.library("opt/x/libup.so", "../../../../opt/x/libup.so", &[], &[]).program(
+    lab.shared_library("opt/x/libup.so", "../../../../opt/x/libup.so", &[], &[]).program(
         "usr/bin/up",
         &["opt/x/libup.so"],
         &[],

@@ -79,10 +79,10 @@ fn speaker(lab: &Lab, relative: &str, sonames: &[&str], needs: &[&str], flags: &
 fn a_glibc_program_with_links_origin_and_variants() {
     let lab = Lab::glibc();
     lab.with_glibc();
-    lab.library("usr/lib/x86_64-linux-gnu/libone.so.1.2", "libone.so.1", &[], &[]);
+    lab.shared_library("usr/lib/x86_64-linux-gnu/libone.so.1.2", "libone.so.1", &[], &[]);
     lab.symlink("usr/lib/x86_64-linux-gnu/libone.so.1", "libone.so.1.2");
-    lab.library("usr/lib/app/libtwo.so", "libtwo.so", &[], &[]);
-    lab.library("usr/lib/app/glibc-hwcaps/x86-64-v2/libtwo.so", "libtwo.so", &[], &[]);
+    lab.shared_library("usr/lib/app/libtwo.so", "libtwo.so", &[], &[]);
+    lab.shared_library("usr/lib/app/glibc-hwcaps/x86-64-v2/libtwo.so", "libtwo.so", &[], &[]);
     let needs = ["usr/lib/x86_64-linux-gnu/libone.so.1.2", "usr/lib/app/libtwo.so"];
     let path = "-Wl,-rpath,$ORIGIN/../lib/app";
     speaker(&lab, "usr/sbin/prog", &["libone.so.1", "libtwo.so"], &needs, &[RUNPATH, path]);
@@ -122,8 +122,8 @@ fn a_glibc_program_with_links_origin_and_variants() {
 fn a_musl_program_and_its_path_file() {
     let lab = Lab::musl();
     lab.with_musl().symlink("lib/libc.musl-x86_64.so.1", "ld-musl-x86_64.so.1");
-    lab.library("usr/lib/libone.so.1", "libone.so.1", &[], &[]);
-    lab.library("usr/local/lib/libtwo.so.2", "libtwo.so.2", &[], &[]);
+    lab.shared_library("usr/lib/libone.so.1", "libone.so.1", &[], &[]);
+    lab.shared_library("usr/local/lib/libtwo.so.2", "libtwo.so.2", &[], &[]);
     speaker(
         &lab,
         "bin/prog",
@@ -157,9 +157,9 @@ fn a_musl_program_and_its_path_file() {
 #[test]
 fn an_inherited_rpath_reaches_the_libraries_libraries() {
     let lab = Lab::glibc();
-    lab.with_glibc().library("opt/app/lib/libb.so", "libb.so", &[], &[]);
+    lab.with_glibc().shared_library("opt/app/lib/libb.so", "libb.so", &[], &[]);
     // The decoy is what the default directories have.
-    lab.library("usr/lib/libb.so", "libb.so", &[], &[]);
+    lab.shared_library("usr/lib/libb.so", "libb.so", &[], &[]);
     let source = "const char *f_libb_so(void);\nconst char *f_liba_so(void) { return f_libb_so(); }\n";
     let flags = ["-shared", "-fPIC", "-Wl,-soname,liba.so"].map(str::to_owned);
     lab.compile(source, &lab.path("opt/app/lib/liba.so"), &flags, &["opt/app/lib/libb.so"]);
@@ -178,7 +178,7 @@ fn an_inherited_rpath_reaches_the_libraries_libraries() {
 #[test]
 fn a_folder_is_used_where_it_stands() {
     let lab = Lab::glibc();
-    lab.with_glibc().library("srv/app/lib/libplug.so", "libplug.so", &[], &[]);
+    lab.with_glibc().shared_library("srv/app/lib/libplug.so", "libplug.so", &[], &[]);
     speaker(
         &lab,
         "srv/app/bin/prog",
@@ -223,7 +223,7 @@ fn libraries_of_the_usual_directories_stay_away_from_the_hosts() {
     lab.symlink("lib", "usr/lib").symlink("lib64", "usr/lib64");
     lab.symlink("usr/lib64/ld-linux-x86-64.so.2", "../lib/x86_64-linux-gnu/ld-linux-x86-64.so.2");
     lab.symlink("usr/bin/ld.so", "../lib/x86_64-linux-gnu/ld-linux-x86-64.so.2");
-    lab.library(&format!("{dir}/libone.so.1.2"), "libone.so.1", &[], &[]);
+    lab.shared_library(&format!("{dir}/libone.so.1.2"), "libone.so.1", &[], &[]);
     lab.symlink(&format!("{dir}/libone.so.1"), "libone.so.1.2").write(&format!("{dir}/data"), "x");
     speaker(&lab, "usr/bin/prog", &["libone.so.1"], &[&format!("{dir}/libone.so.1.2")], &[]);
     for words in [
@@ -253,7 +253,7 @@ fn libraries_of_the_usual_directories_stay_away_from_the_hosts() {
 #[test]
 fn a_library_that_the_user_puts_at_a_usual_place_has_a_second_copy() {
     let lab = Lab::glibc();
-    lab.with_glibc().library("usr/lib/libone.so.1", "libone.so.1", &[], &[]);
+    lab.with_glibc().shared_library("usr/lib/libone.so.1", "libone.so.1", &[], &[]);
     speaker(&lab, "usr/bin/prog", &["libone.so.1"], &["usr/lib/libone.so.1"], &[]);
     let (plan, tree) = plan(&lab, &["/usr/bin/prog", "/usr/lib/libone.so.1:/usr/lib/libone.so.1"]);
     assert!(plan.entries.contains_key(&p("/usr/lib/libone.so.1")));

@@ -13,7 +13,7 @@ use crate::work::require_root;
 /// # Errors
 /// mmdebstrap's.
 pub fn debian_tar() -> Result<PathBuf> {
-    tar("debian-bookworm", "bookworm", "")
+    tar("debian-bookworm", "bookworm", "", &[])
 }
 
 /// The same of Debian 13.
@@ -21,7 +21,7 @@ pub fn debian_tar() -> Result<PathBuf> {
 /// # Errors
 /// mmdebstrap's.
 pub fn trixie_tar() -> Result<PathBuf> {
-    tar("debian-trixie", "trixie", "")
+    tar("debian-trixie", "trixie", "", &[])
 }
 
 /// The same with nginx and htop.
@@ -29,16 +29,24 @@ pub fn trixie_tar() -> Result<PathBuf> {
 /// # Errors
 /// mmdebstrap's.
 pub fn nginx_tar() -> Result<PathBuf> {
-    tar("debian-nginx", "bookworm", "nginx,htop")
+    tar("debian-nginx", "bookworm", "nginx,htop", &[])
 }
 
-fn tar(name: &str, suite: &str, package: &str) -> Result<PathBuf> {
+/// The same with nothing cleaned up, as scripts leave a root: with apt's lists, caches and packages.
+///
+/// # Errors
+/// mmdebstrap's.
+pub fn nginx_uncleaned_tar() -> Result<PathBuf> {
+    tar("debian-nginx-uncleaned", "bookworm", "nginx,htop", &["--skip=cleanup"])
+}
+
+fn tar(name: &str, suite: &str, package: &str, options: &[&str]) -> Result<PathBuf> {
     require_root()?;
     let dir = cached(name, &format!("minbase {package} 1"), |dir| {
         let debstrap = Program::new("mmdebstrap").args(["--quiet", "--mode=root", "--variant=minbase"]);
         // An empty list of packages is an error.
         let include = (!package.is_empty()).then(|| format!("--include={package}"));
-        let debstrap = debstrap.args(include);
+        let debstrap = debstrap.args(include).args(options);
         debstrap.arg(suite).arg(dir.join("root.tar")).run().map(drop)
     })?;
     Ok(dir.join("root.tar"))

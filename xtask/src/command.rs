@@ -13,6 +13,16 @@ pub fn cargo<I: AsRef<OsStr>>(args: impl IntoIterator<Item = I>) -> Command {
     command
 }
 
+/// The same command with SIGINT and SIGQUIT as they are by default. env(1), coreutils 8.31.
+pub fn interruptible(command: &Command) -> Command {
+    let mut env = Command::new("env");
+    env.arg("--default-signal=INT,QUIT").arg(command.get_program()).args(command.get_args());
+    if let Some(dir) = command.get_current_dir() {
+        env.current_dir(dir);
+    }
+    env
+}
+
 /// The command as one would type it.
 pub fn show(command: &Command) -> String {
     let program = std::path::Path::new(command.get_program()).file_name().unwrap_or_default();

@@ -91,7 +91,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         stages.run("demo", Command::new(std::env::current_exe()?).arg("demo").envs(programs.clone()))?;
     }
     // The errors of the tests say what went wrong; forty frames below each are in the way.
-    let mut tests = cargo(words(selected));
+    // A shell ignores SIGINT for what it starts with `&`, and that is passed on: tests that interrupt a program would wait for ever.
+    let mut tests = command::interruptible(&cargo(words(selected)));
     tests.env("RUST_LIB_BACKTRACE", "0").envs(programs);
     stages.test("tests", tests.args(filter()))?;
     Ok(stages.report())

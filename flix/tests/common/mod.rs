@@ -95,7 +95,7 @@ impl Lab {
     }
 
     /// A library of the soname that needs others (paths in the lab). It has a function named after the soname.
-    pub fn library(&self, relative: &str, soname: &str, needs: &[&str], flags: &[&str]) -> &Self {
+    pub fn shared_library(&self, relative: &str, soname: &str, needs: &[&str], flags: &[&str]) -> &Self {
         let out = self.path(relative);
         std::fs::create_dir_all(out.parent().unwrap()).unwrap();
         let source = format!("const char *f_{}(void) {{ return \"{relative}\"; }}\n", symbol(soname));

@@ -162,7 +162,7 @@ impl Bench {
     }
 
     /// The file that the compiler links with.
-    fn library(&self, name: &str) -> PathBuf {
+    fn shared_library(&self, name: &str) -> PathBuf {
         let out = must(Command::new(self.target.compiler).arg(format!("-print-file-name={name}")));
         fs::canonicalize(out.trim()).unwrap_or_else(|e| panic!("{name} of {}: {e}", self.target.compiler))
     }
@@ -188,10 +188,10 @@ impl Bench {
     pub fn fill_sysroot(&self) {
         fs::create_dir_all(self.sysroot()).unwrap();
         let loader_name = self.loader.file_name().unwrap().to_str().unwrap();
-        place_copy(&self.loader_in_sysroot(), &self.library(loader_name));
+        place_copy(&self.loader_in_sysroot(), &self.shared_library(loader_name));
         let musl = loader_name.starts_with("ld-musl");
         if !musl {
-            place_copy(&self.sysroot().join("libc.so.6"), &self.library("libc.so.6"));
+            place_copy(&self.sysroot().join("libc.so.6"), &self.shared_library("libc.so.6"));
             self.relocate(&self.sysroot().join("libc.so.6"), "libc.so.6");
         }
         for name in ["libfar.so", "libfarther.so"] {
@@ -220,7 +220,7 @@ impl Bench {
             match self.target.runner {
                 // The loader of another machine is not where the program says.
                 Some(_) => {
-                    let sysroot = self.library("libc.so.6");
+                    let sysroot = self.shared_library("libc.so.6");
                     let root = sysroot.parent().and_then(Path::parent).unwrap();
                     command.arg("-L").arg(root).arg("-E");
                     command.arg(format!("LD_LIBRARY_PATH={}:{}", dir.display(), root.join("lib").display()));

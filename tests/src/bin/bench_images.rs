@@ -89,7 +89,7 @@ fn trees(work: &Work) -> Result<Vec<(&'static str, PathBuf)>> {
         Ok(dir)
     };
     let debian = unpack("debian", &roots::debian_tar()?)?;
-    let nginx = unpack("nginx", &nginx()?)?;
+    let nginx = unpack("nginx", &roots::nginx_uncleaned_tar()?)?;
     let toolchain = toolchain(work)?;
     let packages = packages(work)?;
     let large = work.dir("large")?;
@@ -107,16 +107,6 @@ fn trees(work: &Work) -> Result<Vec<(&'static str, PathBuf)>> {
     trees.push(("programs: the Rust compiler", toolchain));
     trees.push(("packages: already compressed", packages));
     Ok(trees)
-}
-
-/// A Debian in which nginx was installed and nothing cleaned up, as scripts leave it: with apt's lists, caches and packages.
-fn nginx() -> Result<PathBuf> {
-    let dir = cached("debian-nginx-apt", "1", |dir| {
-        let debstrap = Program::new("mmdebstrap").args(["--quiet", "--mode=root", "--variant=minbase"]);
-        let debstrap = debstrap.args(["--skip=cleanup", "--include=nginx,htop", "bookworm"]);
-        debstrap.arg(dir.join("root.tar")).run().map(drop)
-    })?;
-    Ok(dir.join("root.tar"))
 }
 
 /// A tree of large ELF files.

@@ -9,6 +9,12 @@ pub(super) const PLACE: usize = LONGEST - 1;
 /// No match starts this close to the end, so that eight bytes can be read wherever one does.
 pub(super) const MARGIN: usize = 8;
 
+/// An array on the heap, whose length the compiler knows: places that are cut to it need no check.
+pub(super) fn table<T: Clone, const N: usize>(of: T) -> Box<[T; N]> {
+    let table = vec![of; N].try_into();
+    table.unwrap_or_else(|_| unreachable!("the length is that of the array"))
+}
+
 /// A block, with zeros behind it.
 pub(super) struct Block {
     bytes: Box<[u8; LONGEST + MARGIN]>,
@@ -17,8 +23,7 @@ pub(super) struct Block {
 
 impl Block {
     pub(super) fn new() -> Self {
-        let bytes = vec![0; LONGEST + MARGIN].try_into();
-        Block { bytes: bytes.unwrap_or_else(|_| unreachable!("the length is that of the array")), len: 0 }
+        Block { bytes: table(0), len: 0 }
     }
 
     /// `data` has at most [`LONGEST`] bytes.

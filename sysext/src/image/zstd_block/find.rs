@@ -1,6 +1,6 @@
 //! All matches that are worth a look.
 
-use super::block::{Block, PLACE, PLACE_BITS};
+use super::block::{Block, PLACE, PLACE_BITS, table};
 use super::sequence::{LEAST, Recent, Sequence};
 
 const SLOT_BITS: u32 = 14;
@@ -70,14 +70,10 @@ fn same(slot: u128, entry: u32) -> u32 {
 
 impl Finder {
     pub(super) fn new() -> Self {
-        fn table<T: Clone + Default>() -> Box<[T; 1 << SLOT_BITS]> {
-            let table = vec![T::default(); 1 << SLOT_BITS].try_into();
-            table.unwrap_or_else(|_| unreachable!("the length is that of the array"))
-        }
         Finder {
-            three: table(),
-            four: table(),
-            eight: table(),
+            three: table(0),
+            four: table(0),
+            eight: table(0),
             mask: SLOT,
             found: Vec::new(),
             starts: Vec::new(),

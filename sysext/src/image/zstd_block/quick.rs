@@ -1,6 +1,6 @@
 //! A quick choice of matches: the last two places with the same four bytes, and one look ahead.
 
-use super::block::{Block, PLACE, PLACE_BITS};
+use super::block::{Block, PLACE, PLACE_BITS, table};
 use super::sequence::{Recent, Sequence};
 
 const SLOT_BITS: u32 = 16;
@@ -42,8 +42,7 @@ impl Match {
 
 impl Quick {
     pub(super) fn new() -> Self {
-        let slots = vec![0; 1 << SLOT_BITS].try_into();
-        Quick { slots: slots.unwrap_or_else(|_| unreachable!("the length is that of the array")), mask: SLOT }
+        Quick { slots: table(0), mask: SLOT }
     }
 
     /// Puts the place in, and gives what was there and its own entry.

@@ -1,6 +1,6 @@
 //! The sequences that take the fewest bits, as far as can be told from what the symbols of a quick choice take.
 
-use super::block::Block;
+use super::block::{Block, table};
 use super::entropy::{BIT, log2};
 use super::find::{Finder, Found};
 use super::sequence::{
@@ -115,10 +115,6 @@ pub(super) struct Thorough {
 impl Thorough {
     /// Matches of `enough` bytes, less than [`LENS`], are taken without a further look.
     pub(super) fn new(enough: usize) -> Self {
-        fn table<T: Clone>(of: T) -> Box<[T; PLACES]> {
-            let table = vec![of; PLACES].try_into();
-            table.unwrap_or_else(|_| unreachable!("the length is that of the array"))
-        }
         let ways = Ways {
             prices: table(UNREACHED),
             steps: table(Found::NONE),

@@ -29,6 +29,9 @@ enum Part {
     E2e,
 }
 
+/// For a whole stage of tests: three times what they take, in less than CI gives them.
+const LIMIT: Duration = Duration::from_secs(60 * 60);
+
 /// What cargo's test summaries add up to.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Counts {
@@ -131,7 +134,7 @@ impl Stages {
         self.head(name, Some(command));
         let before = Instant::now();
         let mut counts = Counts::default();
-        let status = command::tee(command, |line| counts.add(line))?;
+        let status = command::tee(command, LIMIT, |line| counts.add(line))?;
         // A test binary that died has no summary, and one that didn't build has none either.
         if !status.success() && counts.failed == 0 {
             counts.failed = 1;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use e2e::program::processes;
 use e2e::{Account, Program, Upstream, Work, World, images};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::flatcar::{Parts, extension};
@@ -251,13 +252,18 @@ impl Terminal {
         Ok(Terminal { child, keys, screen, seen: String::new() })
     }
 
-    /// Reads on until these words come.
+    /// Reads on until these words come; a terminal that stays silent for good is an error that shows what was seen.
     fn wait_for(&mut self, words: &str) -> Result<()> {
+        const SILENCE: Timespec = Timespec { tv_sec: 600, tv_nsec: 0 };
         let mut buffer = [0; 4096];
         loop {
             if let Some(at) = self.seen.find(words) {
                 self.seen.drain(..at + words.len());
                 return Ok(());
+            }
+            if poll(&mut [PollFd::new(&self.screen, PollFlags::IN)], Some(&SILENCE))? == 0 {
+                self.child.kill()?;
+                bail!("the terminal is silent before {words:?}: {}", self.seen);
             }
             match self.screen.read(&mut buffer)? {
                 0 => bail!("the terminal ended before {words:?}: {}", self.seen),
@@ -284,9 +290,10 @@ fn a_shell_on_the_terminal() -> Result<()> {
     terminal.press("echo =$(wc -c < /usr/share/some)=\r")?;
     terminal.wait_for("=1234=")?;
     terminal.wait_for("# ")?;
-    // Ctrl-C is the machine's.
-    terminal.press("cat\r")?;
-    terminal.wait_for("cat\r")?;
+    // Ctrl-C is the machine's. Between a line and its program the shell puts the terminal back into its usual state, and a key
+    // that comes before that isn't echoed: only a line's output tells that this is over.
+    terminal.press("echo =$((40 + 2))=; cat\r")?;
+    terminal.wait_for("=42=")?;
     terminal.press("typed\r")?;
     // As it was typed, and as cat gives it back.
     terminal.wait_for("typed\r")?;

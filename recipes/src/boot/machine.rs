@@ -271,7 +271,7 @@ impl Machine {
             Accel::Kvm => true,
             Accel::Tcg => false,
             Accel::Auto => {
-                // Finding out costs 20 seconds: once for each start of this machine is enough.
+                // Finding out can cost 20 seconds: once for each start of this machine is enough.
                 let silent = cache.key("boot", "silent").ok().flatten().is_some_and(|id| id == boot_id());
                 Arch::host() == Some(self.arch) && can_kvm() && !silent
             }
@@ -282,7 +282,7 @@ impl Machine {
                 return Ok(ended);
             }
             let note =
-                "the machine is silent on this processor's virtualization: starting it again, emulated";
+                "the machine doesn't start on this processor's virtualization: starting it again, emulated";
             events.event(Event::Note(note.into()));
         }
         match self.attempt(disk, false, None, words, out)? {
@@ -297,7 +297,7 @@ impl Machine {
         }
     }
 
-    /// None: it said no first word within `patience`.
+    /// None: it said no first word within `patience`, or ended without one.
     fn attempt(
         &self,
         disk: &Disk<'_>,
@@ -358,6 +358,10 @@ impl Machine {
         }
         let _ = reader.join();
         let status = child.wait().map_err(io)?;
+        // Nested virtualization is often there and not whole: then the emulator gives up at once.
+        if patience.is_some() && !console.alive && !status.success() {
+            return Ok(None);
+        }
         if words || !status.success() {
             return Err(MachineError::Died { status: status.to_string(), console: console.tail() });
         }

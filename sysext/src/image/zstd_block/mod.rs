@@ -314,6 +314,17 @@ mod tests {
         }
     }
 
+    /// Entries of other blocks stay in the table of the quick search until their number comes round again.
+    #[test]
+    fn what_was_compressed_before_does_not_show() {
+        let program = program();
+        let mut used = Zstd::new(QUICK, LONGEST as u32).unwrap();
+        for (number, block) in program.chunks(LONGEST).cycle().take(40).enumerate() {
+            let mut new = Zstd::new(QUICK, LONGEST as u32).unwrap();
+            assert!(used.compress(block).unwrap() == new.compress(block).unwrap(), "{number}");
+        }
+    }
+
     /// What only looks like noise is compressed as thoroughly as the rest.
     #[test]
     fn a_short_try_decides_on_noise_alone() {

@@ -3,8 +3,12 @@
 use super::block::{Block, PLACE, PLACE_BITS, table};
 use super::sequence::{Recent, Sequence};
 
-const SLOT_BITS: u32 = 16;
-const SLOT: usize = (1 << SLOT_BITS) - 1;
+/// A table of 256 KiB, which a processor core has near with the block itself. Twice as much makes images 0.14 % smaller.
+const SLOT_BITS: u32 = 15;
+
+/// Bits of a block's number, which is in each entry: those of other blocks count as none.
+const EPOCH_BITS: u32 = 4;
+const EPOCHS: u32 = 1 << EPOCH_BITS;
 
 /// The shortest match that is looked for.
 const SHORTEST: usize = 4;
@@ -17,10 +21,11 @@ const DENSE: usize = 4;
 
 /// Finds sequences, as libzstd's lazy parser does, but from a table that has both candidates in one place.
 pub(super) struct Quick {
-    /// Two entries each, the last one low; an entry is a place and, above, bits of the hash that the slot doesn't tell.
+    /// Two entries each, the last one low; an entry is a place, the block's number and, above, bits of the hash that the slot
+    /// doesn't tell.
     slots: Box<[u64; 1 << SLOT_BITS]>,
-    /// Bits of a hash that a slot is found by: fewer in a short block, since all slots are cleared for each.
-    mask: usize,
+    /// The block's number, 1 or more. Clearing all slots for each block would take longer than looking at a short one.
+    epoch: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -42,32 +47,31 @@ impl Match {
 
 impl Quick {
     pub(super) fn new() -> Self {
-        Quick { slots: table(0), mask: SLOT }
+        Quick { slots: table(0), epoch: 0 }
     }
 
     /// Puts the place in, and gives what was there and its own entry.
     #[inline(always)]
     fn insert(&mut self, block: &Block, at: usize) -> (u64, u32) {
         let hash = block.four(at).wrapping_mul(2_654_435_761);
-        let slot = (hash >> (32 - SLOT_BITS)) as usize & self.mask;
-        let entry = (hash >> (PLACE_BITS - SLOT_BITS) << PLACE_BITS) | at as u32;
-        let slot = &mut self.slots[slot & SLOT];
+        let rest = hash >> (PLACE_BITS + EPOCH_BITS - SLOT_BITS) << (PLACE_BITS + EPOCH_BITS);
+        let entry = rest | self.epoch << PLACE_BITS | at as u32;
+        let slot = &mut self.slots[(hash >> (32 - SLOT_BITS)) as usize];
         let before = *slot;
         *slot = before << 32 | u64::from(entry);
         (before, entry)
     }
 
-    /// The longest match at a place, which is put in.
+    /// The longest match at a place, of `least` bytes or more, or a shorter one if there is none. The place is put in.
     #[inline(always)]
-    fn search(&mut self, block: &Block, at: usize) -> Match {
+    fn search(&mut self, block: &Block, at: usize, least: usize) -> Match {
         let (slot, entry) = self.insert(block, at);
-        let mut best = Match { start: at, len: SHORTEST - 1, offset: 0 };
+        let mut best = Match { start: at, len: least - 1, offset: 0 };
         for candidate in [slot as u32, (slot >> 32) as u32] {
             let before = candidate as usize & PLACE;
-            // An empty entry is the first place, where there may be a match as well.
+            // What is longer than the best has these bytes, too.
             if (candidate ^ entry) >> PLACE_BITS == 0
-                && block.four(before) == block.four(at)
-                && block.byte(before + best.len) == block.byte(at + best.len)
+                && block.four(before + best.len - 3) == block.four(at + best.len - 3)
             {
                 let len = block.common(before, at);
                 if len > best.len {
@@ -87,8 +91,11 @@ impl Quick {
     /// Puts the sequences of a block into `out`; what is left are literals.
     pub(super) fn parse(&mut self, block: &Block, out: &mut Vec<Sequence>) {
         out.clear();
-        self.mask = (block.len().next_power_of_two() / 2).clamp(1, SLOT + 1) - 1;
-        self.slots[..=self.mask].fill(0);
+        self.epoch += 1;
+        if self.epoch == EPOCHS {
+            self.slots.fill(0);
+            self.epoch = 1;
+        }
         let limit = block.limit();
         let mut recent = Recent::START;
         // Where the last match ended, and what is put in next.
@@ -98,7 +105,7 @@ impl Quick {
             for place in next..at {
                 self.insert(block, place);
             }
-            let mut best = self.search(block, at);
+            let mut best = self.search(block, at, SHORTEST);
             next = at + 1;
             if let Some(repeated) = Self::repeated(block, at + 1, recent.get(0))
                 && repeated.len >= best.len
@@ -120,9 +127,9 @@ impl Quick {
                 for place in next..at {
                     self.insert(block, place);
                 }
-                let found = self.search(block, at);
+                let found = self.search(block, at, best.len);
                 next = at + 1;
-                if found.len < SHORTEST || found.gain(4) <= best.gain(4) + 2 {
+                if found.offset == 0 || found.gain(4) <= best.gain(4) + 2 {
                     break;
                 }
                 best = found;

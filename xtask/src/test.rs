@@ -29,7 +29,7 @@ enum Part {
     E2e,
 }
 
-/// For a whole stage of tests: three times what they take, in less than CI gives them.
+/// For a whole stage of tests: more than twice what they take on a slow machine, and less than CI gives them.
 const LIMIT: Duration = Duration::from_secs(60 * 60);
 
 /// What cargo's test summaries add up to.

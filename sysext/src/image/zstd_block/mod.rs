@@ -319,9 +319,10 @@ mod tests {
     fn what_was_compressed_before_does_not_show() {
         let program = program();
         let mut used = Zstd::new(QUICK, LONGEST as u32).unwrap();
-        // Long blocks would overwrite everything before that.
-        for number in 0..40 {
-            let block = if number % 15 == 0 { &program[..LONGEST] } else { &program[..100 + number] };
+        // So many blocks later a number is used again. Long blocks would overwrite everything before that.
+        let again = quick::EPOCHS as usize - 1;
+        for number in 0..=2 * again {
+            let block = if number % again == 0 { &program[..LONGEST] } else { &program[..100 + number] };
             let mut new = Zstd::new(QUICK, LONGEST as u32).unwrap();
             assert!(used.compress(block).unwrap() == new.compress(block).unwrap(), "{number}");
         }

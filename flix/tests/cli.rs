@@ -78,11 +78,11 @@ fn a_dry_run_prints_the_plan_and_writes_nothing() {
     insta::assert_snapshot!(said.out, @r#"
     /usr/bin/prog relocate
         interpreter /usr/lib/flix/one/lib/ld-musl-x86_64.so.1
-        runpath /usr/lib/flix/one/usr/lib
+        rpath /usr/lib/flix/one/usr/lib
     /usr/lib/flix/one/etc/ld-musl-x86_64.path text
-    /usr/lib/flix/one/lib/ld-musl-x86_64.so.1 copy
+    /usr/lib/flix/one/lib/ld-musl-x86_64.so.1 confine
     /usr/lib/flix/one/usr/lib/libone.so.1 relocate
-        runpath /usr/lib/flix/one/usr/lib
+        rpath /usr/lib/flix/one/usr/lib
     "#);
     assert_eq!((said.code, said.err.as_str()), (0, ""));
     assert!(flix.files().is_empty());
@@ -111,7 +111,7 @@ fn reasons_and_json() {
     assert_eq!(json["files"].as_array().unwrap().len(), 4);
     let program = json["files"].as_array().unwrap().iter().find(|f| f["path"] == "/usr/bin/prog").unwrap();
     assert_eq!(program["interpreter"], "/opt/one/lib/ld-musl-x86_64.so.1");
-    assert_eq!(program["runpath"][0], "/opt/one/usr/lib");
+    assert_eq!(program["rpath"][0], "/opt/one/usr/lib");
 }
 
 #[test]

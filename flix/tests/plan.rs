@@ -90,17 +90,17 @@ fn a_glibc_program_with_links_origin_and_variants() {
     insta::assert_snapshot!(plan.to_string(), @r#"
     /usr/bin/prog relocate from /usr/sbin/prog
         interpreter /usr/lib/flix/t/lib64/ld-linux-x86-64.so.2
-        runpath /usr/lib/flix/t/usr/lib/app:/usr/lib/flix/t/lib/x86_64-linux-gnu:/usr/lib/flix/t/usr/lib/x86_64-linux-gnu
+        rpath /usr/lib/flix/t/usr/lib/app:/usr/lib/flix/t/lib/x86_64-linux-gnu:/usr/lib/flix/t/usr/lib/x86_64-linux-gnu
     /usr/lib/flix/t/lib/x86_64-linux-gnu/libc.so.6 relocate
-        runpath /usr/lib/flix/t/lib/x86_64-linux-gnu:/usr/lib/flix/t/usr/lib/x86_64-linux-gnu
+        rpath /usr/lib/flix/t/lib/x86_64-linux-gnu:/usr/lib/flix/t/usr/lib/x86_64-linux-gnu
     /usr/lib/flix/t/lib64/ld-linux-x86-64.so.2 confine
     /usr/lib/flix/t/usr/lib/app/glibc-hwcaps/x86-64-v2/libtwo.so relocate
-        runpath /usr/lib/flix/t/lib/x86_64-linux-gnu:/usr/lib/flix/t/usr/lib/x86_64-linux-gnu
+        rpath /usr/lib/flix/t/lib/x86_64-linux-gnu:/usr/lib/flix/t/usr/lib/x86_64-linux-gnu
     /usr/lib/flix/t/usr/lib/app/libtwo.so relocate
-        runpath /usr/lib/flix/t/lib/x86_64-linux-gnu:/usr/lib/flix/t/usr/lib/x86_64-linux-gnu
+        rpath /usr/lib/flix/t/lib/x86_64-linux-gnu:/usr/lib/flix/t/usr/lib/x86_64-linux-gnu
     /usr/lib/flix/t/usr/lib/x86_64-linux-gnu/libone.so.1 symlink -> libone.so.1.2
     /usr/lib/flix/t/usr/lib/x86_64-linux-gnu/libone.so.1.2 relocate
-        runpath /usr/lib/flix/t/lib/x86_64-linux-gnu:/usr/lib/flix/t/usr/lib/x86_64-linux-gnu
+        rpath /usr/lib/flix/t/lib/x86_64-linux-gnu:/usr/lib/flix/t/usr/lib/x86_64-linux-gnu
     "#);
     assert_eq!(plan.notes, ["/usr/sbin/prog goes to /usr/bin/prog"]);
     insta::assert_snapshot!(Explanation::new(&plan, &tree).to_string().replace(|c: char| c.is_ascii_digit(), "#"), @r#"
@@ -135,13 +135,13 @@ fn a_musl_program_and_its_path_file() {
     insta::assert_snapshot!(plan.to_string(), @r#"
     /usr/bin/prog relocate from /bin/prog
         interpreter /usr/lib/flix/t/lib/ld-musl-x86_64.so.1
-        runpath /usr/lib/flix/t/usr/local/lib:/usr/lib/flix/t/usr/lib
+        rpath /usr/lib/flix/t/usr/local/lib:/usr/lib/flix/t/usr/lib
     /usr/lib/flix/t/etc/ld-musl-x86_64.path text
-    /usr/lib/flix/t/lib/ld-musl-x86_64.so.1 copy
+    /usr/lib/flix/t/lib/ld-musl-x86_64.so.1 confine
     /usr/lib/flix/t/usr/lib/libone.so.1 relocate
-        runpath /usr/lib/flix/t/usr/local/lib:/usr/lib/flix/t/usr/lib
+        rpath /usr/lib/flix/t/usr/local/lib:/usr/lib/flix/t/usr/lib
     /usr/lib/flix/t/usr/local/lib/libtwo.so.2 relocate
-        runpath /usr/lib/flix/t/usr/local/lib:/usr/lib/flix/t/usr/lib
+        rpath /usr/lib/flix/t/usr/local/lib:/usr/lib/flix/t/usr/lib
     "#);
     let file = tree
         .get(&p("/usr/lib/flix/t/etc/ld-musl-x86_64.path"))
@@ -197,17 +197,17 @@ fn a_folder_is_used_where_it_stands() {
     /usr/lib/app/bin directory from /srv/app/bin
     /usr/lib/app/bin/prog relocate from /srv/app/bin/prog
         interpreter /usr/lib/flix/t/lib64/ld-linux-x86-64.so.2
-        runpath /usr/lib/app/lib:/usr/lib/flix/t/lib/x86_64-linux-gnu
+        rpath /usr/lib/app/lib:/usr/lib/flix/t/lib/x86_64-linux-gnu
     /usr/lib/app/current symlink -> bin/prog
     /usr/lib/app/data.txt copy from /srv/app/data.txt
     /usr/lib/app/dead symlink -> gone
     /usr/lib/app/lib directory from /srv/app/lib
     /usr/lib/app/lib/libplug.so relocate from /srv/app/lib/libplug.so
-        runpath /usr/lib/flix/t/lib/x86_64-linux-gnu
+        rpath /usr/lib/flix/t/lib/x86_64-linux-gnu
     /usr/lib/app/out symlink -> ../flix/t/etc/outside
     /usr/lib/flix/t/etc/outside copy
     /usr/lib/flix/t/lib/x86_64-linux-gnu/libc.so.6 relocate
-        runpath /usr/lib/flix/t/lib/x86_64-linux-gnu
+        rpath /usr/lib/flix/t/lib/x86_64-linux-gnu
     /usr/lib/flix/t/lib64/ld-linux-x86-64.so.2 confine
     "#);
     assert_eq!(plan.warnings, ["/usr/lib/app/dead: leads to \"gone\", which is not in the image"]);
@@ -258,7 +258,7 @@ fn a_library_that_the_user_puts_at_a_usual_place_has_a_second_copy() {
     let (plan, tree) = plan(&lab, &["/usr/bin/prog", "/usr/lib/libone.so.1:/usr/lib/libone.so.1"]);
     assert!(plan.entries.contains_key(&p("/usr/lib/libone.so.1")));
     assert!(plan.entries.contains_key(&p("/usr/lib/flix/t/usr/lib/libone.so.1")));
-    assert!(!plan.to_string().contains("runpath /usr/lib:"), "{plan}");
+    assert!(!plan.to_string().contains("rpath /usr/lib:"), "{plan}");
     assert_eq!(run(&tree, &["/usr/bin/prog"]), "usr/lib/libone.so.1\n");
 }
 
@@ -286,7 +286,7 @@ fn symlinks_bring_their_targets() {
     /usr/bin/sh symlink -> ../../opt/bb
     /usr/bin/tool symlink -> ../lib/tool/real
     /usr/lib/flix/t/etc/ld-musl-x86_64.path text
-    /usr/lib/flix/t/lib/ld-musl-x86_64.so.1 copy
+    /usr/lib/flix/t/lib/ld-musl-x86_64.so.1 confine
     /usr/lib/tool/real relocate
         interpreter /usr/lib/flix/t/lib/ld-musl-x86_64.so.1
     "#);

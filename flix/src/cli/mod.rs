@@ -81,6 +81,7 @@ fn request(args: &Args) -> anyhow::Result<Request> {
             allow_missing: args.allow_missing,
             dlopen: args.dlopen.into(),
             needed_only: false,
+            sealed: false,
             extra_libs,
         },
         keep_sbin: args.keep_sbin,

@@ -53,7 +53,7 @@ struct File {
     #[serde(skip_serializing_if = "Option::is_none")]
     interpreter: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    runpath: Option<Vec<String>>,
+    rpath: Option<Vec<String>>,
     bytes: u64,
     why: Vec<Because>,
 }
@@ -89,10 +89,10 @@ impl Report<'_> {
     pub fn json(&self) -> serde_json::Result<String> {
         let tree = self.extension.tree();
         let file = |(path, entry): (&TreePath, &crate::plan::Entry)| {
-            let (interpreter, runpath) = match &entry.action {
+            let (interpreter, rpath) = match &entry.action {
                 Action::Relocate(r) => (
                     r.interpreter.as_ref().map(TreePath::to_string),
-                    Some(r.runpath.iter().map(TreePath::to_string).collect()),
+                    Some(r.rpath.iter().map(TreePath::to_string).collect()),
                 ),
                 _ => (None, None),
             };
@@ -106,7 +106,7 @@ impl Report<'_> {
                 source: entry.source.as_ref().map(TreePath::to_string),
                 target,
                 interpreter,
-                runpath,
+                rpath,
                 bytes: tree.get(path).and_then(|n| n.content()).map_or(0, sysext::Content::len),
                 why: entry.why.iter().map(because).collect(),
             }

@@ -212,6 +212,9 @@ pub struct Options {
     pub dlopen: DlopenPolicy,
     /// Nothing but what the loader maps at the start: no name services, no libgcc_s.
     pub needed_only: bool,
+    /// Only what is found before the directories of LD_LIBRARY_PATH counts: no DT_RUNPATH of glibc, nothing configured or
+    /// built in. What loads so loads alike on every host. (musl's private copy doesn't read the variable.)
+    pub sealed: bool,
     /// Libraries that the user names, for all programs.
     pub extra_libs: Vec<ExtraLib>,
 }

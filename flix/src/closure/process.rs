@@ -46,6 +46,8 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct Process<'l> {
     loader: &'l Loader,
+    /// See [`Options::sealed`](super::Options::sealed).
+    sealed: bool,
     config_dirs: &'l [Vec<u8>],
     pub loaded: Vec<Loaded>,
     names: HashMap<Vec<u8>, usize>,
@@ -60,12 +62,14 @@ impl<'l> Process<'l> {
     pub fn new(
         files: &mut Files<'_>,
         loader: &'l Loader,
+        sealed: bool,
         config_dirs: &'l [Vec<u8>],
         main: &TreePath,
         elf: Arc<Elf>,
     ) -> Result<Self, ClosureError> {
         let mut p = Process {
             loader,
+            sealed,
             config_dirs,
             loaded: Vec::new(),
             names: HashMap::new(),
@@ -277,11 +281,13 @@ impl<'l> Process<'l> {
                     if !main {
                         self.own_rpath(0, &mut strings)?;
                     }
-                } else {
+                } else if !self.sealed {
                     self.own_path(i, &mut strings)?;
                 }
                 let system = &self.loader.system_dirs;
-                if self.loaded[i].elf.flags_1 & DF_1_NODEFLIB == 0 {
+                if self.sealed {
+                    // LD_LIBRARY_PATH comes here.
+                } else if self.loaded[i].elf.flags_1 & DF_1_NODEFLIB == 0 {
                     strings.extend_from_slice(self.config_dirs);
                     strings.extend_from_slice(system);
                 } else {

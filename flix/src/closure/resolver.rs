@@ -66,7 +66,8 @@ impl<'t> Resolver<'t> {
         let loader = self.loader_of(path, &elf)?;
         let shared = self.closure.loaders[loader].clone();
         let config = self.config_dirs[loader].clone();
-        let mut process = Process::new(&mut self.files, &shared, &config, path, elf.clone())?;
+        let mut process =
+            Process::new(&mut self.files, &shared, self.options.sealed, &config, path, elf.clone())?;
         process.run(&mut self.files)?;
         let at_start = process.loaded.len();
         self.load_extras(&mut process, shared.family)?;

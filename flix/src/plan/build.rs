@@ -79,7 +79,8 @@ impl Plan {
         })
     }
 
-    /// Simulates the loader once more, now in the extension alone.
+    /// Simulates the loader once more, now in the extension alone, and without what comes after LD_LIBRARY_PATH: what is
+    /// found so is found on every host, whatever the variable says there.
     fn check(&self, extension: &Tree) -> Result<(), BuildError> {
         for (root, map) in &self.maps {
             let Some(program) = self.places.get(root) else { continue };
@@ -93,6 +94,7 @@ impl Plan {
                 allow_missing: true,
                 dlopen: DlopenPolicy::None,
                 needed_only: true,
+                sealed: true,
                 extra_libs: later.collect(),
             };
             let mut resolver = Resolver::new(extension, options);
@@ -137,12 +139,12 @@ pub(super) fn relocate(
     content: &Content,
     relocation: &Relocation,
 ) -> Result<Content, BuildError> {
-    let runpath = relocation.runpath.iter().map(TreePath::to_absolute).collect::<Vec<_>>().join(&b':');
+    let rpath = relocation.rpath.iter().map(TreePath::to_absolute).collect::<Vec<_>>().join(&b':');
     let edit = Edit {
         interpreter: relocation.interpreter.as_ref().map(TreePath::to_absolute),
-        runpath: Some(runpath),
+        runpath: Some(rpath),
+        force_rpath: true,
         nodeflib: true,
-        ..Edit::default()
     };
     let content = match relocation.patches.as_slice() {
         [] => content.clone(),

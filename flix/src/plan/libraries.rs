@@ -136,15 +136,18 @@ impl Planner<'_> {
             return Ok(());
         }
         let loader = &closure.loaders[object.loader];
-        let runpath = self.translate(&object.dirs, closure, moved);
+        let rpath = self.translate(&object.dirs, closure, moved);
         let mut targets: BTreeSet<TreePath> = homes.get(path).cloned().into_iter().collect();
         targets.extend(self.placed.iter().filter(|p| &p.source == path).map(|p| p.target.clone()));
         let interpreter = match (&object.elf.interpreter, object.elf.kind) {
             (Some(_), ElfKind::DynamicExecutable) => Some(self.interpreter(loader, homes)?),
             _ => None,
         };
-        let patches = self.charsets(path, object, loader)?;
-        let relocation = Relocation { interpreter, runpath, patches };
+        let patches = match loader.family {
+            Family::Glibc => self.charsets(path, object)?,
+            Family::Musl => self.variable(path)?,
+        };
+        let relocation = Relocation { interpreter, rpath, patches };
         for target in targets {
             if let Some(entry) = self.plan.entries.get_mut(&target) {
                 entry.action = Action::Relocate(relocation.clone());
@@ -154,8 +157,8 @@ impl Planner<'_> {
     }
 
     /// For libc.so.6: its character sets are those of the sysroot, whether there are any or not.
-    fn charsets(&self, path: &TreePath, object: &Object, loader: &Loader) -> Result<Vec<Patch>, PlanError> {
-        let libc = loader.family == Family::Glibc && object.elf.soname.as_deref() == Some(b"libc.so.6");
+    fn charsets(&self, path: &TreePath, object: &Object) -> Result<Vec<Patch>, PlanError> {
+        let libc = object.elf.soname.as_deref() == Some(b"libc.so.6");
         let Some(content) = self.tree.get(path).and_then(|n| n.content()).filter(|_| libc) else {
             return Ok(Vec::new());
         };
@@ -170,6 +173,12 @@ impl Planner<'_> {
         }
     }
 
+    /// For musl's loader and what it loads: another name for LD_LIBRARY_PATH.
+    fn variable(&self, path: &TreePath) -> Result<Vec<Patch>, PlanError> {
+        let Some(content) = self.tree.get(path).and_then(|n| n.content()) else { return Ok(Vec::new()) };
+        confine::variable(content).map_err(|source| PlanError::Content { path: path.clone(), source })
+    }
+
     /// The new PT_INTERP. musl computes the place of its path file from it, so there the name is kept.
     fn interpreter(
         &self,
@@ -182,7 +191,7 @@ impl Planner<'_> {
         }
     }
 
-    /// The loader itself: glibc's loses its paths of the host, musl's gets a list of directories.
+    /// The loader itself: glibc's loses its paths of the host, musl's gets a list of directories and another variable.
     fn loader(
         &mut self,
         index: usize,
@@ -197,7 +206,7 @@ impl Planner<'_> {
                 let Some(content) = self.tree.get(&loader.path).and_then(|n| n.content()) else {
                     return Ok(());
                 };
-                let (patches, absent) = confine::loader(content)
+                let (patches, absent) = confine::loader(content, &loader.system_dirs)
                     .map_err(|source| PlanError::Content { path: loader.path.clone(), source })?;
                 for path in absent {
                     self.warnings.insert(format!(
@@ -210,6 +219,15 @@ impl Planner<'_> {
                 }
             }
             Family::Musl => {
+                let patches = self.variable(&loader.path)?;
+                if patches.is_empty() {
+                    self.warnings.insert(format!(
+                        "{}: has no LD_LIBRARY_PATH to switch off; where the host sets it, the host's libraries come first",
+                        loader.path
+                    ));
+                } else if let Some(entry) = self.plan.entries.get_mut(&home) {
+                    entry.action = Action::Confine(patches);
+                }
                 if loader.name != loader.path {
                     let at = self.in_sysroot(&loader.name)?;
                     let link = relative(&at, &home);

@@ -167,8 +167,9 @@ pub enum BuildError {
 pub struct Relocation {
     /// The new PT_INTERP.
     pub interpreter: Option<TreePath>,
-    /// The directories of the new DT_RUNPATH.
-    pub runpath: Vec<TreePath>,
+    /// The directories of the new DT_RPATH: glibc searches them before LD_LIBRARY_PATH, which those of a DT_RUNPATH come
+    /// after. docs/decisions/0025-rpath.md.
+    pub rpath: Vec<TreePath>,
     /// Compiled-in paths of the host that are replaced before.
     pub patches: Vec<Patch>,
 }

@@ -27,9 +27,9 @@ impl fmt::Display for Plan {
                 if let Some(interpreter) = &r.interpreter {
                     writeln!(f, "    interpreter {interpreter}")?;
                 }
-                let path: Vec<String> = r.runpath.iter().map(TreePath::to_string).collect();
+                let path: Vec<String> = r.rpath.iter().map(TreePath::to_string).collect();
                 if !path.is_empty() {
-                    writeln!(f, "    runpath {}", path.join(":"))?;
+                    writeln!(f, "    rpath {}", path.join(":"))?;
                 }
             }
         }

@@ -3,6 +3,8 @@
 use sysext::tree::{ContentError, ResolveError};
 use sysext::{Content, Tree, TreePath};
 
+use crate::elf::{Elf, ElfError, ElfKind, mentions};
+
 /// The two families whose rules we know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
@@ -23,6 +25,10 @@ pub struct Loader {
     pub name: TreePath,
     /// Directories compiled in, in order, as strings: `/lib/x86_64-linux-gnu`.
     pub system_dirs: Vec<Vec<u8>>,
+    /// glibc: the path of its cache, as compiled in: `/etc/ld.so.cache`. Its configuration is beside it.
+    cache: Vec<u8>,
+    /// musl: its word for the architecture, as compiled in: `x86_64`.
+    musl_arch: Vec<u8>,
 }
 
 /// Why there is no usable loader.
@@ -38,8 +44,21 @@ pub enum LoaderError {
         source: ResolveError,
     },
     /// Neither glibc's nor musl's.
-    #[error("interpreter {0:?} is neither glibc's nor musl's loader")]
-    Unknown(String),
+    #[error("interpreter {interpreter:?} is neither glibc's nor musl's loader, but {what}")]
+    Unknown {
+        /// As the program names it.
+        interpreter: String,
+        /// What it is.
+        what: &'static str,
+    },
+    /// A program in the place of glibc's loader that executes musl's, as gcompat has one.
+    #[error("interpreter {interpreter:?} is no loader, but a program that executes {executes:?}")]
+    Stub {
+        /// As the program names it.
+        interpreter: String,
+        /// The path that is compiled into it.
+        executes: String,
+    },
     /// Its bytes can't be had.
     #[error("{path}: {source}")]
     Content {
@@ -47,6 +66,14 @@ pub enum LoaderError {
         path: TreePath,
         /// Why.
         source: ContentError,
+    },
+    /// It begins like an ELF file and can't be read.
+    #[error("{path}: {source}")]
+    Elf {
+        /// The loader.
+        path: TreePath,
+        /// Why.
+        source: ElfError,
     },
 }
 
@@ -58,18 +85,40 @@ impl Loader {
     pub fn find(tree: &Tree, interpreter: &[u8]) -> Result<Loader, LoaderError> {
         let shown = || interpreter.escape_ascii().to_string();
         let missing = |source| LoaderError::Missing { interpreter: shown(), source };
-        let real = tree.resolve(interpreter, true).map_err(missing)?;
+        let path = tree.resolve(interpreter, true).map_err(missing)?.path;
         let name = tree.resolve(interpreter, false).map_err(missing)?.path;
-        let family = family_of(interpreter).ok_or_else(|| LoaderError::Unknown(shown()))?;
-        let content =
-            tree.get(&real.path).and_then(|n| n.content()).ok_or_else(|| LoaderError::Unknown(shown()))?;
-        let system_dirs = match family {
-            Family::Musl => [&b"/lib"[..], b"/usr/local/lib", b"/usr/lib"].map(<[u8]>::to_vec).into(),
-            Family::Glibc => compiled_in_dirs(content)
-                .map_err(|source| LoaderError::Content { path: real.path.clone(), source })?
-                .unwrap_or_else(|| guessed_dirs(&real.path)),
+        let unknown = |what| LoaderError::Unknown { interpreter: shown(), what };
+        let content = tree.get(&path).and_then(|n| n.content()).ok_or_else(|| unknown("no file"))?;
+        let bytes = content
+            .read(LOADER_LIMIT)
+            .map_err(|source| LoaderError::Content { path: path.clone(), source })?;
+        let identity = Identity::of(content, &bytes)
+            .map_err(|source| LoaderError::Elf { path: path.clone(), source })?;
+        let loader = Loader {
+            family: Family::Glibc,
+            path,
+            name,
+            system_dirs: Vec::new(),
+            cache: Vec::new(),
+            musl_arch: Vec::new(),
         };
-        Ok(Loader { family, path: real.path, name, system_dirs })
+        match identity {
+            Identity::Glibc => {
+                let cache = compiled_in_caches(&bytes).into_iter().next();
+                let cache = cache.unwrap_or_else(|| b"/etc/ld.so.cache".to_vec());
+                let system_dirs =
+                    compiled_in_dirs(&bytes, &cache).unwrap_or_else(|| guessed_dirs(&loader.path));
+                Ok(Loader { system_dirs, cache, ..loader })
+            }
+            Identity::Musl(musl_arch) => {
+                let system_dirs = [&b"/lib"[..], b"/usr/local/lib", b"/usr/lib"].map(<[u8]>::to_vec).into();
+                Ok(Loader { family: Family::Musl, system_dirs, musl_arch, ..loader })
+            }
+            Identity::Stub(path) => {
+                Err(LoaderError::Stub { interpreter: shown(), executes: path.escape_ascii().to_string() })
+            }
+            Identity::Other(what) => Err(unknown(what)),
+        }
     }
 
     /// Where musl's loader, installed at `interpreter`, looks for its list of directories: PT_INTERP's path less two
@@ -78,14 +127,20 @@ impl Loader {
         if self.family != Family::Musl {
             return None;
         }
-        let arch = musl_arch(self.name.file_name()?)?;
         let prefix = interpreter.parent()?.parent()?;
-        prefix.join([b"etc/ld-musl-", arch, b".path"].concat()).ok()
+        prefix.join([b"etc/ld-musl-", self.musl_arch.as_slice(), b".path"].concat()).ok()
+    }
+
+    /// Where glibc's ldconfig(8) finds the directories of the cache: ld.so.conf beside it. None for musl.
+    pub(crate) fn configuration(&self) -> Option<Vec<u8>> {
+        Some([self.cache.strip_suffix(b"cache")?, b"conf"].concat())
     }
 
     /// What `$LIB` stands for: `lib/x86_64-linux-gnu` on Debian, `lib64` on Fedora. ld.so(8).
     pub fn lib_token(&self) -> &[u8] {
-        self.system_dirs.first().and_then(|d| d.strip_prefix(b"/")).unwrap_or(b"lib")
+        let Some(dir) = self.system_dirs.first() else { return b"lib" };
+        let below = prefix_of(&self.cache).and_then(|prefix| dir.strip_prefix(prefix)).unwrap_or(dir);
+        below.strip_prefix(b"/").unwrap_or(b"lib")
     }
 
     /// Whether a DT_NEEDED of this name is the loader itself, whatever files there are. musl's load_library().
@@ -97,31 +152,101 @@ impl Loader {
     }
 }
 
-/// The family by the file name, which is part of each ABI.
-fn family_of(interpreter: &[u8]) -> Option<Family> {
-    let name = interpreter.rsplit(|&b| b == b'/').next()?;
-    if musl_arch(name).is_some() {
-        return Some(Family::Musl);
-    }
-    // ld-linux-x86-64.so.2, ld-linux.so.2, ld64.so.1 (s390x), ld64.so.2 (ppc64), ld.so.1 (s390, ppc, mips).
-    let glibc = name.starts_with(b"ld-linux") || name.starts_with(b"ld64.so.") || name.starts_with(b"ld.so.");
-    glibc.then_some(Family::Glibc)
+/// What a file is that a PT_INTERP leads to. Names say nothing: glibc's loader was ld-2.31.so once, and musl's is to be
+/// had under glibc's name.
+enum Identity {
+    Glibc,
+    /// With its word for the architecture.
+    Musl(Vec<u8>),
+    /// A program that executes musl's loader, at this path.
+    Stub(Vec<u8>),
+    Other(&'static str),
 }
 
-fn musl_arch(name: &[u8]) -> Option<&[u8]> {
-    name.strip_prefix(b"ld-musl-")?.strip_suffix(b".so.1")
+impl Identity {
+    fn of(content: &Content, bytes: &[u8]) -> Result<Identity, ElfError> {
+        let Some(elf) = Elf::parse(content)? else { return Ok(Identity::Other("no ELF file")) };
+        let on_its_own = elf.needed.is_empty() && elf.interpreter.is_none();
+        if on_its_own && elf.kind != ElfKind::StaticExecutable {
+            // The path of musl's list of directories is made at run time, behind the prefix of the loader's own.
+            if let Some(arch) = between(bytes, b"/etc/ld-musl-", b".path\0") {
+                return Ok(Identity::Musl(arch.to_vec()));
+            }
+            // What libc.so.6 takes from the loader, in every version since 2.3: strip(1) has to leave it.
+            let exports = |name: &str| mentions(content, &[name]);
+            if exports("_rtld_global")? && exports("GLIBC_PRIVATE")? {
+                return Ok(Identity::Glibc);
+            }
+        }
+        if let Some(arch) = between(bytes, b"/ld-musl-", b".so.1\0") {
+            let tail = [b"/ld-musl-", arch, b".so.1\0"].concat();
+            let at = bytes.windows(tail.len()).position(|w| w == tail).unwrap_or(0);
+            let start = bytes[..at].iter().rposition(|&b| !is_path_byte(b)).map_or(0, |z| z + 1);
+            return Ok(Identity::Stub(bytes[start..at + tail.len() - 1].to_vec()));
+        }
+        Ok(Identity::Other(match elf.kind {
+            ElfKind::StaticExecutable | ElfKind::StaticPie => "a static program",
+            ElfKind::DynamicExecutable => "a program that needs a loader itself",
+            _ => "another ELF file",
+        }))
+    }
+}
+
+/// The first short word between two strings.
+fn between<'b>(bytes: &'b [u8], before: &[u8], after: &[u8]) -> Option<&'b [u8]> {
+    bytes.windows(before.len()).enumerate().filter(|(_, w)| *w == before).find_map(|(at, _)| {
+        let rest = &bytes[at + before.len()..];
+        let len = rest.iter().take(32).position(|b| !b.is_ascii_alphanumeric() && !b"_-".contains(b))?;
+        (len > 0 && rest[len..].starts_with(after)).then(|| &rest[..len])
+    })
+}
+
+fn is_path_byte(b: u8) -> bool {
+    b.is_ascii_graphic() && !b"\"'%:;$".contains(&b)
 }
 
 /// More than the loader of any distribution.
 const LOADER_LIMIT: u64 = 16 << 20;
 
+/// The paths of ld.so.cache that are compiled into a glibc: `/etc/ld.so.cache`, or one below a prefix of its own.
+pub(crate) fn compiled_in_caches(bytes: &[u8]) -> Vec<Vec<u8>> {
+    compiled_in(bytes, b"/ld.so.cache")
+}
+
+/// All strings that are a path with this end, each once, in order.
+pub(crate) fn compiled_in(bytes: &[u8], end: &[u8]) -> Vec<Vec<u8>> {
+    let mut out: Vec<Vec<u8>> = Vec::new();
+    for string in bytes.split(|&b| b == 0).filter(|s| s.ends_with(end)) {
+        // Text that ends with the path, and code before a string without a NUL in between.
+        let start = string.iter().rposition(|&b| !is_path_byte(b)).map_or(0, |at| at + 1);
+        let word = &string[start..];
+        let slash = word.iter().position(|&b| b == b'/').unwrap_or(0);
+        let path = &word[slash..];
+        if !out.iter().any(|p| p == path) {
+            out.push(path.to_vec());
+        }
+    }
+    // The longest first would be wrong: a path that is its whole string is the surest.
+    out.sort_by_key(|path| {
+        let whole = [b"\0", path.as_slice(), b"\0"].concat();
+        !bytes.windows(whole.len()).any(|w| w == whole)
+    });
+    out
+}
+
+/// `/usr/glibc-compat` of `/usr/glibc-compat/etc/ld.so.cache`.
+fn prefix_of(cache: &[u8]) -> Option<&[u8]> {
+    cache.strip_suffix(b"/etc/ld.so.cache")
+}
+
 /// The array `system_dirs` of elf/dl-load.c: NUL-terminated directories, one behind the other, each with a final slash.
 /// Distributions choose them at build time, so the file itself is the only good source.
-fn compiled_in_dirs(content: &Content) -> Result<Option<Vec<Vec<u8>>>, ContentError> {
-    let bytes = content.read(LOADER_LIMIT)?;
+fn compiled_in_dirs(bytes: &[u8], cache: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut best: Vec<Vec<u8>> = Vec::new();
     let mut run: Vec<Vec<u8>> = Vec::new();
-    for string in bytes.split(|&b| b == 0) {
+    // A glibc with a prefix has but one.
+    let own = prefix_of(cache).filter(|p| !p.is_empty());
+    for string in bytes.split(|&b| b == 0).chain([&b""[..]]) {
         let dir = string.len() > 1
             && string.len() < 256
             && string.starts_with(b"/")
@@ -131,12 +256,13 @@ fn compiled_in_dirs(content: &Content) -> Result<Option<Vec<Vec<u8>>>, ContentEr
             run.push(string[..string.len() - 1].to_vec());
             continue;
         }
-        if run.len() > best.len() {
+        let sure = run.len() >= 2 || run.first().is_some_and(|d| own.is_some_and(|p| d.starts_with(p)));
+        if sure && run.len() > best.len() {
             best = std::mem::take(&mut run);
         }
         run.clear();
     }
-    Ok((best.len() >= 2).then_some(best))
+    (!best.is_empty()).then_some(best)
 }
 
 /// For a loader whose list can't be found: its own directory, then the usual places.
@@ -175,54 +301,4 @@ pub const WELL_KNOWN: &[&str] = &[
 ];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use sysext::{Meta, Node};
-
-    fn tree(path: &str, content: &str) -> Tree {
-        let mut t = Tree::default();
-        t.insert_all(path.parse().unwrap(), Node::file(0o755, content), &Meta::dir()).unwrap();
-        t
-    }
-
-    #[test]
-    fn glibc_directories_come_from_the_file_itself() {
-        let t = tree(
-            "/lib64/ld-linux-x86-64.so.2",
-            "\0/one/lib/\0x\0/lib/x86_64-linux-gnu/\0/usr/lib/x86_64-linux-gnu/\0/lib/\0/usr/lib/\0\0",
-        );
-        let l = Loader::find(&t, b"/lib64/ld-linux-x86-64.so.2").unwrap();
-        let dirs: Vec<_> = l.system_dirs.iter().map(|d| d.escape_ascii().to_string()).collect();
-        assert_eq!(dirs, ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib", "/usr/lib"]);
-        assert_eq!(l.lib_token(), b"lib/x86_64-linux-gnu");
-        assert_eq!(l.path_file(&l.path), None);
-        assert!(!l.is_builtin(b"libc.so.6"));
-    }
-
-    #[test]
-    fn a_loader_without_a_list_gets_the_usual_places() {
-        let t = tree("/lib/ld-linux-aarch64.so.1", "nothing here");
-        let l = Loader::find(&t, b"/lib/ld-linux-aarch64.so.1").unwrap();
-        assert_eq!(l.system_dirs, [&b"/lib"[..], b"/lib64", b"/usr/lib64", b"/usr/lib"]);
-    }
-
-    #[test]
-    fn musl_takes_its_path_file_from_the_interpreters_prefix() {
-        let t = tree("/lib/ld-musl-x86_64.so.1", "");
-        let l = Loader::find(&t, b"/lib/ld-musl-x86_64.so.1").unwrap();
-        let at = |i: &str| l.path_file(&i.parse().unwrap()).unwrap().to_string();
-        assert_eq!(at("/lib/ld-musl-x86_64.so.1"), "/etc/ld-musl-x86_64.path");
-        assert_eq!(at("/usr/lib/flix/x/usr/lib/ld.so"), "/usr/lib/flix/x/usr/etc/ld-musl-x86_64.path");
-        for name in ["libc.so", "libc.musl-x86_64.so.1", "libpthread.so.0", "ld-musl-x86_64.so.1"] {
-            assert!(l.is_builtin(name.as_bytes()), "{name}");
-        }
-        assert!(!l.is_builtin(b"libcrypt.so.1"));
-    }
-
-    #[test]
-    fn other_loaders_are_refused() {
-        let t = tree("/system/bin/linker64", "");
-        assert!(matches!(Loader::find(&t, b"/system/bin/linker64"), Err(LoaderError::Unknown(_))));
-        assert!(matches!(Loader::find(&t, b"/lib/ld-musl-x.so.1"), Err(LoaderError::Missing { .. })));
-    }
-}
+mod tests;

@@ -3,12 +3,10 @@
 
 mod common;
 
-use std::process::Command;
-
-use common::{Lab, p};
+use common::{Lab, p, run, speaker};
 use flix::closure::Options;
 use flix::{Explanation, Plan, Request};
-use sysext::{Tree, WriteOptions};
+use sysext::Tree;
 
 const RPATH: &str = "-Wl,--disable-new-dtags";
 const RUNPATH: &str = "-Wl,--enable-new-dtags";
@@ -33,46 +31,6 @@ fn plan(lab: &Lab, words: &[&str]) -> (Plan, Tree) {
 
 fn refused(lab: &Lab, words: &[&str]) -> String {
     Plan::new(&lab.tree(), &request(words)).unwrap_err().to_string()
-}
-
-/// Runs a program in a root that holds the extension and nothing else.
-fn run(tree: &Tree, argv: &[&str]) -> String {
-    let dir = tempfile::tempdir().unwrap();
-    let (written, root) = (dir.path().join("written"), dir.path().join("root"));
-    std::fs::create_dir(&written).unwrap();
-    _ = tree.write_dir(&written, &WriteOptions::for_caller()).unwrap();
-    // A child's copies, for the reason that `place_program` gives.
-    assert!(Command::new("cp").arg("-a").arg(&written).arg(&root).status().unwrap().success());
-    let root_user = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()) == 0;
-    let mut command = match root_user {
-        true => Command::new("/usr/sbin/chroot"),
-        false => {
-            let mut c = Command::new("/usr/bin/unshare");
-            c.args(["--map-root-user", "/usr/sbin/chroot"]);
-            c
-        }
-    };
-    let output = command.arg(&root).args(argv).env_clear().output().expect("chroot; install coreutils");
-    let text =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{argv:?}: {} {text}\n{}", output.status, tree.dump());
-    text
-}
-
-/// A program that prints what its libraries say.
-fn speaker(lab: &Lab, relative: &str, sonames: &[&str], needs: &[&str], flags: &[&str]) {
-    let symbol = |s: &str| s.replace(['.', '-'], "_");
-    let mut source = String::from("#include <stdio.h>\n");
-    for s in sonames {
-        source += &format!("const char *f_{}(void);\n", symbol(s));
-    }
-    source += "int main(void) {\n";
-    for s in sonames {
-        source += &format!("  puts(f_{}());\n", symbol(s));
-    }
-    source += "  return 0;\n}\n";
-    let flags: Vec<String> = flags.iter().map(|f| (*f).to_owned()).collect();
-    lab.compile(&source, &lab.path(relative), &flags, needs);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::error::Error;
 
 use crate::closure::ClosureError;
 use crate::elf::RewriteError;
+use crate::loader::LoaderError;
 use crate::plan::{BuildError, PlanError};
 
 /// One line for the user, if there is something to say.
@@ -42,6 +43,14 @@ fn closure(error: &ClosureError) -> Option<String> {
         ),
         ClosureError::NoExtraLib(_) => {
             Some("give its path in the image, or install the package that has it with --package".to_owned())
+        }
+        ClosureError::Loader { source: LoaderError::Stub { .. }, .. } => Some(
+            "the program is made for glibc and the image makes do with musl (gcompat): take it from an image with glibc, or \
+             a build of it for musl; flatwrap takes the whole image"
+                .to_owned(),
+        ),
+        ClosureError::Loader { source: LoaderError::Unknown { .. }, .. } => {
+            Some("flatwrap takes the whole image, with whatever loader it has".to_owned())
         }
         _ => None,
     }

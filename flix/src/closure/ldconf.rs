@@ -11,9 +11,9 @@ const FILE_LIMIT: u64 = 1 << 20;
 const DEPTH: usize = 8;
 
 /// The directories of an image's ld.so.conf, in order, includes followed inside the image.
-pub fn glibc_dirs(tree: &Tree) -> Vec<Vec<u8>> {
+pub fn glibc_dirs(tree: &Tree, file: &[u8]) -> Vec<Vec<u8>> {
     let mut reader = Reader { tree, dirs: Vec::new(), files: 0 };
-    reader.file(b"/etc/ld.so.conf", 0);
+    reader.file(file, 0);
     reader.dirs
 }
 
@@ -116,7 +116,7 @@ mod tests {
     }
 
     fn dirs(t: &Tree) -> Vec<String> {
-        glibc_dirs(t).into_iter().map(|d| String::from_utf8(d).unwrap()).collect()
+        glibc_dirs(t, b"/etc/ld.so.conf").into_iter().map(|d| String::from_utf8(d).unwrap()).collect()
     }
 
     #[test]

@@ -137,7 +137,9 @@ impl<'t> Resolver<'t> {
             Some(i) => i,
             None => {
                 let dirs = match loader.family {
-                    Family::Glibc => ldconf::glibc_dirs(tree),
+                    Family::Glibc => {
+                        loader.configuration().map(|f| ldconf::glibc_dirs(tree, &f)).unwrap_or_default()
+                    }
                     Family::Musl => {
                         // PT_INTERP as the program has it decides on the prefix.
                         let asked = TreePath::new(interpreter).unwrap_or_else(|_| loader.name.clone());

@@ -176,6 +176,12 @@ impl Elf {
             (Some(_), false, _) => ElfKind::SharedObject,
             (None, false, None) => ElfKind::StaticPie,
             (None, false, Some(_)) if is_loader_name(self.soname.as_deref()) => ElfKind::Loader,
+            // musl's, where its build gives it a SONAME.
+            (None, false, Some(_))
+                if self.soname.as_deref() == Some(b"libc.so") && self.needed.is_empty() =>
+            {
+                ElfKind::Loader
+            }
             (None, false, Some(_)) if !self.needed.is_empty() || self.soname.is_some() => match is_pie {
                 // A program linked with --no-dynamic-linker runs under an explicitly called loader only.
                 true if self.needed.is_empty() => ElfKind::StaticPie,

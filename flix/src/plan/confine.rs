@@ -12,9 +12,11 @@
 use sysext::tree::ContentError;
 use sysext::{Content, Patch, TreePath};
 
-/// Old and new path, of one length each. Below /dev/null nothing can ever be.
-const LOADER: [(&[u8], &[u8]); 2] =
-    [(b"/etc/ld.so.cache\0", b"/dev/null/.cache\0"), (b"/etc/ld.so.preload\0", b"/dev/null/.preload\0")];
+use crate::loader::compiled_in;
+
+/// What the loader's paths end with: `/etc/ld.so.cache`, with the prefix of the build before it; `/etc/ld.so.preload`,
+/// which Nix calls `/etc/ld-nix.so.preload`.
+const LOADER: [&str; 2] = [".so.cache", ".so.preload"];
 
 /// More than any loader or libc has.
 const LIMIT: u64 = 32 << 20;
@@ -31,16 +33,23 @@ pub(super) fn loader(
     system_dirs: &[Vec<u8>],
 ) -> Result<(Vec<Patch>, Vec<String>), ContentError> {
     let bytes = content.read(LIMIT)?;
-    let mut out = Vec::new();
+    let mut out: Vec<Patch> = Vec::new();
     let mut absent = Vec::new();
-    for (old, new) in LOADER {
-        let places = find(&bytes, old);
-        if places.is_empty() {
-            absent.push(String::from_utf8_lossy(&old[..old.len() - 1]).into_owned());
+    for end in LOADER {
+        let mut found = compiled_in(&bytes, end.as_bytes());
+        found.retain(|path| path.starts_with(b"/"));
+        if found.is_empty() {
+            absent.push(format!("/etc/ld{end}"));
         }
-        out.extend(
-            places.into_iter().map(|at| Patch { at: at as u64, bytes: new[..new.len() - 1].to_vec() }),
-        );
+        for old in found {
+            let new = no_file(old.len(), end);
+            for at in find(&bytes, &[old.as_slice(), b"\0"].concat()) {
+                // One path may be the end of another.
+                if !out.iter().any(|p| p.at <= at as u64 && (at as u64) < p.at + p.bytes.len() as u64) {
+                    out.push(Patch { at: at as u64, bytes: new.clone() });
+                }
+            }
+        }
     }
     // One behind the other, each with a slash at its end. Libraries that nobody has relocated are looked for there: those
     // that a program unpacks when it starts, or plugins of the host.
@@ -92,6 +101,18 @@ pub(super) fn variable(content: &Content) -> Result<Vec<Patch>, ContentError> {
         }
         at += CHUNK as u64;
     }
+}
+
+/// A path of a length at which nothing can ever be: `/dev/null/.cache`.
+fn no_file(len: usize, end: &str) -> Vec<u8> {
+    let end = end.trim_start_matches(".so").as_bytes();
+    let mut out = b"/dev/null/".to_vec();
+    if out.len() + end.len() <= len {
+        out.resize(len - end.len(), b'/');
+        out.extend_from_slice(end);
+    }
+    out.resize(len, b'/');
+    out
 }
 
 /// What becomes of a libc's folder of character sets.

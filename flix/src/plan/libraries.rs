@@ -179,14 +179,17 @@ impl Planner<'_> {
         confine::variable(content).map_err(|source| PlanError::Content { path: path.clone(), source })
     }
 
-    /// The new PT_INTERP. musl computes the place of its path file from it, so there the name is kept.
+    /// The new PT_INTERP. musl computes the place of its path file from it, so there the name is kept. Of glibc's the
+    /// name counts where the file itself has another (`ld-2.31.so`), since programs, debuggers and people go by it.
     fn interpreter(
         &self,
         loader: &Loader,
         homes: &BTreeMap<TreePath, TreePath>,
     ) -> Result<TreePath, PlanError> {
         match (loader.family, homes.get(&loader.path)) {
-            (Family::Glibc, Some(home)) => Ok(home.clone()),
+            (Family::Glibc, Some(home)) if loader.name.file_name() == loader.path.file_name() => {
+                Ok(home.clone())
+            }
             _ => self.in_sysroot(&loader.name),
         }
     }
@@ -201,6 +204,12 @@ impl Planner<'_> {
         moved: &Moved,
     ) -> Result<(), PlanError> {
         let Some(home) = homes.get(&loader.path).cloned() else { return Ok(()) };
+        let interpreter = self.interpreter(loader, homes)?;
+        if interpreter != home {
+            let link = Action::Symlink(relative(&interpreter, &home));
+            let name = Some(loader.name.clone());
+            self.put(interpreter.clone(), name, link, Why::Name(home.clone()), 0)?;
+        }
         match loader.family {
             Family::Glibc => {
                 let Some(content) = self.tree.get(&loader.path).and_then(|n| n.content()) else {
@@ -228,18 +237,6 @@ impl Planner<'_> {
                 } else if let Some(entry) = self.plan.entries.get_mut(&home) {
                     entry.action = Action::Confine(patches);
                 }
-                if loader.name != loader.path {
-                    let at = self.in_sysroot(&loader.name)?;
-                    let link = relative(&at, &home);
-                    self.put(
-                        at,
-                        Some(loader.name.clone()),
-                        Action::Symlink(link),
-                        Why::Name(home.clone()),
-                        0,
-                    )?;
-                }
-                let interpreter = self.interpreter(loader, homes)?;
                 let Some(file) = loader.path_file(&interpreter) else { return Ok(()) };
                 let mut dirs = self.translate(&closure.default_dirs[index], closure, moved);
                 let all: Vec<TreePath> = closure.lib_dirs.iter().cloned().collect();

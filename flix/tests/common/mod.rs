@@ -2,12 +2,14 @@
 #![allow(dead_code, missing_docs, unused_imports, clippy::unwrap_used)]
 
 mod place;
+mod run;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub use place::{place_copy, place_program};
+pub use run::{run, speaker};
 use sysext::{Blob, Content, Meta, Node, Tree, TreePath};
 
 pub fn p(path: &str) -> TreePath {

@@ -22,6 +22,7 @@ pub mod units;
 
 mod lint;
 mod normal;
+mod times;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -129,6 +130,7 @@ impl Extension {
         lint::places(&tree, &mut lint);
         lint::release(&tree, &name, &release, &mut lint);
         if !lint.has_fatal() {
+            times::follow(&mut tree, options.epoch)?;
             normal::normalise(&mut tree, options.epoch, &mut lint);
             let file = TreePath::new(RELEASE_DIR)
                 .and_then(|dir| dir.join(name.release_file_name()))

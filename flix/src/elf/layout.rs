@@ -6,6 +6,9 @@ use super::ElfError;
 use super::raw::{Dyn, EHDR_MAX, Ehdr, Format, Phdr, Shdr};
 use super::source::Source;
 
+mod pages;
+pub(crate) use pages::{SMALLEST_PAGE, largest_page};
+
 /// Most dynamic entries that are believed. A linker writes some thirty and one for each DT_NEEDED.
 const MAX_DYNAMIC: u64 = 1 << 16;
 /// Most section headers that are believed. Files with more than 65,279 exist (-ffunction-sections).
@@ -88,8 +91,19 @@ impl Layout {
         layout.is_debug_file = layout.has_no_bytes();
         if !layout.is_debug_file {
             layout.read_dynamic(source)?;
+            pages::extend(&mut layout, source.len());
         }
         Ok(Some(layout))
+    }
+
+    /// Whether a segment names notes and lies over the file's headers: patchelf up to 0.11 lets the program header table
+    /// grow over the notes of a library, moves their sections and leaves the segment behind (NixOS/patchelf#218).
+    pub fn is_stale(&self, p: &Phdr) -> bool {
+        let table = self.ehdr.e_phoff;
+        let end = table.saturating_add((self.phdrs.len() * self.format.phdr_size()) as u64);
+        let over = |start: u64, end: u64| p.p_offset < end && start < p.file_end();
+        matches!(elf::ProgramType(p.p_type), elf::PT_NOTE | elf::PT_GNU_PROPERTY)
+            && (over(table, end) || over(0, self.format.ehdr_size() as u64))
     }
 
     fn has_no_bytes(&self) -> bool {

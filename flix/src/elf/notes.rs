@@ -126,7 +126,8 @@ pub(crate) fn dlopen(
 ) -> Result<(Vec<DlopenNote>, Vec<Defect>), ElfError> {
     let mut walk =
         Walk { source, format: layout.format, left: MAX_NOTES, notes: Vec::new(), defects: Vec::new() };
-    let segments: Vec<_> = layout.phdrs.iter().filter(|p| p.p_type == elf::PT_NOTE.0).collect();
+    let is_note = |p: &&super::raw::Phdr| p.p_type == elf::PT_NOTE.0 && !layout.is_stale(p);
+    let segments: Vec<_> = layout.phdrs.iter().filter(is_note).collect();
     for p in &segments {
         walk.range(p.p_offset, p.p_filesz, align(p.p_align))?;
     }

@@ -92,6 +92,31 @@ pub(crate) struct Dyn {
     pub d_val: u64,
 }
 
+/// Whether an entry's value is an address. The generic ABI's odd ones out are listed; above DT_ENCODING even tags are
+/// addresses, but for the ranges that name it.
+pub(crate) fn is_address(tag: i64) -> bool {
+    let listed = [
+        elf::DT_PLTGOT,
+        elf::DT_HASH,
+        elf::DT_STRTAB,
+        elf::DT_SYMTAB,
+        elf::DT_RELA,
+        elf::DT_INIT,
+        elf::DT_FINI,
+        elf::DT_REL,
+        elf::DT_JMPREL,
+        elf::DT_INIT_ARRAY,
+        elf::DT_FINI_ARRAY,
+        elf::DT_PREINIT_ARRAY,
+        elf::DT_SYMTAB_SHNDX,
+        elf::DT_RELR,
+        elf::DT_VERSYM,
+        elf::DT_VERDEF,
+        elf::DT_VERNEED,
+    ];
+    listed.iter().any(|t| t.0 == tag) || (elf::DT_ADDRRNGLO..=elf::DT_ADDRRNGHI).contains(&tag)
+}
+
 impl Phdr {
     /// End of the bytes in the file; the sum saturates, which no valid file reaches.
     pub fn file_end(&self) -> u64 {

@@ -4,7 +4,7 @@
 use object::elf;
 
 use super::super::ElfError;
-use super::super::raw::Phdr;
+use super::super::raw::{Phdr, is_address};
 use super::model::{Model, PADDING};
 
 /// Largest gap between two blocks that is taken for alignment where there are no section headers to tell. Bytes.
@@ -19,6 +19,8 @@ pub(super) enum BlockKind {
     Notes,
     /// The table that this dynamic entry points at.
     Table(elf::DynamicTag),
+    /// The section header table, which Go's linker puts right behind the program headers. It needs no place in memory.
+    Sections,
 }
 
 /// A run of bytes that can be moved as a whole.
@@ -76,6 +78,7 @@ impl Map {
     pub fn new(model: &Model<'_, '_>) -> Map {
         let mut candidates = note_blocks(model);
         candidates.extend(table_blocks(model));
+        candidates.extend(section_table(model));
         candidates.retain(|b| is_movable(model, b));
         candidates.sort_by_key(|b| (b.offset, b.size));
         candidates.dedup();
@@ -134,7 +137,7 @@ impl Map {
 fn note_blocks(model: &Model<'_, '_>) -> Vec<Block> {
     let mut out: Vec<Block> = Vec::new();
     let mut segments: Vec<&Phdr> = model.layout.phdrs.iter().filter(|p| is_movable_segment(p)).collect();
-    segments.retain(|p| p.p_filesz > 0 && model.is_mapped(p));
+    segments.retain(|p| p.p_filesz > 0 && model.is_mapped(p) && !model.layout.is_stale(p));
     segments.sort_by_key(|p| (p.p_offset, std::cmp::Reverse(p.p_filesz)));
     for p in segments {
         let interp = p.p_type == elf::PT_INTERP.0;
@@ -166,6 +169,14 @@ fn note_blocks(model: &Model<'_, '_>) -> Vec<Block> {
         }
     }
     out
+}
+
+fn section_table(model: &Model<'_, '_>) -> Option<Block> {
+    let (offset, count) = model.section_table?;
+    let size = count.checked_mul(model.layout.format.shdr_size() as u64)?;
+    let load = model.layout.phdrs.get(model.load_at(offset, size)?)?;
+    let address = load.p_vaddr.checked_add(offset - load.p_offset)?;
+    Some(Block { kind: BlockKind::Sections, offset, address, size, align: model.layout.format.word() })
 }
 
 fn table_blocks(model: &Model<'_, '_>) -> Vec<Block> {
@@ -204,7 +215,7 @@ fn is_movable(model: &Model<'_, '_>, block: &Block) -> bool {
     let (start, end) = (block.offset, block.end());
     let inside = |s: u64, e: u64| start <= s && e <= end;
     let own = |p: &Phdr| is_movable_segment(p) && inside(p.p_offset, p.file_end());
-    let segments = model.layout.phdrs.iter().filter(|p| p.p_type != elf::PT_LOAD.0 && p.p_filesz > 0);
+    let segments = model.naming_segments();
     let sections = model.sections.iter().filter(|s| s.file_size() > 0);
     // An address tag that points into the block, other than the block's own at its start.
     let ranges = model.layout.dynamic.iter().flatten().filter(|d| is_address(d.d_tag));
@@ -221,31 +232,6 @@ fn is_movable(model: &Model<'_, '_>, block: &Block) -> bool {
         && model.load_at(block.offset, block.size).is_some()
 }
 
-/// Whether an entry's value is an address. The generic ABI's odd ones out are listed; above DT_ENCODING even tags are
-/// addresses, but for the ranges that name it.
-fn is_address(tag: i64) -> bool {
-    let listed = [
-        elf::DT_PLTGOT,
-        elf::DT_HASH,
-        elf::DT_STRTAB,
-        elf::DT_SYMTAB,
-        elf::DT_RELA,
-        elf::DT_INIT,
-        elf::DT_FINI,
-        elf::DT_REL,
-        elf::DT_JMPREL,
-        elf::DT_INIT_ARRAY,
-        elf::DT_FINI_ARRAY,
-        elf::DT_PREINIT_ARRAY,
-        elf::DT_SYMTAB_SHNDX,
-        elf::DT_RELR,
-        elf::DT_VERSYM,
-        elf::DT_VERDEF,
-        elf::DT_VERNEED,
-    ];
-    listed.iter().any(|t| t.0 == tag) || (elf::DT_ADDRRNGLO..=elf::DT_ADDRRNGHI).contains(&tag)
-}
-
 fn fixed_ranges(model: &Model<'_, '_>, blocks: &[Block]) -> Vec<(u64, u64)> {
     let layout = &model.layout;
     let movable = |s: u64, e: u64| blocks.iter().any(|b| b.offset <= s && e <= b.end());
@@ -259,7 +245,7 @@ fn fixed_ranges(model: &Model<'_, '_>, blocks: &[Block]) -> Vec<(u64, u64)> {
     }
     let sections = model.sections.iter().filter(|s| s.file_size() > 0);
     out.extend(sections.map(|s| (s.sh_offset, s.sh_offset.saturating_add(s.sh_size))));
-    let segments = layout.phdrs.iter().filter(|p| p.p_type != elf::PT_LOAD.0 && p.p_filesz > 0);
+    let segments = model.naming_segments();
     // PT_GNU_RELRO and PT_TLS lie over sections; without those, what they cover is still not to be touched. PT_PHDR is
     // the program header table.
     let naming = segments.filter(|p| p.p_type != elf::PT_PHDR.0);

@@ -77,8 +77,6 @@ fn segments(old: &Model<'_, '_>, layout: &Layout, len: u64) -> Result<(), CheckE
     let mut page_end = 0;
     let mut before = old.layout.loads();
     for p in layout.loads() {
-        let align = p.p_align.max(1);
-        ensure(p.p_offset % align == p.p_vaddr % align, "a PT_LOAD is not congruent modulo p_align")?;
         ensure(
             p.file_end() <= len && p.p_filesz <= p.p_memsz,
             "a PT_LOAD reaches behind the end of the file",
@@ -98,6 +96,11 @@ fn segments(old: &Model<'_, '_>, layout: &Layout, len: u64) -> Result<(), CheckE
                 page_end = if o.p_filesz == p.p_filesz { 0 } else { p.mem_end() };
             }
             None => {
+                let align = p.p_align.max(1);
+                ensure(
+                    p.p_offset % align == p.p_vaddr % align,
+                    "the new PT_LOAD is not congruent modulo p_align",
+                )?;
                 let last = old.layout.loads().map(Phdr::mem_end).max().unwrap_or(0).max(end);
                 ensure(
                     p.p_vaddr & !(old.page - 1) >= last.next_multiple_of(old.page),
@@ -126,7 +129,7 @@ fn segments(old: &Model<'_, '_>, layout: &Layout, len: u64) -> Result<(), CheckE
 /// The bytes of all PT_NOTEs, which have to be where their addresses say.
 fn notes(source: &Source<'_>, layout: &Layout) -> Result<Option<Vec<u8>>, ElfError> {
     let mut out = Vec::new();
-    for p in layout.phdrs.iter().filter(|p| p.p_type == elf::PT_NOTE.0) {
+    for p in layout.phdrs.iter().filter(|p| p.p_type == elf::PT_NOTE.0 && !layout.is_stale(p)) {
         match layout.offset_of(p.p_vaddr) {
             Some((at, left)) if at == p.p_offset && left >= p.p_filesz => {}
             // As it may have been; then nothing could be moved either.
@@ -182,7 +185,14 @@ fn tables(old: &Model<'_, '_>, edit: &Edit, source: &Source<'_>, layout: &Layout
         let to = layout.offset_of(n.d_val);
         let (Some((from, a)), Some((to, b))) = (from, to) else { return Err(changed) };
         let size = table_size(old, o.d_tag, o.d_val).filter(|&s| s <= a && s <= b);
-        if !size.is_some_and(|size| same_bytes(old.source, from, source, to, size).unwrap_or(false)) {
+        let same = match size {
+            Some(size) if o.d_tag == elf::DT_SYMTAB.0 => {
+                same_symbols(&Side(old.source, &old.layout, from), &Side(source, layout, to), size)
+            }
+            Some(size) => same_bytes(old.source, from, source, to, size),
+            None => Ok(false),
+        };
+        if !same.unwrap_or(false) {
             return Err(changed);
         }
     }
@@ -205,6 +215,34 @@ fn table_size(old: &Model<'_, '_>, tag: i64, address: u64) -> Option<u64> {
         elf::DT_RELR => size_of(elf::DT_RELRSZ),
         _ => old.sections.iter().find(|s| s.is_alloc() && s.sh_addr == address).map(|s| s.sh_size),
     }
+}
+
+/// A file and the offset of its table.
+struct Side<'a>(&'a Source<'a>, &'a Layout, u64);
+
+/// Whether the symbols are the same, but for those of notes that moved (Dart's build id): they lead to the same bytes.
+fn same_symbols(old: &Side<'_>, new: &Side<'_>, size: u64) -> Result<bool, ElfError> {
+    let format = old.1.format;
+    let step = format.sym_size() as u64;
+    let word = format.word() as usize;
+    let at = format.sym_value_at() as usize;
+    for n in 0..size / step {
+        let mut a = old.0.bytes("symbol", old.2 + n * step, step)?;
+        let mut b = new.0.bytes("symbol", new.2 + n * step, step)?;
+        if a == b {
+            continue;
+        }
+        let (Some((from, _)), Some((to, _))) = (format.sym(&a), format.sym(&b)) else { return Ok(false) };
+        let (Some((from, left)), Some((to, right))) = (old.1.offset_of(from), new.1.offset_of(to)) else {
+            return Ok(false);
+        };
+        a[at..at + word].fill(0);
+        b[at..at + word].fill(0);
+        if a != b || !same_bytes(old.0, from, new.0, to, left.min(right).min(8))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn same_bytes(a: &Source<'_>, a_at: u64, b: &Source<'_>, b_at: u64, size: u64) -> Result<bool, ElfError> {

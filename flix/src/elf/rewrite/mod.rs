@@ -8,7 +8,8 @@
 //! 2. *In the slack* between a PT_LOAD's end and the next one's page: padding of the linker that is mapped already. The
 //!    PT_LOAD gets a little longer; no program header is added and the file doesn't grow.
 //! 3. *In one new PT_LOAD* at the end of the file. The program header table grows in place; what stands behind it (notes,
-//!    the interpreter, hash tables) moves into the new segment. Or a PT_NULL gives its slot, or two PT_NOTEs become one.
+//!    the interpreter, hash tables) moves into the new segment, section headers before it. Or a PT_NULL or a stale PT_NOTE
+//!    gives its slot, or two PT_NOTEs become one.
 //! 4. As 3, with the program header table in the new segment, too, which then has to stand where its file offset and its
 //!    address differ by as much as in the first PT_LOAD, since older kernels compute AT_PHDR by that. The program runs, but
 //!    a later strip(1) of binutils breaks it.

@@ -2,7 +2,7 @@
 
 use object::elf;
 
-use super::super::layout::Layout;
+use super::super::layout::{Layout, SMALLEST_PAGE, largest_page};
 use super::super::raw::{Phdr, Shdr};
 use super::super::source::Source;
 use super::super::{Elf, ElfKind};
@@ -32,14 +32,6 @@ pub(super) struct Model<'s, 'c> {
     pub align: u64,
     /// Where appended data begins that is not part of the ELF file.
     pub payload: Option<u64>,
-}
-
-/// The largest page that kernels of an architecture use. Bytes.
-fn largest_page(machine: u16) -> u64 {
-    match elf::Machine(machine) {
-        elf::EM_386 | elf::EM_X86_64 | elf::EM_S390 | elf::EM_RISCV => 4 << 10,
-        _ => 64 << 10,
-    }
 }
 
 impl<'s, 'c> Model<'s, 'c> {
@@ -80,8 +72,11 @@ impl<'s, 'c> Model<'s, 'c> {
             if !align.is_power_of_two() {
                 return malformed("p_align of a PT_LOAD is not a power of two");
             }
-            if p.p_offset % align != p.p_vaddr % align {
-                return malformed("p_offset and p_vaddr of a PT_LOAD differ modulo p_align");
+            // What is mapped are pages. glibc before 2.35 wants it modulo p_align, of libraries (elf/dl-load.c), but
+            // kernels and newer loaders don't, and patchelf 0.18 writes files that rely on it.
+            let page = align.min(SMALLEST_PAGE);
+            if p.p_offset % page != p.p_vaddr % page {
+                return malformed("p_offset and p_vaddr of a PT_LOAD differ modulo the page");
             }
             if p.p_filesz > p.p_memsz {
                 return malformed("p_filesz of a PT_LOAD is larger than p_memsz");
@@ -119,6 +114,12 @@ impl<'s, 'c> Model<'s, 'c> {
     /// Whether one PT_LOAD holds all of a segment's bytes at the segment's address.
     pub fn is_mapped(&self, p: &Phdr) -> bool {
         matches!(self.layout.offset_of(p.p_vaddr), Some((at, left)) if at == p.p_offset && left >= p.p_filesz)
+    }
+
+    /// The segments that say what some bytes of the file are.
+    pub fn naming_segments(&self) -> impl Iterator<Item = &Phdr> {
+        let layout = &self.layout;
+        layout.phdrs.iter().filter(|p| p.p_type != elf::PT_LOAD.0 && p.p_filesz > 0 && !layout.is_stale(p))
     }
 
     /// The PT_LOAD that holds a range of the file, by its index among the program headers.

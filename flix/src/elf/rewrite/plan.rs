@@ -3,6 +3,7 @@
 use object::elf;
 use sysext::{Content, Patch};
 
+use super::super::layout::SMALLEST_PAGE;
 use super::super::raw::Phdr;
 use super::RewriteError;
 use super::blocks::{BlockKind, Map};
@@ -60,8 +61,10 @@ struct Arrangement {
     /// Homes, with what is taken of them.
     homes: Vec<Home>,
     new_load: Option<Phdr>,
-    /// The program header whose slot the new PT_LOAD takes: a PT_NULL, or a PT_NOTE that the one before takes in.
+    /// The program header whose slot the new PT_LOAD takes: a PT_NULL, a stale PT_NOTE, or one that the one before takes in.
     gives_slot: Option<usize>,
+    /// Where the section header table goes, if it leaves its place.
+    section_table: Option<u64>,
 }
 
 /// What to do to the file.
@@ -110,30 +113,42 @@ impl Arranger<'_, '_, '_> {
         self.add_vacated(&items, &[], &mut homes)?;
         let (placed, left) = self.place(items, &mut homes)?;
         if left.is_empty() {
-            return Ok(Arrangement { placed, homes, new_load: None, gives_slot: None });
+            return Ok(Arrangement { placed, homes, new_load: None, gives_slot: None, section_table: None });
         }
         if let Some(at) = self.model.payload {
             let needed = left.iter().map(|i| i.size).sum();
             return Err(RewriteError::Payload { at, len: self.model.source.len() - at, needed });
         }
         let slot = self.slot()?;
-        let gone: &[usize] = if let Slot::Evict(blocks) = &slot { blocks } else { &[] };
+        let mut gone = if let Slot::Evict(blocks) = &slot { blocks.clone() } else { Vec::new() };
         let mut homes = super::homes::homes(self.model, self.map);
-        let items = self.items(gone, &mut homes)?;
-        self.add_vacated(&items, gone, &mut homes)?;
+        let mut end = self.model.source.len();
+        let mut section_table = None;
+        if let Some(i) = self.map.find(BlockKind::Sections).filter(|i| gone.contains(i)) {
+            // Before the new segment, which is the one to grow at the next edit.
+            gone.retain(|&g| g != i);
+            let block = &self.map.blocks[i];
+            let at = align_up(end, block.align).ok_or(RewriteError::NoRoom("the file is too large"))?;
+            section_table = Some(at);
+            homes.iter_mut().for_each(|h| h.end = h.end.min(end));
+            end = at.saturating_add(block.size);
+        }
+        let items = self.items(&gone, &mut homes)?;
+        self.add_vacated(&items, &gone, &mut homes)?;
         let (mut placed, mut left) = self.place(items, &mut homes)?;
         if matches!(slot, Slot::Move) {
             left.insert(0, Item { what: What::Phdrs, size: self.phdrs_size(1), align: 8 });
         }
         let new_load = match left.is_empty() {
             true => None,
-            false => Some(self.new_load(&left, &mut placed)?),
+            false => Some(self.new_load(end, &left, &mut placed)?),
         };
         let gives_slot = match slot {
             Slot::Reuse(index) if new_load.is_some() => Some(index),
             _ => None,
         };
-        Ok(Arrangement { placed, homes, new_load, gives_slot })
+        let section_table = section_table.filter(|_| new_load.is_some());
+        Ok(Arrangement { placed, homes, new_load, gives_slot, section_table })
     }
 
     /// Bytes of the program header table with some more entries.
@@ -208,7 +223,9 @@ impl Arranger<'_, '_, '_> {
         if range.1 > load_end {
             return Ok(Some(new.size));
         }
+        let section_table = self.map.find(BlockKind::Sections);
         match self.map.in_the_way(self.model, range, gone)? {
+            Some(blocks) if blocks.iter().any(|&i| Some(i) == section_table) => Ok(Some(new.size)),
             Some(blocks) if blocks.iter().map(|&i| self.map.blocks[i].size).sum::<u64>() <= new.size => {
                 gone.extend(blocks);
                 Ok(None)
@@ -254,7 +271,9 @@ impl Arranger<'_, '_, '_> {
 
     fn slot(&self) -> Result<Slot, RewriteError> {
         let layout = &self.model.layout;
-        if let Some(i) = layout.phdrs.iter().position(|p| p.p_type == elf::PT_NULL.0) {
+        let is_spare =
+            |p: &Phdr| p.p_type == elf::PT_NULL.0 || (p.p_type == elf::PT_NOTE.0 && layout.is_stale(p));
+        if let Some(i) = layout.phdrs.iter().position(is_spare) {
             return Ok(Slot::Reuse(i));
         }
         if layout.phdrs.len() + 1 >= usize::from(elf::PN_XNUM) {
@@ -300,22 +319,26 @@ impl Arranger<'_, '_, '_> {
         Some((offset, offset.checked_add(delta)?))
     }
 
-    /// One PT_LOAD at the end of the file for all items that found no room.
-    fn new_load(&self, items: &[Item], placed: &mut Vec<Placed>) -> Result<Phdr, RewriteError> {
+    /// One PT_LOAD behind `end`, the end of the file, for all items that found no room.
+    fn new_load(&self, end: u64, items: &[Item], placed: &mut Vec<Placed>) -> Result<Phdr, RewriteError> {
         let no_room = RewriteError::NoRoom("the address space ends");
         let layout = &self.model.layout;
-        let align = self.model.align;
+        let mut align = self.model.align;
         let moves_phdrs = items.iter().any(|i| i.what == What::Phdrs);
         let start = if moves_phdrs {
             self.moved_start()
         } else {
             let most = items.iter().map(|i| i.align).max().unwrap_or(1);
-            align_up(self.model.source.len(), most).zip(self.free_address()).and_then(|(offset, base)| {
+            align_up(end, most).zip(self.free_address()).and_then(|(offset, base)| {
                 // The lowest address that is congruent to the offset, so that the file needs no padding.
                 Some((offset, base.checked_add(offset.wrapping_sub(base) & (align - 1))?))
             })
         };
         let Some((offset, address)) = start else { return Err(no_room) };
+        if offset % align != address % align {
+            // A moved table follows the first PT_LOAD, which may be congruent modulo the page only.
+            align = self.model.page.min(SMALLEST_PAGE);
+        }
         let mut size = 0u64;
         let mut writable = 0;
         for &item in items {

@@ -62,7 +62,7 @@ impl Wanted {
     }
 
     pub fn is_nothing(&self) -> bool {
-        self.interpreter.is_none() && !self.entries_changed
+        self.interpreter.is_none() && !self.entries_changed && self.strings.is_none()
     }
 
     /// The last entry with a tag.
@@ -82,7 +82,7 @@ impl Wanted {
         let old = first.map(|i| self.entries[i].value.d_val);
         if path.is_empty() {
             self.entries.retain(|e| !is_path(e));
-            return Ok(());
+            return self.drop_own_string(model);
         }
         // RPATH is dropped where both are, as loaders do.
         let current = model.elf.runpath.as_ref().or(model.elf.rpath.as_ref());
@@ -128,6 +128,21 @@ impl Wanted {
         }
         self.strings = Some(NewStrings { keep, tail, size: new_size });
         Ok(index)
+    }
+
+    /// Takes away what an earlier edit added at the end of the table.
+    fn drop_own_string(&mut self, model: &Model<'_, '_>) -> Result<(), RewriteError> {
+        let Some((offset, size)) = model.layout.strtab()? else { return Ok(()) };
+        if model.layout.tag(elf::DT_STRSZ) != Some(size) {
+            return Ok(());
+        }
+        if let Some(keep) = own_tail(model, offset, size)? {
+            if let Some(d) = self.tag_mut(elf::DT_STRSZ) {
+                d.d_val = keep;
+            }
+            self.strings = Some(NewStrings { keep, tail: Vec::new(), size: keep });
+        }
+        Ok(())
     }
 
     fn set_nodeflib(&mut self) {

@@ -52,6 +52,9 @@ pub(super) fn emit(
             What::Dynamic | What::Phdrs => {}
         }
     }
+    if let (Some(_), Some((at, count))) = (arrangement.section_table, model.section_table) {
+        e.zero(at, count * model.layout.format.shdr_size() as u64);
+    }
     let find = |what: What| arrangement.placed.iter().find(|p| p.item.what == what);
     e.interpreter(wanted, find(What::Interpreter))?;
     e.strings(wanted, find(What::Strings))?;
@@ -70,7 +73,7 @@ pub(super) fn emit(
     }
     e.program_headers(arrangement, find(What::Phdrs))?;
     e.symbols()?;
-    e.section_headers()?;
+    e.section_headers(arrangement.section_table)?;
     let patches = e.canvas.into_patches();
     let end = patches.last().map_or(0, |p| p.at + p.bytes.len() as u64);
     Ok(Plan { len: end.max(model.source.len()), patches })
@@ -235,6 +238,7 @@ impl Emitter<'_, '_, '_> {
         if let Some(i) = arrangement.gives_slot {
             let gone = self.phdrs.remove(i);
             if gone.p_type == elf::PT_NOTE.0
+                && !self.model.layout.is_stale(&gone)
                 && let Some(p) = self.phdrs.iter_mut().find(|p| notes::continues(p, &gone))
             {
                 p.p_filesz += gone.p_filesz;
@@ -315,10 +319,17 @@ impl Emitter<'_, '_, '_> {
         Ok(())
     }
 
-    fn section_headers(&mut self) -> Result<(), RewriteError> {
-        let Some((offset, _)) = self.model.section_table else { return Ok(()) };
+    fn section_headers(&mut self, moved: Option<u64>) -> Result<(), RewriteError> {
+        let Some((old_offset, count)) = self.model.section_table else { return Ok(()) };
         let format = self.layout().format;
         let size = format.shdr_size() as u64;
+        let offset = moved.unwrap_or(old_offset);
+        if moved.is_some() {
+            // e_shoff follows two addresses, e_entry and e_phoff.
+            let e_shoff = 24 + 2 * format.word();
+            self.canvas.write(e_shoff, format.address_bytes(offset).ok_or_else(too_wide)?);
+            self.canvas.write(offset, self.model.source.bytes("section headers", old_offset, count * size)?);
+        }
         for (i, (new, old)) in self.sections.iter().zip(&self.model.sections).enumerate() {
             if new != old {
                 let bytes = format.shdr_bytes(new).ok_or_else(too_wide)?;

@@ -27,7 +27,12 @@ pub(super) fn redundant(model: &Model<'_, '_>) -> Result<Option<usize>, ElfError
     for (i, pair) in phdrs.windows(2).enumerate() {
         let (p, next) = (&pair[0], &pair[1]);
         let total = p.p_filesz.saturating_add(next.p_filesz);
-        if continues(p, next) && total <= MAX_NOTES && model.is_mapped(p) && model.is_mapped(next) {
+        if continues(p, next)
+            && !model.layout.is_stale(p)
+            && total <= MAX_NOTES
+            && model.is_mapped(p)
+            && model.is_mapped(next)
+        {
             let same = p.p_align == next.p_align;
             let bytes = model.source.bytes("PT_NOTE", p.p_offset, total)?;
             if (same && p.p_filesz.is_multiple_of(p.p_align.max(4))) || ends_aligned(model, &bytes) {

@@ -421,3 +421,36 @@ fn programs_without_a_loader_are_errors_and_static_ones_need_nothing() {
     lab.write("usr/bin/text", "no program");
     assert!(matches!(resolve(&lab, "/usr/bin/text", needed_only()), Err(ClosureError::NotLoadable { .. })));
 }
+
+/// A program as UPX leaves it: headers of its own, then those of the program inside, here without compression.
+fn packed_by_upx(inside: &[u8], shell: &[u8], method: u8) -> Vec<u8> {
+    let count = |file: &[u8]| usize::from(u16::from_le_bytes([file[56], file[57]]));
+    let head = &inside[..64 + 56 * count(inside)];
+    let stored = if method == 0 { head.len() } else { head.len() - 1 };
+    let mut info = b"\0\0\0\0UPX!\0\0\x0e\x16".to_vec();
+    info.extend([0; 12]);
+    info.extend((head.len() as u32).to_le_bytes());
+    info.extend((stored as u32).to_le_bytes());
+    info.extend([method, 0, 0, 0]);
+    info.extend(head);
+    let mut out = shell.to_vec();
+    let at = 64 + 56 * count(shell);
+    out[at..at + info.len()].copy_from_slice(&info);
+    out
+}
+
+#[test]
+fn programs_packed_by_upx_hide_their_needs() {
+    const LZMA: u8 = 14;
+    let lab = Lab::glibc();
+    lab.program("usr/bin/dynamic", &[], &[]).program("usr/bin/static", &[], &["-static"]);
+    let read = |name: &str| std::fs::read(lab.path(name)).unwrap();
+    let (dynamic, shell) = (read("usr/bin/dynamic"), read("usr/bin/static"));
+    lab.write("usr/bin/one", packed_by_upx(&dynamic, &shell, 0));
+    lab.write("usr/bin/two", packed_by_upx(&shell, &shell, 0));
+    lab.write("usr/bin/three", packed_by_upx(&dynamic, &shell, LZMA));
+    assert!(matches!(resolve(&lab, "/usr/bin/one", needed_only()), Err(ClosureError::Packed { .. })));
+    assert!(resolve(&lab, "/usr/bin/two", needed_only()).unwrap().warnings.is_empty());
+    let warnings = resolve(&lab, "/usr/bin/three", needed_only()).unwrap().warnings;
+    assert!(warnings.iter().any(|w| w.contains("packed by UPX")), "{warnings:?}");
+}

@@ -44,6 +44,10 @@ fn closure(error: &ClosureError) -> Option<String> {
         ClosureError::NoExtraLib(_) => {
             Some("give its path in the image, or install the package that has it with --package".to_owned())
         }
+        ClosureError::Packed { path } => Some(format!(
+            "unpack it in the image: --package upx-ucl (Debian's name, upx elsewhere) --run 'upx -d {path}'; flatwrap runs it \
+             as it is"
+        )),
         ClosureError::Loader { source: LoaderError::Stub { .. }, .. } => Some(
             "the program is made for glibc and the image makes do with musl (gcompat): take it from an image with glibc, or \
              a build of it for musl; flatwrap takes the whole image"

@@ -66,6 +66,14 @@ pub enum ClosureError {
     /// A library named by the user that no program of the request could load.
     #[error("extra library {0:?} is not in the image, or fits none of the programs")]
     NoExtraLib(String),
+    /// A program that takes the host's loader and libraries whatever is done to it.
+    #[error(
+        "{path}: packed by UPX, the program inside needs a loader and libraries that can't be given to it"
+    )]
+    Packed {
+        /// The program.
+        path: TreePath,
+    },
     /// An ELF file that holds no program, where one was asked for.
     #[error("{path}: neither a program nor a library")]
     NotLoadable {

@@ -8,7 +8,7 @@ use sysext::{Tree, TreePath};
 use super::process::{Process, Step};
 use super::search::{Files, Found};
 use super::{Closure, ClosureError, Missing, Object, Options, ProcessMap, Reason, ldconf};
-use crate::elf::{Elf, ElfKind};
+use crate::elf::{Elf, ElfKind, Packed};
 use crate::loader::{Family, Loader, LoaderError, WELL_KNOWN};
 
 /// Gathers the closure of one root after the other.
@@ -53,6 +53,7 @@ impl<'t> Resolver<'t> {
         let Some(elf) = self.files.elf(path)? else {
             return Err(ClosureError::NotLoadable { path: path.clone() });
         };
+        self.packed(path, &elf)?;
         match elf.kind {
             ElfKind::StaticExecutable | ElfKind::StaticPie | ElfKind::Loader | ElfKind::Other => {
                 return Ok(false);
@@ -74,6 +75,26 @@ impl<'t> Resolver<'t> {
         self.object(path, &elf).reasons.insert(Reason::Asked);
         self.take(process, loader, at_start)?;
         Ok(true)
+    }
+
+    /// What is inside of a packed program has needs of its own.
+    fn packed(&mut self, path: &TreePath, elf: &Elf) -> Result<(), ClosureError> {
+        let warning = match elf.packed {
+            Some(Packed::Upx { dynamic: Some(true) }) => {
+                return Err(ClosureError::Packed { path: path.clone() });
+            }
+            Some(Packed::Upx { dynamic: None }) => {
+                "packed by UPX in a way that hides what it needs: if it isn't static, it takes the host's libraries \
+                 (`upx -d` in the image unpacks it)"
+            }
+            Some(Packed::AppImage) => {
+                "an AppImage: what is inside isn't relocated and takes the host's loader and C library \
+                 (`--appimage-extract` unpacks it)"
+            }
+            _ => return Ok(()),
+        };
+        self.closure.warnings.insert(format!("{path}: {warning}"));
+        Ok(())
     }
 
     /// The end: what was gathered.

@@ -13,6 +13,9 @@ mod layout;
 mod notes;
 pub use notes::{DlopenNote, Priority};
 
+mod packed;
+pub use packed::Packed;
+
 mod read;
 pub use read::{Elf, ElfKind, Libc, VersionNeed};
 

@@ -4,6 +4,7 @@ use object::elf;
 
 use super::layout::{Layout, Sections};
 use super::notes::{self, DlopenNote};
+use super::packed::{self, Packed};
 use super::raw::{Class, Endian};
 use super::source::Source;
 use super::{Defect, ElfError};
@@ -83,6 +84,8 @@ pub struct Elf {
     pub dlopen: Vec<DlopenNote>,
     /// DT_VERNEED.
     pub version_needs: Vec<VersionNeed>,
+    /// The program that it carries inside, if it is packed.
+    pub packed: Option<Packed>,
     /// What is wrong with it and doesn't keep it from being loaded.
     pub defects: Vec<Defect>,
 }
@@ -117,6 +120,7 @@ impl Elf {
             flags_1: layout.tag(elf::DT_FLAGS_1).unwrap_or(0),
             dlopen: Vec::new(),
             version_needs: Vec::new(),
+            packed: packed::find(source, layout)?,
             defects: Vec::new(),
         };
         if let Sections::Bad(why) = layout.sections {

@@ -347,7 +347,11 @@ impl Planner<'_> {
     fn root(&mut self, resolver: &mut Resolver<'_>, placed: &Placed) -> Result<(), PlanError> {
         match resolver.add_root(&placed.source) {
             Ok(_) => {}
-            Err(e @ (ClosureError::Loader { .. } | ClosureError::NoLoader { .. })) if !placed.named => {
+            Err(
+                e @ (ClosureError::Loader { .. }
+                | ClosureError::NoLoader { .. }
+                | ClosureError::Packed { .. }),
+            ) if !placed.named => {
                 self.warnings.insert(format!("{e}; it comes along as it is"));
             }
             Err(e) => return Err(e.into()),

@@ -7,6 +7,7 @@ mod edges;
 mod hostile;
 mod linkers;
 mod machines;
+mod packed;
 #[path = "../common/place.rs"]
 mod place;
 mod reader;

@@ -25,7 +25,11 @@ const USAGE: &str = "syntax: patchelf
   [--remove-rpath]
   [--print-rpath]
   [--force-rpath]
+  [--shrink-rpath]
+  [--allowed-rpath-prefixes PREFIXES]
   [--print-needed]
+  [--print-soname]
+  [--page-size SIZE]
   [--no-default-lib]
   [--output FILE]
   [--debug]
@@ -37,6 +41,7 @@ enum RunPath {
     Set(Vec<u8>),
     Add(Vec<u8>),
     Remove,
+    Shrink,
 }
 
 #[derive(Default)]
@@ -44,6 +49,8 @@ struct Options {
     print_interpreter: bool,
     print_rpath: bool,
     print_needed: bool,
+    print_soname: bool,
+    allowed_prefixes: Option<Vec<u8>>,
     interpreter: Option<Vec<u8>>,
     runpath: Option<RunPath>,
     force_rpath: bool,
@@ -77,7 +84,14 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Option<Options>> {
             b"--remove-rpath" => o.runpath = Some(RunPath::Remove),
             b"--print-rpath" => o.print_rpath = true,
             b"--force-rpath" => o.force_rpath = true,
+            b"--shrink-rpath" => o.runpath = Some(RunPath::Shrink),
+            b"--allowed-rpath-prefixes" => {
+                o.allowed_prefixes = Some(value(args.next(), "--allowed-rpath-prefixes")?);
+            }
             b"--print-needed" => o.print_needed = true,
+            b"--print-soname" => o.print_soname = true,
+            // Segments are kept apart by the largest page of the machine already.
+            b"--page-size" => _ = value(args.next(), "--page-size")?,
             b"--no-default-lib" => o.nodeflib = true,
             b"--output" => o.output = Some(OsString::from_vec(value(args.next(), "--output")?).into()),
             b"--debug" => {}
@@ -134,10 +148,17 @@ fn run(options: &Options, path: &Path) -> Result<()> {
     if options.print_needed {
         elf.needed.iter().try_for_each(|n| print(n))?;
     }
+    if options.print_soname {
+        print(elf.soname.as_deref().unwrap_or_default())?;
+    }
     let runpath = match &options.runpath {
         None => None,
         Some(RunPath::Set(new)) => Some(new.clone()),
         Some(RunPath::Remove) => Some(Vec::new()),
+        Some(RunPath::Shrink) => match old {
+            Some(old) => Some(shrink(&elf, old, options.allowed_prefixes.as_deref())),
+            None => return Ok(()),
+        },
         Some(RunPath::Add(new)) => Some(match old {
             Some(old) if !old.is_empty() => [old.as_slice(), new].join(&b':'),
             _ => new.clone(),
@@ -154,6 +175,37 @@ fn run(options: &Options, path: &Path) -> Result<()> {
     }
     let new = if elf.is_dynamic() || options.output.is_none() { rewrite(&content, &edit)? } else { content };
     write(&new, path, options.output.as_deref())
+}
+
+/// The directories that have a needed library which none before them has; relative ones stay.
+fn shrink(elf: &Elf, old: &[u8], allowed: Option<&[u8]>) -> Vec<u8> {
+    let mut missing = elf.needed.clone();
+    let is_allowed = |dir: &[u8]| match allowed {
+        Some(list) => list.split(|&b| b == b':').any(|prefix| dir.starts_with(prefix)),
+        None => true,
+    };
+    let dirs = old.split(|&b| b == b':').filter(|dir| !dir.is_empty()).filter(|dir| {
+        if !dir.starts_with(b"/") {
+            return true;
+        }
+        if !is_allowed(dir) {
+            return false;
+        }
+        let before = missing.len();
+        missing.retain(|name| {
+            !is_library(&Path::new(OsStr::from_bytes(dir)).join(OsStr::from_bytes(name)), elf)
+        });
+        missing.len() < before
+    });
+    dirs.collect::<Vec<_>>().join(&b':')
+}
+
+/// Whether a file is one that a process of `elf` could load.
+fn is_library(path: &Path, elf: &Elf) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    let Ok(len) = file.metadata().map(|m| m.len()) else { return false };
+    let content = Content::in_blob(Blob::from_file(path, file), 0, len);
+    matches!(Elf::parse(&content), Ok(Some(other)) if elf.is_compatible(&other))
 }
 
 /// Writes beside the final place and renames.

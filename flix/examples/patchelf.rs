@@ -169,6 +169,7 @@ fn run(options: &Options, path: &Path) -> Result<()> {
         runpath,
         force_rpath: options.force_rpath,
         nodeflib: options.nodeflib,
+        ..Edit::default()
     };
     if edit == (Edit { force_rpath: edit.force_rpath, ..Edit::default() }) && options.output.is_none() {
         return Ok(());

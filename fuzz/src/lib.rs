@@ -111,8 +111,8 @@ pub fn rewriter(data: &[u8]) {
     let edit = Edit {
         interpreter: before.interpreter.as_ref().map(|_| b"/usr/lib/flix/some-name/lib64/ld.so".to_vec()),
         runpath: Some(path.clone()),
-        force_rpath: false,
         nodeflib: true,
+        ..Edit::default()
     };
     let Ok(changed) = rewrite(&content, &edit) else { return };
     match Elf::parse(&changed) {

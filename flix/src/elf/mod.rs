@@ -17,10 +17,13 @@ mod packed;
 pub use packed::Packed;
 
 mod read;
-pub use read::{Elf, ElfKind, Libc, VersionNeed};
+pub use read::{Elf, ElfKind, Filtee, Libc, VersionNeed};
 
 mod symbols;
 pub use symbols::mentions;
+
+mod strings;
+pub(crate) use strings::library_paths;
 
 mod rewrite;
 pub use rewrite::{CheckError, Edit, MAX_INTERPRETER, MAX_RUNPATH, RewriteError, rewrite};

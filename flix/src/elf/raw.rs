@@ -336,6 +336,14 @@ impl Format {
         })
     }
 
+    /// A 32-bit field as stored.
+    pub fn u32_bytes(self, value: u32) -> Vec<u8> {
+        match self.endian {
+            Endian::Little => value.to_le_bytes().to_vec(),
+            Endian::Big => value.to_be_bytes().to_vec(),
+        }
+    }
+
     /// A 16-bit field as stored.
     pub fn u16_bytes(self, value: u16) -> Vec<u8> {
         bytes_of(&object::endian::U16::<Endianness>::new(self.endian.object(), value)).to_vec()

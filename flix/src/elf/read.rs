@@ -41,6 +41,15 @@ pub enum Libc {
     Musl,
 }
 
+/// A library whose symbols stand for those of the file that names it. ld(1), `--filter` and `--auxiliary`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filtee {
+    /// Its name, looked for as a DT_NEEDED is.
+    pub name: Vec<u8>,
+    /// DT_FILTER: nothing is loaded without it. DT_AUXILIARY: the file does without.
+    pub required: bool,
+}
+
 /// Versions that a file wants of one library. DT_VERNEED.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VersionNeed {
@@ -72,6 +81,8 @@ pub struct Elf {
     pub soname: Option<Vec<u8>>,
     /// DT_NEEDED, in order.
     pub needed: Vec<Vec<u8>>,
+    /// DT_FILTER and DT_AUXILIARY, in order. musl knows neither.
+    pub filtees: Vec<Filtee>,
     /// DT_RPATH.
     pub rpath: Option<Vec<u8>>,
     /// DT_RUNPATH.
@@ -114,6 +125,7 @@ impl Elf {
             interpreter: None,
             soname: None,
             needed: Vec::new(),
+            filtees: Vec::new(),
             rpath: None,
             runpath: None,
             flags: layout.tag(elf::DT_FLAGS).unwrap_or(0),
@@ -150,6 +162,8 @@ impl Elf {
                 elf::DT_SONAME => "DT_SONAME",
                 elf::DT_RPATH => "DT_RPATH",
                 elf::DT_RUNPATH => "DT_RUNPATH",
+                elf::DT_FILTER => "DT_FILTER",
+                elf::DT_AUXILIARY => "DT_AUXILIARY",
                 _ => continue,
             };
             let string = dynamic_string(source, strtab, what, d.d_val)?;
@@ -157,6 +171,8 @@ impl Elf {
                 elf::DT_NEEDED => self.needed.push(string),
                 elf::DT_SONAME => self.soname = Some(string),
                 elf::DT_RPATH => self.rpath = Some(string),
+                elf::DT_FILTER => self.filtees.push(Filtee { name: string, required: true }),
+                elf::DT_AUXILIARY => self.filtees.push(Filtee { name: string, required: false }),
                 _ => self.runpath = Some(string),
             }
         }

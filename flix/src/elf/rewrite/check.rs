@@ -7,8 +7,8 @@ use super::super::layout::Layout;
 use super::super::raw::{Phdr, Shdr};
 use super::super::source::Source;
 use super::super::{Elf, ElfError};
-use super::Edit;
 use super::model::Model;
+use super::{Edit, needed};
 
 /// How a result differs from what it should be.
 #[derive(Debug, thiserror::Error)]
@@ -63,8 +63,7 @@ fn what_it_says(old: &Elf, edit: &Edit, new: &Elf) -> Result<(), CheckError> {
     ensure(new.kind == old.kind, "its kind changed")?;
     ensure(new.flags == old.flags, "DT_FLAGS changed")?;
     ensure(new.soname == old.soname, "DT_SONAME changed")?;
-    ensure(new.needed == old.needed, "DT_NEEDED changed")?;
-    ensure(new.version_needs == old.version_needs, "DT_VERNEED changed")?;
+    ensure(needed::is_done(old, edit, new), "DT_NEEDED or DT_VERNEED is not what was asked for")?;
     ensure(
         new.dlopen == old.dlopen && new.defects.len() == old.defects.len(),
         "notes or section headers changed",
@@ -168,13 +167,19 @@ fn tables(old: &Model<'_, '_>, edit: &Edit, source: &Source<'_>, layout: &Layout
     let is_path = |tag: i64| tag == elf::DT_RPATH.0 || tag == elf::DT_RUNPATH.0;
     // Compared above.
     let skip = |tag: i64| {
-        (is_path(tag) && edit.runpath.is_some()) || tag == elf::DT_FLAGS_1.0 || tag == elf::DT_STRSZ.0
+        (is_path(tag) && edit.runpath.is_some())
+            || (needed::is_library(tag) && !edit.needed.is_empty())
+            || tag == elf::DT_FLAGS_1.0
+            || tag == elf::DT_STRSZ.0
     };
     let mut news = new_entries.iter().filter(|d| !skip(d.d_tag));
     for o in old_entries.iter().filter(|d| !skip(d.d_tag)) {
         let changed = CheckError::Dynamic(o.d_tag);
         let Some(n) = news.next().filter(|n| n.d_tag == o.d_tag) else { return Err(changed) };
         if n.d_val == o.d_val {
+            continue;
+        }
+        if o.d_tag == elf::DT_VERNEED.0 && !edit.needed.is_empty() {
             continue;
         }
         // The debugger's map moved by as much as its entry.

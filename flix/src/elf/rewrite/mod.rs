@@ -23,6 +23,8 @@ mod model;
 
 mod wanted;
 
+mod needed;
+
 mod blocks;
 
 mod homes;
@@ -52,6 +54,9 @@ pub struct Edit {
     pub force_rpath: bool,
     /// Set DF_1_NODEFLIB.
     pub nodeflib: bool,
+    /// Libraries by their old and new names: DT_NEEDED, DT_FILTER and DT_AUXILIARY, and in DT_VERNEED the file whose
+    /// versions are wanted. Old names that the file doesn't have are passed over.
+    pub needed: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Why a file was not rewritten.
@@ -124,6 +129,16 @@ impl Edit {
                 _ => {}
             }
         }
+        for (_, name) in &self.needed {
+            match name {
+                n if n.is_empty() => return bad("library", "its name is empty"),
+                n if n.contains(&0) => return bad("library", "its name contains a NUL"),
+                n if n.len() >= MAX_INTERPRETER => {
+                    return bad("library", "its name is longer than 4095 bytes");
+                }
+                _ => {}
+            }
+        }
         if let Some(path) = &self.runpath {
             match path {
                 p if p.contains(&0) => return bad("run path", "it contains a NUL"),
@@ -151,7 +166,7 @@ pub fn rewrite(content: &Content, edit: &Edit) -> Result<Content, RewriteError> 
         return Ok(content.clone());
     }
     let plan = plan::Plan::new(&model, &wanted)?;
-    let new = plan.apply(content)?;
+    let new = needed::versions(plan.apply(content)?, edit)?;
     check::check(&model, edit, &new)?;
     Ok(new)
 }

@@ -4,7 +4,7 @@ use object::elf;
 
 use super::super::raw::Dyn;
 use super::model::Model;
-use super::{Edit, RewriteError};
+use super::{Edit, RewriteError, needed};
 
 /// Stands before a run path that this program added at the end of a string table, so that the next edit knows that nothing
 /// else refers to those bytes: linkers let strings share their tails.
@@ -50,6 +50,7 @@ impl Wanted {
         let old: Vec<Dyn> = model.layout.dynamic.clone().unwrap_or_default();
         let entries = old.iter().enumerate().map(|(i, &value)| Entry { value, old: Some(i) }).collect();
         let mut wanted = Wanted { interpreter, entries, entries_changed: false, strings: None };
+        needed::replace(&mut wanted, model, edit)?;
         if let Some(path) = &edit.runpath {
             wanted.set_runpath(model, path, edit.force_rpath)?;
         }
@@ -106,27 +107,40 @@ impl Wanted {
         Ok(())
     }
 
-    /// Plans the string at the end of the table; its index.
+    /// Plans the run path at the end of the table; its index.
     fn add_string(&mut self, model: &Model<'_, '_>, path: &[u8]) -> Result<u64, RewriteError> {
-        let malformed = RewriteError::Malformed;
-        let (offset, size) = model.layout.strtab()?.ok_or(malformed("there is no DT_STRTAB"))?;
-        if model.layout.tag(elf::DT_STRSZ) != Some(size) {
-            return Err(malformed("DT_STRSZ is missing or reaches behind its PT_LOAD"));
+        let (offset, size) = string_table(model)?;
+        // Beside other new strings an old run path of ours stays.
+        if self.strings.is_none()
+            && let Some(keep) = own_tail(model, offset, size)?
+        {
+            self.append(model, keep, b"")?;
         }
-        let keep = own_tail(model, offset, size)?.unwrap_or(size);
-        let mut tail = Vec::new();
-        if keep == 0 || model.source.bytes("DT_STRTAB", offset + keep - 1, 1)? != [0] {
-            tail.push(0);
-        }
-        tail.extend_from_slice(MARK);
-        let index = keep + tail.len() as u64;
-        tail.extend_from_slice(path);
-        tail.push(0);
-        let new_size = keep + tail.len() as u64;
+        self.append(model, size, MARK)?;
+        self.append(model, size, &[path, &b"\0"[..]].concat())
+    }
+
+    /// Plans bytes behind all other strings; the index of the first. `keep` of the old table stays if nothing is planned
+    /// yet.
+    pub fn append(&mut self, model: &Model<'_, '_>, keep: u64, bytes: &[u8]) -> Result<u64, RewriteError> {
+        let (offset, _) = string_table(model)?;
+        let strings = match &mut self.strings {
+            Some(strings) => strings,
+            None => {
+                let mut tail = Vec::new();
+                if keep == 0 || model.source.bytes("DT_STRTAB", offset + keep - 1, 1)? != [0] {
+                    tail.push(0);
+                }
+                self.strings.insert(NewStrings { keep, tail, size: 0 })
+            }
+        };
+        let index = strings.keep + strings.tail.len() as u64;
+        strings.tail.extend_from_slice(bytes);
+        strings.size = strings.keep + strings.tail.len() as u64;
+        let new_size = strings.size;
         if let Some(d) = self.tag_mut(elf::DT_STRSZ) {
             d.d_val = new_size;
         }
-        self.strings = Some(NewStrings { keep, tail, size: new_size });
         Ok(index)
     }
 
@@ -154,6 +168,16 @@ impl Wanted {
             }
         }
     }
+}
+
+/// File offset and size of DT_STRTAB, where both can be relied on.
+fn string_table(model: &Model<'_, '_>) -> Result<(u64, u64), RewriteError> {
+    let malformed = RewriteError::Malformed;
+    let (offset, size) = model.layout.strtab()?.ok_or(malformed("there is no DT_STRTAB"))?;
+    if model.layout.tag(elf::DT_STRSZ) != Some(size) {
+        return Err(malformed("DT_STRSZ is missing or reaches behind its PT_LOAD"));
+    }
+    Ok((offset, size))
 }
 
 /// Where the part of the table begins that this program added: the mark and, up to the table's end, the run path in use.

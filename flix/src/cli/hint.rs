@@ -2,10 +2,12 @@
 
 use std::error::Error;
 
+use sysext::extension::HostLibrary;
+
 use crate::closure::ClosureError;
 use crate::elf::RewriteError;
 use crate::loader::LoaderError;
-use crate::plan::{BuildError, PlanError};
+use crate::plan::{BuildError, Plan, PlanError};
 
 /// One line for the user, if there is something to say.
 pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
@@ -13,6 +15,21 @@ pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| error.downcast_ref::<ClosureError>().and_then(closure))
         .or_else(|| error.downcast_ref::<BuildError>().and_then(build))
         .or_else(|| oci::cli::hint(error))
+}
+
+/// What helps where a plan only warns.
+pub(super) fn warnings(plan: &Plan) -> Vec<String> {
+    let mut out = Vec::new();
+    if let Some(path) = plan.opened.iter().find_map(|o| o.paths.first()) {
+        out.push(match crate::request::allowed(path) && HostLibrary::at(path).is_none() {
+            true => format!("libraries opened by path come along there if they are added to the paths: {path}"),
+            false => format!("no extension can have a library at {path}: flatwrap takes the whole image"),
+        });
+    }
+    if let Some(dir) = plan.unseen.first() {
+        out.push(format!("libraries that a program opens by name come along with --extra-lib {dir}"));
+    }
+    out
 }
 
 fn plan(error: &PlanError) -> Option<String> {
@@ -41,6 +58,7 @@ fn closure(error: &ClosureError) -> Option<String> {
             "--package P installs what has it, --extra-lib PATH names it where it is, --allow-missing goes on without"
                 .to_owned(),
         ),
+        ClosureError::ManyExtraLibs { .. } => Some("give the path of the one that is meant".to_owned()),
         ClosureError::NoExtraLib(_) => {
             Some("give its path in the image, or install the package that has it with --package".to_owned())
         }

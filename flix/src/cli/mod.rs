@@ -38,7 +38,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let image_options = args.output.image_options(args.source.architecture(), &events)?;
     let rootfs = oci::fetch::fetch(&args.source, &args.sandbox, image, &args.paths, name.as_str(), &events)?;
     let tree = rootfs.tree;
-    let plan = Plan::new(&tree, &request(args)?)?;
+    let plan = Plan::new(&tree, &request(args, &rootfs.config.env)?)?;
     args.source.check_machines(image, plan.machines.iter().copied())?;
     tell(&plan, &events);
     let built = plan.build(&tree)?;
@@ -62,7 +62,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// The request, from the flags and from the environment that the shell tool reads.
-fn request(args: &Args) -> anyhow::Result<Request> {
+fn request(args: &Args, environment: &[String]) -> anyhow::Result<Request> {
     let name = args.name.as_ref().context("NAME is missing")?;
     let sysroot = match &args.sysroot {
         Some(dir) => dir.clone(),
@@ -83,6 +83,7 @@ fn request(args: &Args) -> anyhow::Result<Request> {
             needed_only: false,
             sealed: false,
             extra_libs,
+            library_path: closure::library_path(environment),
         },
         keep_sbin: args.keep_sbin,
         charsets: args.charsets,
@@ -96,6 +97,9 @@ fn tell(plan: &Plan, events: &dyn Events) {
     }
     for warning in &plan.warnings {
         events.event(Event::Warning(warning.into()));
+    }
+    for text in hint::warnings(plan) {
+        events.event(Event::Note(text.into()));
     }
 }
 

@@ -9,7 +9,7 @@ use sysext::TreePath;
 use super::process::Process;
 use super::search::Found;
 use super::{ClosureError, Reason, Resolver};
-use crate::elf::Priority;
+use crate::elf::{ElfKind, Priority};
 use crate::loader::Family;
 
 /// How much of the `.note.dlopen` entries to take along. UAPI.12.
@@ -73,6 +73,43 @@ impl Resolver<'_> {
         Ok(())
     }
 
+    /// Lets the user's libraries stand in for names that no search finds. Once.
+    pub(super) fn offer_extras(&mut self) -> Result<(), ClosureError> {
+        if self.extras_offered || self.options.sealed {
+            return Ok(());
+        }
+        self.extras_offered = true;
+        for extra in self.options.extra_libs.clone() {
+            let found = match &extra {
+                ExtraLib::Path(path) => self.libraries_at(path)?,
+                ExtraLib::Soname(name) => {
+                    let found = self.libraries_named(name)?;
+                    // Which one is meant is asked when no search finds any: see `user_libs`.
+                    if found.len() == 1 { found } else { Vec::new() }
+                }
+            };
+            for found in found {
+                self.files.offer(&found);
+            }
+        }
+        Ok(())
+    }
+
+    /// The shared objects of a file name anywhere in the image, each once.
+    fn libraries_named(&mut self, name: &str) -> Result<Vec<Found>, ClosureError> {
+        let tree = self.files.tree;
+        let paths = tree.iter().map(|(p, _)| p).filter(|p| p.file_name() == Some(name.as_bytes()));
+        let mut out: Vec<Found> = Vec::new();
+        for path in paths {
+            for found in self.libraries_at(path)? {
+                if found.elf.kind == ElfKind::SharedObject && !out.iter().any(|o| o.path == found.path) {
+                    out.push(found);
+                }
+            }
+        }
+        Ok(out)
+    }
+
     fn user_libs(&mut self, process: &mut Process<'_>) -> Result<(), ClosureError> {
         let main = process.loaded[0].elf.clone();
         for (i, extra) in self.options.extra_libs.clone().into_iter().enumerate() {
@@ -81,6 +118,13 @@ impl Resolver<'_> {
                 ExtraLib::Soname(name) => {
                     if process.dlopen(&mut self.files, 0, name.as_bytes(), &why)? {
                         self.extras_used.insert(i);
+                        continue;
+                    }
+                    let fits = |f: &Found| f.elf.is_compatible(&main);
+                    let places: Vec<TreePath> =
+                        self.libraries_named(name)?.into_iter().filter(fits).map(|f| f.path).collect();
+                    if places.len() > 1 && !self.options.sealed {
+                        return Err(ClosureError::ManyExtraLibs { name: name.clone(), places });
                     }
                 }
                 ExtraLib::Path(path) => {
@@ -112,9 +156,12 @@ impl Resolver<'_> {
                     None => node.is_file().then(|| path.clone()),
                 };
                 let Some(real) = real else { continue };
-                if let Some(elf) =
-                    self.files.elf(&real)?.filter(|e| e.kind == crate::elf::ElfKind::SharedObject)
-                {
+                // A broken file is nothing that could be loaded.
+                let elf = match self.files.elf(&real) {
+                    Err(ClosureError::Elf { .. }) => None,
+                    elf => elf?,
+                };
+                if let Some(elf) = elf.filter(|e| e.kind == ElfKind::SharedObject) {
                     out.push(Found { link: path.clone(), ..Found::at(real, elf) });
                 }
             }
@@ -135,7 +182,10 @@ impl Resolver<'_> {
         if !self.uses(process, libc, &NAME_SERVICE)? {
             return Ok(());
         }
-        for service in name_services(&self.files) {
+        let mut services = name_services(&self.files);
+        // What every host's nsswitch.conf names, and glibc itself where there is none.
+        services.extend(["files", "dns"].map(str::to_owned));
+        for service in services {
             let name = format!("libnss_{service}.so.2");
             // Those that are built in (files and dns since glibc 2.34) have no file.
             process.dlopen(&mut self.files, libc, name.as_bytes(), &Reason::NameService { service })?;

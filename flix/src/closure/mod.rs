@@ -74,12 +74,24 @@ pub enum ClosureError {
         /// The program.
         path: TreePath,
     },
+    /// A library named by the user that is in several places outside of the search path.
+    #[error("extra library {name:?} is in several places of the image: {}", join(.places))]
+    ManyExtraLibs {
+        /// As given.
+        name: String,
+        /// Where.
+        places: Vec<TreePath>,
+    },
     /// An ELF file that holds no program, where one was asked for.
     #[error("{path}: neither a program nor a library")]
     NotLoadable {
         /// The file.
         path: TreePath,
     },
+}
+
+fn join(places: &[TreePath]) -> String {
+    places.iter().map(TreePath::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn list(missing: &[Missing]) -> String {
@@ -159,6 +171,8 @@ pub struct Object {
     pub reasons: BTreeSet<Reason>,
     /// Real directories of the image in which its libraries are looked for, in the loader's order.
     pub dirs: Vec<TreePath>,
+    /// What it needs by a path and not by a name (a DT_NEEDED with a slash), to real paths.
+    pub by_path: BTreeMap<Vec<u8>, TreePath>,
     /// Index of the loader in [`Closure::loaders`].
     pub loader: usize,
     /// Whether some process maps it (or will): false for roots that load nothing, as static programs.
@@ -211,6 +225,12 @@ pub struct Closure {
     pub notes: BTreeSet<String>,
 }
 
+/// LD_LIBRARY_PATH of an environment, as an image's configuration has it: `NAME=VALUE` each.
+pub fn library_path(environment: &[String]) -> Vec<u8> {
+    let mut values = environment.iter().rev().filter_map(|v| v.strip_prefix("LD_LIBRARY_PATH="));
+    values.next().unwrap_or_default().as_bytes().to_vec()
+}
+
 /// How to gather.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -221,8 +241,11 @@ pub struct Options {
     /// Nothing but what the loader maps at the start: no name services, no libgcc_s.
     pub needed_only: bool,
     /// Only what is found before the directories of LD_LIBRARY_PATH counts: no DT_RUNPATH of glibc, nothing configured or
-    /// built in. What loads so loads alike on every host. (musl's private copy doesn't read the variable.)
+    /// built in. What loads so loads alike on every host. (musl's private copy doesn't read the variable.) And nothing stands in for a library that
+    /// the loader doesn't find.
     pub sealed: bool,
     /// Libraries that the user names, for all programs.
     pub extra_libs: Vec<ExtraLib>,
+    /// LD_LIBRARY_PATH of the image's environment. ld.so(8).
+    pub library_path: Vec<u8>,
 }

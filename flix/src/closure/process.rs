@@ -6,9 +6,9 @@ use std::sync::Arc;
 use sysext::TreePath;
 use sysext::tree::Ino;
 
-use super::search::{Files, Found, expand};
-use super::{ClosureError, Reason};
-use crate::elf::Elf;
+use super::search::{Files, Found, expand, expand_one};
+use super::{ClosureError, Options, Reason};
+use crate::elf::{Elf, Filtee};
 use crate::loader::{Family, Loader};
 
 /// DF_1_NODEFLIB: the default directories are not searched for this object's libraries. elf.h.
@@ -38,16 +38,13 @@ pub(super) enum Step {
     Missing { name: Vec<u8>, chain: Vec<TreePath>, why: Option<Reason> },
     /// An entry of a search path that can't be followed.
     Ignored { by: TreePath, entry: Vec<u8> },
-    /// A DT_NEEDED with a slash: a path and no name.
-    Path { by: TreePath, name: Vec<u8> },
 }
 
 /// The simulation.
 #[derive(Debug)]
 pub(super) struct Process<'l> {
     loader: &'l Loader,
-    /// See [`Options::sealed`](super::Options::sealed).
-    sealed: bool,
+    options: &'l Options,
     config_dirs: &'l [Vec<u8>],
     pub loaded: Vec<Loaded>,
     names: HashMap<Vec<u8>, usize>,
@@ -62,14 +59,14 @@ impl<'l> Process<'l> {
     pub fn new(
         files: &mut Files<'_>,
         loader: &'l Loader,
-        sealed: bool,
+        options: &'l Options,
         config_dirs: &'l [Vec<u8>],
         main: &TreePath,
         elf: Arc<Elf>,
     ) -> Result<Self, ClosureError> {
         let mut p = Process {
             loader,
-            sealed,
+            options,
             config_dirs,
             loaded: Vec::new(),
             names: HashMap::new(),
@@ -102,6 +99,13 @@ impl<'l> Process<'l> {
             for name in &elf.needed {
                 if !self.load(files, by, name, None)? {
                     self.missing(by, name, None);
+                }
+            }
+            // musl knows none of these. glibc: _dl_map_object_deps in elf/dl-deps.c.
+            let filtees: &[Filtee] = if self.loader.family == Family::Glibc { &elf.filtees } else { &[] };
+            for filtee in filtees {
+                if !self.load(files, by, &filtee.name, None)? && filtee.required {
+                    self.missing(by, &filtee.name, None);
                 }
             }
         }
@@ -184,15 +188,20 @@ impl<'l> Process<'l> {
             self.steps.push(need(&self.loader.path, None, &asker));
             return Ok(true);
         }
-        if let Some(&i) = self.names.get(name) {
+        // A name with a slash is a path; what it means depends on who asks.
+        let path = if name.contains(&b'/') { self.path(by, name)? } else { None };
+        let key = path.as_deref().unwrap_or(name);
+        if let Some(&i) = self.names.get(key) {
             // Found again under the same name: the file that answered first stays, whatever the directories say now.
             self.steps.push(need(&self.loaded[i].path, None, &asker));
             return Ok(true);
         }
         let main = self.loaded[0].elf.clone();
         let found = if name.contains(&b'/') {
-            self.steps.push(Step::Path { by: asker.clone(), name: name.to_vec() });
-            self.by_path(files, by, name, &main)?
+            match &path {
+                Some(path) => by_path(files, path, &main)?,
+                None => None,
+            }
         } else {
             let dirs = self.loaded[by].dirs.clone();
             let search = files.search(&dirs, name, &main, self.loader.family)?;
@@ -204,29 +213,41 @@ impl<'l> Process<'l> {
             }
             base
         };
+        let found = match found {
+            None if !self.options.sealed => self.stand_in(files, by, name, &main),
+            found => found,
+        };
         let Some(found) = found else { return Ok(false) };
         self.steps.push(need(&found.path, Some(found.clone()), &asker));
         match self.known(files, &found) {
-            Some(i) => _ = self.names.entry(name.to_vec()).or_insert(i),
-            None => self.add(files, found, Some(by), name.to_vec())?,
+            Some(i) => _ = self.names.entry(key.to_vec()).or_insert(i),
+            None => self.add(files, found, Some(by), key.to_vec())?,
         }
         Ok(true)
     }
 
-    fn by_path(
-        &mut self,
-        files: &mut Files<'_>,
-        by: usize,
-        name: &[u8],
-        main: &Elf,
-    ) -> Result<Option<Found>, ClosureError> {
+    /// What a name with a slash means to an object: an absolute path, or nothing if it depends on the working directory.
+    /// musl fills in no tokens here.
+    fn path(&self, by: usize, name: &[u8]) -> Result<Option<Vec<u8>>, ClosureError> {
+        if self.loader.family == Family::Musl {
+            return Ok(name.starts_with(b"/").then(|| name.to_vec()));
+        }
         let object = &self.loaded[by];
-        let path = expand(name, &object.path, &object.origin, object.elf.machine, self.loader)?;
-        let [path] = path.dirs.as_slice() else { return Ok(None) };
-        let Ok(real) = files.tree.resolve(path, true) else { return Ok(None) };
-        let Ok(link) = files.tree.resolve(path, false) else { return Ok(None) };
-        let elf = files.elf(&real.path)?.filter(|e| e.is_compatible(main));
-        Ok(elf.map(|elf| Found { link: link.path, ..Found::at(real.path, elf) }))
+        Ok(expand_one(name, &object.path, &object.origin, object.elf.machine, self.loader)?)
+    }
+
+    /// A library of the user that the loader doesn't find by itself. Its directory becomes the last one of the object's
+    /// search path.
+    fn stand_in(&mut self, files: &mut Files<'_>, by: usize, name: &[u8], main: &Elf) -> Option<Found> {
+        let found = files.stand_in(name, &self.loaded[by].path, main)?;
+        if let Some(dir) = &found.dir {
+            let mut dirs = self.loaded[by].dirs.to_vec();
+            if !dirs.contains(dir) {
+                dirs.push(dir.clone());
+                self.loaded[by].dirs = dirs.into();
+            }
+        }
+        Some(found)
     }
 
     /// A file that is in the process already is not mapped twice.
@@ -264,7 +285,7 @@ impl<'l> Process<'l> {
     }
 
     /// Where the loader looks for what object `i` needs. glibc: _dl_map_new_object in elf/dl-load.c; musl: load_library
-    /// in ldso/dynlink.c. LD_LIBRARY_PATH has no place in an image.
+    /// in ldso/dynlink.c.
     fn search_dirs(&mut self, files: &mut Files<'_>, i: usize) -> Result<Vec<TreePath>, ClosureError> {
         let mut strings: Vec<Vec<u8>> = Vec::new();
         match self.loader.family {
@@ -281,11 +302,13 @@ impl<'l> Process<'l> {
                     if !main {
                         self.own_rpath(0, &mut strings)?;
                     }
-                } else if !self.sealed {
+                }
+                self.library_path(&mut strings)?;
+                if self.loaded[i].elf.runpath.is_some() && !self.options.sealed {
                     self.own_path(i, &mut strings)?;
                 }
                 let system = &self.loader.system_dirs;
-                if self.sealed {
+                if self.options.sealed {
                     // LD_LIBRARY_PATH comes here.
                 } else if self.loaded[i].elf.flags_1 & DF_1_NODEFLIB == 0 {
                     strings.extend_from_slice(self.config_dirs);
@@ -301,6 +324,7 @@ impl<'l> Process<'l> {
                 }
             }
             Family::Musl => {
+                self.library_path(&mut strings)?;
                 let mut at = Some(i);
                 while let Some(j) = at {
                     self.own_path(j, &mut strings)?;
@@ -318,6 +342,22 @@ impl<'l> Process<'l> {
             }
         }
         Ok(dirs)
+    }
+
+    /// The entries of the image's LD_LIBRARY_PATH. glibc fills in tokens as for the program.
+    fn library_path(&mut self, out: &mut Vec<Vec<u8>>) -> Result<(), ClosureError> {
+        let path = &self.options.library_path;
+        if path.is_empty() || self.options.sealed {
+            return Ok(());
+        }
+        let main = &self.loaded[0];
+        let path = expand(path, &main.path, &main.origin, main.elf.machine, self.loader)?;
+        let by = main.path.clone();
+        out.extend(path.dirs);
+        for entry in path.ignored {
+            self.steps.push(Step::Ignored { by: by.clone(), entry });
+        }
+        Ok(())
     }
 
     /// The entries of object `j`'s DT_RPATH, which glibc ignores beside a DT_RUNPATH.
@@ -342,4 +382,12 @@ impl<'l> Process<'l> {
         }
         Ok(())
     }
+}
+
+/// The file at an absolute path, if a process of `main` could load it.
+fn by_path(files: &mut Files<'_>, path: &[u8], main: &Elf) -> Result<Option<Found>, ClosureError> {
+    let Ok(real) = files.tree.resolve(path, true) else { return Ok(None) };
+    let Ok(link) = files.tree.resolve(path, false) else { return Ok(None) };
+    let elf = files.elf(&real.path)?.filter(|e| e.is_compatible(main));
+    Ok(elf.map(|elf| Found { link: link.path, ..Found::at(real.path, elf) }))
 }

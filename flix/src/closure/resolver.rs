@@ -1,6 +1,6 @@
 //! One root after the other into one closure.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use sysext::{Tree, TreePath};
@@ -20,6 +20,8 @@ pub struct Resolver<'t> {
     /// By loader: ld.so.conf's directories, or what musl's path file puts in place of the compiled-in ones.
     config_dirs: Vec<Vec<Vec<u8>>>,
     pub(super) extras_used: BTreeSet<usize>,
+    /// Whether the user's libraries stand in for what isn't found.
+    pub(super) extras_offered: bool,
     pub(super) closure: Closure,
 }
 
@@ -32,6 +34,7 @@ impl<'t> Resolver<'t> {
             loader_names: HashMap::new(),
             config_dirs: Vec::new(),
             extras_used: BTreeSet::new(),
+            extras_offered: false,
             closure: Closure::default(),
         }
     }
@@ -42,6 +45,16 @@ impl<'t> Resolver<'t> {
     /// It begins like an ELF file and can't be one.
     pub fn elf(&mut self, path: &TreePath) -> Result<Option<Arc<Elf>>, ClosureError> {
         self.files.elf(path)
+    }
+
+    /// Lets a library that comes along anyway stand in for a name that the loader doesn't find, as a program finds it that
+    /// opens it first by dlopen(3). `path` is real. What is no library offers nothing.
+    pub fn offer(&mut self, path: &TreePath) {
+        if let Ok(Some(elf)) = self.files.elf(path)
+            && elf.kind == ElfKind::SharedObject
+        {
+            self.files.offer(&Found::at(path.clone(), elf));
+        }
     }
 
     /// Adds a program or library and all that it needs. `path` is real. Says whether anything of it is dynamic: a static
@@ -64,11 +77,12 @@ impl<'t> Resolver<'t> {
             self.object(path, &elf).reasons.insert(Reason::Asked);
             return Ok(true);
         }
+        self.offer_extras()?;
         let loader = self.loader_of(path, &elf)?;
         let shared = self.closure.loaders[loader].clone();
         let config = self.config_dirs[loader].clone();
-        let mut process =
-            Process::new(&mut self.files, &shared, self.options.sealed, &config, path, elf.clone())?;
+        let options = self.options.clone();
+        let mut process = Process::new(&mut self.files, &shared, &options, &config, path, elf.clone())?;
         process.run(&mut self.files)?;
         let at_start = process.loaded.len();
         self.load_extras(&mut process, shared.family)?;
@@ -189,6 +203,7 @@ impl<'t> Resolver<'t> {
             elf: elf.clone(),
             reasons: BTreeSet::new(),
             dirs: Vec::new(),
+            by_path: BTreeMap::new(),
             loader: 0,
             dynamic: false,
             is_loader: false,
@@ -254,6 +269,12 @@ impl<'t> Resolver<'t> {
                 if let Some(found) = found {
                     self.found(&found);
                 }
+                if why.is_none()
+                    && name.contains(&b'/')
+                    && let Some(asker) = self.closure.objects.get_mut(&by)
+                {
+                    asker.by_path.insert(name.clone(), to.clone());
+                }
                 let reason = why.unwrap_or_else(|| Reason::Needed { by, name: text(&name) });
                 if let Some(elf) = self.files.elf(&to)? {
                     self.object(&to, &elf).reasons.insert(reason);
@@ -273,12 +294,6 @@ impl<'t> Resolver<'t> {
                 self.closure.warnings.insert(format!(
                     "{by}: library search path entry {:?} is relative or not understood, ignored",
                     text(&entry)
-                ));
-            }
-            Step::Path { by, name } => {
-                self.closure.warnings.insert(format!(
-                    "{by}: needs a library by the path {:?}, which is looked for on the host",
-                    text(&name)
                 ));
             }
         }

@@ -22,6 +22,8 @@ pub(super) struct Files<'t> {
     variants: HashMap<TreePath, Arc<[TreePath]>>,
     /// By file and the first of the names asked for.
     mentions: HashMap<(Ino, &'static str), bool>,
+    /// Libraries of the user, by file name and SONAME.
+    stand_ins: HashMap<Vec<u8>, Vec<Found>>,
 }
 
 /// A file found by name.
@@ -58,6 +60,7 @@ impl<'t> Files<'t> {
             dirs: HashMap::new(),
             variants: HashMap::new(),
             mentions: HashMap::new(),
+            stand_ins: HashMap::new(),
         }
     }
 
@@ -130,6 +133,30 @@ impl<'t> Files<'t> {
         Ok(out)
     }
 
+    /// Lets a library of the user stand in for names that the loader doesn't find.
+    pub fn offer(&mut self, found: &Found) {
+        let file = found.link.file_name().map(<[u8]>::to_vec);
+        let soname = found.elf.soname.clone().filter(|s| Some(s) != file.as_ref());
+        for name in file.into_iter().chain(soname) {
+            let known = self.stand_ins.entry(name).or_default();
+            if !known.iter().any(|k| k.path == found.path) {
+                known.push(found.clone());
+            }
+        }
+    }
+
+    /// The library of the user that has a name, or a path's last part; of several the nearest to `asker`. It is found
+    /// under that name, whether there is such a file beside it or not.
+    pub fn stand_in(&self, name: &[u8], asker: &TreePath, like: &Elf) -> Option<Found> {
+        let name = name.rsplit(|&b| b == b'/').next()?;
+        let common =
+            |f: &&Found| f.link.components().zip(asker.components()).take_while(|(a, b)| a == b).count();
+        let fits = self.stand_ins.get(name)?.iter().filter(|f| f.elf.is_compatible(like));
+        let best = fits.min_by_key(|f| (std::cmp::Reverse(common(f)), f.link.clone()))?;
+        let dir = best.link.parent()?;
+        Some(Found { link: dir.join(name).ok()?, dir: Some(dir), ..best.clone() })
+    }
+
     /// `name` in one directory, if it is there and fits.
     fn candidate(&mut self, dir: &TreePath, name: &[u8], like: &Elf) -> Result<Option<Found>, ClosureError> {
         let Ok(link) = dir.join(name) else { return Ok(None) };
@@ -163,9 +190,11 @@ impl<'t> Files<'t> {
     }
 
     fn legacy(&self, dir: &TreePath, depth: usize, out: &mut Vec<TreePath>) {
-        const NAMES: [&str; 14] = [
-            "tls", "haswell", "xeon_phi", "avx512_1", "x86_64", "i686", "i586", "sse2", "neon", "vfp",
-            "atomics", "v7l", "v8l", "power8",
+        const NAMES: [&str; 34] = [
+            "tls", "haswell", "xeon_phi", "avx512_1", "x86_64", "i686", "i586", "i486", "i386", "sse2",
+            "nosegneg", "neon", "vfp", "vfpv3", "iwmmxt", "thumb", "half", "atomics", "v6l", "v7l", "v8l",
+            "altivec", "power5", "power6", "power7", "power8", "power9", "power10", "z10", "z196", "zEC12",
+            "z13", "z14", "z15",
         ];
         for name in NAMES {
             let Ok(sub) = dir.join(name) else { continue };
@@ -209,6 +238,20 @@ pub(super) fn expand(
         }
     }
     Ok(out)
+}
+
+/// One path with its tokens filled in, if it is absolute then.
+pub(super) fn expand_one(
+    path: &[u8],
+    object: &TreePath,
+    origin: &TreePath,
+    machine: u16,
+    loader: &Loader,
+) -> Result<Option<Vec<u8>>, ClosureError> {
+    if path.len() > PATH_LIMIT {
+        return Err(ClosureError::PathTooLong { path: object.clone(), len: path.len(), limit: PATH_LIMIT });
+    }
+    Ok(tokens(path, origin, machine, loader).filter(|p| p.starts_with(b"/")))
 }
 
 /// None if a token is not known: glibc then drops the entry, musl the whole path.

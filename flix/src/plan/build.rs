@@ -96,6 +96,7 @@ impl Plan {
                 needed_only: true,
                 sealed: true,
                 extra_libs: later.collect(),
+                library_path: Vec::new(),
             };
             let mut resolver = Resolver::new(extension, options);
             resolver.add_root(program)?;
@@ -110,7 +111,10 @@ impl Plan {
             let known = |name: &str| self.missing.iter().any(|m| m.name == name);
             let missing: Vec<String> =
                 closure.missing.iter().filter(|m| !known(&m.name)).map(|m| m.name.clone()).collect();
-            if got != expected || !missing.is_empty() {
+            // A library that the image lacks in one place may be found in the extension, which has one search path for
+            // what the image has several for.
+            let more = !self.missing.is_empty() && got.is_superset(&expected);
+            if (got != expected && !more) || !missing.is_empty() {
                 let show = |a: &BTreeSet<TreePath>, b: &BTreeSet<TreePath>| {
                     a.difference(b).map(TreePath::to_string).collect::<Vec<_>>().join(", ")
                 };
@@ -145,6 +149,7 @@ pub(super) fn relocate(
         runpath: Some(rpath),
         force_rpath: true,
         nodeflib: true,
+        needed: relocation.needed.iter().map(|(old, new)| (old.clone(), new.to_absolute())).collect(),
     };
     let content = match relocation.patches.as_slice() {
         [] => content.clone(),

@@ -147,7 +147,9 @@ impl Planner<'_> {
             Family::Glibc => self.charsets(path, object)?,
             Family::Musl => self.variable(path)?,
         };
-        let relocation = Relocation { interpreter, rpath, patches };
+        let home = |(name, to): (&Vec<u8>, &TreePath)| Some((name.clone(), homes.get(to)?.clone()));
+        let needed = object.by_path.iter().filter_map(home).collect();
+        let relocation = Relocation { interpreter, rpath, needed, patches };
         for target in targets {
             if let Some(entry) = self.plan.entries.get_mut(&target) {
                 entry.action = Action::Relocate(relocation.clone());

@@ -8,10 +8,12 @@ mod build;
 mod confine;
 mod files;
 mod libraries;
+mod opened;
 mod planner;
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use sysext::tree::{ContentError, PathError, TreeError};
 use sysext::{Meta, Patch, TreePath};
@@ -170,6 +172,8 @@ pub struct Relocation {
     /// The directories of the new DT_RPATH: glibc searches them before LD_LIBRARY_PATH, which those of a DT_RUNPATH come
     /// after. docs/decisions/0025-rpath.md.
     pub rpath: Vec<TreePath>,
+    /// A DT_NEEDED with a slash, and the path that it becomes.
+    pub needed: Vec<(Vec<u8>, TreePath)>,
     /// Compiled-in paths of the host that are replaced before.
     pub patches: Vec<Patch>,
 }
@@ -228,6 +232,27 @@ pub struct Entry {
     pub size: u64,
 }
 
+/// Libraries that a file of the extension names by paths at which hosts have nothing, or something else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// The file, in the extension.
+    pub by: TreePath,
+    /// The libraries, in the image.
+    pub paths: BTreeSet<TreePath>,
+}
+
+impl fmt::Display for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: Vec<String> = self.paths.iter().take(3).map(TreePath::to_string).collect();
+        write!(f, "{}: may open {}", self.by, shown.join(", "))?;
+        match self.paths.len() - shown.len() {
+            0 => {}
+            more => write!(f, " and {more} more")?,
+        }
+        f.write_str(" by its path, where the extension has nothing")
+    }
+}
+
 /// A whole plan.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -245,6 +270,10 @@ pub struct Plan {
     pub has_units: bool,
     /// Libraries that the image lacks, where that is allowed.
     pub missing: Vec<Missing>,
+    /// Libraries that are opened by their paths and are not at these.
+    pub opened: Vec<Opened>,
+    /// Directories of the image's LD_LIBRARY_PATH with libraries that nothing needs; programs may open them by name.
+    pub unseen: BTreeSet<TreePath>,
     /// Things that may go wrong.
     pub warnings: Vec<String>,
     /// Decisions taken for the user.

@@ -53,6 +53,8 @@ impl Plan {
                 machines: BTreeSet::new(),
                 has_units: false,
                 missing: Vec::new(),
+                opened: Vec::new(),
+                unseen: BTreeSet::new(),
                 warnings: Vec::new(),
                 notes: Vec::new(),
             },
@@ -71,6 +73,7 @@ impl Plan {
         let closure = planner.closure()?;
         planner.libraries(&closure)?;
         planner.leave_what_refuses(&closure);
+        planner.opened(&closure)?;
         planner.scripts()?;
         planner.units()?;
         planner.finish(closure)
@@ -85,6 +88,12 @@ impl Planner<'_> {
         notes.extend(closure.notes);
         for missing in &closure.missing {
             warnings.insert(missing.to_string());
+        }
+        warnings.extend(plan.opened.iter().map(ToString::to_string));
+        for dir in &plan.unseen {
+            warnings.insert(format!(
+                "{dir}: is in the image's LD_LIBRARY_PATH and has libraries that nothing needs"
+            ));
         }
         plan.missing = closure.missing;
         plan.maps = closure.maps;
@@ -327,6 +336,9 @@ impl Planner<'_> {
     /// The closure of all placed ELF files.
     fn closure(&mut self) -> Result<Closure, PlanError> {
         let mut resolver = Resolver::new(self.tree, self.request.closure.clone());
+        for placed in &self.placed {
+            resolver.offer(&placed.source);
+        }
         let mut later = Vec::new();
         // Programs first: they tell which loader the libraries belong to.
         for placed in self.placed.clone() {

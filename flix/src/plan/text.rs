@@ -31,6 +31,9 @@ impl fmt::Display for Plan {
                 if !path.is_empty() {
                     writeln!(f, "    rpath {}", path.join(":"))?;
                 }
+                for (name, path) in &r.needed {
+                    writeln!(f, "    needs {path} for {}", name.escape_ascii())?;
+                }
             }
         }
         Ok(())

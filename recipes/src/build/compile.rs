@@ -115,7 +115,10 @@ pub(super) fn extract(
             let request = flix::Request {
                 wanted,
                 sysroot: TreePath::new("/usr/lib/flix")?.join(name.as_str())?,
-                closure: flix::closure::Options::default(),
+                closure: flix::closure::Options {
+                    library_path: flix::closure::library_path(&rootfs.config.env),
+                    ..flix::closure::Options::default()
+                },
                 keep_sbin: false,
                 charsets: false,
                 host_interpreters: false,

@@ -1,0 +1,335 @@
+//! Libraries that no search path of a file leads to, in each way that there is to ask for them. What a program says in the
+//! image (run in a chroot of it) it has to say in the extension.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Lab, p, run, speaker};
+use flix::closure::Options;
+use flix::plan::PlanError;
+use flix::{Plan, Request};
+use sysext::Tree;
+
+const RPATH: &str = "-Wl,--disable-new-dtags";
+const RUNPATH: &str = "-Wl,--enable-new-dtags";
+
+fn try_plan(lab: &Lab, wanted: &[&str], closure: Options) -> Result<(Plan, Tree), PlanError> {
+    let image = lab.tree();
+    let request = Request {
+        wanted: wanted.iter().map(|w| w.parse().unwrap()).collect(),
+        sysroot: p("/usr/lib/flix/t"),
+        closure,
+        keep_sbin: false,
+        charsets: false,
+        host_interpreters: false,
+    };
+    let plan = Plan::new(&image, &request)?;
+    let built = plan.build(&image).unwrap_or_else(|e| panic!("{e}"));
+    Ok((plan, built))
+}
+
+fn plan(lab: &Lab, wanted: &[&str], closure: Options) -> (Plan, Tree) {
+    try_plan(lab, wanted, closure).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn extra(libs: &[&str], allow_missing: bool) -> Options {
+    Options {
+        extra_libs: libs.iter().map(|l| l.parse().unwrap()).collect(),
+        allow_missing,
+        ..Options::default()
+    }
+}
+
+/// Compiles a program or library from its source.
+fn build(lab: &Lab, out: &str, source: &str, flags: &[&str], needs: &[&str]) {
+    let flags: Vec<String> = flags.iter().map(|f| (*f).to_owned()).collect();
+    lab.compile(source, &lab.path(out), &flags, needs);
+}
+
+const SAYS: &str = "#include <stdio.h>\nint f(void);\nint main(void) { printf(\"%d\\n\", f()); return 0; }\n";
+
+fn f(value: u8) -> String {
+    format!("int f(void) {{ return {value}; }}\n")
+}
+
+#[test]
+fn an_extra_library_stands_in_for_a_needed_name() {
+    for musl in [false, true] {
+        let lab = if musl { Lab::musl() } else { Lab::glibc() };
+        if musl {
+            lab.with_musl()
+        } else {
+            lab.with_glibc()
+        };
+        // The file has another name than its SONAME, and needs a neighbour that isn't in the search path either.
+        lab.shared_library("opt/v/lib/libtwo.so", "libtwo.so", &[], &[]);
+        let source =
+            "const char *f_libtwo_so(void);\nconst char *f_libone_so_1(void) { return f_libtwo_so(); }\n";
+        let flags = ["-shared", "-fPIC", "-Wl,-soname,libone.so.1"];
+        build(&lab, "opt/v/lib/libone-1.2.so", source, &flags, &["opt/v/lib/libtwo.so"]);
+        speaker(&lab, "usr/bin/prog", &["libone.so.1"], &["opt/v/lib/libone-1.2.so"], &[]);
+        let error = try_plan(&lab, &["/usr/bin/prog"], Options::default()).err().unwrap().to_string();
+        assert_eq!(error, "libone.so.1: not in the image, needed by /usr/bin/prog");
+        for (libs, allow_missing) in [
+            (&["/opt/v/lib"][..], false),
+            (&["/opt/v/lib"], true),
+            (&["/opt/v/lib/libone-1.2.so", "/opt/v/lib/libtwo.so"], false),
+            (&["/opt/v/lib/libone-1.2.so", "libtwo.so"], false),
+        ] {
+            let (_, tree) = plan(&lab, &["/usr/bin/prog"], extra(libs, allow_missing));
+            assert_eq!(run(&tree, &["/usr/bin/prog"]), "opt/v/lib/libtwo.so\n", "{libs:?} {musl}");
+        }
+    }
+}
+
+#[test]
+fn a_name_of_several_libraries_has_to_be_a_path() {
+    let lab = Lab::glibc();
+    lab.with_glibc().program("usr/bin/prog", &[], &[]);
+    for dir in ["opt/a", "opt/b"] {
+        lab.shared_library(&format!("{dir}/libx.so"), "libx.so", &[], &[]);
+    }
+    let error = try_plan(&lab, &["/usr/bin/prog"], extra(&["libx.so"], false)).err().unwrap().to_string();
+    let expected =
+        "extra library \"libx.so\" is in several places of the image: /opt/a/libx.so, /opt/b/libx.so";
+    assert_eq!(error, expected);
+}
+
+/// A JDK's: libjava.so needs libjvm.so, which the launcher opens by its path, from a directory that nobody searches.
+#[test]
+fn a_library_of_a_wanted_folder_stands_in() {
+    for (musl, wanted) in [(false, "/opt/jdk"), (false, "/opt/jdk:/usr/lib/jdk"), (true, "/opt/jdk")] {
+        let lab = if musl { Lab::musl() } else { Lab::glibc() };
+        if musl {
+            lab.with_musl()
+        } else {
+            lab.with_glibc()
+        };
+        lab.shared_library("opt/jdk/lib/server/libjvm.so", "libjvm.so", &[], &[]);
+        let source =
+            "const char *f_libjvm_so(void);\nconst char *f_libjava_so(void) { return f_libjvm_so(); }\n";
+        let flags = ["-shared", "-fPIC", "-Wl,-soname,libjava.so"];
+        build(&lab, "opt/jdk/lib/libjava.so", source, &flags, &["opt/jdk/lib/server/libjvm.so"]);
+        let source = "#include <dlfcn.h>\n#include <stdio.h>\n#include <string.h>\n\
+            static void *at(const char *self, const char *rest) {\n\
+              char path[999]; strcpy(path, self); *strrchr(path, '/') = 0; strcat(path, rest);\n\
+              void *lib = dlopen(path, RTLD_NOW | RTLD_GLOBAL); if (!lib) puts(dlerror()); return lib; }\n\
+            int main(int c, char **v) {\n\
+              at(v[0], \"/../lib/server/libjvm.so\");\n\
+              void *java = at(v[0], \"/../lib/libjava.so\");\n\
+              const char *(*f)(void) = java ? dlsym(java, \"f_libjava_so\") : 0;\n\
+              puts(f ? f() : \"nothing\"); return 0; }\n";
+        build(&lab, "opt/jdk/bin/java", source, &[], &[]);
+        let (plan, tree) = plan(&lab, &[wanted], Options::default());
+        let home = wanted.rsplit(':').next().unwrap();
+        let said = run(&tree, &[&format!("{home}/bin/java")]);
+        assert_eq!(said, "opt/jdk/lib/server/libjvm.so\n", "{wanted} {musl}");
+        assert!(plan.warnings.is_empty() && plan.opened.is_empty(), "{:?} {:?}", plan.warnings, plan.opened);
+    }
+}
+
+#[test]
+fn what_may_be_missing_is_no_defect() {
+    // liba finds libx where only it looks; libb lacks it.
+    for musl in [false, true] {
+        let lab = if musl { Lab::musl() } else { Lab::glibc() };
+        if musl {
+            lab.with_musl()
+        } else {
+            lab.with_glibc()
+        };
+        lab.shared_library("opt/x/libx.so", "libx.so", &[], &[]);
+        lab.shared_library("usr/lib/libb.so", "libb.so", &["opt/x/libx.so"], &[]);
+        lab.shared_library("opt/a/liba.so", "liba.so", &["opt/x/libx.so"], &[RUNPATH, "-Wl,-rpath,/opt/x"]);
+        build(&lab, "usr/bin/one", "int main(void) { return 0; }", &[], &["usr/lib/libb.so"]);
+        let path = [RUNPATH, "-Wl,-rpath,/opt/a"];
+        build(&lab, "usr/bin/two", "int main(void) { return 0; }", &path, &["opt/a/liba.so"]);
+        let (got, _) = plan(&lab, &["/usr/bin/one", "/usr/bin/two"], extra(&[], true));
+        assert_eq!(got.missing.len(), 1);
+        assert!(try_plan(&lab, &["/usr/bin/one"], Options::default()).is_err());
+    }
+}
+
+#[test]
+fn a_library_needed_by_its_path_is_led_to() {
+    for (needed, file) in [
+        ("/opt/v/lib/libvendor.so", "opt/v/lib/libvendor.so"),
+        ("$ORIGIN/../lib/libvendor.so", "opt/v/lib/libvendor.so"),
+        ("${ORIGIN}/libvendor.so", "opt/v/bin/libvendor.so"),
+        // Depends on the working directory: what the user names stands in.
+        ("build/lib/libvendor.so", "opt/v/lib/libvendor.so"),
+    ] {
+        let lab = Lab::glibc();
+        lab.with_glibc();
+        // With versions: the file that has them is named in DT_VERNEED, too. The decoy has the same name.
+        lab.write("map", "V1 { global: f; local: *; };");
+        let map = format!("-Wl,--version-script={}", lab.path("map").display());
+        build(&lab, "usr/lib/libvendor.so", &f(1), &["-shared", "-fPIC", &map], &[]);
+        // Without a SONAME of its own a library is known by the path that the linker was given: here the one needed.
+        let soname = format!("-Wl,-soname,{needed}");
+        build(&lab, "soname.so", &f(0), &["-shared", "-fPIC", &map, &soname], &[]);
+        build(&lab, file, &f(42), &["-shared", "-fPIC", &map], &[]);
+        // A second library asks for it by the same words, which mean the same file only for the program.
+        build(&lab, "opt/v/bin/prog", SAYS, &[], &["soname.so"]);
+        std::fs::remove_file(lab.path("soname.so")).unwrap();
+        let options = extra(if needed.starts_with("build") { &["/opt/v/lib"] } else { &[] }, false);
+        let (got, tree) = plan(&lab, &["/opt/v/bin/prog:/usr/bin/prog"], options);
+        assert_eq!(run(&tree, &["/usr/bin/prog"]), "42\n", "{needed}\n{got}");
+        let content = tree.get(&p("/usr/bin/prog")).unwrap().content().unwrap();
+        let elf = flix::Elf::parse(content).unwrap().unwrap();
+        let path = format!("/usr/lib/flix/t/{file}").into_bytes();
+        assert!(elf.needed.contains(&path) && elf.version_needs.iter().any(|v| v.file == path), "{elf:?}");
+        assert!(got.warnings.is_empty(), "{:?}", got.warnings);
+    }
+    let lab = Lab::glibc();
+    lab.with_glibc();
+    build(&lab, "x.so", &f(0), &["-shared", "-fPIC", "-Wl,-soname,/opt/gone/x.so"], &[]);
+    build(&lab, "usr/bin/prog", SAYS, &[], &["x.so"]);
+    let error = try_plan(&lab, &["/usr/bin/prog"], Options::default()).err().unwrap().to_string();
+    assert_eq!(error, "/opt/gone/x.so: not in the image, needed by /usr/bin/prog");
+}
+
+#[test]
+fn the_same_words_lead_each_file_to_its_own_library() {
+    let lab = Lab::glibc();
+    lab.with_glibc();
+    for (dir, value) in [("one", 1), ("two", 20)] {
+        let soname = "-Wl,-soname,$ORIGIN/libown.so";
+        let source = format!("int own_{dir}(void) {{ return {value}; }}\n");
+        build(&lab, &format!("opt/{dir}/libown.so"), &source, &["-shared", "-fPIC", soname], &[]);
+        let source = format!("int own_{dir}(void);\nint f_{dir}(void) {{ return own_{dir}(); }}\n");
+        let name = format!("-Wl,-soname,lib{dir}.so");
+        let own = format!("opt/{dir}/libown.so");
+        build(&lab, &format!("opt/{dir}/lib{dir}.so"), &source, &["-shared", "-fPIC", &name], &[&own]);
+        // As it is on real systems: no SONAME with a token in it.
+        build(
+            &lab,
+            &own,
+            &format!("int own_{dir}(void) {{ return {value}; }}\n"),
+            &["-shared", "-fPIC"],
+            &[],
+        );
+    }
+    let source = "#include <stdio.h>\nint f_one(void), f_two(void);\n\
+                  int main(void) { printf(\"%d\\n\", f_one() + f_two()); return 0; }\n";
+    let needs = ["opt/one/libone.so", "opt/two/libtwo.so"];
+    build(&lab, "usr/bin/prog", source, &[RUNPATH, "-Wl,-rpath,/opt/one:/opt/two"], &needs);
+    assert_eq!(run(&lab.tree(), &["/usr/bin/prog"]), "21\n");
+    let (_, tree) = plan(&lab, &["/usr/bin/prog"], Options::default());
+    assert_eq!(run(&tree, &["/usr/bin/prog"]), "21\n");
+}
+
+#[test]
+fn musl_opens_a_path_and_fills_in_nothing() {
+    let lab = Lab::musl();
+    lab.with_musl();
+    build(&lab, "opt/v/libv.so", &f(42), &["-shared", "-fPIC", "-Wl,-soname,/opt/v/libv.so"], &[]);
+    build(&lab, "usr/bin/prog", SAYS, &[], &["opt/v/libv.so"]);
+    let (_, tree) = plan(&lab, &["/usr/bin/prog"], Options::default());
+    assert_eq!(run(&tree, &["/usr/bin/prog"]), "42\n");
+    build(&lab, "x.so", &f(0), &["-shared", "-fPIC", "-Wl,-soname,$ORIGIN/../v/libv.so"], &[]);
+    build(&lab, "opt/bin/prog", SAYS, &[], &["x.so"]);
+    assert!(try_plan(&lab, &["/opt/bin/prog:/usr/bin/prog"], Options::default()).is_err());
+}
+
+#[test]
+fn filter_libraries_do_what_they_do_in_the_image() {
+    for (flag, there, says) in [
+        ("-F", true, Some("42\n")),
+        ("-f", true, Some("42\n")),
+        ("-f", false, Some("1\n")),
+        ("-F", false, None),
+    ] {
+        let lab = Lab::glibc();
+        lab.with_glibc();
+        if there {
+            let name = "-Wl,-soname,libreal.so.1";
+            build(&lab, "opt/real/libreal.so.1", &f(42), &["-shared", "-fPIC", name], &[]);
+        }
+        let filter = format!("-Wl,{flag},libreal.so.1");
+        let flags =
+            ["-shared", "-fPIC", "-Wl,-soname,libstub.so.1", &filter, RUNPATH, "-Wl,-rpath,/opt/real"];
+        build(&lab, "usr/lib/libstub.so.1", &f(1), &flags, &[]);
+        build(&lab, "usr/bin/prog", SAYS, &[], &["usr/lib/libstub.so.1"]);
+        match (try_plan(&lab, &["/usr/bin/prog"], Options::default()), says) {
+            (Ok((_, tree)), Some(says)) => {
+                assert_eq!(run(&lab.tree(), &["/usr/bin/prog"]), says, "{flag} in the image");
+                assert_eq!(run(&tree, &["/usr/bin/prog"]), says, "{flag} in the extension");
+            }
+            (Err(e), None) => {
+                let chain = "needed by /usr/lib/libstub.so.1, needed by /usr/bin/prog";
+                assert_eq!(e.to_string(), format!("libreal.so.1: not in the image, {chain}"));
+            }
+            (got, _) => panic!("{flag} {there}: {:?}", got.map(|(plan, _)| plan.to_string())),
+        }
+    }
+    // By a path, as libglvnd's vendors may; and musl, which knows no filters.
+    let lab = Lab::glibc();
+    lab.with_glibc();
+    build(&lab, "opt/real/libreal.so", &f(42), &["-shared", "-fPIC"], &[]);
+    let flags = ["-shared", "-fPIC", "-Wl,-soname,libstub.so.1", "-Wl,-f,/opt/real/libreal.so"];
+    build(&lab, "usr/lib/libstub.so.1", &f(1), &flags, &[]);
+    build(&lab, "usr/bin/prog", SAYS, &[], &["usr/lib/libstub.so.1"]);
+    let (_, tree) = plan(&lab, &["/usr/bin/prog"], Options::default());
+    assert_eq!(run(&tree, &["/usr/bin/prog"]), "42\n");
+    let lab = Lab::musl();
+    lab.with_musl();
+    let flags = ["-shared", "-fPIC", "-Wl,-soname,libstub.so.1", "-Wl,-F,libgone.so"];
+    build(&lab, "usr/lib/libstub.so.1", &f(1), &flags, &[]);
+    build(&lab, "usr/bin/prog", SAYS, &[], &["usr/lib/libstub.so.1"]);
+    let (_, tree) = plan(&lab, &["/usr/bin/prog"], Options::default());
+    assert_eq!(run(&tree, &["/usr/bin/prog"]), "1\n");
+}
+
+#[test]
+fn the_images_library_path_has_its_place() {
+    // glibc: after DT_RPATH, before DT_RUNPATH and the usual directories. musl: before all.
+    for (musl, tags, expected) in [
+        (false, RPATH, "opt/own/libone.so\n"),
+        (false, RUNPATH, "opt/path/libone.so\n"),
+        (true, RPATH, "opt/path/libone.so\n"),
+        (true, RUNPATH, "opt/path/libone.so\n"),
+    ] {
+        let lab = if musl { Lab::musl() } else { Lab::glibc() };
+        if musl {
+            lab.with_musl()
+        } else {
+            lab.with_glibc()
+        };
+        for dir in ["opt/own", "opt/path", "usr/lib"] {
+            lab.shared_library(&format!("{dir}/libone.so"), "libone.so", &[], &[]);
+        }
+        let needs = ["opt/own/libone.so"];
+        speaker(&lab, "usr/bin/prog", &["libone.so"], &needs, &[tags, "-Wl,-rpath,/opt/own"]);
+        speaker(&lab, "usr/bin/bare", &["libone.so"], &needs, &[]);
+        let environment =
+            ["LD_LIBRARY_PATH=/gone".to_owned(), "LD_LIBRARY_PATH=/opt/gone:/opt/path".to_owned()];
+        let options =
+            || Options { library_path: flix::closure::library_path(&environment), ..Options::default() };
+        let (_, tree) = plan(&lab, &["/usr/bin/prog"], options());
+        assert_eq!(run(&tree, &["/usr/bin/prog"]), expected, "{musl} {tags}");
+        let (_, tree) = plan(&lab, &["/usr/bin/bare"], options());
+        assert_eq!(run(&tree, &["/usr/bin/bare"]), "opt/path/libone.so\n", "{musl}");
+    }
+}
+
+#[test]
+fn libraries_that_are_opened_by_their_path_are_told() {
+    let lab = Lab::glibc();
+    lab.with_glibc().shared_library("usr/lib/app/plugin.so", "plugin.so", &[], &[]);
+    lab.shared_library("opt/path/libby-name.so", "libby-name.so", &[], &[]).write("usr/lib/app/text.so", "x");
+    let source = "#include <dlfcn.h>\n#include <stdio.h>\nconst char *other = \"/usr/lib/app/text.so\";\n\
+                  int main(void) { puts(dlopen(\"/usr/lib/app/plugin.so\", RTLD_NOW) ? \"there\" : \"gone\"); }\n";
+    build(&lab, "usr/bin/prog", source, &[], &[]);
+    let path = || Options { library_path: b"/opt/path:/opt/none".to_vec(), ..Options::default() };
+    let (got, _) = plan(&lab, &["/usr/bin/prog"], path());
+    let told: Vec<String> = got.opened.iter().map(ToString::to_string).collect();
+    let expected =
+        "/usr/bin/prog: may open /usr/lib/app/plugin.so by its path, where the extension has nothing";
+    assert_eq!(told, [expected]);
+    assert_eq!(got.unseen.iter().map(ToString::to_string).collect::<Vec<_>>(), ["/opt/path"]);
+    let options = Options { extra_libs: vec!["/opt/path".parse().unwrap()], ..path() };
+    let (got, tree) = plan(&lab, &["/usr/bin/prog", "/usr/lib/app/plugin.so"], options);
+    assert_eq!(run(&tree, &["/usr/bin/prog"]), "there\n");
+    assert!(got.opened.is_empty() && got.unseen.is_empty(), "{:?} {:?}", got.opened, got.unseen);
+}

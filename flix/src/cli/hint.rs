@@ -22,7 +22,9 @@ pub(super) fn warnings(plan: &Plan) -> Vec<String> {
     let mut out = Vec::new();
     if let Some(path) = plan.opened.iter().find_map(|o| o.paths.first()) {
         out.push(match crate::request::allowed(path) && HostLibrary::at(path).is_none() {
-            true => format!("libraries opened by path come along there if they are added to the paths: {path}"),
+            true => {
+                format!("libraries opened by path come along there if they are added to the paths: {path}")
+            }
             false => format!("no extension can have a library at {path}: flatwrap takes the whole image"),
         });
     }

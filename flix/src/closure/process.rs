@@ -233,7 +233,7 @@ impl<'l> Process<'l> {
             return Ok(name.starts_with(b"/").then(|| name.to_vec()));
         }
         let object = &self.loaded[by];
-        Ok(expand_one(name, &object.path, &object.origin, object.elf.machine, self.loader)?)
+        expand_one(name, &object.path, &object.origin, object.elf.machine, self.loader)
     }
 
     /// A library of the user that the loader doesn't find by itself. Its directory becomes the last one of the object's

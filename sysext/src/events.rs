@@ -26,6 +26,8 @@ pub enum Event<'a> {
     Warning(Cow<'a, str>),
     /// A decision taken on the user's behalf: shown on a `note:` line.
     Note(Cow<'a, str>),
+    /// What helps after a warning: shown on a `hint:` line.
+    Hint(Cow<'a, str>),
     /// A line that a command in the sandbox printed.
     Output(&'a str),
 }

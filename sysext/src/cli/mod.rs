@@ -138,6 +138,10 @@ impl OutputArgs {
         for finding in extension.findings() {
             events.event(Event::Warning(finding.to_string().into()));
         }
+        if extension.findings().iter().any(|f| f.rule == "user") {
+            let hint = "a file of /usr/lib/sysusers.d makes users and groups on the host: u NAME -, g NAME -";
+            events.event(Event::Hint(hint.into()));
+        }
         if report.dry_run {
             return Ok(None);
         }

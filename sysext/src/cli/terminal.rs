@@ -106,9 +106,10 @@ impl Terminal {
             }
             Event::Warning(text) => state.line("warning: ", &text),
             Event::Note(text) if self.verbosity >= Verbosity::Normal => state.line("note: ", &text),
+            Event::Hint(text) if self.verbosity >= Verbosity::Normal => state.line("hint: ", &text),
             Event::Output(text) if self.verbosity >= Verbosity::Verbose => state.line("  | ", text),
             Event::Output(text) if self.columns.is_some() => state.step = clean(text),
-            Event::Note(_) | Event::Output(_) => {}
+            Event::Note(_) | Event::Hint(_) | Event::Output(_) => {}
         }
         if let Some(columns) = self.columns {
             state.draw(columns, now);

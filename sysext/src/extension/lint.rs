@@ -202,7 +202,8 @@ pub(super) fn release(tree: &Tree, name: &ExtensionName, release: &Release, lint
 /// What is in files.
 pub(super) fn contents(tree: &Tree, release: &Release, lint: &mut Lint) -> Result<(), ExtensionError> {
     architectures(tree, release, lint)?;
-    units(tree, release, lint)
+    units(tree, release, lint)?;
+    super::users::check(tree, lint)
 }
 
 fn architectures(tree: &Tree, release: &Release, lint: &mut Lint) -> Result<(), ExtensionError> {

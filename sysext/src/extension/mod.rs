@@ -23,11 +23,12 @@ pub mod units;
 mod lint;
 mod normal;
 mod times;
+mod users;
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-use lint::Lint;
+use lint::{Lint, show};
 
 use crate::tree::{ContentError, TreeError};
 use crate::{Meta, Node, Tree, TreePath};

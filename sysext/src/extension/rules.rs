@@ -124,6 +124,8 @@ rules! {
         "ID=_any promises every host, but a program needs a loader or libraries that the image lacks";
     UNIT_EXEC "unit-exec" Warning true
         "a unit starts a program that the extension lacks";
+    USER "user" Warning true
+        "a unit, or a file of tmpfiles.d, udev or D-Bus, names a user or group that the host may lack and no sysusers.d file makes";
     RELOAD "reload" Warning true
         "units are seen after a daemon-reload only, which EXTENSION_RELOAD_MANAGER=1 asks for";
 }

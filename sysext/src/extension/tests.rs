@@ -229,6 +229,14 @@ const TABLE: &[(&str, Spoil, &str)] = &[
         "warning /usr/lib/systemd/system/x.service: ExecStart=/usr/bin/gone (line 2): the extension has no such program [unit-exec]",
     ),
     (
+        "user",
+        |t, r| {
+            put(t, "/usr/lib/systemd/system/x.service", Node::file(0o644, "[Service]\nUser=www\n"));
+            r.reload_manager = true;
+        },
+        "warning /usr/lib/systemd/system/x.service: User=www (line 2): the host has to have this user, which nothing in the extension makes [user]",
+    ),
+    (
         "reload",
         |t, _| {
             put(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use sysext::extension::unit_programs::is_unit;
+use sysext::extension::unit_programs::{is_launcher, is_unit};
 use sysext::request::{Item, locate};
 use sysext::{Arch, Kind, RequestError, Tree, TreeError, TreePath, Wanted};
 
@@ -18,7 +18,8 @@ pub enum Shown {
     EntryPoint(TreePath),
     /// A symlink to this path of the image, in the sysroot.
     Link(TreePath),
-    /// A copy of this file of the image: systemd reads units itself, outside of the private root.
+    /// A copy of this file of the image, a unit or another text from which the host takes programs to start: it is read
+    /// outside of the private root.
     Unit(TreePath),
 }
 
@@ -226,7 +227,7 @@ impl Plan {
         }
         self.check_place(target)?;
         let shown = match &node.kind {
-            Kind::File(_) if is_unit(target) => Shown::Unit(real.clone()),
+            Kind::File(_) if is_unit(target) || is_launcher(target) => Shown::Unit(real.clone()),
             Kind::File(_) if node.meta.mode & 0o111 != 0 => {
                 // A program behind a symlink has to be run by that name where the name tells it what to do (busybox).
                 // Not through a directory that is the host's at that moment, though: /usr/bin/vi → /etc/alternatives/vi.

@@ -1,11 +1,17 @@
-//! Units that come along: their programs' new places, and what in them won't work with entry points.
+//! Units that come along, and other texts by which a host starts programs: the programs' new places, and what in units won't
+//! work with entry points.
 
-use sysext::extension::unit_programs::{UNIT_LIMIT, programs, replace};
+use std::collections::BTreeMap;
+
+use sysext::extension::unit_programs::{UNIT_LIMIT, is_unit, lines_with, named, programs, replace};
 use sysext::extension::units::{Directive, parse};
 use sysext::request::home;
 use sysext::{Tree, TreePath};
 
 use crate::plan::{Plan, PlanError, Shown};
+
+/// How the warnings end that a change of the text would mend.
+pub(crate) const NOT_FOLLOWED: &str = "which is not followed";
 
 impl Plan {
     /// Reads the units, points them at the entry points, and warns of what else they need.
@@ -16,7 +22,9 @@ impl Plan {
             .filter(|(_, shown)| matches!(shown, Shown::Unit(_)))
             .map(|(target, shown)| (target.clone(), shown.path().clone()))
             .collect();
+        let moved = self.moved_programs(image);
         for (target, source) in units {
+            let is_unit = is_unit(&target);
             let content = image
                 .get(&source)
                 .and_then(sysext::Node::content)
@@ -27,29 +35,62 @@ impl Plan {
             let text = match String::from_utf8(bytes) {
                 Ok(text) => text,
                 Err(e) => {
-                    self.warnings.push(format!("{target}: unit is not UTF-8, left as it is"));
+                    if is_unit {
+                        self.warnings.push(format!("{target}: unit is not UTF-8, left as it is"));
+                    }
                     self.units.insert(target, e.into_bytes());
                     continue;
                 }
             };
             let mut edits = Vec::new();
-            for exec in programs(&text) {
+            for exec in if is_unit { programs(&text) } else { named(&text) } {
                 match self.place_of(image, &exec.program, exec.starts) {
                     Some(place) if place.to_absolute() == exec.program.as_bytes() => {}
                     Some(place) => {
-                        self.notes.push(format!("{target}: {} is {place} there", exec.program));
+                        let note = format!("{target}: {} is {place} there", exec.program);
+                        if !self.notes.contains(&note) {
+                            self.notes.push(note);
+                        }
                         edits.push((exec, place.to_string()));
                     }
                     // Extension's lint tells of programs that nobody has.
                     None => {}
                 }
             }
-            for warning in self.check_unit(&parse(text.as_bytes())) {
-                self.warnings.push(format!("{target}: {warning}"));
+            if is_unit {
+                for warning in self.check_unit(&parse(text.as_bytes())) {
+                    self.warnings.push(format!("{target}: {warning}"));
+                }
             }
-            self.units.insert(target, replace(&text, &edits).into_bytes());
+            let text = replace(&text, &edits);
+            for (line, old) in lines_with(&text, moved.keys().map(String::as_str)) {
+                self.warnings.push(format!(
+                    "{target}: line {line} names {old}, {NOT_FOLLOWED}: it is {} there",
+                    moved[old]
+                ));
+            }
+            self.units.insert(target, text.into_bytes());
         }
         Ok(())
+    }
+
+    /// Names in the image of programs that show elsewhere on the host, with their places.
+    fn moved_programs(&self, image: &Tree) -> BTreeMap<String, TreePath> {
+        let mut out = BTreeMap::new();
+        for (target, shown) in &self.shown {
+            let Shown::EntryPoint(program) = shown else { continue };
+            // /sbin is a symlink to usr/sbin in the image, and on hosts.
+            let short = program.to_absolute().strip_prefix(b"/usr").and_then(|p| TreePath::new(p).ok());
+            let same = |p: &TreePath| image.resolve(p.to_absolute(), false).is_ok_and(|r| r.path == *program);
+            let names = [Some(program.clone()), short.filter(same)].into_iter().flatten();
+            for name in names.filter(|n| n != target && !self.shown.contains_key(n)) {
+                let usr = [b"/usr".as_slice(), &name.to_absolute()].concat();
+                if usr != target.to_absolute() {
+                    out.insert(name.to_string(), target.clone());
+                }
+            }
+        }
+        out
     }
 
     /// Where a program that a unit names shows on the host.
@@ -82,14 +123,6 @@ impl Plan {
         };
         let starts_entry_point = self.shown.values().any(|s| matches!(s, Shown::EntryPoint(_)));
         let yes = |v: &str| matches!(v.to_ascii_lowercase().as_str(), "1" | "yes" | "true" | "on");
-        for key in ["User", "Group"] {
-            let Some(name) = value(key) else { continue };
-            let known = ["root", "0", "nobody"].contains(&name.as_str()) || name.contains('%');
-            let dynamic = value("DynamicUser").is_some_and(|v| yes(&v));
-            if !known && !dynamic && name.parse::<u32>().is_err() && !self.has_sysusers() {
-                out.push(format!("{key}={name} has to exist on the host; the image's {key} is not enough"));
-            }
-        }
         for d in directives.iter().filter(|d| d.section == "Service" && d.key == "EnvironmentFile") {
             let file = String::from_utf8_lossy(&d.value);
             if file.starts_with("/usr/") && !TreePath::new(file.as_bytes()).is_ok_and(|p| self.covers(&p)) {
@@ -123,10 +156,6 @@ impl Plan {
             }
         }
         out
-    }
-
-    fn has_sysusers(&self) -> bool {
-        self.shown.keys().any(|p| p.to_absolute().starts_with(b"/usr/lib/sysusers.d/"))
     }
 
     fn covers(&self, path: &TreePath) -> bool {

@@ -1,4 +1,7 @@
-//! The first line of a script. execve(2).
+//! The first line of a script, and what of a script it must not move. execve(2).
+
+use sysext::Content;
+use sysext::tree::ContentError;
 
 /// The longest first line that the kernel reads. Bytes. BINPRM_BUF_SIZE, linux/binfmts.h.
 pub const LINE_LIMIT: usize = 256;
@@ -6,8 +9,57 @@ pub const LINE_LIMIT: usize = 256;
 /// The `env` that hosts have.
 pub const HOST_ENV: &str = "/usr/bin/env";
 
+/// Scripts whose first line gets longer are read whole. Bytes.
+pub(crate) const SCRIPT_LIMIT: u64 = 64 << 20;
+
 /// What `env -S` doesn't take as it is: quotes, escapes, variables, comments.
 const SPECIAL: &[u8] = b"'\"\\$#";
+
+/// What of a script is found by its place in the file, so that its first line must not get longer; in words that follow
+/// "script". None if it may.
+///
+/// Data behind the text is (self-extracting installers), and what the text itself cuts off at a byte. A zip archive is not: its
+/// directory is at the end, and all that read one behind a script (Python, Java, unzip) allow for what is before it.
+pub(crate) fn counts_bytes(content: &Content) -> Result<Option<&'static str>, ContentError> {
+    if content.len() > SCRIPT_LIMIT {
+        return Ok(Some("is too large to be moved, and data in it"));
+    }
+    let bytes = content.read(SCRIPT_LIMIT)?;
+    if bytes.contains(&0) {
+        return Ok((!ends_in_zip(&bytes)).then_some("has data behind its text"));
+    }
+    Ok(cuts_itself(&bytes).then_some("cuts its own file at a byte"))
+}
+
+/// Whether the archive's end record is there: 22 bytes and a comment of up to 65535. APPNOTE.TXT, 4.3.16.
+fn ends_in_zip(bytes: &[u8]) -> bool {
+    let tail = &bytes[bytes.len().saturating_sub(22 + 65535)..];
+    tail.windows(22).enumerate().any(|(at, record)| {
+        let comment = usize::from(u16::from_le_bytes([record[20], record[21]]));
+        record.starts_with(b"PK\x05\x06") && at + 22 + comment == tail.len()
+    })
+}
+
+/// Whether a line cuts bytes off a file that is the script itself: `tail -c +512 "$0"`, `dd if="$0" bs=1 skip=512`; or reads
+/// on from a place behind `__DATA__`.
+fn cuts_itself(text: &[u8]) -> bool {
+    let has = |line: &[u8], word: &[u8]| line.windows(word.len()).any(|w| w == word);
+    const CUTS: [&[u8]; 8] = [
+        b"tail -c",
+        b"tail --bytes",
+        b"head -c",
+        b"head --bytes",
+        b"skip=",
+        b"seek=",
+        b"cut -b",
+        b"skip_bytes",
+    ];
+    const SELF: [&[u8]; 6] = [b"$0", b"${0}", b"BASH_SOURCE", b"$self", b"$SELF", b"$this"];
+    text.split(|&b| b == b'\n').any(|line| {
+        let cuts = CUTS.iter().any(|c| has(line, c)) && SELF.iter().any(|s| has(line, s));
+        cuts || has(line, b"seek(DATA") || has(line, b"seek DATA")
+    })
+}
 
 /// A script's first line, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,6 +200,27 @@ mod tests {
         assert_eq!(s.with_interpreter(b"/usr/bin/perl").unwrap(), b"#!/usr/bin/perl -w");
         assert!(s.with_interpreter(&[b'x'; 260]).unwrap_err().contains("256"));
         assert!(s.with_interpreter(b"/usr/bin/a b").unwrap_err().contains("white space"));
+    }
+
+    #[test]
+    fn what_is_found_by_its_place() {
+        let mut zip = b"#!/usr/bin/python3\nPK\x03\x04\0\0".to_vec();
+        zip.extend(b"PK\x05\x06\0\0\0\0\x01\0\x01\0\0\0\0\0\0\0\0\0\x02\0hi");
+        for (text, expected) in [
+            (&b"#!/bin/sh\nexit\n"[..], false),
+            (b"#!/bin/sh\ntail -n +3 \"$0\" | tar xz; exit\n\x1f\x8b\0\0", true),
+            (b"#!/bin/sh\ntail -c +40 \"$0\" | base64 -d; exit\nSGk=\n", true),
+            (b"#!/bin/sh\ndd if=$0 bs=1 skip=40 | base64 -d; exit\nSGk=\n", true),
+            (b"#!/bin/sh\ndd if=/dev/sda bs=512 skip=1; tail -c 5 log\n", false),
+            (b"#!/bin/sh\nsed '1,/^__END__/d' \"$0\" | base64 -d; exit\n__END__\nSGk=\n", false),
+            (b"#!/usr/bin/perl\nseek(DATA, 99, 0);\n__DATA__\n", true),
+            (b"#!/bin/sh\n# caf\xe9\n", false),
+            (&zip, false),
+            (&zip[..zip.len() - 1], true),
+        ] {
+            let got = counts_bytes(&text.into()).unwrap();
+            assert_eq!(got.is_some(), expected, "{}", text.escape_ascii());
+        }
     }
 
     #[test]

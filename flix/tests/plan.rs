@@ -323,9 +323,89 @@ fn units_follow_their_programs() {
         plan(&lab, &["/usr/sbin/daemon", "/etc/systemd/system/d.service", "/etc/conf:/usr/share/conf"]);
     let text =
         tree.get(&p("/usr/lib/systemd/system/d.service")).unwrap().content().unwrap().read(999).unwrap();
-    let expected = "[Unit]\nConditionFileIsExecutable=|/usr/bin/daemon\nAssertPathExists=/etc/conf\n[Service]\nExecStart=\\\n  /usr/bin/daemon -x /usr/sbin/daemon\nExecStop=-/usr/bin/daemon stop\nExecReload=/bin/kill $MAINPID\n";
+    let expected = "[Unit]\nConditionFileIsExecutable=|/usr/bin/daemon\nAssertPathExists=/etc/conf\n[Service]\nExecStart=\\\n  /usr/bin/daemon -x /usr/bin/daemon\nExecStop=-/usr/bin/daemon stop\nExecReload=/bin/kill $MAINPID\n";
     assert_eq!(String::from_utf8(text).unwrap(), expected);
     assert!(plan.has_units);
+}
+
+/// A path within a shell's script, and in other texts by which a host starts programs.
+#[test]
+fn texts_follow_their_programs_or_are_told_of() {
+    let lab = Lab::glibc();
+    lab.with_glibc().program("usr/sbin/daemon", &[], &[]).symlink("sbin", "usr/sbin");
+    let unit = "[Service]\nExecStartPre=/bin/sh -c 'test -x /usr/sbin/daemon && exec /sbin/daemon -c \"$X\"'\n\
+                ExecStart=/bin/sh -c '${ROOT}/usr/sbin/daemon'\n# /usr/sbin/daemon\n";
+    lab.write("usr/lib/systemd/system/d.service", unit);
+    lab.write("usr/share/dbus-1/system-services/d.service", "[D-BUS Service]\nExec=/usr/sbin/daemon --bus\n");
+    lab.write(
+        "usr/share/applications/d.desktop",
+        "[Desktop Entry]\nTryExec=/usr/sbin/daemon\nExec=/usr/sbin/daemon %U\n",
+    );
+    lab.script("usr/bin/d-helper", "#!/usr/bin/sh\n# /usr/sbin/daemon\nexec /usr/sbin/daemon \"$@\"\n");
+    let words = [
+        "/usr/sbin/daemon",
+        "/usr/lib/systemd/system/d.service",
+        "/usr/share/dbus-1",
+        "/usr/share/applications/d.desktop",
+        "/usr/bin/d-helper",
+    ];
+    let image = lab.tree();
+    let request = Request { host_interpreters: true, ..request(&words) };
+    let plan = Plan::new(&image, &request).unwrap();
+    let tree = plan.build(&image).unwrap();
+    let text = |path: &str| {
+        let bytes = tree.get(&p(path)).unwrap().content().unwrap().read(999).unwrap();
+        String::from_utf8(bytes).unwrap()
+    };
+    insta::assert_snapshot!(text("/usr/lib/systemd/system/d.service"), @r#"
+    [Service]
+    ExecStartPre=/bin/sh -c 'test -x /usr/bin/daemon && exec /usr/bin/daemon -c "$X"'
+    ExecStart=/bin/sh -c '${ROOT}/usr/sbin/daemon'
+    # /usr/sbin/daemon
+    "#);
+    insta::assert_snapshot!(text("/usr/share/dbus-1/system-services/d.service"), @r"
+    [D-BUS Service]
+    Exec=/usr/bin/daemon --bus
+    ");
+    insta::assert_snapshot!(text("/usr/share/applications/d.desktop"), @r"
+    [Desktop Entry]
+    TryExec=/usr/bin/daemon
+    Exec=/usr/bin/daemon %U
+    ");
+    insta::assert_snapshot!(plan.warnings.join("\n"), @r"
+    /usr/bin/d-helper: line 3 names /usr/sbin/daemon, which is not followed: it is /usr/bin/daemon there
+    /usr/lib/systemd/system/d.service: line 3 names /usr/sbin/daemon, which is not followed: it is /usr/bin/daemon there
+    ");
+}
+
+/// A script that is its own archive, by the place of a byte.
+#[test]
+fn data_behind_a_script_stays_in_its_place() {
+    let lab = Lab::glibc();
+    for program in ["dash", "tail", "cat"] {
+        lab.copy(&format!("/bin/{program}"), &format!("usr/bin/{program}"));
+    }
+    lab.with_glibc().symlink("bin", "usr/bin").symlink("usr/bin/sh", "dash");
+    let archive = |first: &str| {
+        let text = format!("{first}\ntail -c +NN \"$0\"; exit\n");
+        let at = text.len() + 1;
+        let mut bytes = text.replace("NN", &at.to_string()).into_bytes();
+        assert_eq!(bytes.len() + 1, at, "two digits");
+        bytes.extend(b"data\0");
+        bytes
+    };
+    // The new line is shorter, as long, and longer.
+    lab.script("usr/bin/short", "").write("usr/bin/short", archive("#!/usr/bin/env dash"));
+    lab.script("usr/bin/long", "").write("usr/bin/long", archive("#!/bin/sh"));
+    let words = ["/usr/bin/dash", "/usr/bin/tail", "/usr/bin/short", "/usr/bin/long", "/usr/bin/sh"];
+    let (plan, tree) = plan(&lab, &words);
+    assert_eq!(
+        plan.warnings,
+        ["/usr/bin/long: script has data behind its text, which would move; it keeps /bin/sh of the host"]
+    );
+    assert_eq!(run(&tree, &["/usr/bin/short"]), "data\0");
+    let kept = tree.get(&p("/usr/bin/long")).unwrap().content().unwrap().read(999).unwrap();
+    assert_eq!(kept, archive("#!/bin/sh"));
 }
 
 /// What nobody has named comes along as it is, with a warning, if it can't be used as a program.

@@ -7,11 +7,13 @@ use std::error::Error;
 
 use anyhow::Context as _;
 use sysext::cli::{Terminal, print, written_line};
+use sysext::extension::unit_programs::is_unit;
 use sysext::{Event, Events, Extension, Tree, TreePath, Written};
 
 use crate::build::Report;
 use crate::options::{Options, absolute};
 use crate::plan::{Plan, PlanError, Shown};
+use crate::units::NOT_FOLLOWED;
 
 /// Does what the arguments ask for.
 ///
@@ -37,7 +39,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let architecture = plan.architecture(&rootfs.tree);
     let (tree, report) = plan.build(rootfs.tree)?;
     tell(&plan, &report, &events);
-    let has_units = plan.shown().values().any(|s| matches!(s, Shown::Unit(_)));
+    let has_units = plan.shown().keys().any(is_unit);
     let release = args.release.release(architecture, has_units)?;
     let extension = Extension::new(tree, name.clone(), release, &args.output.extension_options())?;
     let written = args.output.write(&extension, &image_options, &args.report, &events)?;
@@ -114,6 +116,9 @@ fn tell(plan: &Plan, report: &Report, events: &dyn Events) {
     for warning in &plan.warnings {
         events.event(Event::Warning(warning.into()));
     }
+    if plan.warnings.iter().any(|w| w.contains(NOT_FOLLOWED)) {
+        events.event(Event::Hint("--run 'sed -i …' changes a text in the image first".into()));
+    }
 }
 
 fn json(
@@ -129,7 +134,8 @@ fn json(
             let kind = match shown {
                 Shown::EntryPoint(_) => "entry-point",
                 Shown::Link(_) => "link",
-                Shown::Unit(_) => "unit",
+                Shown::Unit(_) if is_unit(path) => "unit",
+                Shown::Unit(_) => "copy",
             };
             serde_json::json!({ "path": path.to_string(), "kind": kind, "source": shown.path().to_string() })
         })

@@ -235,6 +235,29 @@ fn hard_links_stay_hard_links() {
 }
 
 #[test]
+fn texts_of_the_host_follow_entry_points_or_are_told_of() {
+    let mut image = image();
+    let unit = "[Service]\nExecStart=/bin/sh -c 'exec /usr/sbin/nginx $OPTS'\nExecStop=/bin/sh -c '$R/bin/x ${Y}/usr/sbin/nginx'\n";
+    let bus = "[D-BUS Service]\nExec=/usr/sbin/nginx --bus\n";
+    let (unit_path, bus_path) =
+        (p("/usr/lib/systemd/system/x.service"), p("/usr/share/dbus-1/services/x.service"));
+    image.insert_all(unit_path.clone(), Node::file(0o644, unit), &Meta::dir()).unwrap();
+    image.insert_all(bus_path.clone(), Node::file(0o644, bus), &Meta::dir()).unwrap();
+    let words = ["/usr/sbin/nginx".to_owned(), unit_path.to_string(), bus_path.to_string()];
+    let wanted: Vec<Wanted> = words.iter().map(|w| w.parse().unwrap()).collect();
+    let plan = Plan::new(&image, &wanted, Options::new("web".parse().unwrap()).unwrap()).unwrap();
+    let text = |path| String::from_utf8(plan.units[path].clone()).unwrap();
+    assert_eq!(text(&unit_path), unit.replace("exec /usr/sbin", "exec /usr/bin"));
+    assert_eq!(text(&bus_path), bus.replace("/usr/sbin", "/usr/bin"));
+    assert_eq!(
+        plan.warnings,
+        [
+            "/usr/lib/systemd/system/x.service: line 3 names /usr/sbin/nginx, which is not followed: it is /usr/bin/nginx there"
+        ]
+    );
+}
+
+#[test]
 fn units_follow_their_programs_and_are_checked() {
     let unit = "[Service]\nUser=www\nType=forking\nExecStartPre=/usr/sbin/nginx -t\nExecStart=/sbin/nginx -g 'daemon on;'\n\
                 ExecStop=-/bin/busybox kill\nCapabilityBoundingSet=CAP_NET_BIND_SERVICE\nRestrictNamespaces=yes\n";
@@ -254,7 +277,7 @@ fn units_follow_their_programs_and_are_checked() {
         .iter()
         .map(|w| w.split_once(": ").unwrap().1.split([';', ' ']).next().unwrap())
         .collect();
-    assert_eq!(warnings, ["User=www", "RestrictNamespaces=yes"]);
+    assert_eq!(warnings, ["RestrictNamespaces=yes"]);
 
     // Root's: the bounding set counts, too.
     let unit = unit.replace("User=www\n", "");

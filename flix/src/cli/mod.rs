@@ -16,6 +16,7 @@ use sysext::{Arch, Event, Events, Extension, TreePath};
 
 use crate::Explanation;
 use crate::closure::{self, ExtraLib};
+use crate::plan::units::NOT_FOLLOWED;
 use crate::plan::{Plan, Request};
 use report::Report;
 
@@ -100,6 +101,9 @@ fn tell(plan: &Plan, events: &dyn Events) {
     }
     for text in hint::warnings(plan) {
         events.event(Event::Note(text.into()));
+    }
+    if plan.warnings.iter().any(|w| w.contains(NOT_FOLLOWED)) {
+        events.event(Event::Hint("--run 'sed -i …' changes a text in the image first".into()));
     }
 }
 

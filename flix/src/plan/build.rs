@@ -3,14 +3,12 @@
 use std::collections::{BTreeSet, HashMap};
 
 use sysext::tree::Ino;
-use sysext::{Content, Kind, Meta, Node, Tree, TreePath};
+use sysext::{Content, Kind, Meta, Node, Patch, Tree, TreePath};
 
 use super::{Action, BuildError, Entry, Plan, Relocation};
 use crate::closure::{DlopenPolicy, ExtraLib, Options, Resolver};
 use crate::elf::{Edit, rewrite};
-
-/// Scripts are read whole. Bytes.
-const SCRIPT_LIMIT: u64 = 64 << 20;
+use crate::scripts::SCRIPT_LIMIT;
 
 impl Plan {
     /// Follows the plan, then checks the result: each program has to load in it what it loads in the image.
@@ -67,6 +65,10 @@ impl Plan {
             }
             Action::Script { line, old: len } => {
                 let (meta, content) = old()?;
+                if line.len() == *len {
+                    let patch = Patch { at: 0, bytes: line.clone() };
+                    return Ok(file(meta, content.patched(content.len(), vec![patch]).map_err(error)?));
+                }
                 let text = content.read(SCRIPT_LIMIT).map_err(error)?;
                 let mut new = line.clone();
                 new.extend_from_slice(text.get(*len..).unwrap_or_default());

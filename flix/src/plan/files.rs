@@ -1,13 +1,12 @@
-//! Scripts and units among the files of a request.
+//! Scripts among the files of a request.
 
 use std::collections::BTreeMap;
 
-use sysext::TreePath;
+use sysext::{Content, TreePath};
 
 use super::planner::{Placed, Planner, relative};
 use super::{Action, PlanError, Why};
-use crate::scripts::{HOST_ENV, Interpreter, LINE_LIMIT, Shebang};
-use crate::units;
+use crate::scripts::{HOST_ENV, Interpreter, LINE_LIMIT, Shebang, counts_bytes};
 
 impl Planner<'_> {
     /// Points the first lines of scripts at interpreters that come along.
@@ -27,7 +26,7 @@ impl Planner<'_> {
                 None => None,
             };
             match place {
-                Some(place) => self.point(&placed, &shebang, &place)?,
+                Some(place) => self.point(&placed, content, &shebang, &place)?,
                 None if self.request.host_interpreters => {}
                 None if placed.named => {
                     return Err(PlanError::Interpreter {
@@ -98,12 +97,18 @@ impl Planner<'_> {
         }
     }
 
-    fn point(&mut self, placed: &Placed, shebang: &Shebang, place: &TreePath) -> Result<(), PlanError> {
+    fn point(
+        &mut self,
+        placed: &Placed,
+        content: &Content,
+        shebang: &Shebang,
+        place: &TreePath,
+    ) -> Result<(), PlanError> {
         let new = place.to_absolute();
         if matches!(&shebang.interpreter, Interpreter::Path(old) if *old == new) {
             return Ok(());
         }
-        let line = match shebang.with_interpreter(&new) {
+        let mut line = match shebang.with_interpreter(&new) {
             Ok(line) => line,
             Err(why) => {
                 let interpreter = format!("{place} ({why})");
@@ -119,74 +124,24 @@ impl Planner<'_> {
             let target = &placed.target;
             self.notes.insert(format!("{target}: the host's {HOST_ENV} -S splits its first line into words"));
         }
+        if line.len() <= shebang.len {
+            // Of the same length, whatever is found by its place in the file stays there. The kernel drops blanks at the
+            // end. fs/binfmt_script.c.
+            line.resize(shebang.len, b' ');
+        } else {
+            let error = |source| PlanError::Content { path: placed.source.clone(), source };
+            if let Some(what) = counts_bytes(content).map_err(error)? {
+                self.warnings.insert(format!(
+                    "{}: script {what}, which would move; it keeps {} of the host",
+                    placed.target,
+                    shebang.name()
+                ));
+                return Ok(());
+            }
+        }
         if let Some(entry) = self.plan.entries.get_mut(&placed.target) {
             entry.action = Action::Script { line, old: shebang.len };
         }
         Ok(())
-    }
-
-    /// Follows moved programs in the units that come along.
-    pub(super) fn units(&mut self) -> Result<(), PlanError> {
-        for placed in self.placed.clone() {
-            if !units::is_unit(&placed.target) {
-                continue;
-            }
-            self.plan.has_units = true;
-            let Some(content) = self.tree.get(&placed.source).and_then(|n| n.content()) else { continue };
-            if content.len() > units::UNIT_LIMIT {
-                self.warnings.insert(format!("{}: unit is too large to be checked", placed.target));
-                continue;
-            }
-            let bytes = content
-                .read(units::UNIT_LIMIT)
-                .map_err(|source| PlanError::Content { path: placed.source.clone(), source })?;
-            let Ok(text) = String::from_utf8(bytes) else {
-                self.warnings.insert(format!("{}: unit is not UTF-8, left as it is", placed.target));
-                continue;
-            };
-            let mut edits = Vec::new();
-            for exec in units::programs(&text) {
-                match self.program_place(&exec.program).filter(|p| exec.starts || self.is_program(p)) {
-                    Some(place) if place.to_absolute() == exec.program.as_bytes() => {}
-                    Some(place) => {
-                        self.notes.insert(format!("{}: {} is {place} there", placed.target, exec.program));
-                        edits.push((exec, place.to_string()));
-                    }
-                    // The lint tells of programs that only the host can have.
-                    None => {}
-                }
-            }
-            if !edits.is_empty()
-                && let Some(entry) = self.plan.entries.get_mut(&placed.target)
-            {
-                entry.action = Action::Text(units::replace(&text, &edits).into_bytes());
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a program is put there.
-    fn is_program(&self, place: &TreePath) -> bool {
-        let source = self.plan.entries.get(place).and_then(|e| e.source.as_ref());
-        let real = source.and_then(|s| self.tree.resolve(s.to_absolute(), true).ok());
-        let node = real.and_then(|r| self.tree.get(&r.path));
-        node.is_some_and(|n| n.is_file() && n.meta.mode & 0o111 != 0)
-    }
-
-    /// Where a program that a unit starts is in the extension.
-    fn program_place(&self, program: &str) -> Option<TreePath> {
-        let asked = TreePath::new(program).ok()?;
-        let runs = |p: &TreePath| {
-            self.plan.entries.get(p).is_some_and(|e| !matches!(e.action, Action::Directory(_)))
-        };
-        if runs(&asked) {
-            return Some(asked);
-        }
-        let link = self.tree.resolve(program, false).ok()?.path;
-        let home = crate::request::home(&link, self.request.keep_sbin).filter(|h| runs(h));
-        home.or_else(|| {
-            let real = self.tree.resolve(program, true).ok()?.path;
-            self.plan.places.get(&real).cloned()
-        })
     }
 }

@@ -11,6 +11,7 @@ mod libraries;
 mod opened;
 mod planner;
 mod text;
+pub(crate) mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -1,0 +1,134 @@
+//! Units among the files of a request, and other texts that name programs.
+
+use std::collections::BTreeMap;
+
+use sysext::TreePath;
+
+use super::planner::{Placed, Planner};
+use super::{Action, PlanError};
+use crate::units;
+
+/// How the warnings of [`Planner::units`] end that a change of the text would mend.
+pub(crate) const NOT_FOLLOWED: &str = "which is not followed";
+
+impl Planner<'_> {
+    /// Follows moved programs in the texts that come along.
+    pub(super) fn units(&mut self) -> Result<(), PlanError> {
+        let moved = self.moved_programs();
+        for placed in self.placed.clone() {
+            let is_unit = units::is_unit(&placed.target);
+            let follows = is_unit || units::is_launcher(&placed.target);
+            self.plan.has_units |= is_unit;
+            if !follows && (moved.is_empty() || !self.is_looked_at(&placed)?) {
+                continue;
+            }
+            let Some(content) = self.tree.get(&placed.source).and_then(|n| n.content()) else { continue };
+            if content.len() > units::UNIT_LIMIT {
+                if is_unit {
+                    self.warnings.insert(format!("{}: unit is too large to be checked", placed.target));
+                }
+                continue;
+            }
+            let bytes = content
+                .read(units::UNIT_LIMIT)
+                .map_err(|source| PlanError::Content { path: placed.source.clone(), source })?;
+            let Ok(text) = String::from_utf8(bytes) else {
+                if is_unit {
+                    self.warnings.insert(format!("{}: unit is not UTF-8, left as it is", placed.target));
+                }
+                continue;
+            };
+            let text = if follows { self.follow(&placed, text, is_unit) } else { text };
+            for (line, old) in units::lines_with(&text, moved.keys().map(String::as_str)) {
+                self.warnings.insert(format!(
+                    "{}: line {line} names {old}, {NOT_FOLLOWED}: it is {} there",
+                    placed.target, moved[old]
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The text with the programs where they are in the extension.
+    fn follow(&mut self, placed: &Placed, text: String, is_unit: bool) -> String {
+        let mut edits = Vec::new();
+        let programs = if is_unit { units::programs(&text) } else { units::named(&text) };
+        for exec in programs {
+            match self.program_place(&exec.program).filter(|p| exec.starts || self.is_program(p)) {
+                Some(place) if place.to_absolute() == exec.program.as_bytes() => {}
+                Some(place) => {
+                    self.notes.insert(format!("{}: {} is {place} there", placed.target, exec.program));
+                    edits.push((exec, place.to_string()));
+                }
+                // The lint tells of programs that only the host can have.
+                None => {}
+            }
+        }
+        if edits.is_empty() {
+            return text;
+        }
+        let text = units::replace(&text, &edits);
+        if let Some(entry) = self.plan.entries.get_mut(&placed.target) {
+            entry.action = Action::Text(text.clone().into_bytes());
+        }
+        text
+    }
+
+    /// Whether a text is read for paths that no longer hold: what the user names, and programs.
+    fn is_looked_at(&self, placed: &Placed) -> Result<bool, PlanError> {
+        let Some(node) = self.tree.get(&placed.source) else { return Ok(false) };
+        let Some(content) = node.content() else { return Ok(false) };
+        let head =
+            content.head(2).map_err(|source| PlanError::Content { path: placed.source.clone(), source })?;
+        let is_script = node.meta.mode & 0o111 != 0 && head == b"#!";
+        Ok(is_script || (placed.named && node.meta.mode & 0o111 == 0))
+    }
+
+    /// Names in the image of programs that the extension has elsewhere, with their places.
+    fn moved_programs(&self) -> BTreeMap<String, TreePath> {
+        let mut out = BTreeMap::new();
+        for (target, entry) in &self.plan.entries {
+            let Some(source) = entry.source.as_ref().filter(|s| *s != target) else { continue };
+            if target.starts_with(&self.request.sysroot) || !self.is_program(target) {
+                continue;
+            }
+            let mut names = vec![source.clone()];
+            // /sbin is a symlink to usr/sbin in the image, and on hosts.
+            let short = source.to_absolute().strip_prefix(b"/usr").and_then(|p| TreePath::new(p).ok());
+            let same =
+                |p: &TreePath| self.tree.resolve(p.to_absolute(), false).is_ok_and(|r| r.path == *source);
+            names.extend(short.filter(same));
+            for name in names {
+                if !self.plan.entries.contains_key(&name) {
+                    out.insert(name.to_string(), target.clone());
+                }
+            }
+        }
+        out
+    }
+
+    /// Whether a program is put there.
+    fn is_program(&self, place: &TreePath) -> bool {
+        let source = self.plan.entries.get(place).and_then(|e| e.source.as_ref());
+        let real = source.and_then(|s| self.tree.resolve(s.to_absolute(), true).ok());
+        let node = real.and_then(|r| self.tree.get(&r.path));
+        node.is_some_and(|n| n.is_file() && n.meta.mode & 0o111 != 0)
+    }
+
+    /// Where a program that a text names is in the extension.
+    fn program_place(&self, program: &str) -> Option<TreePath> {
+        let asked = TreePath::new(program).ok()?;
+        let runs = |p: &TreePath| {
+            self.plan.entries.get(p).is_some_and(|e| !matches!(e.action, Action::Directory(_)))
+        };
+        if runs(&asked) {
+            return Some(asked);
+        }
+        let link = self.tree.resolve(program, false).ok()?.path;
+        let home = crate::request::home(&link, self.request.keep_sbin).filter(|h| runs(h));
+        home.or_else(|| {
+            let real = self.tree.resolve(program, true).ok()?.path;
+            self.plan.places.get(&real).cloned()
+        })
+    }
+}

@@ -1,11 +1,11 @@
 //! What shows on the host, and what stands behind it: decided here, done by [`Plan::build`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use sysext::extension::unit_programs::{is_launcher, is_unit};
 use sysext::request::{Item, locate};
-use sysext::{Arch, Kind, RequestError, Tree, TreeError, TreePath, Wanted};
+use sysext::{Kind, Machine, RequestError, Tree, TreeError, TreePath, Wanted};
 
 use crate::mounts::{MountError, Mounts};
 use crate::options::Options;
@@ -195,28 +195,17 @@ impl Plan {
         &self.shown
     }
 
-    /// The architecture of the programs: that of [`Plan::machine`], if it has a name.
-    pub fn architecture(&self, image: &Tree) -> Option<Arch> {
-        self.machine(image).and_then(Arch::from_elf_machine)
-    }
-
-    /// The e_machine of the programs: that of the first ELF file among what the entry points run, else of the first in the
-    /// image. None if there is none.
-    pub fn machine(&self, image: &Tree) -> Option<u16> {
+    /// What the programs are for: the ELF files among what the entry points run, or else the first in the image. Empty if
+    /// there is none.
+    pub fn machines(&self, image: &Tree) -> BTreeSet<Machine> {
+        let machine = |path: &TreePath| Machine::of(&image.get(path)?.content()?.head(Machine::HEAD).ok()?);
         let asked = self.shown.values().filter_map(|s| image.resolve(s.path().to_absolute(), true).ok());
-        let asked: Vec<TreePath> = asked.map(|r| r.path).collect();
-        let all = image.iter().filter(|(_, n)| n.meta.mode & 0o111 != 0).map(|(p, _)| p);
-        asked.iter().chain(all).find_map(|path| {
-            let head = image.get(path)?.content()?.head(20).ok()?;
-            // EI_DATA says how e_machine is stored. elf(5).
-            match head.as_slice() {
-                [0x7f, b'E', b'L', b'F', _, data, .., a, b] if head.len() == 20 => {
-                    let read = if *data == 2 { u16::from_be_bytes } else { u16::from_le_bytes };
-                    Some(read([*a, *b]))
-                }
-                _ => None,
-            }
-        })
+        let asked: BTreeSet<Machine> = asked.filter_map(|r| machine(&r.path)).collect();
+        if !asked.is_empty() {
+            return asked;
+        }
+        let mut programs = image.iter().filter(|(_, n)| n.meta.mode & 0o111 != 0).map(|(p, _)| p);
+        programs.find_map(machine).into_iter().collect()
     }
 
     fn add(&mut self, image: &Tree, item: &Item) -> Result<(), PlanError> {

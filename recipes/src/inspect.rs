@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use sysext::extension::unit_programs;
 use sysext::tree::ContentError;
-use sysext::{Arch, ExtensionName, Kind, Tree};
+use sysext::{ExtensionName, Kind, Tree};
 
 use crate::lint::{Needs, release_file};
 use crate::open::Opened;
@@ -89,8 +89,7 @@ impl Inspection {
         let program = |(path, need): (&sysext::TreePath, &crate::lint::Need)| Program {
             path: path.to_string(),
             kind: need.kind,
-            architecture: Arch::from_elf_machine(need.machine)
-                .map_or_else(|| format!("machine {}", need.machine), |a| a.to_string()),
+            architecture: need.machine.to_string(),
             needs: need.loader.iter().chain(&need.libraries).cloned().collect(),
         };
         Ok(Inspection {

@@ -36,6 +36,7 @@ struct Names {
     oci: &'static str,
     uname: &'static str,
     elf_machine: u16,
+    wide: bool,
     others: &'static [&'static str],
 }
 
@@ -47,7 +48,8 @@ const fn names(
     elf_machine: u16,
     others: &'static [&'static str],
 ) -> Names {
-    Names { arch, systemd, oci, uname, elf_machine, others }
+    let wide = !matches!(arch, Arch::X86 | Arch::Arm);
+    Names { arch, systemd, oci, uname, elf_machine, wide, others }
 }
 
 /// systemd: `ARCHITECTURE=` of os-release(5); oci: `GOARCH`; uname: `uname -m`; elf_machine: `e_machine`, elf.h; others:
@@ -96,14 +98,35 @@ impl Arch {
         self.names().uname
     }
 
-    /// `e_machine` of its ELF files. elf.h.
-    pub fn elf_machine(self) -> u16 {
-        self.names().elf_machine
+    /// What its own ELF files are for.
+    pub fn machine(self) -> Machine {
+        let Names { elf_machine, wide, .. } = *self.names();
+        Machine { number: elf_machine, wide, little: self != Arch::S390x }
     }
 
-    /// The one whose ELF files have this `e_machine`.
-    pub fn from_elf_machine(machine: u16) -> Option<Arch> {
-        NAMES.iter().find(|n| n.elf_machine == machine).map(|n| n.arch)
+    /// What it takes for a host of this architecture to run programs for another machine. None if no host does, and for
+    /// its own machine.
+    ///
+    /// Sources: Linux' arch/*/Kconfig, `COMPAT` and what depends on it.
+    pub fn compat(self, machine: Machine) -> Option<Compat> {
+        let compat = |usual, needs| Some(Compat { usual, needs });
+        match (self, machine) {
+            (Arch::X86_64, m) if m == Arch::X86.machine() => {
+                compat(true, "a kernel that runs 32-bit programs, as most do")
+            }
+            (Arch::X86_64, Machine::X32) => compat(false, "a kernel with the x32 ABI, which few have"),
+            (Arch::Arm64, m) if m == Arch::Arm.machine() => compat(
+                false,
+                "a CPU with AArch32, which many servers' and newer ones lack, and a kernel with pages of 4 KiB",
+            ),
+            (Arch::S390x, Machine::S390) => {
+                compat(false, "a kernel that runs 31-bit programs, which newer ones don't")
+            }
+            (Arch::Riscv64, Machine::RISCV32) => {
+                compat(false, "a CPU and a kernel that run 32-bit programs, which few do")
+            }
+            _ => None,
+        }
     }
 
     /// The machine that this program was built for; none if it isn't listed here.
@@ -118,6 +141,71 @@ impl Arch {
             "s390x" => Some(Arch::S390x),
             "loongarch64" => Some(Arch::LoongArch64),
             _ => None,
+        }
+    }
+}
+
+/// On what hosts of one architecture run the programs for another machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compat {
+    /// Whether most hosts have it.
+    pub usual: bool,
+    /// What a host needs: "a kernel with …".
+    pub needs: &'static str,
+}
+
+/// What an ELF file is for. Not all machines have an [`Arch`], and `e_machine` alone says neither the width nor the byte
+/// order: x32 has that of x86-64, s390 that of s390x, and 64-bit PowerPC one for both orders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Machine {
+    /// `e_machine`. elf.h.
+    pub number: u16,
+    /// ELFCLASS64.
+    pub wide: bool,
+    /// ELFDATA2LSB.
+    pub little: bool,
+}
+
+impl Machine {
+    const X32: Machine = Machine { number: 62, wide: false, little: true };
+    const S390: Machine = Machine { number: 22, wide: false, little: false };
+    const RISCV32: Machine = Machine { number: 243, wide: false, little: true };
+
+    /// Bytes of a file's head that [`Machine::of`] looks at.
+    pub const HEAD: usize = 20;
+
+    /// That of a file, by its first [`Machine::HEAD`] bytes. None if it is no ELF file. elf(5).
+    pub fn of(head: &[u8]) -> Option<Machine> {
+        match *head {
+            [0x7f, b'E', b'L', b'F', class, data, ..] if head.len() >= 20 => {
+                let bytes = [head[18], head[19]];
+                let little = data != 2;
+                let number = if little { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) };
+                Some(Machine { number, wide: class == 2, little })
+            }
+            _ => None,
+        }
+    }
+
+    /// The architecture whose own programs are for it.
+    pub fn arch(self) -> Option<Arch> {
+        Arch::ALL.into_iter().find(|a| a.machine() == self)
+    }
+}
+
+/// The architecture's name, else what the ELF header says.
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Machine { number, wide, little } = *self;
+        match (self.arch(), *self) {
+            (Some(arch), _) => write!(f, "{arch}"),
+            (None, Machine::X32) => f.write_str("x32"),
+            (None, Machine::S390) => f.write_str("s390"),
+            (None, Machine::RISCV32) => f.write_str("riscv32"),
+            (None, _) => {
+                let (bits, end) = (if wide { 64 } else { 32 }, if little { "little" } else { "big" });
+                write!(f, "ELF machine {number} ({bits}-bit, {end}-endian)")
+            }
         }
     }
 }
@@ -155,7 +243,9 @@ mod tests {
                 assert_eq!(name.parse(), Ok(arch), "{name}");
                 assert_eq!(name.to_uppercase().parse(), Ok(arch), "{name}");
             }
-            assert_eq!(Arch::from_elf_machine(arch.elf_machine()), Some(arch));
+            assert_eq!(arch.machine().arch(), Some(arch));
+            assert_eq!(arch.machine().to_string(), arch.systemd());
+            assert_eq!(arch.compat(arch.machine()), None);
         }
         for (name, arch) in [("x86-64", Arch::X86_64), ("ppc64el", Arch::Ppc64Le), ("armhf", Arch::Arm)] {
             assert_eq!(name.parse(), Ok(arch), "{name}");
@@ -169,6 +259,35 @@ mod tests {
             error.starts_with("architecture \"vax\" is unknown, expected one of x86-64, arm64"),
             "{error}"
         );
-        assert_eq!(Arch::from_elf_machine(0), None);
+    }
+
+    /// e_machine alone would take each of these for another one.
+    #[test]
+    fn machines_of_heads() {
+        let head = |class: u8, data: u8, machine: [u8; 2]| {
+            let mut head = [0; 20];
+            head[..6].copy_from_slice(&[0x7f, b'E', b'L', b'F', class, data]);
+            head[18..].copy_from_slice(&machine);
+            Machine::of(&head).unwrap()
+        };
+        for (class, data, machine, name, x86_64, arm64) in [
+            (2, 1, [62, 0], "x86-64", None, None),
+            (1, 1, [3, 0], "x86", Some(true), None),
+            (1, 1, [62, 0], "x32", Some(false), None),
+            (1, 1, [40, 0], "arm", None, Some(false)),
+            (1, 2, [0, 40], "ELF machine 40 (32-bit, big-endian)", None, None),
+            (2, 1, [21, 0], "ppc64-le", None, None),
+            (2, 2, [0, 21], "ELF machine 21 (64-bit, big-endian)", None, None),
+            (2, 2, [0, 22], "s390x", None, None),
+            (1, 2, [0, 22], "s390", None, None),
+            (1, 1, [243, 0], "riscv32", None, None),
+        ] {
+            let machine = head(class, data, machine);
+            assert_eq!(machine.to_string(), name);
+            assert_eq!(Arch::X86_64.compat(machine).map(|c| c.usual), x86_64, "{name}");
+            assert_eq!(Arch::Arm64.compat(machine).map(|c| c.usual), arm64, "{name}");
+        }
+        assert_eq!(Machine::of(b"\x7fELF\x02\x01"), None);
+        assert_eq!(Machine::of(&[0; 20]), None);
     }
 }

@@ -19,7 +19,7 @@ mod archive_write;
 pub use archive_write::TarError;
 
 pub mod arch;
-pub use arch::Arch;
+pub use arch::{Arch, Machine};
 
 pub mod extension;
 pub use extension::{Extension, ExtensionError, ExtensionName, ExtensionOptions, Finding, Release, Severity};

@@ -35,8 +35,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let rootfs = oci::fetch::fetch(&args.source, &args.sandbox, image, &args.paths, name.as_str(), &events)?;
     let options = options(args, &rootfs.tree, std::env::var("CHROOT").ok(), std::env::var("HOST").ok())?;
     let plan = Plan::new(&rootfs.tree, &args.paths, options)?;
-    args.source.check_machines(image, plan.machine(&rootfs.tree))?;
-    let architecture = plan.architecture(&rootfs.tree);
+    let machines = plan.machines(&rootfs.tree);
+    args.source.check_machines(image, machines.iter().copied())?;
+    let image_for = args.source.image_architecture(rootfs.config.platform.as_ref());
+    let architecture = args.release.architecture(&machines, image_for, &events);
     let (tree, report) = plan.build(rootfs.tree)?;
     tell(&plan, &report, &events);
     let has_units = plan.shown().keys().any(is_unit);

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use sysext::cli::Terminal;
 use sysext::extension::{Finding, rule};
 use sysext::image::ImageOptions;
-use sysext::{Arch, Event, Events, Extension, TreePath};
+use sysext::{Event, Events, Extension, TreePath};
 
 use crate::Explanation;
 use crate::closure::{self, ExtraLib};
@@ -43,7 +43,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     args.source.check_machines(image, plan.machines.iter().copied())?;
     tell(&plan, &events);
     let built = plan.build(&tree)?;
-    let architecture = architecture(&plan, args);
+    let image_for = args.source.image_architecture(rootfs.config.platform.as_ref());
+    let architecture = args.release.architecture(&plan.machines, image_for, &events);
     let release = args.release.release(architecture, plan.has_units)?;
     let mut options = args.output.extension_options();
     options.findings.extend(findings(&plan));
@@ -104,18 +105,6 @@ fn tell(plan: &Plan, events: &dyn Events) {
     }
     if plan.warnings.iter().any(|w| w.contains(NOT_FOLLOWED)) {
         events.event(Event::Hint("--run 'sed -i …' changes a text in the image first".into()));
-    }
-}
-
-/// The release file's ARCHITECTURE: that of the programs. If there are several, the one that the image was chosen for.
-fn architecture(plan: &Plan, args: &Args) -> Option<Arch> {
-    let mut found = plan.machines.iter().filter_map(|&m| Arch::from_elf_machine(m));
-    match (found.next(), found.next()) {
-        (Some(only), None) => Some(only),
-        (None, _) => None,
-        (Some(first), Some(_)) => {
-            args.source.architecture().filter(|w| plan.machines.contains(&w.elf_machine())).or(Some(first))
-        }
     }
 }
 

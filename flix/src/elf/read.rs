@@ -8,7 +8,7 @@ use super::packed::{self, Packed};
 use super::raw::{Class, Endian};
 use super::source::Source;
 use super::{Defect, ElfError};
-use sysext::Content;
+use sysext::{Content, Machine};
 
 /// Longest string that is read: PT_INTERP, DT_NEEDED, a run path. Bytes.
 const MAX_STRING: u64 = 64 << 10;
@@ -216,6 +216,15 @@ impl Elf {
     /// Whether it takes an interpreter or a run path; all else is left as it is.
     pub fn is_dynamic(&self) -> bool {
         matches!(self.kind, ElfKind::DynamicExecutable | ElfKind::SharedObject)
+    }
+
+    /// What it is for.
+    pub fn built_for(&self) -> Machine {
+        Machine {
+            number: self.machine,
+            wide: self.class == Class::Elf64,
+            little: self.endian == Endian::Little,
+        }
     }
 
     /// Whether a process of `other` could load this file: class, byte order, machine and, on ARM, the float ABI.

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use sysext::tree::{ContentError, PathError, TreeError};
-use sysext::{Meta, Patch, TreePath};
+use sysext::{Machine, Meta, Patch, TreePath};
 
 use crate::closure::{self, ClosureError, Missing, ProcessMap, Reason};
 use crate::elf::RewriteError;
@@ -265,8 +265,8 @@ pub struct Plan {
     pub places: BTreeMap<TreePath, TreePath>,
     /// What each program or library loads: by real path in the image.
     pub maps: BTreeMap<TreePath, ProcessMap>,
-    /// e_machine of the programs and libraries.
-    pub machines: BTreeSet<u16>,
+    /// What the programs and libraries are for.
+    pub machines: BTreeSet<Machine>,
     /// Whether units come along.
     pub has_units: bool,
     /// Libraries that the image lacks, where that is allowed.

@@ -369,7 +369,7 @@ impl Planner<'_> {
             Err(e) => return Err(e.into()),
         }
         if let Some(elf) = resolver.elf(&placed.source)? {
-            self.plan.machines.insert(elf.machine);
+            self.plan.machines.insert(elf.built_for());
         }
         Ok(())
     }

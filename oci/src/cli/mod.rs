@@ -7,7 +7,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use clap::Args;
-use sysext::Arch;
+use sysext::{Arch, Machine};
 
 use crate::{
     Cache, CacheError, Client, ClientOptions, Context, Credentials, CredentialsError, Environment,
@@ -96,28 +96,34 @@ impl SourceArgs {
         }
     }
 
+    /// The architecture of an image that says itself what it is for; of one that doesn't, what it was to be for.
+    pub fn image_architecture(&self, says: Option<&Platform>) -> Option<Arch> {
+        match says {
+            Some(platform) => platform.architecture.parse().ok(),
+            None => self.architecture(),
+        }
+    }
+
     /// Holds the ELF files that an image turned out to have against `--arch`. Images from registries, and layouts, say
     /// themselves what they are for; a tar or a directory doesn't.
     ///
     /// # Errors
-    /// None of them is for the architecture asked for.
+    /// None of them is for the architecture asked for, or for a machine whose programs its hosts may run, too.
     pub fn check_machines(
         &self,
         image: &ImageRef,
-        machines: impl IntoIterator<Item = u16>,
+        machines: impl IntoIterator<Item = Machine>,
     ) -> Result<(), FetchError> {
         let (ImageRef::Tar(path) | ImageRef::Dir(path)) = image else { return Ok(()) };
         let Some(wanted) = self.platform().map_err(ContextError::from)? else { return Ok(()) };
-        let names: Vec<String> = machines
-            .into_iter()
-            .map(|m| match Arch::from_elf_machine(m) {
-                Some(arch) => arch.oci().to_owned(),
-                None => format!("ELF machine {m}"),
-            })
-            .collect();
-        if names.is_empty() || names.contains(&wanted.architecture) {
+        let machines: Vec<Machine> = machines.into_iter().collect();
+        let host: Option<Arch> = wanted.architecture.parse().ok();
+        let fits = |m: &Machine| host.is_some_and(|a| a.machine() == *m || a.compat(*m).is_some());
+        if machines.is_empty() || machines.iter().any(fits) {
             return Ok(());
         }
+        let name = |m: &Machine| m.arch().map_or_else(|| m.to_string(), |arch| arch.oci().to_owned());
+        let names: Vec<String> = machines.iter().map(name).collect();
         let got = format!("linux/{}", names.join(" and linux/"));
         Err(FetchError::Machine { path: path.clone(), got, wanted: wanted.to_string() })
     }

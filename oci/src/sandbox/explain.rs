@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 
-use sysext::{Arch, Node, Tree};
+use sysext::{Arch, Machine, Node, Tree};
 
 use super::SandboxError;
 
@@ -24,11 +24,11 @@ pub(super) fn explain(
         };
     };
     let head = node.content().and_then(|c| c.head(4096).ok()).unwrap_or_default();
-    let foreign = machine(&head).filter(|m| *m != Arch::host().map_or(0, Arch::elf_machine));
+    let foreign = Machine::of(&head).filter(|m| Arch::host().is_none_or(|host| host.machine() != *m));
     match errno {
         libc::ENOENT | libc::ENOEXEC if foreign.is_some() => SandboxError::WrongMachine {
             program: path,
-            machine: foreign.map(machine_name).unwrap_or_default(),
+            machine: foreign.map(|m| m.to_string()).unwrap_or_default(),
         },
         libc::ENOENT => match interpreter(&head) {
             Some(wanted) if tree.resolve(&wanted, true).is_err() => SandboxError::NoInterpreter {
@@ -60,26 +60,13 @@ fn number(bytes: &[u8], at: usize, len: usize, little: bool) -> Option<u64> {
     Some(if little { field.iter().rev().fold(0, add) } else { field.iter().fold(0, add) })
 }
 
-/// e_machine. elf(5).
-fn machine(head: &[u8]) -> Option<u16> {
-    if !head.starts_with(b"\x7fELF") {
-        return None;
-    }
-    number(head, 18, 2, *head.get(5)? == 1).and_then(|n| u16::try_from(n).ok())
-}
-
-fn machine_name(machine: u16) -> String {
-    Arch::from_elf_machine(machine)
-        .map_or_else(|| format!("ELF machine {machine}"), |arch| arch.systemd().to_owned())
-}
-
 /// What a `#!` line or PT_INTERP names.
 fn interpreter(head: &[u8]) -> Option<Vec<u8>> {
     if let Some(line) = head.strip_prefix(b"#!") {
         let line = line.split(|&b| b == b'\n').next()?.trim_ascii_start();
         return Some(line.split(|b| b.is_ascii_whitespace()).next()?.to_vec());
     }
-    machine(head)?;
+    Machine::of(head)?;
     let (wide, little) = (*head.get(4)? == 2, *head.get(5)? == 1);
     let n = |at: usize, len: usize| number(head, at, len, little).and_then(|n| usize::try_from(n).ok());
     let (table, size, count) =
@@ -102,16 +89,17 @@ mod tests {
     use super::*;
     use sysext::Meta;
 
-    fn elf(machine: u16) -> Vec<u8> {
+    fn elf(machine: u16, big: bool) -> Vec<u8> {
         let mut out = vec![0u8; 64];
-        out[..6].copy_from_slice(b"\x7fELF\x02\x01");
-        out[18..20].copy_from_slice(&machine.to_le_bytes());
+        out[..6].copy_from_slice(if big { b"\x7fELF\x02\x02" } else { b"\x7fELF\x02\x01" });
+        let number = if big { machine.to_be_bytes() } else { machine.to_le_bytes() };
+        out[18..20].copy_from_slice(&number);
         out
     }
 
     /// With one program header, PT_INTERP.
     fn elf_with_loader(loader: &str) -> Vec<u8> {
-        let mut out = elf(Arch::host().unwrap().elf_machine());
+        let mut out = elf(Arch::host().unwrap().machine().number, false);
         out[32..40].copy_from_slice(&64u64.to_le_bytes());
         out[54..56].copy_from_slice(&56u16.to_le_bytes());
         out[56..58].copy_from_slice(&1u16.to_le_bytes());
@@ -130,8 +118,8 @@ mod tests {
         let mut add = |path: &str, content: Vec<u8>| {
             tree.insert_all(path.parse().unwrap(), Node::file(0o755, content), &Meta::dir()).unwrap();
         };
-        add("/usr/bin/vax", elf(75));
-        add("/usr/bin/s390", elf(22));
+        add("/usr/bin/vax", elf(75, false));
+        add("/usr/bin/s390", elf(22, true));
         add("/usr/bin/own", elf_with_loader("/lib64/ld.so"));
         add("/usr/bin/script", b"#! /bin/sh -e\n".to_vec());
         add("/usr/bin/text", b"echo hello\n".to_vec());
@@ -143,7 +131,7 @@ mod tests {
             (
                 "vax",
                 libc::ENOEXEC,
-                "command \"/usr/bin/vax\" is for ELF machine 75, and this host can't run that",
+                "command \"/usr/bin/vax\" is for ELF machine 75 (64-bit, little-endian), and this host can't run that",
             ),
             ("s390", libc::ENOENT, "command \"/usr/bin/s390\" is for s390x, and this host can't run that"),
             ("own", libc::ENOENT, "command \"/usr/bin/own\" needs \"/lib64/ld.so\", which the image lacks"),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use flix::elf::{Elf, ElfKind};
 use sysext::extension::{Finding, rule};
-use sysext::{Node, Tree, TreePath};
+use sysext::{Machine, Node, Tree, TreePath};
 
 use super::{ELF, finding};
 
@@ -13,8 +13,8 @@ use super::{ELF, finding};
 pub struct Need {
     /// What it is, in a word or two.
     pub kind: &'static str,
-    /// e_machine.
-    pub machine: u16,
+    /// What it is for.
+    pub machine: Machine,
     /// Its loader, if the extension doesn't have it: `/lib64/ld-linux-x86-64.so.2`.
     pub loader: Option<String>,
     /// DT_NEEDED that the extension doesn't have where its loader looks.
@@ -68,7 +68,7 @@ impl Needs {
                 .filter(|i| elf.kind == ElfKind::DynamicExecutable && !is_there(tree, i));
             let need = Need {
                 kind: word(elf.kind),
-                machine: elf.machine,
+                machine: elf.built_for(),
                 loader: loader.map(|i| String::from_utf8_lossy(i).into_owned()),
                 libraries,
             };
@@ -168,7 +168,7 @@ mod tests {
     fn a_host_with_glibc_has_its_loader() {
         let need = Need {
             kind: "program",
-            machine: 62,
+            machine: sysext::Arch::X86_64.machine(),
             loader: Some("/lib64/ld-linux-x86-64.so.2".into()),
             libraries: ["libc.so.6".to_owned()].into(),
         };

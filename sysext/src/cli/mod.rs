@@ -6,6 +6,9 @@ pub use complaint::{complain, hint, print, reasons};
 mod frame;
 pub use frame::{end, parse};
 
+mod host_arch;
+pub use host_arch::HostArch;
+
 mod place;
 pub use place::PlaceError;
 
@@ -206,6 +209,11 @@ pub struct ReleaseArgs {
     /// VERSION_ID that the host has to have
     #[arg(long, value_name = "VERSION")]
     pub os_version: Option<String>,
+
+    /// Architecture of the hosts that may merge it, "any" for all. By default the programs', and 64-bit for 32-bit programs of
+    /// a 64-bit image and for 32-bit x86 ones: systemd holds it against the kernel's
+    #[arg(long, value_name = "ARCH")]
+    pub host_arch: Option<HostArch>,
 
     /// Has the host's service manager reloaded after merging [default: if units come along]
     #[arg(

@@ -6,7 +6,7 @@ use super::rules::*;
 use super::units::{exec_lines, parse};
 use super::{ExtensionError, ExtensionName, HostLibrary, RELEASE_DIR, Release};
 use crate::tree::escape;
-use crate::{Arch, Kind, Node, Tree, TreePath};
+use crate::{Kind, Machine, Node, Tree, TreePath};
 
 /// Findings of one rule that are told one by one; the rest is a number.
 const SHOWN: usize = 10;
@@ -207,17 +207,19 @@ pub(super) fn contents(tree: &Tree, release: &Release, lint: &mut Lint) -> Resul
 }
 
 fn architectures(tree: &Tree, release: &Release, lint: &mut Lint) -> Result<(), ExtensionError> {
-    let mut found: Option<(&TreePath, u16)> = None;
+    let mut found: Option<(&TreePath, Machine)> = None;
+    if let Some(arch) = release.architecture.filter(|a| !a.machine().wide) {
+        let message = format!(
+            "ARCHITECTURE={arch}: hosts with a 64-bit kernel don't merge it, whatever programs they could run"
+        );
+        lint.add(&NARROW_ARCHITECTURE, None, message);
+    }
     for (path, node) in tree.iter() {
-        let Some(content) = node.content().filter(|c| c.len() >= 20) else { continue };
-        let head =
-            content.head(20).map_err(|source| ExtensionError::Content { path: path.clone(), source })?;
-        if !head.starts_with(b"\x7fELF") {
-            continue;
-        }
-        // EI_DATA says how e_machine is stored. elf(5).
-        let bytes = [head[18], head[19]];
-        let machine = if head[5] == 2 { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) };
+        let Some(content) = node.content() else { continue };
+        let head = content
+            .head(Machine::HEAD)
+            .map_err(|source| ExtensionError::Content { path: path.clone(), source })?;
+        let Some(machine) = Machine::of(&head) else { continue };
         let Some(arch) = release.architecture else {
             lint.add(
                 &super::rules::ARCHITECTURE,
@@ -226,15 +228,13 @@ fn architectures(tree: &Tree, release: &Release, lint: &mut Lint) -> Result<(), 
             );
             return Ok(());
         };
-        if machine == arch.elf_machine() {
+        if machine == arch.machine() || arch.compat(machine).is_some() {
             return Ok(());
         }
         found.get_or_insert((path, machine));
     }
     if let (Some((path, machine)), Some(arch)) = (found, release.architecture) {
-        let is =
-            Arch::from_elf_machine(machine).map_or_else(|| format!("e_machine {machine}"), |a| a.to_string());
-        let message = format!("is for {is}, and no ELF file is for {arch} as ARCHITECTURE says");
+        let message = format!("is for {machine}, and no ELF file is for {arch} as ARCHITECTURE says");
         lint.add(&WRONG_ARCHITECTURE, Some(path), message);
     }
     Ok(())

@@ -119,7 +119,9 @@ rules! {
     ARCHITECTURE "architecture" Warning true
         "ELF files, but no ARCHITECTURE: hosts of other architectures would merge it, too";
     WRONG_ARCHITECTURE "wrong-architecture" Warning true
-        "no ELF file is of the architecture that the release file names";
+        "no ELF file is for a machine whose programs hosts of the release file's ARCHITECTURE run";
+    NARROW_ARCHITECTURE "32-bit-hosts" Warning true
+        "systemd holds ARCHITECTURE against the kernel's: with a 32-bit one the image merges on hosts with a 32-bit kernel only";
     NEEDS_HOST "needs-host-libraries" Warning true
         "ID=_any promises every host, but a program needs a loader or libraries that the image lacks";
     UNIT_EXEC "unit-exec" Warning true

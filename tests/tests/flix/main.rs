@@ -3,6 +3,7 @@
 mod b3sum;
 mod command_line;
 mod interrupted;
+mod narrow;
 mod nginx;
 mod reproducible;
 mod verity;

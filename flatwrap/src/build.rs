@@ -51,7 +51,7 @@ impl Plan {
         // Where the private root is put together.
         out.insert(scripts.join("root")?, Node::dir())?;
         let files = [
-            ("enter", 0o644, script::enter(&self.options, &self.mounts)),
+            ("enter", 0o644, script::enter(&self.options, &self.mounts, &self.variables)),
             ("as-root", 0o755, script::inside(&self.options, Role::Root)),
             ("as-user", 0o755, script::inside(&self.options, Role::User)),
             ("fstab.root", 0o644, script::table(&self.mounts, Role::Root)),
@@ -63,6 +63,7 @@ impl Plan {
         for (target, shown) in &self.shown {
             let node = match shown {
                 Shown::EntryPoint(program) => Node::file(0o755, script::entry(&self.options, program)),
+                Shown::Command(command) => Node::file(0o755, script::command(&self.options, command)),
                 Shown::Link(path) => Node::symlink(sysroot.join(path.as_relative())?.to_absolute()),
                 Shown::Unit(_) => continue,
             };

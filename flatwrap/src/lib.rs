@@ -6,6 +6,12 @@ pub use options::{Bind, Bwrap, Map, Options, ParseError};
 pub mod mounts;
 pub use mounts::{Mount, MountError, Mounts, Source};
 
+pub mod environment;
+pub use environment::{Precedence, Variable};
+
+pub mod command;
+pub use command::{Command, CommandError, Process};
+
 pub mod plan;
 mod units;
 pub use plan::{Plan, PlanError, Shown};

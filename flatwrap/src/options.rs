@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::command::Process;
 use sysext::tree::PathError;
 use sysext::{ExtensionName, TreePath};
 
@@ -69,6 +70,12 @@ pub struct Options {
     pub binds: Vec<Bind>,
     /// Environment variables that the entry points set.
     pub env: Vec<(String, String)>,
+    /// Those of the image's config; how they meet the caller's, [`crate::Precedence`] says.
+    pub image_env: Vec<(String, String)>,
+    /// Names of those that the caller may set otherwise, whatever they are about.
+    pub caller_env: Vec<String>,
+    /// What the image's config says is to be run, if an entry point is to be made of it: `/usr/bin/NAME`.
+    pub process: Option<Process>,
     /// The working directory of the programs, instead of the caller's.
     pub workdir: Option<TreePath>,
     /// Programs stay in /usr/sbin instead of moving to /usr/bin.
@@ -86,6 +93,12 @@ pub const SYSROOTS: &str = "/usr/lib/flatwrap";
 pub const HOST_DIRS: [&str; 6] = ["/dev", "/proc", "/run", "/sys", "/tmp", "/var/tmp"];
 
 impl Options {
+    /// The variables of an image's config.
+    pub fn take_variables(&mut self, config: &oci::Config) {
+        let variables = config.variables().into_iter();
+        self.image_env = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    }
+
     /// The defaults: /etc, /var and the homes are the host's.
     ///
     /// # Errors
@@ -103,6 +116,9 @@ impl Options {
             chroot_dirs: Vec::new(),
             binds: Vec::new(),
             env: Vec::new(),
+            image_env: Vec::new(),
+            caller_env: Vec::new(),
+            process: None,
             workdir: None,
             keep_sbin: false,
             prune: None,
@@ -145,7 +161,9 @@ pub enum ParseError {
     #[error("got {0:?}, expected auto, always or never")]
     Bwrap(String),
     /// Not `NAME=VALUE`.
-    #[error("{0:?} is not NAME=VALUE, NAME being letters, digits and underscores, no digit first")]
+    #[error(
+        "{0:?} is neither NAME=VALUE nor NAME, NAME being letters, digits and underscores, no digit first"
+    )]
     Env(String),
     /// A variable that the host's shell would not pass on as it is.
     #[error("variable {0} belongs to the shell that starts the program, which doesn't pass it on")]
@@ -193,24 +211,58 @@ pub fn absolute(text: &str) -> Result<TreePath, ParseError> {
     if path.is_root() { Err(ParseError::Root(text.to_owned())) } else { Ok(path) }
 }
 
-/// `NAME=VALUE` for `--env`.
+/// What `--env` says of a variable: its value, or that it is the caller's.
+pub type Setting = (String, Option<String>);
+
+/// `NAME=VALUE` or `NAME` for `--env`.
 ///
 /// # Errors
-/// No `=`, or a name that a shell can't assign or doesn't leave alone. POSIX.1-2017, XBD 3.235.
-pub fn environment(text: &str) -> Result<(String, String), ParseError> {
-    let error = || ParseError::Env(text.to_owned());
-    let (name, value) = text.split_once('=').ok_or_else(error)?;
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if name.is_empty() || !name.chars().all(word) || name.starts_with(|c: char| c.is_ascii_digit()) {
-        return Err(error());
+/// A name that a shell can't assign or doesn't leave alone.
+pub fn environment(text: &str) -> Result<Setting, ParseError> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (text, None),
+    };
+    if !is_name(name) {
+        return Err(ParseError::Env(text.to_owned()));
     }
-    if value.contains('\0') {
+    if value.is_some_and(|v| v.contains('\0')) {
         return Err(ParseError::Control(text.to_owned()));
     }
-    if SHELLS_OWN.contains(&name) {
+    if is_shells_own(name) {
         return Err(ParseError::ShellsOwn(name.to_owned()));
     }
-    Ok((name.to_owned(), value.to_owned()))
+    Ok((name.to_owned(), value.map(str::to_owned)))
+}
+
+/// A name that shells can assign. POSIX.1-2017, XBD 3.235.
+pub(crate) fn is_name(name: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    !name.is_empty() && name.chars().all(word) && !name.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// Whether a shell has a use of its own for the name.
+pub(crate) fn is_shells_own(name: &str) -> bool {
+    SHELLS_OWN.contains(&name)
+}
+
+/// `--workdir`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Workdir {
+    /// The image's.
+    Image,
+    /// This one.
+    Is(TreePath),
+}
+
+impl FromStr for Workdir {
+    type Err = ParseError;
+    fn from_str(s: &str) -> Result<Self, ParseError> {
+        match s {
+            "image" => Ok(Workdir::Image),
+            s => absolute(s).map(Workdir::Is),
+        }
+    }
 }
 
 impl FromStr for Map {
@@ -307,8 +359,9 @@ mod tests {
 
     #[test]
     fn variables() {
-        assert_eq!(environment("A_1=b=c\n").unwrap(), ("A_1".into(), "b=c\n".into()));
-        for bad in ["A", "=x", "1A=x", "A-B=x", "A$(x)=y", "A B=c", "A;B=c"] {
+        assert_eq!(environment("A_1=b=c\n").unwrap(), ("A_1".into(), Some("b=c\n".into())));
+        assert_eq!(environment("A").unwrap(), ("A".into(), None));
+        for bad in ["", "=x", "1A=x", "A-B=x", "A$(x)=y", "A B=c", "A;B=c"] {
             assert!(environment(bad).is_err(), "{bad:?}");
         }
         assert_eq!(environment("UID=0"), Err(ParseError::ShellsOwn("UID".into())));

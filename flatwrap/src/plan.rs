@@ -7,6 +7,8 @@ use sysext::extension::unit_programs::{is_launcher, is_unit};
 use sysext::request::{Item, locate};
 use sysext::{Kind, Machine, RequestError, Tree, TreeError, TreePath, Wanted};
 
+use crate::command::{Command, CommandError};
+use crate::environment::{self, Variable};
 use crate::mounts::{MountError, Mounts};
 use crate::options::Options;
 use crate::script;
@@ -16,6 +18,8 @@ use crate::script;
 pub enum Shown {
     /// A script that runs this program of the image in the private root.
     EntryPoint(TreePath),
+    /// A script that runs what the image's config says in the private root.
+    Command(Command),
     /// A symlink to this path of the image, in the sysroot.
     Link(TreePath),
     /// A copy of this file of the image, a unit or another text from which the host takes programs to start: it is read
@@ -31,6 +35,8 @@ pub struct Plan {
     pub(crate) shown: BTreeMap<TreePath, Shown>,
     /// The text of each unit among them.
     pub(crate) units: BTreeMap<TreePath, Vec<u8>>,
+    /// What the entry points set.
+    pub(crate) variables: Vec<Variable>,
     /// Decisions on the user's behalf.
     pub notes: Vec<String>,
     /// What will probably not work.
@@ -63,6 +69,9 @@ pub enum PlanError {
         /// What the host needs it for.
         why: &'static str,
     },
+    /// The image's config has nothing that could be run.
+    #[error(transparent)]
+    Command(#[from] CommandError),
     /// In the sysroot.
     #[error("{target} is in the sysroot {sysroot} or above it")]
     InSysroot {
@@ -148,7 +157,7 @@ impl Plan {
         if !options.sysroot.starts_with(&usr) || options.sysroot.depth() < 3 {
             return Err(PlanError::BadSysroot(options.sysroot));
         }
-        if wanted.is_empty() {
+        if wanted.is_empty() && options.process.is_none() {
             return Err(PlanError::Nothing);
         }
         let reserved = path("/").join(script::DIR)?;
@@ -169,6 +178,7 @@ impl Plan {
             mounts,
             shown: BTreeMap::new(),
             units: BTreeMap::new(),
+            variables: Vec::new(),
             notes: Vec::new(),
             warnings: Vec::new(),
         };
@@ -180,6 +190,14 @@ impl Plan {
                 }
                 other => other?,
             }
+        }
+        plan.add_process(image)?;
+        let (variables, odd) = environment::variables(image, &plan.mounts, &plan.options);
+        plan.variables = variables;
+        if !odd.is_empty() {
+            let odd: Vec<String> = odd.iter().map(|name| format!("{name:?}")).collect();
+            let odd = odd.join(", ");
+            plan.warnings.push(format!("variables of the image that no shell can set are left out: {odd}"));
         }
         plan.follow_units(image)?;
         Ok(plan)
@@ -206,6 +224,28 @@ impl Plan {
         }
         let mut programs = image.iter().filter(|(_, n)| n.meta.mode & 0o111 != 0).map(|(p, _)| p);
         programs.find_map(machine).into_iter().collect()
+    }
+
+    /// The entry point for what the image runs.
+    fn add_process(&mut self, image: &Tree) -> Result<(), PlanError> {
+        let Some(process) = &self.options.process else { return Ok(()) };
+        let command = process.command(image)?;
+        let target = path("/usr/bin").join(self.options.name.as_str())?;
+        if let Some(old) = self.shown.get(&target) {
+            return Err(PlanError::Hides { target, hidden: old.path().clone() });
+        }
+        let source = command.program.clone();
+        let real = image.resolve(source.to_absolute(), true).map_or_else(|_| source.clone(), |r| r.path);
+        let text = String::from_utf8_lossy(&source.to_absolute()).into_owned();
+        let place = target.clone();
+        let item = Item { text, source, real, target, moved: true, mapped: false, matched: false };
+        self.add(image, &item)?;
+        // What add() has found to be run: not through a directory of the host's.
+        if let Some(Shown::EntryPoint(program)) = self.shown.get(&place) {
+            let command = Command { program: program.clone(), ..command };
+            self.shown.insert(place, Shown::Command(command));
+        }
+        Ok(())
     }
 
     fn add(&mut self, image: &Tree, item: &Item) -> Result<(), PlanError> {
@@ -295,6 +335,7 @@ impl Shown {
     pub fn path(&self) -> &TreePath {
         match self {
             Shown::EntryPoint(p) | Shown::Link(p) | Shown::Unit(p) => p,
+            Shown::Command(c) => &c.program,
         }
     }
 }
@@ -306,6 +347,11 @@ impl fmt::Display for Plan {
         for (target, shown) in &self.shown {
             match shown {
                 Shown::EntryPoint(p) => writeln!(f, "  {target} runs {p}")?,
+                Shown::Command(c) => {
+                    let words: Vec<String> =
+                        c.arguments.iter().chain(&c.defaults).map(|w| format!(" {w:?}")).collect();
+                    writeln!(f, "  {target} runs {}{}", c.program, words.concat())?;
+                }
                 Shown::Link(p) => writeln!(f, "  {target} -> {}{p}", self.options.sysroot)?,
                 Shown::Unit(p) => writeln!(f, "  {target} is a copy of {p}")?,
             }

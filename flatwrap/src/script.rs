@@ -15,6 +15,8 @@ use std::fmt::Write as _;
 
 use sysext::TreePath;
 
+use crate::command::Command;
+use crate::environment::{self, Variable};
 use crate::mounts::{Mount, Mounts, Source};
 use crate::options::{Bwrap, Options};
 use crate::quote::{fstab, sh};
@@ -46,14 +48,33 @@ pub fn entry(options: &Options, program: &TreePath) -> String {
     )
 }
 
+/// The entry point for what the image runs.
+pub fn command(options: &Options, command: &Command) -> String {
+    let words = |words: &[String]| words.iter().map(|w| format!(" {}", sh(w))).collect::<String>();
+    let defaults = match command.defaults.is_empty() {
+        true => String::new(),
+        false => format!("[ $# -gt 0 ] || set --{}\n", words(&command.defaults)),
+    };
+    format!(
+        "#!/bin/sh\n\
+         # Made by flatwrap: what the image runs, in the private root of {name}.\n\
+         {defaults}\
+         set -- {word}{arguments} \"$@\"\n\
+         # shellcheck source=/dev/null\n\
+         . \"${{FLATWRAP_ROOT-}}\"{enter}\n",
+        name = options.name,
+        word = sh(&text(&command.program)),
+        arguments = words(&command.arguments),
+        enter = sh(&format!("{}/{DIR}/enter", text(&options.sysroot))),
+    )
+}
+
 /// What the entry points source; `$1` is the program, the rest are its arguments.
-pub fn enter(options: &Options, mounts: &Mounts) -> String {
+pub fn enter(options: &Options, mounts: &Mounts, variables: &[Variable]) -> String {
     let mut out = String::from(ENTER_HEAD);
     let _ = writeln!(out, "_flatwrap_dir=\"${{FLATWRAP_ROOT-}}\"{}", sh(&text(&options.sysroot)));
     out.push_str(ENTER_IDS);
-    for (name, value) in &options.env {
-        let _ = writeln!(out, "export {name}={}", sh(value));
-    }
+    out.push_str(&environment::script(variables));
     out.push_str(ENTER_ROOT);
     if options.bwrap != Bwrap::Never {
         out.push_str(match options.bwrap {

@@ -107,6 +107,10 @@ impl Plan {
         home.or_else(|| {
             let real = image.resolve(program, true).ok()?.path;
             let same = |(target, shown): (&TreePath, &Shown)| {
+                // It has arguments that the unit doesn't know of.
+                if matches!(shown, Shown::Command(_)) {
+                    return None;
+                }
                 let here = image.resolve(shown.path().to_absolute(), true).ok()?.path;
                 (here == real && counts(shown)).then(|| target.clone())
             };
@@ -121,7 +125,8 @@ impl Plan {
             let last = directives.iter().rev().find(|d| d.section == "Service" && d.key == key)?;
             Some(String::from_utf8_lossy(&last.value).into_owned()).filter(|v| !v.is_empty())
         };
-        let starts_entry_point = self.shown.values().any(|s| matches!(s, Shown::EntryPoint(_)));
+        let starts_entry_point =
+            self.shown.values().any(|s| matches!(s, Shown::EntryPoint(_) | Shown::Command(_)));
         let yes = |v: &str| matches!(v.to_ascii_lowercase().as_str(), "1" | "yes" | "true" | "on");
         for d in directives.iter().filter(|d| d.section == "Service" && d.key == "EnvironmentFile") {
             let file = String::from_utf8_lossy(&d.value);

@@ -120,3 +120,73 @@ fn what_else_it_can_do() {
         assert!(code == 0 && out.contains(word), "{args:?}: {out}{err}");
     }
 }
+
+/// An OCI layout of one layer, with that `config` in its config.
+fn layout(bench: &Bench, config: &str) -> String {
+    let dir = bench.0.path().join("layout");
+    let blobs = dir.join("blobs/sha256");
+    std::fs::create_dir_all(&blobs).unwrap();
+    let put = |bytes: &[u8], kind: &str| {
+        let digest = oci::Digest::of(bytes);
+        std::fs::write(blobs.join(digest.hex()), bytes).unwrap();
+        let length = bytes.len();
+        format!(r#"{{"mediaType":"application/vnd.oci.image.{kind}","digest":"{digest}","size":{length}}}"#)
+    };
+    let tree =
+        sysext::Tree::from_dir(&bench.0.path().join("image"), &sysext::ReadOptions::default()).unwrap();
+    let mut tar = Vec::new();
+    tree.write_tar(&mut tar).unwrap();
+    let diff_id = oci::Digest::of(&tar);
+    let layer = put(&tar, "layer.v1.tar");
+    let config = format!(
+        r#"{{"architecture":"amd64","os":"linux","config":{config},"rootfs":{{"type":"layers","diff_ids":["{diff_id}"]}}}}"#
+    );
+    let config = put(config.as_bytes(), "config.v1+json");
+    let manifest = format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layer}]}}"#);
+    let manifest = put(manifest.as_bytes(), "manifest.v1+json");
+    std::fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    std::fs::write(dir.join("index.json"), format!(r#"{{"schemaVersion":2,"manifests":[{manifest}]}}"#))
+        .unwrap();
+    format!("oci:{}", dir.display())
+}
+
+#[test]
+fn the_image_says_how_its_programs_run() {
+    let bench = Bench::new();
+    std::fs::create_dir_all(bench.0.path().join("image/app")).unwrap();
+    let image = layout(
+        &bench,
+        r#"{"Env":["PATH=/opt/bin:/usr/bin","PROG_HOME=/app","PROG_VERSION=1"],"Entrypoint":["prog","-x"],"Cmd":["a b"],
+            "WorkingDir":"/app","User":"65532:65532"}"#,
+    );
+    let run = |args: &[&str]| {
+        let all = [&["--format=dir", "-o", "out", "--arch", "amd64"], args].concat();
+        let (code, out, err) = said(bench.command(&all).output().unwrap());
+        assert_eq!(code, 0, "{out}{err}");
+        let file =
+            |name: &str| std::fs::read_to_string(bench.0.path().join("home/out/usr").join(name)).unwrap();
+        (err, file("lib/flatwrap/one/.flatwrap/enter"), file("bin/one"))
+    };
+    let (err, enter, _) = run(&[&image, "one", "/usr/bin/prog:/usr/bin/one"]);
+    let notes: Vec<&str> = err.lines().collect();
+    assert_eq!(
+        notes,
+        [
+            "note: programs get the image's PATH, PROG_HOME (--no-image-env leaves that out)",
+            "note: the image's programs start in \"/app\", these in the caller's directory (--workdir image)",
+            "note: the image runs \"prog\" \"-x\" \"a b\": --entrypoint makes an entry point of it",
+            "note: the image's programs run as user \"65532\", these as whoever starts them",
+        ]
+    );
+    assert!(enter.contains("export PROG_HOME=/app\n") && !enter.contains("--chdir"), "{enter}");
+
+    let (err, enter, _) =
+        run(&["--no-image-env", "--workdir", "image", &image, "one", "/usr/bin/prog:/usr/bin/one"]);
+    assert!(err.starts_with("note: programs don't get the image's PATH, PROG_HOME\n"), "{err}");
+    assert!(!enter.contains("PROG_HOME") && enter.contains("--chdir /app"), "{enter}");
+
+    let (err, enter, one) = run(&["--entrypoint", "--env", "PROG_HOME", &image, "one"]);
+    assert!(!err.contains("--entrypoint") && !err.contains("--workdir"), "{err}");
+    assert!(enter.contains("--chdir /app") && enter.contains("[ \"${PROG_HOME+set}\" ] ||"), "{enter}");
+    assert!(one.contains("|| set -- 'a b'\nset -- /usr/bin/prog -x \"$@\"\n"), "{one}");
+}

@@ -2,10 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::process::Command;
-
 use flatwrap::script::Role;
-use flatwrap::{Bind, Bwrap, Map, Mounts, Options, script};
+use flatwrap::{Bind, Bwrap, Command, Map, Mounts, Options, script};
 use proptest::prelude::*;
 use sysext::{Meta, Node, Tree, TreePath};
 
@@ -43,6 +41,7 @@ prop_compose! {
         sysroot in path(),
         binds in prop::collection::btree_map(name(), bind(), 0..3),
         env in prop::collection::vec(("[A-Z_]{1,8}", "\\PC*|[a-z\n' ]*"), 0..3),
+        image_env in prop::collection::vec(("PATH|HOME|LANG|LD_[A-Z]|[A-Z_]{1,8}", "\\PC*|/etc/a b|[a-z\n' ]*"), 0..3),
         workdir in prop::option::of(path()),
         nested in any::<bool>(),
         bwrap in prop::sample::select(vec![Bwrap::Auto, Bwrap::Always, Bwrap::Never]),
@@ -52,6 +51,7 @@ prop_compose! {
         o.sysroot = TreePath::new("/usr/lib").unwrap().join(sysroot.as_relative()).unwrap();
         o.binds = binds.into_values().collect();
         o.env = env;
+        o.image_env = image_env;
         o.workdir = workdir;
         o.bwrap = bwrap;
         if nested {
@@ -67,22 +67,27 @@ proptest! {
     #[test]
     fn finds_nothing(options in options(), program in path()) {
         let mut image = Tree::default();
+        image.insert_all("/usr/bin/env".parse().unwrap(), Node::file(0o755, "x"), &Meta::dir()).unwrap();
         image.insert_all("/etc/a b".parse().unwrap(), Node::dir(), &Meta::dir()).unwrap();
         let Ok(mounts) = Mounts::new(&image, &options) else {
             // Two of the binds at one place.
             return Ok(());
         };
+        let (variables, _) = flatwrap::environment::variables(&image, &mounts, &options);
+        let words: Vec<String> = options.image_env.iter().map(|(_, value)| value.clone()).collect();
+        let command = Command { program: program.clone(), arguments: words.clone(), defaults: words };
         let dir = tempfile::tempdir().unwrap();
         let files = [
             ("entry", script::entry(&options, &program)),
-            ("enter", script::enter(&options, &mounts)),
+            ("enter", script::enter(&options, &mounts, &variables)),
+            ("command", script::command(&options, &command)),
             ("as-root", script::inside(&options, Role::Root)),
             ("as-user", script::inside(&options, Role::User)),
         ];
         for (name, text) in &files {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
-        let out = Command::new("shellcheck")
+        let out = std::process::Command::new("shellcheck")
             .args(["--severity=style", "--norc"])
             .args(files.iter().map(|(name, _)| dir.path().join(name)))
             .env("LC_ALL", "C.UTF-8")

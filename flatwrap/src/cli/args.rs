@@ -7,7 +7,7 @@ use oci::sandbox::SandboxArgs;
 use sysext::cli::{OutputArgs, ReleaseArgs, ReportArgs};
 use sysext::{ExtensionName, TreePath, Wanted};
 
-use crate::options::{Bind, Bwrap, Map, absolute, environment};
+use crate::options::{Bind, Bwrap, Map, Setting, Workdir, absolute, environment};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,6 +17,8 @@ Examples:
       Alpine's own /etc, for its terminal descriptions. --chroot-dir /etc/terminfo does it with the host's other files.
   flatwrap debian nginx /usr/sbin/nginx /usr/sbin/start-stop-daemon /usr/lib/systemd/system/nginx.service
       A daemon with its unit.
+  flatwrap --entrypoint docker.io/library/redis redis
+      /usr/bin/redis starts what the container would.
   flatwrap --sign-verity key.pem --cert cert.pem alpine:latest b3sum /usr/bin/b3sum
       A disk image that only hosts with the certificate in /etc/verity.d merge, if their image policy says so.
 
@@ -42,7 +44,7 @@ pub struct Args {
     pub name: Option<ExtensionName>,
 
     /// What shows on the host: programs, files, folders, units or patterns of the image; PATH:DEST gives another place
-    #[arg(value_name = "PATH", required_unless_present_any = OtherArgs::IDS)]
+    #[arg(value_name = "PATH", required_unless_present_any = OtherArgs::IDS.into_iter().chain(["entrypoint"]))]
     pub paths: Vec<Wanted>,
 
     /// Whose /etc programs see: host or chroot (the image's)
@@ -70,13 +72,21 @@ pub struct Args {
     #[arg(long, value_name = "SRC[:DST][:OPTIONS]", help_heading = ROOT)]
     pub bind: Vec<Bind>,
 
-    /// Sets a variable for the programs; repeatable
-    #[arg(long, value_name = "NAME=VALUE", value_parser = environment, help_heading = ROOT)]
-    pub env: Vec<(String, String)>,
+    /// Makes an entry point /usr/bin/NAME of what the image runs: its Entrypoint and Cmd, in its working directory
+    #[arg(long, help_heading = ROOT)]
+    pub entrypoint: bool,
 
-    /// Working directory of the programs, instead of the caller's
-    #[arg(long, value_name = "DIR", value_parser = absolute, help_heading = ROOT)]
-    pub workdir: Option<TreePath>,
+    /// Sets a variable for the programs; NAME alone leaves one that the image sets to the caller; repeatable
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = environment, help_heading = ROOT)]
+    pub env: Vec<Setting>,
+
+    /// Leaves out the variables that the image sets for its programs
+    #[arg(long, help_heading = ROOT)]
+    pub no_image_env: bool,
+
+    /// Working directory of the programs, instead of the caller's: a directory, or "image" for the image's own
+    #[arg(long, value_name = "DIR", help_heading = ROOT)]
+    pub workdir: Option<Workdir>,
 
     /// When others than root go by bwrap: auto (where the kernel leaves no other way), always (where the host has it)
     /// or never

@@ -6,12 +6,14 @@ pub use args::Args;
 use std::error::Error;
 
 use anyhow::Context as _;
+use oci::{Config, Rootfs};
 use sysext::cli::{Terminal, print, written_line};
 use sysext::extension::unit_programs::is_unit;
-use sysext::{Event, Events, Extension, Tree, TreePath, Written};
+use sysext::{Event, Events, Extension, TreePath, Written};
 
 use crate::build::Report;
-use crate::options::{Options, absolute};
+use crate::command::Process;
+use crate::options::{Options, Workdir, absolute};
 use crate::plan::{Plan, PlanError, Shown};
 use crate::units::NOT_FOLLOWED;
 
@@ -33,13 +35,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     args.output.check_place(name)?;
     let image_options = args.output.image_options(args.source.architecture(), &events)?;
     let rootfs = oci::fetch::fetch(&args.source, &args.sandbox, image, &args.paths, name.as_str(), &events)?;
-    let options = options(args, &rootfs.tree, std::env::var("CHROOT").ok(), std::env::var("HOST").ok())?;
+    let options = options(args, &rootfs, std::env::var("CHROOT").ok(), std::env::var("HOST").ok())?;
     let plan = Plan::new(&rootfs.tree, &args.paths, options)?;
     let machines = plan.machines(&rootfs.tree);
     args.source.check_machines(image, machines.iter().copied())?;
     let image_for = args.source.image_architecture(rootfs.config.platform.as_ref());
     let architecture = args.release.architecture(&machines, image_for, &events);
-    let (tree, report) = plan.build(rootfs.tree)?;
+    let Rootfs { tree, config, .. } = rootfs;
+    let (tree, report) = plan.build(tree)?;
+    tell_image(args, &config, &events);
     tell(&plan, &report, &events);
     let has_units = plan.shown().keys().any(is_unit);
     let release = args.release.release(architecture, has_units)?;
@@ -60,11 +64,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 /// the directories that are the host's by default. Some shells set `HOST` to the machine's name: only paths count.
 fn options(
     args: &Args,
-    image: &Tree,
+    rootfs: &Rootfs,
     chroot: Option<String>,
     host: Option<String>,
 ) -> anyhow::Result<Options> {
     let name = args.name.as_ref().context("NAME is missing")?;
+    let Rootfs { tree: image, config, .. } = rootfs;
     let words = |variable: &str, text: Option<String>| -> anyhow::Result<Option<Vec<TreePath>>> {
         let Some(text) = text.filter(|t| t.trim_start().starts_with('/')) else { return Ok(None) };
         let list: Result<Vec<TreePath>, _> = text.split_whitespace().map(absolute).collect();
@@ -86,12 +91,76 @@ fn options(
     (options.etc, options.var, options.home) = (args.etcmap, args.varmap, args.homemap);
     options.host_dirs = args.host_dir.clone();
     options.binds = args.bind.clone();
-    options.env = args.env.clone();
-    options.workdir = args.workdir.clone();
+    for (name, value) in &args.env {
+        match value {
+            Some(value) => options.env.push((name.clone(), value.clone())),
+            None => options.caller_env.push(name.clone()),
+        }
+    }
+    if !args.no_image_env {
+        options.take_variables(config);
+    }
+    options.process = args.entrypoint.then(|| process(config));
+    options.workdir = match &args.workdir {
+        Some(Workdir::Is(dir)) => Some(dir.clone()),
+        Some(Workdir::Image) => working_dir(config)?,
+        None if args.entrypoint => working_dir(config)?,
+        None => None,
+    };
     options.bwrap = args.bwrap;
     options.keep_sbin = args.keep_sbin;
     options.prune = args.prune.then(|| args.locale.clone());
     Ok(options)
+}
+
+fn process(config: &Config) -> Process {
+    // Docker's default.
+    const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let path =
+        config.variables().into_iter().find(|(name, _)| *name == "PATH").map_or(PATH, |(_, path)| path);
+    Process {
+        entrypoint: config.entrypoint.clone(),
+        cmd: config.cmd.clone(),
+        path: path.to_owned(),
+        working_dir: config.working_dir.clone(),
+    }
+}
+
+/// The image's working directory, if it says one. The root is one, too: it is where containers start.
+fn working_dir(config: &Config) -> anyhow::Result<Option<TreePath>> {
+    match config.working_dir.as_str() {
+        "" => Ok(None),
+        dir => {
+            Ok(Some(TreePath::new(dir).with_context(|| format!("the image's working directory {dir:?}"))?))
+        }
+    }
+}
+
+/// What the image says of its programs, and what becomes of it.
+fn tell_image(args: &Args, config: &Config, events: &dyn Events) {
+    let note = |text: String| events.event(Event::Note(text.into()));
+    let variables = config.notable_variables().join(", ");
+    if !variables.is_empty() {
+        note(match args.no_image_env {
+            false => format!("programs get the image's {variables} (--no-image-env leaves that out)"),
+            true => format!("programs don't get the image's {variables}"),
+        });
+    }
+    let dir = config.working_dir.as_str();
+    if !matches!(dir, "" | "/") && args.workdir.is_none() && !args.entrypoint {
+        note(format!(
+            "the image's programs start in {dir:?}, these in the caller's directory (--workdir image)"
+        ));
+    }
+    if !config.entrypoint.is_empty() && !args.entrypoint {
+        let words = config.entrypoint.iter().chain(&config.cmd).map(|w| format!("{w:?}"));
+        let words = words.collect::<Vec<_>>().join(" ");
+        note(format!("the image runs {words}: --entrypoint makes an entry point of it"));
+    }
+    let user = config.user.split(':').next().unwrap_or_default();
+    if !matches!(user, "" | "root" | "0") {
+        note(format!("the image's programs run as user {user:?}, these as whoever starts them"));
+    }
 }
 
 fn tell(plan: &Plan, report: &Report, events: &dyn Events) {
@@ -134,7 +203,7 @@ fn json(
         .iter()
         .map(|(path, shown)| {
             let kind = match shown {
-                Shown::EntryPoint(_) => "entry-point",
+                Shown::EntryPoint(_) | Shown::Command(_) => "entry-point",
                 Shown::Link(_) => "link",
                 Shown::Unit(_) if is_unit(path) => "unit",
                 Shown::Unit(_) => "copy",
@@ -192,6 +261,7 @@ fn plan_hint(error: &PlanError) -> Option<String> {
             Some("give it another place: PATH:DEST".to_owned())
         }
         PlanError::BadSysroot(_) => Some("leave --sysroot out for /usr/lib/flatwrap/NAME".to_owned()),
+        PlanError::Command(_) => Some("leave --entrypoint out, and name the program as a PATH".to_owned()),
         _ => None,
     }
 }
@@ -205,11 +275,12 @@ mod tests {
     #[test]
     fn the_variables_of_the_shell_tool() {
         let args = Args::parse_from(["flatwrap", "x", "n", "/usr/bin/x", "--chroot-dir", "/usr"]);
-        let mut image = Tree::default();
-        image.insert("/usr".parse().unwrap(), sysext::Node::dir()).unwrap();
+        let mut tree = sysext::Tree::default();
+        tree.insert("/usr".parse().unwrap(), sysext::Node::dir()).unwrap();
+        let rootfs = Rootfs { tree, config: Config::default(), id: oci::Digest::of(b"") };
         let show = |chroot: Option<&str>, host: Option<&str>| {
             let owned = |o: Option<&str>| o.map(str::to_owned);
-            let o = options(&args, &image, owned(chroot), owned(host)).unwrap();
+            let o = options(&args, &rootfs, owned(chroot), owned(host)).unwrap();
             let join = |l: &[TreePath]| l.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
             format!("{} | {}", join(&o.chroot_dirs), join(&o.host_defaults))
         };

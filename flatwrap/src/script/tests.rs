@@ -17,7 +17,8 @@ fn the_scripts_of_a_usual_extension() {
         # shellcheck source=/dev/null
         . "${FLATWRAP_ROOT-}"/usr/lib/flatwrap/web/.flatwrap/enter
         "#);
-    let enter = enter(&options, &mounts);
+    let (variables, _) = environment::variables(&image, &mounts, &options);
+    let enter = enter(&options, &mounts, &variables);
     let from = enter.find("  exec bwrap").unwrap();
     insta::assert_snapshot!(&enter[from..], @r#"
           exec bwrap --die-with-parent --ro-bind "$_flatwrap_dir" / \

@@ -57,6 +57,87 @@ fn names_are_data() {
 }
 
 #[test]
+fn the_image_has_its_say_on_variables() {
+    let text = "a\n'b' $(touch hacked) \"";
+    let extension = Extension::new(image(), |o| {
+        o.image_env = [
+            ("PATH", "/opt/lang/bin:/usr/bin"),
+            // In the image; a host's value would lead astray.
+            ("LANG_HOME", "/usr/lib"),
+            ("MY_HOME", "/usr/lib"),
+            // The host's directory is seen there.
+            ("STATE", "/var/state"),
+            ("LANG", "C.UTF-8"),
+            ("MODE", "image"),
+            ("TEXT", text),
+            ("LD_LIBRARY_PATH", "/opt/lang/lib"),
+            ("LD_PRELOAD", "/opt/lang/none.so"),
+            ("FIXED", "image"),
+            ("not a name", "x"),
+            ("PWD", "/x"),
+            ("NOBWRAP", "0"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec();
+        o.env = vec![("FIXED".into(), "option".into())];
+        o.caller_env = vec!["MY_HOME".into()];
+    });
+    let names = "PATH LANG_HOME MY_HOME STATE LANG MODE TEXT LD_LIBRARY_PATH LD_PRELOAD FIXED";
+    let probe = format!("for v in {names}; do eval \"echo \\\"$v=\\$$v\\\"\"; done");
+    let alone = format!(
+        "PATH=/opt/lang/bin:/usr/bin:HOST\nLANG_HOME=/usr/lib\nMY_HOME=/usr/lib\nSTATE=/var/state\nLANG=C.UTF-8\n\
+         MODE=image\nTEXT={text}\nLD_LIBRARY_PATH=/opt/lang/lib\nLD_PRELOAD=/opt/lang/none.so\nFIXED=option\n"
+    );
+    let against = format!(
+        "PATH=/opt/lang/bin:/usr/bin:/bin:/usr/bin\nLANG_HOME=/usr/lib\nMY_HOME=/h\nSTATE=/h\nLANG=C.UTF-8\n\
+         MODE=host\nTEXT={text}\nLD_LIBRARY_PATH=/opt/lang/lib:/h\nLD_PRELOAD=/opt/lang/none.so\nFIXED=option\n"
+    );
+    let host = std::env::var("PATH").unwrap();
+    for caller in Caller::ALL {
+        let out = extension.command(caller, &probe).output().unwrap();
+        // The host's programs on the way would have complained about the library.
+        assert_eq!(String::from_utf8_lossy(&out.stderr), "", "{caller:?}");
+        assert_eq!(String::from_utf8_lossy(&out.stdout), alone.replace("HOST", &host), "{caller:?}");
+        let mut command = extension.command(caller, &probe);
+        for name in ["LANG_HOME", "MY_HOME", "STATE", "LD_LIBRARY_PATH", "FIXED"] {
+            command.env(name, "/h");
+        }
+        let out =
+            command.env("LANG", "de_DE.UTF-8").env("MODE", "host").env("PATH", "/bin:/usr/bin").output();
+        assert_eq!(String::from_utf8_lossy(&out.unwrap().stdout), against, "{caller:?}");
+    }
+}
+
+#[test]
+fn what_the_image_runs() {
+    let extension = Extension::new(image(), |o| {
+        o.name = "served".parse().unwrap();
+        o.workdir = Some("/usr/lib".parse().unwrap());
+        let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect();
+        o.process = Some(flatwrap::Process {
+            entrypoint: words(&["probe", "fixed $(id)"]),
+            cmd: words(&["it's", "two\nlines"]),
+            path: "/usr/local/bin:/usr/bin".to_owned(),
+            working_dir: "/usr/lib".to_owned(),
+        });
+    });
+    let probe = "pwd; for a; do printf '<%s>' \"$a\"; done";
+    for caller in Caller::ALL {
+        for (args, expected) in [
+            (&[][..], "/usr/lib\n<fixed $(id)><it's><two\nlines>"),
+            (&["other"][..], "/usr/lib\n<fixed $(id)><other>"),
+        ] {
+            let mut c = extension.wrap(caller, extension.entry("served"), probe);
+            if caller != Caller::Root {
+                c.arg(extension.root().join("usr/bin/served"));
+            }
+            let out = c.args(args).output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&out.stdout), expected, "{caller:?} {out:?}");
+        }
+    }
+}
+
+#[test]
 fn programs_see_what_was_mapped() {
     // What the image has as /etc/whose, /var/whose and /home/whose says "image"; on the host the file is missing.
     let whose = "for d in /etc /var /home; do [ -e $d/whose ] && cat $d/whose || echo host; done; \

@@ -42,6 +42,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let plan = Plan::new(&tree, &request(args, &rootfs.config.env)?)?;
     args.source.check_machines(image, plan.machines.iter().copied())?;
     tell(&plan, &events);
+    let variables = rootfs.config.notable_variables();
+    if !variables.is_empty() && !plan.machines.is_empty() {
+        let list = variables.join(", ");
+        let text = format!(
+            "the image sets {list} for its programs, and nothing does on the host: a unit's Environment=, or flatwrap, which \
+             takes them along"
+        );
+        events.event(Event::Note(text.into()));
+    }
     let built = plan.build(&tree)?;
     let image_for = args.source.image_architecture(rootfs.config.platform.as_ref());
     let architecture = args.release.architecture(&plan.machines, image_for, &events);

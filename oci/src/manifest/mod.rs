@@ -5,6 +5,8 @@ mod wire;
 mod config;
 pub use config::Config;
 
+mod environment;
+
 use crate::digest::shorten;
 use crate::{Digest, DigestError, Platform};
 

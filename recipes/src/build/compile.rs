@@ -135,7 +135,8 @@ pub(super) fn extract(
             Ok((tree, missing.collect()))
         }
         Tool::Flatwrap => {
-            let options = flatwrap::Options::new(name.clone())?;
+            let mut options = flatwrap::Options::new(name.clone())?;
+            options.take_variables(&rootfs.config);
             let plan = flatwrap::Plan::new(&rootfs.tree, &wanted, options).map_err(Box::new)?;
             tell(&plan.notes, &plan.warnings, events);
             let (tree, _) = plan.build(rootfs.tree).map_err(Box::new)?;

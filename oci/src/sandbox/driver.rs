@@ -190,8 +190,7 @@ impl Helper {
         let lower = self.scratch.join("lower");
         std::fs::create_dir(&lower).map_err(|source| SandboxError::Io { path: lower.clone(), source })?;
         let root = self.mode == Mode::Root;
-        let options =
-            WriteOptions { ownership: root, devices: root, special: true, xattrs: true, lenient: true };
+        let options = WriteOptions { ownership: root, devices: root, lenient: true, ..WriteOptions::all() };
         // Left out are devices, which are of no use in there, and attributes that this file system doesn't know.
         let _report = tree.write_dir(&lower, &options)?;
         Ok(())

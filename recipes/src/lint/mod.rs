@@ -150,7 +150,9 @@ fn of_tree(tree: &Tree, name: &ExtensionName, release: Release) -> Result<Vec<Fi
             "foreign-setuid" => {
                 f.message = f.message.replace(" would become root's", " holds on the host, too")
             }
-            "user-overlay-xattr" | "system-xattr" => f.message = f.message.replace(" is dropped", " is set"),
+            "user-overlay-xattr" | "system-xattr" | "foreign-xattr" => {
+                f.message = f.message.replace(" is dropped", " is set")
+            }
             _ => {}
         }
         Some(f)

@@ -1,5 +1,7 @@
 //! What every file of an extension has in common: owner, time, and modes and attributes that do no harm.
 
+use std::collections::BTreeMap;
+
 use super::lint::{Lint, show};
 use super::rules::*;
 use crate::{Tree, TreePath};
@@ -41,8 +43,16 @@ fn is_shared(path: &TreePath) -> bool {
     })
 }
 
+/// Whether Linux has such an attribute; file systems can't store others, or the kernel doesn't show them. xattr(7).
+fn is_linux(name: &[u8]) -> bool {
+    [&b"user."[..], b"trusted.", b"security.", b"system."]
+        .iter()
+        .any(|prefix| name.strip_prefix(*prefix).is_some_and(|rest| !rest.is_empty()))
+}
+
 /// Makes all of `tree` root's and of one time, and takes from it what must not reach a host.
 pub(super) fn normalise(tree: &mut Tree, epoch: i64, lint: &mut Lint) {
+    let mut foreign_xattrs: BTreeMap<Vec<u8>, (TreePath, usize)> = BTreeMap::new();
     let paths: Vec<TreePath> = tree.iter().map(|(p, _)| p.clone()).collect();
     for path in &paths {
         let Some(node) = tree.get_mut(path) else { continue };
@@ -83,8 +93,19 @@ pub(super) fn normalise(tree: &mut Tree, epoch: i64, lint: &mut Lint) {
                 return false;
             } else if name == b"security.capability" {
                 lint.add(&CAPABILITY, Some(path), "has file capabilities, which hold on the host, too");
+            } else if !is_linux(name) {
+                foreign_xattrs.entry(name.clone()).or_insert_with(|| (path.clone(), 0)).1 += 1;
+                return false;
             }
             true
         });
+    }
+    for (name, (path, count)) in &foreign_xattrs {
+        let others = match count {
+            1 => String::new(),
+            n => format!(", as are {} of the same name", n - 1),
+        };
+        let message = format!("{} is dropped{others}: no attribute of Linux's", show(name));
+        lint.add(&FOREIGN_XATTR, Some(path), message);
     }
 }

@@ -98,6 +98,8 @@ rules! {
         "user.overlay.* comes from an overlay without privileges and means nothing here; dropped";
     SYSTEM_XATTR "system-xattr" Warning true
         "access control lists name users of another system; dropped";
+    FOREIGN_XATTR "foreign-xattr" Warning true
+        "Linux has the attributes user.*, trusted.*, security.* and system.*; those of other systems mean nothing here; dropped";
     DEVICE "device" Warning true
         "merged extensions are mounted nodev: device nodes, sockets and pipes of an image are of no use";
     SETUID "setuid" Warning true

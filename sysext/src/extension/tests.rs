@@ -154,6 +154,16 @@ const TABLE: &[(&str, Spoil, &str)] = &[
         "warning /usr/lib/d: system.posix_acl_access is dropped [system-xattr]",
     ),
     (
+        "foreign-xattr",
+        |t, _| put(t, "/usr/lib/d", with_xattr(Node::dir(), "com.apple.provenance")),
+        "warning /usr/lib/d: com.apple.provenance is dropped: no attribute of Linux's [foreign-xattr]",
+    ),
+    (
+        "32-bit-hosts",
+        |_, r| r.architecture = Some(Arch::Arm),
+        "warning ARCHITECTURE=arm: hosts with a 64-bit kernel don't merge it, whatever programs they could run [32-bit-hosts]",
+    ),
+    (
         "device",
         |t, _| put(t, "/usr/lib/null", node(Kind::CharDevice { major: 1, minor: 3 })),
         "warning /usr/lib/null: is a character device, of no use in an extension [device]",

@@ -33,6 +33,16 @@ pub enum HostError {
         /// What the system said.
         source: io::Error,
     },
+    /// The file system, or the caller's rights, don't allow an extended attribute.
+    #[error("{path:?}: extended attribute {name} can't be set: {source}")]
+    Xattr {
+        /// Where.
+        path: PathBuf,
+        /// The attribute.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A file's content can't be read.
     #[error("{path}: {source}")]
     Content {

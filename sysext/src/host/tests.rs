@@ -100,8 +100,13 @@ fn what_is_switched_off_is_reported() {
     let mut tree = sample();
     let device = Node { meta: Meta::with_mode(0o666), kind: Kind::CharDevice { major: 1, minor: 3 } };
     tree.insert(p("/null"), device).unwrap();
-    let options =
-        WriteOptions { ownership: false, devices: false, special: false, xattrs: false, lenient: false };
+    let options = WriteOptions {
+        ownership: false,
+        devices: false,
+        special: false,
+        xattrs: false,
+        ..WriteOptions::all()
+    };
     let dir = tempdir();
     let report = tree.write_dir(dir.path(), &options).unwrap();
     let skipped: Vec<String> = report.skipped.iter().map(ToString::to_string).collect();

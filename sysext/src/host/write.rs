@@ -26,6 +26,8 @@ pub struct WriteOptions {
     pub special: bool,
     /// Sets extended attributes; otherwise they are skipped.
     pub xattrs: bool,
+    /// Skips extended attributes that can't be set, but for file capabilities: programs miss those.
+    pub lenient_xattrs: bool,
     /// Skips what the caller may not do (a device, an attribute, an owner) where it would be an error.
     pub lenient: bool,
 }
@@ -33,13 +35,21 @@ pub struct WriteOptions {
 impl WriteOptions {
     /// Everything; takes root.
     pub fn all() -> Self {
-        WriteOptions { ownership: true, devices: true, special: true, xattrs: true, lenient: false }
+        WriteOptions {
+            ownership: true,
+            devices: true,
+            special: true,
+            xattrs: true,
+            lenient_xattrs: false,
+            lenient: false,
+        }
     }
 
-    /// As much as the caller may: all as root; no owners and no devices otherwise.
+    /// As much as the caller may: all as root; no owners and no devices otherwise. Of extended attributes, what the file
+    /// system takes; file capabilities have to be among them.
     pub fn for_caller() -> Self {
         let root = rustix::process::geteuid().is_root();
-        WriteOptions { ownership: root, devices: root, ..WriteOptions::all() }
+        WriteOptions { ownership: root, devices: root, lenient_xattrs: true, ..WriteOptions::all() }
     }
 }
 
@@ -255,21 +265,34 @@ impl<'a> Writer<'a> {
             if !self.options.xattrs {
                 self.report.skipped.push(Skipped { path: path.clone(), what: what(), source: None });
             } else if let Err(e) = set(OsStr::from_bytes(name), value) {
-                self.forgive(path, what(), e)?;
+                let optional = self.options.lenient_xattrs && name != b"security.capability";
+                if !((optional || self.options.lenient) && is_privilege(e)) {
+                    let path = self.dir.join(path.as_host_relative());
+                    return Err(HostError::Xattr { path, name: escape(name), source: e.into() });
+                }
+                self.report.skipped.push(Skipped {
+                    path: path.clone(),
+                    what: what(),
+                    source: Some(e.into()),
+                });
             }
         }
         Ok(())
     }
 
     fn forgive(&mut self, path: &TreePath, what: String, e: Errno) -> Result<(), HostError> {
-        // EINVAL: an owner that the user namespace doesn't map. user_namespaces(7).
-        let privilege = matches!(e, Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::INVAL);
-        if !(self.options.lenient && privilege) {
+        if !(self.options.lenient && is_privilege(e)) {
             return Err(io_error(self.dir, path, e));
         }
         self.report.skipped.push(Skipped { path: path.clone(), what, source: Some(e.into()) });
         Ok(())
     }
+}
+
+/// What a caller may not do, or a file system can't. EINVAL: an owner that the user namespace doesn't map.
+/// user_namespaces(7).
+fn is_privilege(e: Errno) -> bool {
+    matches!(e, Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::INVAL)
 }
 
 /// An ID of all ones means "unchanged" to the kernel, so no file can have it. chown(2).

@@ -30,7 +30,7 @@ use tool::Stage;
 
 use crate::output::{OutputError, OutputFile};
 use crate::tree::{ContentError, escape};
-use crate::{Events, Extension, TarError, Tree, TreePath};
+use crate::{Events, Extension, HostError, TarError, Tree, TreePath};
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,7 +167,7 @@ pub enum ImageError {
     },
     /// The directory could not be filled.
     #[error(transparent)]
-    Host(#[from] crate::HostError),
+    Host(#[from] HostError),
 }
 
 impl ImageError {
@@ -180,6 +180,14 @@ impl ImageError {
             ImageError::Xattrs { able, .. } => Some(format!("take --format with one of {able}")),
             ImageError::Signer(e) => e.hint(),
             ImageError::NoDisk { .. } => Some("take --format squashfs, or leave --verity out".to_owned()),
+            ImageError::Tar { source: TarError::XattrName { .. } | TarError::Socket(_), .. } => {
+                Some("take --format squashfs".to_owned())
+            }
+            ImageError::Host(HostError::Xattr { .. }) => Some(
+                "--format dir takes root, and a file system with such attributes: another directory, or --format \
+                 squashfs or tar, which take neither"
+                    .to_owned(),
+            ),
             ImageError::Unstorable { .. } => Some("take --format squashfs".to_owned()),
             _ => None,
         }
@@ -336,7 +344,8 @@ fn check_xattrs(tree: &Tree, format: Format) -> Result<(), ImageError> {
     if with.len() > NAMED {
         list.push(format!("{} more", with.len() - NAMED));
     }
-    let able: Vec<String> = Format::ALL.iter().filter(|&&f| f != format).map(ToString::to_string).collect();
+    let stores_all = |f: &Format| tree.iter().all(|(_, n)| n.meta.xattrs.keys().all(|x| f.stores_xattr(x)));
+    let able: Vec<String> = Format::ALL.into_iter().filter(stores_all).map(|f| f.to_string()).collect();
     Err(ImageError::Xattrs { format, list: list.join(", "), able: able.join(", ") })
 }
 

@@ -1,13 +1,14 @@
 //! Images that are no file system of their own: a directory, a tar.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use super::{ImageError, Written};
-use crate::host::WriteOptions;
+use crate::host::{Skipped, WriteOptions};
 use crate::output::OutputDir;
-use crate::{Content, Event, Events, Extension};
+use crate::{Content, Event, Events, Extension, TreePath};
 
 pub(super) fn tar(extension: &Extension, file: &File, path: &Path) -> Result<(), ImageError> {
     let io = |source| ImageError::Io { path: path.to_owned(), source };
@@ -25,8 +26,16 @@ fn is_extension(dir: &Path) -> bool {
 pub(super) fn dir(extension: &Extension, path: &Path, events: &dyn Events) -> Result<Written, ImageError> {
     let output = OutputDir::create(path, is_extension)?;
     let report = extension.tree().write_dir(output.path(), &WriteOptions::for_caller())?;
-    for skipped in report.skipped {
-        events.event(Event::Warning(format!("{skipped} is left out, which takes root").into()));
+    // An image has one attribute thousands of times.
+    let mut kinds: BTreeMap<(String, Option<String>), (TreePath, usize)> = BTreeMap::new();
+    for Skipped { path, what, source } in report.skipped {
+        let kind = (what, source.map(|e| e.to_string()));
+        kinds.entry(kind).or_insert_with(|| (path, 0)).1 += 1;
+    }
+    for ((what, source), (path, count)) in kinds {
+        let others = if count > 1 { format!(" and {} others", count - 1) } else { String::new() };
+        let why = source.unwrap_or_else(|| "it takes root".to_owned());
+        events.event(Event::Warning(format!("{path}{others}: {what} is left out: {why}").into()));
     }
     output.commit()?;
     let bytes = extension.tree().iter().filter_map(|(_, n)| n.content()).map(Content::len).sum();

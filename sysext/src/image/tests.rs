@@ -113,20 +113,95 @@ fn unsquashfs_finds_what_went_in() {
     }
 }
 
+/// Those of other systems are dropped from the tree with a word; file capabilities are kept or the format refuses.
 #[test]
 fn attributes_are_never_lost_in_silence() {
     let mut tree = sample();
     for i in 0..7 {
         let path = p(&format!("/usr/lib/sample/cap{i}"));
         let mut node = Node::file(0o755, "x");
-        node.meta.xattrs.insert(b"security.capability".to_vec(), vec![1]);
-        node.meta.xattrs.insert(b"btrfs.compression".to_vec(), vec![1]);
+        for name in ["security.capability", "btrfs.compression", "com.apple.provenance", "user."] {
+            node.meta.xattrs.insert(name.as_bytes().to_vec(), capability());
+        }
         tree.insert(path, node).unwrap();
     }
+    let extension = extension(tree);
+    let said: Vec<String> = extension.findings().iter().map(ToString::to_string).collect();
+    for name in ["btrfs.compression", "com.apple.provenance", "user."] {
+        let message = format!(
+            "/usr/lib/sample/cap0: {name} is dropped, as are 6 of the same name: no attribute of Linux's [foreign-xattr]"
+        );
+        assert!(said.contains(&message), "{said:?}");
+    }
     let dir = tempfile::tempdir().unwrap();
-    let result = write(&extension(tree), &dir.path().join("x.raw"), &ImageOptions::default(), &Silent);
-    insta::assert_snapshot!(result.unwrap_err(), @"squashfs can't store extended attributes: /usr/lib/sample/cap0 (btrfs.compression), /usr/lib/sample/cap1 (btrfs.compression), /usr/lib/sample/cap2 (btrfs.compression), /usr/lib/sample/cap3 (btrfs.compression), /usr/lib/sample/cap4 (btrfs.compression), 2 more; formats that can: erofs, ext4, ext2, btrfs, dir, tar");
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    for format in Format::ALL {
+        let options = ImageOptions { format, ..ImageOptions::default() };
+        let path = dir.path().join(format!("x{}", format.suffix()));
+        write(&extension, &path, &options, &Silent).unwrap_or_else(|e| panic!("{format}: {e}"));
+        let has = match format {
+            Format::Dir => run(Command::new("getcap").arg("-r").arg(&path), "libcap2-bin"),
+            Format::Tar => {
+                let tar = std::fs::read(&path).unwrap();
+                let at = tar.windows(32).filter(|w| w.starts_with(b"SCHILY.xattr.security.capability"));
+                vec![b'='; at.count()]
+            }
+            _ => {
+                let mounted = mount(&path, format.as_str());
+                run(Command::new("getcap").arg("-r").arg(mounted.0.path()), "libcap2-bin")
+            }
+        };
+        assert_eq!(has.iter().filter(|&&b| b == b'=').count(), 7, "{format}");
+        let remove = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        remove.unwrap();
+    }
+}
+
+/// cap_net_raw=ep, version 2. linux/capability.h.
+fn capability() -> Vec<u8> {
+    let mut capability = vec![1, 0, 0, 2, 0, 0x20, 0, 0];
+    capability.resize(20, 0);
+    capability
+}
+
+/// ramfs takes no attributes at all.
+#[test]
+fn a_directory_tells_what_its_file_system_does_not_take() {
+    let ram = Mounted(tempfile::tempdir().unwrap());
+    run(Command::new("mount").args(["-t", "ramfs", "ramfs"]).arg(ram.0.path()), "mount");
+    let place = ram.0.path().join("x");
+    let options = ImageOptions { format: Format::Dir, ..ImageOptions::default() };
+    let with = |name: &str| {
+        let mut tree = sample();
+        for i in 0..3 {
+            let mut node = Node::file(0o755, "x");
+            node.meta.xattrs.insert(name.as_bytes().to_vec(), capability());
+            tree.insert(p(&format!("/usr/lib/sample/x{i}")), node).unwrap();
+        }
+        extension(tree)
+    };
+    let error = write(&with("security.capability"), &place, &options, &Silent).unwrap_err();
+    let said = error.to_string();
+    assert!(said.ends_with("/usr/lib/sample/x0\": extended attribute security.capability can't be set: Operation not supported (os error 95)"), "{said}");
+    assert!(error.hint().unwrap().contains("--format squashfs"));
+    assert_eq!(std::fs::read_dir(ram.0.path()).unwrap().count(), 0);
+
+    #[derive(Default)]
+    struct Heard(std::sync::Mutex<Vec<String>>);
+    impl Events for Heard {
+        fn event(&self, event: crate::Event<'_>) {
+            if let crate::Event::Warning(text) = event {
+                self.0.lock().unwrap().push(text.into_owned());
+            }
+        }
+    }
+    let heard = Heard::default();
+    write(&with("trusted.note"), &place, &options, &heard).unwrap();
+    assert_eq!(
+        heard.0.into_inner().unwrap(),
+        [
+            "/usr/lib/sample/x0 and 2 others: extended attribute trusted.note is left out: Operation not supported (os error 95)"
+        ]
+    );
 }
 
 /// Removes the mount when the test is over, however it ends.

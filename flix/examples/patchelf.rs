@@ -217,6 +217,16 @@ fn write(content: &Content, input: &Path, output: Option<&Path>) -> Result<()> {
         Some(p) if !p.as_os_str().is_empty() => p,
         _ => Path::new("."),
     };
+    // A file would take the place of a device or a pipe, and of what /dev/stdout leads to.
+    if output.is_some() && std::fs::metadata(&target).is_ok_and(|m| !m.is_file() && !m.is_dir()) {
+        let mut out =
+            File::options().write(true).open(&target).with_context(|| format!("open: {target:?}"))?;
+        std::io::copy(&mut content.reader(), &mut out)?;
+        return Ok(());
+    }
+    if target.is_dir() {
+        bail!("open: {target:?}: is a directory");
+    }
     let mut temp = tempfile::NamedTempFile::new_in(dir).with_context(|| format!("open: {dir:?}"))?;
     std::io::copy(&mut content.reader(), temp.as_file_mut())?;
     let from = File::open(&input)?;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use sysext::{Event, Events, TreePath, Wanted};
+use sysext::{Event, Events, TreePath, Wanted, request};
 
 use crate::cli::{ContextError, SourceArgs};
 use crate::sandbox::{SandboxArgs, SandboxError, packages};
@@ -23,8 +23,13 @@ pub enum FetchError {
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
     /// The package that was tried for something missing.
-    #[error(transparent)]
-    Installation(SandboxError),
+    #[error("{source}")]
+    Installation {
+        /// Why it couldn't be installed.
+        source: SandboxError,
+        /// What is in the image and almost has the name of what is missing.
+        similar: Vec<TreePath>,
+    },
     /// A tar or directory with programs for another machine than `--arch` says.
     #[error("{path:?}: image is for {got}, expected {wanted}")]
     Machine {
@@ -43,9 +48,17 @@ impl FetchError {
         match self {
             FetchError::Rootfs(e) => e.hint().map(str::to_owned),
             FetchError::Sandbox(e) => e.hint(),
-            FetchError::Installation(e) => Some(e.hint().unwrap_or_else(|| {
-                "NAME was tried as a package; --package P names others, --no-install forbids it".to_owned()
-            })),
+            FetchError::Installation { source, similar } => Some(match (similar.as_slice(), source) {
+                ([], SandboxError::Install { .. }) => {
+                    "NAME was tried as a package, since a PATH is missing; --package P names others, --no-install forbids \
+                     it, --verbose shows all that the package manager says"
+                        .to_owned()
+                }
+                ([], e) => e.hint().unwrap_or_else(|| {
+                    "NAME was tried as a package; --package P names others, --no-install forbids it".to_owned()
+                }),
+                (similar, _) => sysext::cli::did_you_mean(similar),
+            }),
             FetchError::Machine { got, .. } => Some(format!(
                 "a tar or directory can't be chosen by --arch; leave it (and ARCH) out for {got}"
             )),
@@ -68,19 +81,27 @@ pub fn fetch(
     events: &dyn Events,
 ) -> Result<Rootfs, FetchError> {
     let context = source.context()?;
+    let sandbox = &SandboxArgs { offline: source.offline, ..sandbox.clone() };
     let places: Vec<TreePath> = wanted.iter().filter_map(|w| TreePath::new(&w.source).ok()).collect();
     let rootfs = context.rootfs(image, &places, events)?;
     let rootfs = sandbox.apply(rootfs, &context.cache, events)?;
     let Some(first) = wanted.iter().find(|w| !w.is_in(&rootfs.tree)) else { return Ok(rootfs) };
     // Whoever says what to install or to run knows better.
     let told = sandbox.no_install || !sandbox.package.is_empty() || !sandbox.run.is_empty();
+    let similar = request::similar_programs(&rootfs.tree, &first.source);
+    // The package of that name was asked for if the program has its name. If it hasn't, and there is one with almost this
+    // name, it is a slip of the finger, and no reason to bother a package manager.
+    let named = first.source.rsplit('/').next() == Some(package);
+    let told = told || (!named && !similar.is_empty());
     let Some(manager) = packages::detect(&rootfs.tree).filter(|_| !told && !is_this_machine(image)) else {
         return Ok(rootfs);
     };
     events.event(Event::Note(
         format!("{} is not in {image}: installing its package {package} with {manager}", first.source).into(),
     ));
-    sandbox.install(rootfs, &[package.to_owned()], &context.cache, events).map_err(FetchError::Installation)
+    sandbox
+        .install(rootfs, &[package.to_owned()], &context.cache, events)
+        .map_err(|source| FetchError::Installation { source, similar })
 }
 
 /// Nobody who asks for a program of his own machine's root wants a copy of all of it for a package to be installed in.
@@ -98,11 +119,12 @@ mod tests {
     #[test]
     fn a_package_nobody_asked_for_is_explained() {
         let failed = || SandboxError::HelperDied(Vec::new());
+        let installation = |source| FetchError::Installation { source, similar: Vec::new() };
         assert_eq!(FetchError::Sandbox(failed()).hint(), None);
-        let hint = FetchError::Installation(failed()).hint().unwrap();
+        let hint = installation(failed()).hint().unwrap();
         assert_eq!(hint, "NAME was tried as a package; --package P names others, --no-install forbids it");
         // What the sandbox itself has to say goes first.
-        let hint = FetchError::Installation(SandboxError::NoPackageManager).hint().unwrap();
+        let hint = installation(SandboxError::NoPackageManager).hint().unwrap();
         assert!(hint.contains("--run"), "{hint}");
     }
 }

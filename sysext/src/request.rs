@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use crate::tree::{PathError, ResolveError};
-use crate::{Tree, TreePath};
+use crate::{Kind, Tree, TreePath};
 use globset::GlobBuilder;
 
 /// One word of the command line: `SRC` or `SRC:DST`.
@@ -261,11 +261,47 @@ pub fn allowed(path: &TreePath) -> bool {
     path.depth() >= 2 && matches!(path.components().next(), Some(b"usr" | b"opt"))
 }
 
-/// Files of the same name elsewhere, for the error.
+/// Files of the same name elsewhere, for the error; else programs of almost this name.
 fn similar(tree: &Tree, source: &str) -> Vec<TreePath> {
     let Some(name) = source.rsplit('/').find(|c| !c.is_empty()) else { return Vec::new() };
     let same = |p: &&TreePath| p.file_name() == Some(name.as_bytes());
-    tree.iter().map(|(p, _)| p).filter(same).take(3).cloned().collect()
+    let same: Vec<TreePath> = tree.iter().map(|(p, _)| p).filter(same).take(3).cloned().collect();
+    if same.is_empty() { similar_programs(tree, source) } else { same }
+}
+
+/// Bytes. Longer names are nobody's slip of the finger.
+const NAME_MAX: usize = 64;
+
+/// Programs whose name is that of the path but for a letter (of eight or more, two) that is wrong, missing, too much or
+/// in the other's place; the closest first.
+pub fn similar_programs(tree: &Tree, source: &str) -> Vec<TreePath> {
+    let Some(name) = source.rsplit('/').find(|c| !c.is_empty()) else { return Vec::new() };
+    let tolerance = match name.chars().count() {
+        0..=2 => return Vec::new(),
+        3..=7 => 1,
+        8..=NAME_MAX => 2,
+        _ => return Vec::new(),
+    };
+    let dir = TreePath::new(source).ok().and_then(|p| p.parent());
+    let mut found: Vec<(usize, bool, &TreePath)> = tree
+        .iter()
+        .filter(|(path, node)| match &node.kind {
+            Kind::File(_) => node.meta.mode & 0o111 != 0,
+            // A library's name with one number more is no program's.
+            Kind::Symlink(_) => {
+                path.parent().and_then(|d| d.file_name().map(|n| n.ends_with(b"bin"))) == Some(true)
+            }
+            _ => false,
+        })
+        .filter_map(|(path, _)| {
+            let other =
+                std::str::from_utf8(path.file_name()?).ok().filter(|o| o.len() <= NAME_MAX && *o != name)?;
+            let distance = strsim::damerau_levenshtein(name, other);
+            (distance <= tolerance).then(|| (distance, path.parent() != dir, path))
+        })
+        .collect();
+    found.sort();
+    found.into_iter().take(3).map(|(.., path)| path.clone()).collect()
 }
 
 #[cfg(test)]
@@ -364,6 +400,32 @@ mod tests {
                 assert_eq!(similar, ["/usr/lib/app/one.so".parse().unwrap()])
             }
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn slips_of_the_finger() {
+        let mut t = tree();
+        for file in
+            ["/usr/bin/perl", "/usr/bin/jq", "/usr/bin/python3.11", "/opt/x/perl", "/usr/lib/libperl.so.5"]
+        {
+            t.insert_all(file.parse().unwrap(), Node::file(0o755, "x"), &Meta::dir()).unwrap();
+        }
+        t.insert_all("/usr/bin/awk".parse().unwrap(), Node::symlink("perl"), &Meta::dir()).unwrap();
+        t.insert_all("/usr/share/park".parse().unwrap(), Node::file(0o644, "x"), &Meta::dir()).unwrap();
+        for (word, expected) in [
+            ("/usr/bin/prel", "/usr/bin/perl /opt/x/perl"),
+            ("/usr/bin/per", "/usr/bin/perl /opt/x/perl"),
+            ("/usr/bin/jqq", "/usr/bin/jq"),
+            ("/usr/bin/pyhton3.11", "/usr/bin/python3.11"),
+            ("/usr/bin/wak", "/usr/bin/awk"),
+            ("/usr/bin/prk", ""),
+            ("/usr/bin/ls", ""),
+            ("/usr/bin/b3sum", ""),
+            ("/", ""),
+        ] {
+            let got: Vec<String> = similar_programs(&t, word).iter().map(ToString::to_string).collect();
+            assert_eq!(got.join(" "), expected, "{word}");
         }
     }
 

@@ -29,6 +29,10 @@ pub struct SandboxArgs {
     #[arg(long)]
     pub rerun: bool,
 
+    /// Nothing of the network, whatever the others say; the command line's `--offline`.
+    #[arg(skip)]
+    pub offline: bool,
+
     /// The isolation to use instead of the strongest that works
     #[arg(long, value_name = "root|subuid|single", env = "FLIX_SANDBOX", hide = true)]
     pub sandbox_mode: Option<Mode>,
@@ -73,6 +77,7 @@ impl SandboxArgs {
     pub fn with_settings(&self, mut run: Run) -> Run {
         run.network = self.network;
         run.rerun = self.rerun;
+        run.offline = self.offline;
         run.mode = self.sandbox_mode;
         run
     }

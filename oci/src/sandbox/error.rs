@@ -39,6 +39,20 @@ pub enum SandboxError {
         /// The last lines that it printed.
         tail: Vec<String>,
     },
+    /// A package manager said no.
+    #[error("package {packages} can't be installed: {reason}")]
+    Install {
+        /// Their names.
+        packages: String,
+        /// What it said, in one line.
+        reason: String,
+    },
+    /// Packages come by the network, and nothing of it is to be used.
+    #[error("{command}: takes the network, and there is none offline")]
+    Offline {
+        /// As it was given.
+        command: String,
+    },
     /// No mode works on this machine.
     #[error("no sandbox works here: {}", Tried(.0))]
     Unavailable(Vec<Unavailable>),
@@ -131,6 +145,10 @@ impl SandboxError {
             SandboxError::NoInterpreter { interpreter, .. } if interpreter == "/bin/sh" => {
                 Some("the image has no shell; use an image that has one, or add files with another layer".into())
             }
+            SandboxError::Install { .. } => Some("--verbose shows all that the package manager says".into()),
+            SandboxError::Offline { .. } => Some(
+                "once without --offline, its result is kept; --rerun and other packages or images take it anew".into(),
+            ),
             SandboxError::NoPackageManager => Some("use an image with apk, apt, dnf, zypper or pacman, or --run".into()),
             _ => None,
         }

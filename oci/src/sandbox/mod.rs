@@ -101,6 +101,14 @@ pub fn layer(
     {
         return Ok(layer);
     }
+    if run.offline && run.installs.is_some() {
+        return Err(SandboxError::Offline { command: run.display() });
+    }
+    if run.offline && run.network != Network::None {
+        // A result of its own, since it may well be another one.
+        let run = Run { network: Network::None, ..run.clone() };
+        return layer(tree, id, config, &run, cache, events);
+    }
     let scratch = cache.scratch("sandbox")?;
     let layer = run_in(tree, config, run, scratch.path(), events, |changes| {
         Ok(cache.ingest_layer(changes, &Expect::default(), events)?)
@@ -158,6 +166,12 @@ fn run_there<T: Send>(
     match helper.run(prepared, events, take)? {
         (Outcome::Changes(taken), _) => Ok(taken),
         (Outcome::NoExec(errno), _) => Err(explain::explain(tree, argv0, &env, errno)),
-        (Outcome::Ended(status), tail) => Err(SandboxError::Failed { command: run.display(), status, tail }),
+        (Outcome::Ended(status), tail) => Err(match &run.installs {
+            Some(packages) => SandboxError::Install {
+                packages: packages.join(", "),
+                reason: packages::reason(&tail).unwrap_or_else(|| status.to_string()),
+            },
+            None => SandboxError::Failed { command: run.display(), status, tail },
+        }),
     }
 }

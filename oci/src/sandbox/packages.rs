@@ -96,6 +96,31 @@ pub fn detect(tree: &Tree) -> Option<Manager> {
     KNOWN.iter().find(|(_, paths)| paths.iter().any(&is_program)).map(|(m, _)| *m)
 }
 
+/// Why a package manager failed, by the last lines that it printed: what it calls an error, and before that what it
+/// couldn't download.
+pub(super) fn reason(tail: &[String]) -> Option<String> {
+    const ERRORS: [&str; 6] =
+        ["E: ", "ERROR: ", "Error: ", "error: ", "No match for argument", "No provider of "];
+    const DOWNLOADS: [&str; 3] = ["WARNING: ", "W: Failed to fetch", "Errors during downloading"];
+    let lines: Vec<&str> = tail.iter().map(|l| l.trim()).collect();
+    let find = |words: &[&str]| lines.iter().position(|l| words.iter().any(|w| l.starts_with(w)));
+    let mut parts: Vec<String> = Vec::new();
+    parts.extend(find(&DOWNLOADS).map(|i| lines[i].to_owned()));
+    // dnf and yum name the package before they say "Error".
+    if let Some(i) = find(&["No match for argument", "No package "]).or_else(|| find(&ERRORS)) {
+        let mut text = lines[i].to_owned();
+        // apk: "ERROR: unable to select packages:" and the package on the next line.
+        if let Some(next) = lines.get(i + 1).filter(|_| text.ends_with(':')) {
+            text = format!("{text} {}", next.trim_end_matches(':'));
+        }
+        parts.push(text);
+    }
+    if parts.is_empty() {
+        parts.extend(lines.last().map(|l| (*l).to_owned()));
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
 impl Manager {
     /// The command that installs `packages` and what they depend on, asking nothing.
     ///
@@ -116,6 +141,7 @@ impl Manager {
         };
         let argv = words.iter().map(OsString::from).chain(packages.iter().map(OsString::from)).collect();
         let mut run = Run::new(argv);
+        run.installs = Some(packages.to_vec());
         run.title = Some(format!("installing {} ({self})", packages.join(", ")));
         Ok(run)
     }
@@ -224,6 +250,44 @@ mod tests {
         for (manager, name, good) in rows {
             assert_eq!(manager.install(&[(*name).to_owned()]).is_ok(), *good, "{manager} {name:?}");
         }
+    }
+
+    /// As the programs print it.
+    #[test]
+    fn reasons() {
+        for (said, expected) in [
+            (
+                &["Reading package lists...", "E: Unable to locate package prel"][..],
+                "E: Unable to locate package prel",
+            ),
+            (
+                &[
+                    "W: Failed to fetch http://x/InRelease  Could not resolve 'x'",
+                    "W: Some index files failed to download.",
+                    "E: Unable to locate package jq",
+                ],
+                "W: Failed to fetch http://x/InRelease  Could not resolve 'x'; E: Unable to locate package jq",
+            ),
+            (
+                &[
+                    "ERROR: unable to select packages:",
+                    "  prel (no such package):",
+                    "    required by: world[prel]",
+                ],
+                "ERROR: unable to select packages: prel (no such package)",
+            ),
+            (
+                &["No match for argument: prel", "Error: Unable to find a match: prel"],
+                "No match for argument: prel",
+            ),
+            (&["error: target not found: prel"], "error: target not found: prel"),
+            (&["No provider of 'prel' found."], "No provider of 'prel' found."),
+            (&["something else"], "something else"),
+        ] {
+            let tail: Vec<String> = said.iter().map(|l| (*l).to_owned()).collect();
+            assert_eq!(reason(&tail).unwrap(), expected);
+        }
+        assert_eq!(reason(&[]), None);
     }
 
     #[test]

@@ -13,6 +13,10 @@ pub struct Run {
     pub env: Vec<(OsString, OsString)>,
     /// What of the network it sees.
     pub network: Network,
+    /// The packages that a package manager is to install, which takes a network.
+    pub installs: Option<Vec<String>>,
+    /// Nothing of the network, whatever `network` says: what ran with it before is taken from the cache.
+    pub offline: bool,
     /// Run even if the result of the same run is in the cache.
     pub rerun: bool,
     /// The isolation to use; `None`: the strongest that works.

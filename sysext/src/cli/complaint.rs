@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::iter::successors;
 
 use super::PlaceError;
-use crate::{ExtensionError, ImageError, RequestError, Severity};
+use crate::{ExtensionError, ImageError, RequestError, Severity, TreePath};
 
 /// Tells of an error on stderr: `error:` and the chain of reasons, then `hint:` if there is one.
 #[allow(clippy::print_stderr)] // what it is for
@@ -45,9 +45,19 @@ pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| error.downcast_ref::<ImageError>().and_then(ImageError::hint))
 }
 
+/// The hint for what is almost the name of something there.
+pub fn did_you_mean(similar: &[TreePath]) -> String {
+    let list: Vec<String> = similar.iter().map(ToString::to_string).collect();
+    format!("did you mean {}? --package P installs a package in the image first", list.join(" or "))
+}
+
 fn request(error: &RequestError) -> Option<String> {
     match error {
-        RequestError::NotFound { similar, .. } if !similar.is_empty() => {
+        RequestError::NotFound { text, similar } if !similar.is_empty() => {
+            let name = text.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+            if similar.iter().any(|p| p.file_name() != Some(name.as_bytes())) {
+                return Some(did_you_mean(similar));
+            }
             let list: Vec<String> = similar.iter().map(ToString::to_string).collect();
             Some(format!("the image has {}", list.join(", ")))
         }
@@ -66,7 +76,11 @@ fn request(error: &RequestError) -> Option<String> {
         RequestError::RelativeTarget { text, .. } => Some(format!(
             "PATH:DEST is /usr/bin/a:/usr/bin/b; a path with a colon in its name needs a destination: {text}:/usr/bin/b"
         )),
-        RequestError::NotAbsolute(text) => Some(format!("paths start with a slash: /usr/bin/{text}")),
+        RequestError::NotAbsolute(text) => {
+            let text = text.trim_start_matches("./");
+            let dir = if text.contains('/') { "/" } else { "/usr/bin/" };
+            Some(format!("paths start with a slash: {dir}{text}"))
+        }
         _ => None,
     }
 }

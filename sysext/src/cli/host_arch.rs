@@ -117,7 +117,8 @@ mod tests {
         let x32 = Machine { wide: false, ..X86_64.machine() };
         let s390 = Machine { wide: false, ..S390x.machine() };
         let [x86_64, x86, arm64, arm] = [X86_64, X86, Arm64, Arm].map(Arch::machine);
-        let rows: &[(&[&str], &[Machine], Option<Arch>, &str, &str)] = &[
+        type Row<'a> = (&'a [&'a str], &'a [Machine], Option<Arch>, &'a str, &'a str);
+        let rows: &[Row<'_>] = &[
             (&[], &[], Some(X86_64), "none", ""),
             (&[], &[x86_64], Some(X86_64), "x86-64", ""),
             (&[], &[x86_64], Some(Arm64), "x86-64", ""),

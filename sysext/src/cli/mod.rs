@@ -1,7 +1,7 @@
 //! What the commands share: arguments on images and release files, and the drawing of events.
 
 mod complaint;
-pub use complaint::{complain, hint, print, reasons};
+pub use complaint::{complain, did_you_mean, hint, print, reasons};
 
 mod frame;
 pub use frame::{end, parse};
@@ -145,10 +145,14 @@ impl OutputArgs {
             let hint = "a file of /usr/lib/sysusers.d makes users and groups on the host: u NAME -, g NAME -";
             events.event(Event::Hint(hint.into()));
         }
+        let path = self.path(extension.name());
+        if let Some(text) = place::unmergeable(&path, extension.name(), self.format) {
+            events.event(Event::Warning(text.into()));
+        }
         if report.dry_run {
             return Ok(None);
         }
-        image::write(extension, &self.path(extension.name()), options, events).map(Some)
+        image::write(extension, &path, options, events).map(Some)
     }
 
     /// For [`Extension::new`].

@@ -34,6 +34,85 @@ fn offline_uses_what_is_there_and_says_what_is_not() -> Result<()> {
 }
 
 #[test]
+fn offline_installs_nothing_anew() -> Result<()> {
+    let work = Work::new()?;
+    let user = work.user("user")?;
+    let flix = || World::get().map(|w| w.flix(&user).args(["little:latest", "b3sum", "/usr/bin/b3sum"]));
+    for args in [&[][..], &["--package", "b3sum"]] {
+        flix()?.args(args).run()?;
+        // What ran before is in the cache.
+        flix()?.args(args).arg("--offline").run()?;
+        let out = flix()?.args(args).args(["--offline", "--rerun"]).outcome()?.failure()?;
+        assert_says(&out, &["error: ", "installing b3sum (apk)", "takes the network", "hint: ", "--offline"]);
+        assert!(!out.stderr.contains("fetch "), "{}", out.stderr);
+    }
+    // A command may do without a network, and gets none.
+    let run = "busybox wget -T 2 -q -O - \"$(cat /etc/apk/repositories)/x86_64/APKINDEX.tar.gz\" >/usr/bin/made || \
+               cp /bin/busybox /usr/bin/made";
+    let made = |arg: Option<&str>| -> Result<u64> {
+        let flix = World::get()?.flix(&user).args(["little:latest", "made", "/usr/bin/made", "--run", run]);
+        flix.args(arg).args(["--host-interpreters", "--format=dir"]).run()?;
+        Ok(fs::metadata(user.home().join("made/usr/bin/made"))?.len())
+    };
+    let offline = made(Some("--offline"))?;
+    assert_eq!(offline, fs::metadata("/bin/busybox")?.len());
+    assert_ne!(made(None)?, offline);
+    Ok(())
+}
+
+#[test]
+fn slips_of_the_finger_are_told() -> Result<()> {
+    let work = Work::new()?;
+    let user = work.user("user")?;
+    for (name, path, words, tried) in [
+        // Nobody bothers apk for this.
+        (
+            "tools",
+            "/usr/bin/busybx",
+            &["/usr/bin/busybx is not in the image", "did you mean /bin/busybox"][..],
+            false,
+        ),
+        // The extension's name is that of a package, which has it under another name.
+        (
+            "b3sum",
+            "/usr/bin/b3sm",
+            &["/usr/bin/b3sm is not in the image", "did you mean /usr/bin/b3sum"],
+            true,
+        ),
+        // The path has the extension's name: it was asked for, and what apk says is one line.
+        (
+            "busyboxx",
+            "/usr/bin/busyboxx",
+            &[
+                "busyboxx can't be installed: ERROR: unable to select packages: busyboxx (no such package)",
+                "did you mean /bin/busybox",
+            ],
+            true,
+        ),
+    ] {
+        let out = World::get()?.flix(&user).args(["little:latest", name, path]).outcome()?.failure()?;
+        assert_says(&out, words);
+        assert_eq!(out.stderr.contains("installing its package"), tried, "{}", out.stderr);
+        assert!(out.stderr.lines().count() <= 3, "{}", out.stderr);
+    }
+    let out = World::get()?.flix(&user).args(["little:latest", "x", "usr/bin/perl"]).outcome()?.failure()?;
+    assert_says(&out, &["hint: paths start with a slash: /usr/bin/perl"]);
+    Ok(())
+}
+
+#[test]
+fn a_name_that_hosts_refuse_is_told() -> Result<()> {
+    let work = Work::new()?;
+    let user = work.user("user")?;
+    for program in [World::get()?.flix(&user), World::get()?.flatwrap(&user)] {
+        let out =
+            program.args(["little:latest", "bb", "/bin/busybox:/usr/bin/bb", "-o", "bb-1.2.raw"]).run()?;
+        assert_says(&out, &["warning: bb-1.2.raw", "No medium found", "bb.raw there", "bb.raw.v/bb_1.2.raw"]);
+    }
+    Ok(())
+}
+
+#[test]
 fn another_architecture_needs_no_processor_of_it() -> Result<()> {
     let work = Work::new()?;
     let user = work.user("user")?;

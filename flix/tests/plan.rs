@@ -378,6 +378,38 @@ fn texts_follow_their_programs_or_are_told_of() {
     ");
 }
 
+/// Bytecode stays fresh when the first line of its source gets longer. Python itself says so.
+#[test]
+fn bytecode_follows_its_script() {
+    let lab = Lab::glibc();
+    lab.with_glibc().copy("/usr/bin/python3", "usr/bin/python3.x").symlink("usr/bin/python", "python3.x");
+    lab.script("usr/lib/app/tool.py", "#!/usr/bin/python\nX = 1\n").write("usr/lib/app/other.py", "X = 1\n");
+    let python = |args: &[&str]| {
+        let out =
+            std::process::Command::new("/usr/bin/python3").args(args).output().expect("install python3");
+        let text = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(out.status.success(), "{args:?}: {text}");
+        text
+    };
+    python(&["-m", "compileall", "-q", lab.path("usr/lib/app").to_str().unwrap()]);
+    let image = Tree::from_dir(&lab.path(""), &sysext::ReadOptions::default()).unwrap();
+    let mut request = request(&["/usr/bin/python3.x", "/usr/lib/app"]);
+    request.closure.allow_missing = true;
+    let plan = Plan::new(&image, &request).unwrap();
+    let options = sysext::ExtensionOptions { epoch: 1_600_000_000, ..Default::default() };
+    let built = plan.build(&image).unwrap();
+    let made = sysext::Extension::new(built, "t".parse().unwrap(), Default::default(), &options).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    _ = made.tree().write_dir(dir.path(), &sysext::WriteOptions::for_caller()).unwrap();
+    let app = dir.path().join("usr/lib/app");
+    assert!(std::fs::read(app.join("tool.py")).unwrap().starts_with(b"#!/usr/lib/flix/t/usr/bin/python\n"));
+    let script = "import sys; sys.path[0] = sys.argv[1]; import tool, other";
+    let said = python(&["-v", "-B", "-S", "-E", "-s", "-c", script, app.to_str().unwrap()]);
+    for module in ["tool.py", "other.py"] {
+        assert!(said.lines().any(|l| l.contains(" matches ") && l.ends_with(module)), "{module}: {said}");
+    }
+}
+
 /// A script that is its own archive, by the place of a byte.
 #[test]
 fn data_behind_a_script_stays_in_its_place() {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use sysext::extension::resized;
 use sysext::tree::Ino;
 use sysext::{Content, Kind, Meta, Node, Patch, Tree, TreePath};
 
@@ -34,8 +35,20 @@ impl Plan {
             }
             out.insert_all(target.clone(), self.node(image, entry)?, &Meta::dir())?;
         }
+        self.bytecode(image, &mut out)?;
         self.check(&out)?;
         Ok(out)
+    }
+
+    /// Python's bytecode records the length of its source, which another first line changes, and nothing else.
+    fn bytecode(&self, image: &Tree, out: &mut Tree) -> Result<(), BuildError> {
+        for (target, entry) in &self.entries {
+            let (Action::Script { .. }, Some(source)) = (&entry.action, &entry.source) else { continue };
+            let Some(old) = image.get(source).and_then(Node::content) else { continue };
+            resized(out, target, old.len())
+                .map_err(|error| BuildError::Content { path: source.clone(), source: error })?;
+        }
+        Ok(())
     }
 
     fn node(&self, image: &Tree, entry: &Entry) -> Result<Node, BuildError> {

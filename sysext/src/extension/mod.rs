@@ -23,6 +23,7 @@ pub mod units;
 mod lint;
 mod normal;
 mod times;
+pub use times::pyc::resized;
 mod users;
 
 use std::collections::BTreeSet;

@@ -5,7 +5,7 @@
 //! docs/decisions/0076-recorded-times.md.
 
 mod fontconfig;
-mod pyc;
+pub(super) mod pyc;
 
 use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 //! `mtime & 0xFFFFFFFF` and the source's size.
 
 use super::{Recorded, find};
-use crate::tree::ContentError;
+use crate::tree::{ContentError, Patch};
 use crate::{Content, Kind, Node, Tree, TreePath};
 
 const CACHE: &[u8] = b"__pycache__";
@@ -30,6 +30,34 @@ pub(super) fn read(
     let Some(node) = real.ok().and_then(|r| tree.get(&r.path)) else { return Ok(None) };
     let Node { meta, kind: Kind::File(text) } = node else { return Ok(None) };
     Ok(header(&content.head(16)?, meta.mtime as u32, text.len() as u32))
+}
+
+/// Lets the bytecode of a source whose length was `old` bytes follow when a change leaves the code as it is, as that of a
+/// script's first line does.
+///
+/// # Errors
+/// The bytecode can't be read.
+pub fn resized(tree: &mut Tree, path: &TreePath, old: u64) -> Result<(), ContentError> {
+    let Some(Node { meta, kind: Kind::File(text) }) = tree.get(path) else { return Ok(()) };
+    let (mtime, size) = (meta.mtime as u32, text.len() as u32);
+    let Some(dir) = path.parent().filter(|_| path.as_relative().ends_with(b".py")) else { return Ok(()) };
+    let cache = dir.join(CACHE).ok();
+    let of_it = |p: &&TreePath| is(p) && source(p).is_some_and(|s| s == path.to_absolute());
+    let places = [Some(dir), cache].into_iter().flatten();
+    let found: Vec<TreePath> = places
+        .flat_map(|d| tree.children(&d).map(|(p, _)| p).filter(of_it).cloned().collect::<Vec<_>>())
+        .collect();
+    for bytecode in found {
+        let Some(Node { kind: Kind::File(content), .. }) = tree.get_mut(&bytecode) else { continue };
+        let head = content.head(16)?;
+        // Where only the time is recorded, any length is fresh.
+        let other = header(&head, mtime, !(old as u32)).is_some_and(|r| r.fresh);
+        if let Some(recorded) = header(&head, mtime, old as u32).filter(|r| r.fresh && !other) {
+            let patch = Patch { at: recorded.at + 4, bytes: size.to_le_bytes().to_vec() };
+            *content = content.patched(content.len(), vec![patch])?;
+        }
+    }
+    Ok(())
 }
 
 /// The path of the source: `x.py` beside `x.pyc`, or above `__pycache__/x.cpython-311.opt-1.pyc`.

@@ -213,6 +213,13 @@ fn is_library(path: &Path, elf: &Elf) -> bool {
 fn write(content: &Content, input: &Path, output: Option<&Path>) -> Result<()> {
     let input = std::fs::canonicalize(input)?;
     let target = output.map_or(input.clone(), Path::to_path_buf);
+    // A rename would put a file in the place of a device or a pipe.
+    if std::fs::metadata(&target).is_ok_and(|m| !m.is_file()) {
+        let mut device =
+            File::options().write(true).open(&target).with_context(|| format!("open: {target:?}"))?;
+        std::io::copy(&mut content.reader(), &mut device)?;
+        return Ok(());
+    }
     let dir = match target.parent() {
         Some(p) if !p.as_os_str().is_empty() => p,
         _ => Path::new("."),

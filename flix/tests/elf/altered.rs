@@ -170,3 +170,24 @@ fn one_edit_after_the_other() {
         }
     }
 }
+
+/// What patchelf moved stands alone in a PT_LOAD of its own. If it left that, strip would write one that loaders refuse.
+#[test]
+fn edited_by_patchelf() {
+    for flags in [&[][..], &["-no-pie"], &["-s", "-Wl,-z,noseparate-code"]] {
+        for edits in [1, 2] {
+            let bench = Bench::new(HOST, flags, flags);
+            for name in ["program", "libfar.so", "libfarther.so"] {
+                for n in 0..edits {
+                    let path = "/a/directory".repeat(40 * (n + 1));
+                    must(
+                        std::process::Command::new("patchelf")
+                            .args(["--set-rpath", &path])
+                            .arg(bench.path(name)),
+                    );
+                }
+            }
+            bench.trial(&format!("{edits} edits by patchelf {flags:?}"));
+        }
+    }
+}

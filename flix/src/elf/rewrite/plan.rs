@@ -214,12 +214,17 @@ impl Arranger<'_, '_, '_> {
         let end = offset + size;
         let Some(load) = self.model.load_at(offset, size) else { return Ok(Some(new.size)) };
         let load_end = self.model.layout.phdrs[load].file_end();
-        if end == load_end {
-            let home = homes.iter_mut().find(|h| h.load == load && h.at == end);
-            let grown = home.map(|h| h.take(self.model, new.size - size, 1)).transpose()?.flatten();
+        let range = (end, offset + new.size);
+        // Nothing but padding up to the PT_LOAD's end: it grows with the table. A table that leaves may have been all that
+        // stood in the PT_LOAD, as patchelf has it, and strip then writes one that loaders refuse.
+        let is_last = end <= load_end
+            && (end == load_end
+                || self.map.in_the_way(self.model, (end, load_end), &[])?.is_some_and(|b| b.is_empty()));
+        if is_last && range.1 > load_end {
+            let home = homes.iter_mut().find(|h| h.load == load && h.at == load_end);
+            let grown = home.map(|h| h.take(self.model, range.1 - load_end, 1)).transpose()?.flatten();
             return Ok(grown.is_none().then_some(new.size));
         }
-        let range = (end, offset + new.size);
         if range.1 > load_end {
             return Ok(Some(new.size));
         }

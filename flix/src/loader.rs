@@ -136,6 +136,11 @@ impl Loader {
         Some([self.cache.strip_suffix(b"cache")?, b"conf"].concat())
     }
 
+    /// glibc: the path of its cache. Empty for musl.
+    pub(crate) fn cache(&self) -> &[u8] {
+        &self.cache
+    }
+
     /// What `$LIB` stands for: `lib/x86_64-linux-gnu` on Debian, `lib64` on Fedora. ld.so(8).
     pub fn lib_token(&self) -> &[u8] {
         let Some(dir) = self.system_dirs.first() else { return b"lib" };

@@ -319,6 +319,37 @@ fn name_services_and_the_unwinder_come_along() {
     }
 }
 
+/// glibc before 2.34 has them as files, and where nsswitch.conf is missing it asks both.
+#[test]
+fn the_usual_name_services_come_along_without_a_configuration() {
+    let lab = Lab::glibc();
+    lab.with_glibc();
+    for name in ["libnss_files.so.2", "libnss_dns.so.2", "libnss_nis.so.2"] {
+        lab.shared_library(&format!("usr/lib/{name}"), name, &[], &[]);
+    }
+    let source = "#include <netdb.h>\nint main(void) { gethostbyname(\"x\"); return 0; }\n";
+    lab.compile(source, &lab.path("usr/bin/prog"), &[], &[]);
+    let closure = resolve(&lab, "/usr/bin/prog", Options::default()).unwrap();
+    let later: Vec<String> =
+        closure.maps[&p("/usr/bin/prog")].later().iter().map(ToString::to_string).collect();
+    assert_eq!(later, ["/usr/lib/libnss_dns.so.2", "/usr/lib/libnss_files.so.2"]);
+}
+
+/// What ldconfig(8) was given by hand is in its cache alone.
+#[test]
+fn directories_of_the_cache_count_without_a_configuration() {
+    let lab = Lab::glibc();
+    lab.with_glibc().shared_library("opt/x/liba.so", "liba.so", &[], &[]);
+    lab.shared_library("usr/lib/libb.so", "libb.so", &["opt/x/liba.so"], &[]);
+    lab.program("usr/bin/prog", &["usr/lib/libb.so"], &[]);
+    assert!(agree(&lab, "/usr/bin/prog").is_err());
+    let mut ldconfig = Command::new("/sbin/ldconfig");
+    std::fs::create_dir_all(lab.path("etc")).unwrap();
+    let status = ldconfig.arg("-r").arg(lab.path("")).arg("/opt/x").status();
+    assert!(status.expect("ldconfig; install libc-bin").success());
+    assert!(has(&agree(&lab, "/usr/bin/prog"), "/opt/x/liba.so"));
+}
+
 #[test]
 fn extra_libraries_by_name_path_and_folder() {
     let lab = Lab::glibc();

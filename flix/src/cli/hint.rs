@@ -56,6 +56,10 @@ fn plan(error: &PlanError) -> Option<String> {
 
 fn closure(error: &ClosureError) -> Option<String> {
     match error {
+        ClosureError::Missing(missing) if missing.iter().any(|m| m.elsewhere.is_some()) => {
+            let place = missing.iter().find_map(|m| m.elsewhere.as_ref())?;
+            Some(format!("the image has {place}, where nothing looks for it: --extra-lib {place} takes it along"))
+        }
         ClosureError::Missing(_) => Some(
             "--package P installs what has it, --extra-lib PATH names it where it is, --allow-missing goes on without"
                 .to_owned(),

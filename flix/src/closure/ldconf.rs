@@ -7,6 +7,10 @@ use sysext::{Tree, TreePath};
 const FILES: usize = 256;
 /// Bytes of one file.
 const FILE_LIMIT: u64 = 1 << 20;
+/// Bytes of ld.so.cache. Each library has some hundred.
+const CACHE_LIMIT: u64 = 16 << 20;
+/// CACHEMAGIC_VERSION_NEW. sysdeps/generic/dl-cache.h in glibc.
+const CACHE_MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
 /// Nesting of includes.
 const DEPTH: usize = 8;
 
@@ -17,9 +21,50 @@ pub fn glibc_dirs(tree: &Tree, file: &[u8]) -> Vec<Vec<u8>> {
     reader.dirs
 }
 
+/// The directories of the libraries that ld.so.cache has, in its order: those that ldconfig(8) was given by hand are
+/// nowhere else, and an image may come without its ld.so.conf. Nothing if it can't be understood.
+pub fn cached_dirs(tree: &Tree, file: &[u8]) -> Vec<Vec<u8>> {
+    let Some(bytes) = read(tree, file, CACHE_LIMIT) else { return Vec::new() };
+    // sysdeps/generic/dl-cache.h in glibc: struct cache_file_new, which may stand behind an older table; its offsets
+    // count from itself.
+    let Some(start) = bytes.windows(CACHE_MAGIC.len()).position(|w| w == CACHE_MAGIC) else {
+        return Vec::new();
+    };
+    let cache = &bytes[start..];
+    let fits = |count: u32| 48 + u64::from(count) * 24 <= cache.len() as u64;
+    let Some(count) = cache.get(20..24).and_then(|b| b.try_into().ok()) else { return Vec::new() };
+    let little = fits(u32::from_le_bytes(count));
+    let number = |b: [u8; 4]| if little { u32::from_le_bytes(b) } else { u32::from_be_bytes(b) };
+    if !fits(number(count)) {
+        return Vec::new();
+    }
+    let mut out: Vec<Vec<u8>> = Vec::new();
+    for entry in cache[48..].chunks_exact(24).take(number(count) as usize) {
+        // flags, key and value are of four bytes each.
+        let value = number([entry[8], entry[9], entry[10], entry[11]]) as usize;
+        let path = cache.get(value..).and_then(|s| s.split(|&b| b == 0).next()).unwrap_or_default();
+        let mut dir = parent(path);
+        // glibc-hwcaps/x86-64-v3 belongs to the directory that it is in.
+        if parent(dir).ends_with(b"/glibc-hwcaps") {
+            dir = parent(parent(dir));
+        }
+        if dir.starts_with(b"/") && dir.len() < 4096 && !out.iter().any(|d| d == dir) {
+            out.push(dir.to_vec());
+            if out.len() >= FILES {
+                break;
+            }
+        }
+    }
+    out
+}
+
+fn parent(path: &[u8]) -> &[u8] {
+    path.iter().rposition(|&b| b == b'/').map_or(b"", |at| &path[..at])
+}
+
 /// The directories of musl's path file; none if there is no such file.
 pub fn musl_dirs(tree: &Tree, file: &TreePath) -> Option<Vec<Vec<u8>>> {
-    let text = read(tree, &file.to_absolute())?;
+    let text = read(tree, &file.to_absolute(), FILE_LIMIT)?;
     Some(
         text.split(|&b| b == b'\n' || b == b':')
             .filter(|d| d.starts_with(b"/"))
@@ -28,9 +73,9 @@ pub fn musl_dirs(tree: &Tree, file: &TreePath) -> Option<Vec<Vec<u8>>> {
     )
 }
 
-fn read(tree: &Tree, path: &[u8]) -> Option<Vec<u8>> {
+fn read(tree: &Tree, path: &[u8], limit: u64) -> Option<Vec<u8>> {
     let real = tree.resolve(path, true).ok()?;
-    tree.get(&real.path)?.content()?.read(FILE_LIMIT).ok()
+    tree.get(&real.path)?.content()?.read(limit).ok()
 }
 
 struct Reader<'t> {
@@ -45,7 +90,7 @@ impl Reader<'_> {
         if depth > DEPTH || self.files > FILES {
             return;
         }
-        let Some(text) = read(self.tree, path) else { return };
+        let Some(text) = read(self.tree, path, FILE_LIMIT) else { return };
         for line in text.split(|&b| b == b'\n') {
             let line = line.split(|&b| b == b'#').next().unwrap_or_default().trim_ascii();
             let (word, rest) = match line.iter().position(u8::is_ascii_whitespace) {
@@ -144,6 +189,33 @@ mod tests {
     #[test]
     fn no_file_no_directories() {
         assert!(dirs(&Tree::default()).is_empty());
+    }
+
+    #[test]
+    fn a_cache_of_either_byte_order_and_behind_an_older_table() {
+        for big in [false, true] {
+            let number = |n: u32| if big { n.to_be_bytes() } else { n.to_le_bytes() };
+            let strings = b"libx.so\0/opt/x/libx.so\0/opt/x/glibc-hwcaps/x86-64-v3/libx.so\0";
+            let mut cache = [CACHE_MAGIC, &number(3), &[0; 24]].concat();
+            for value in [8, 24, u32::MAX] {
+                let at = if value == u32::MAX { value } else { 48 + 3 * 24 + value };
+                cache.extend([number(1), number(0), number(at), number(0), number(0), number(0)].concat());
+            }
+            cache.extend_from_slice(strings);
+            for old in [&b""[..], b"ld.so-1.7.0\0\0\0\0\0"] {
+                let mut t = Tree::default();
+                let bytes = [old, &cache].concat();
+                t.insert_all("/etc/ld.so.cache".parse().unwrap(), Node::file(0o644, bytes), &Meta::dir())
+                    .unwrap();
+                assert_eq!(cached_dirs(&t, b"/etc/ld.so.cache"), [b"/opt/x"], "{big}");
+            }
+            for cut in 0..cache.len() {
+                let mut t = Tree::default();
+                let node = Node::file(0o644, cache[..cut].to_vec());
+                t.insert_all("/c".parse().unwrap(), node, &Meta::dir()).unwrap();
+                assert!(cached_dirs(&t, b"/c").len() <= 1);
+            }
+        }
     }
 
     #[test]

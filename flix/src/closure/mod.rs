@@ -107,6 +107,8 @@ pub struct Missing {
     pub name: String,
     /// Who needs it, then who needs that, up to the program.
     pub chain: Vec<TreePath>,
+    /// A file of that name where nothing looks for it.
+    pub elsewhere: Option<TreePath>,
 }
 
 impl fmt::Display for Missing {

@@ -173,7 +173,14 @@ impl<'t> Resolver<'t> {
             None => {
                 let dirs = match loader.family {
                     Family::Glibc => {
-                        loader.configuration().map(|f| ldconf::glibc_dirs(tree, &f)).unwrap_or_default()
+                        let file = loader.configuration();
+                        let mut dirs = file.map(|f| ldconf::glibc_dirs(tree, &f)).unwrap_or_default();
+                        let built_in = loader.system_dirs.iter().chain(&dirs);
+                        let known: Vec<TreePath> = built_in.filter_map(|d| self.files.dir(d)).collect();
+                        let mut cached = ldconf::cached_dirs(tree, loader.cache());
+                        cached.retain(|d| self.files.dir(d).is_some_and(|d| !known.contains(&d)));
+                        dirs.extend(cached);
+                        dirs
                     }
                     Family::Musl => {
                         // PT_INTERP as the program has it decides on the prefix.
@@ -288,7 +295,10 @@ impl<'t> Resolver<'t> {
                 Some(Reason::Dlopen { by, feature }) if self.options.allow_missing => {
                     _ = self.closure.warnings.insert(format!("{by}: {} is missing ({feature})", text(&name)));
                 }
-                _ => self.closure.missing.push(Missing { name: text(&name), chain }),
+                _ => {
+                    let elsewhere = self.elsewhere(&name);
+                    self.closure.missing.push(Missing { name: text(&name), chain, elsewhere });
+                }
             },
             Step::Ignored { by, entry } => {
                 self.closure.warnings.insert(format!(
@@ -298,6 +308,17 @@ impl<'t> Resolver<'t> {
             }
         }
         Ok(())
+    }
+
+    /// Where the image has a file of a missing library's name.
+    fn elsewhere(&self, name: &[u8]) -> Option<TreePath> {
+        // Each is a walk through the image, and one or two tell enough.
+        if self.options.sealed || self.closure.missing.len() >= 16 {
+            return None;
+        }
+        let name = name.rsplit(|&b| b == b'/').next()?;
+        let mut paths = self.files.tree.iter().map(|(path, _)| path);
+        paths.find(|path| path.file_name() == Some(name)).cloned()
     }
 
     fn found(&mut self, found: &Found) {

@@ -254,10 +254,14 @@ impl Planner<'_> {
     /// Brings the folder of glibc's character sets, but for its cache, which has the image's paths in it.
     fn charset_files(&mut self) -> Result<(), PlanError> {
         let tree = self.tree;
-        let is = |p: &TreePath| p.file_name() == Some(b"gconv") && allowed(p);
-        let mut folders = tree.iter().filter(|(p, n)| n.is_dir() && is(p)).map(|(p, _)| p);
-        let has = |p: &&TreePath| p.join("gconv-modules").is_ok_and(|f| tree.contains(&f));
-        let folder = folders.find(has).ok_or(PlanError::NoCharsets)?;
+        let has = |p: &&TreePath| {
+            p.file_name() == Some(b"gconv") && p.join("gconv-modules").is_ok_and(|f| tree.contains(&f))
+        };
+        let folders: Vec<&TreePath> =
+            tree.iter().filter(|(_, n)| n.is_dir()).map(|(p, _)| p).filter(has).collect();
+        // A store (Nix, Guix) is neither below /usr nor /opt.
+        let usual = folders.iter().find(|p| allowed(p));
+        let folder = *usual.or(folders.first()).ok_or(PlanError::NoCharsets)?;
         let target = self.request.sysroot.join("gconv")?;
         let why = Why::Asked("--charsets".to_owned());
         self.bring(folder, &target, &why, (false, true))?;

@@ -2,7 +2,7 @@
 //! their loader's `--list` with all relocations done at once, and by dlopen, which runs constructors. What the loader says
 //! has to be the same. Prints a table, a row for each directory, and each file that differs or is refused.
 //!
-//! `cargo xtask corpus` calls it. Needs binutils, python3, musl and, for arm64, qemu-user-static and the cross C library.
+//! `load.txt` lists what it was tried with and how that is downloaded. Needs binutils, python3, musl and, for arm64, qemu-user-static and the cross C library.
 #![allow(clippy::print_stdout)]
 
 use std::fs;

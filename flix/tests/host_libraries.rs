@@ -201,3 +201,61 @@ fn a_musl_loader_without_the_variable_is_told_of() {
                     libraries come first";
     assert_eq!(plan.warnings, [expected]);
 }
+
+/// As PyInstaller's programs: data in the file, from which they unpack libraries, which need the image's glibc.
+#[test]
+fn what_a_program_unpacks_finds_the_rest_of_glibc() {
+    let lab = || {
+        let lab = Lab::glibc();
+        lab.with_glibc().copy("/lib/x86_64-linux-gnu/libm.so.6", "lib/x86_64-linux-gnu/libm.so.6");
+        image(&lab, "usr/lib/x86_64-linux-gnu");
+        lab
+    };
+    for section in [false, true] {
+        let lab = lab();
+        let source = "#include <math.h>\nvolatile double x = 0;\n\
+            const char *say(void) { return cos(x) == 1 ? \"one\" : \"wrong\"; }\n";
+        // With a search path of its own, as Python's are: the program's doesn't count then.
+        for (name, path) in [("math", RUNPATH), ("path", "-Wl,-rpath,/nowhere")] {
+            let args = ["-shared", "-fPIC", RUNPATH, path, "-lm"].map(str::to_owned);
+            lab.compile(source, &lab.path(&format!("unpacked/{name}.so")), &args, &[]);
+        }
+        // No libm at all, under the name of one.
+        lab.shared_library("other/libm.so.6", "libm.so.6", &[], &["-nostdlib"]);
+        let prog = lab.path("usr/bin/prog");
+        let payload = vec![b'p'; 8 << 10];
+        if section {
+            lab.write("payload", &payload);
+            let add = format!("pydata={}", lab.path("payload").display());
+            let status = Command::new("objcopy").args(["--add-section", &add]).arg(&prog).status();
+            assert!(status.expect("objcopy; install binutils").success());
+        } else {
+            let bytes = [std::fs::read(&prog).unwrap(), payload.clone()].concat();
+            common::place_program(&prog, &bytes);
+        }
+        let (plan, tree) = build(&lab, &["/usr/bin/prog"], Options::default());
+        let note = "/usr/bin/prog: carries data and opens libraries, perhaps out of it: all of glibc comes along for them";
+        assert!(plan.notes.iter().any(|n| n == note), "section {section}: {:?}", plan.notes);
+        let content = tree.get(&p("/usr/bin/prog")).unwrap().content().unwrap().read(1 << 30).unwrap();
+        assert!(content.windows(payload.len()).any(|w| w == payload));
+        assert!(section || content.ends_with(&payload));
+        let (unpacked, other) = (lab.path("unpacked"), lab.path("other"));
+        let folders = [
+            (lab.path("env"), ""),
+            (unpacked, "unpacked"),
+            (other.clone(), "other"),
+            (other, "lib/x86_64-linux-gnu"),
+        ];
+        let folders: Vec<(&Path, &str)> = folders.iter().map(|(a, b)| (a.as_path(), *b)).collect();
+        let host = Host::new(&tree, &folders);
+        for env in [&[][..], &[("LD_LIBRARY_PATH", "/other")]] {
+            for name in ["math", "path"] {
+                let library = format!("/unpacked/{name}.so");
+                let said = host.run(&["/usr/bin/prog", &library, "/unpacked:/other"], env);
+                assert!(said.ends_with("\none\n"), "{name}, section {section}: {said}");
+            }
+        }
+    }
+    let (plan, _) = build(&lab(), &["/usr/bin/prog"], Options::default());
+    assert!(!plan.entries.keys().any(|p| p.file_name() == Some(b"libm.so.6")), "only where there is data");
+}

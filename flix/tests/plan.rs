@@ -554,3 +554,127 @@ fn character_sets_come_from_the_sysroot_alone() {
     };
     assert!(Plan::new(&image, &long).unwrap_err().to_string().starts_with("sysroot is too long"));
 }
+
+/// A symlink in a wanted folder, wanted by itself or with what it leads to in its place.
+#[test]
+fn a_folder_and_what_is_in_it_are_no_rivals() {
+    let lab = Lab::glibc();
+    lab.with_glibc().program("usr/lib/app/real", &[], &[]).symlink("usr/lib/app/link", "real");
+    lab.write("usr/share/x", "data").symlink("usr/lib/app/out", "/usr/share/x");
+    lab.write("usr/share/d/y", "data").symlink("usr/lib/app/dir", "../../share/d");
+    for (words, path, is_link) in [
+        (&["/usr/lib/app", "/usr/lib/app/link"][..], "/usr/lib/app/link", true),
+        (&["/usr/lib/app/link", "/usr/lib/app"], "/usr/lib/app/link", true),
+        (&["/usr/lib/app", "/usr/lib/app/*"], "/usr/lib/app/link", true),
+        (&["/usr/lib/app", "/usr/lib/app/out"], "/usr/lib/app/out", true),
+        (&["/usr/lib/app", "/usr/share/x:/usr/lib/app/out"], "/usr/lib/app/out", false),
+        (&["/usr/share/x:/usr/lib/app/out", "/usr/lib/app"], "/usr/lib/app/out", false),
+        (&["/usr/lib/app", "/usr/lib/app/real:/usr/lib/app/link"], "/usr/lib/app/link", false),
+        (&["/usr/lib/app", "/usr/share/d:/usr/lib/app/dir"], "/usr/lib/app/dir/y", false),
+        (&["/usr/share/d:/usr/lib/app/dir", "/usr/lib/app"], "/usr/lib/app/dir/y", false),
+    ] {
+        let (_, tree) = plan(&lab, words);
+        let node = tree.get(&p(path)).unwrap_or_else(|| panic!("{words:?}\n{}", tree.dump()));
+        assert_eq!(node.symlink_target().is_some(), is_link, "{words:?}");
+        assert!(tree.resolve(path, true).is_ok(), "{words:?}");
+        if tree.contains(&p("/usr/lib/app/real")) {
+            assert_eq!(run(&tree, &["/usr/lib/app/real"]), "");
+        }
+    }
+    let words = ["/usr/lib/app", "/usr/share/d/y:/usr/lib/app/out"];
+    assert_eq!(
+        refused(&lab, &words),
+        "/usr/lib/app/out is wanted from both /usr/lib/app/out and /usr/share/d/y"
+    );
+}
+
+#[test]
+fn a_folder_of_plugins_may_be_one_of_extra_libraries_too() {
+    for dir in ["usr/lib/app/plugins", "usr/lib/x86_64-linux-gnu/plugins", "usr/lib/x86_64-linux-gnu"] {
+        let lab = Lab::glibc();
+        lab.with_glibc().shared_library(&format!("{dir}/libplug.so.1.2"), "libplug.so.1", &[], &[]);
+        lab.symlink(&format!("{dir}/libplug.so.1"), "./libplug.so.1.2");
+        lab.symlink(&format!("{dir}/libplug.so"), &format!("/{dir}/libplug.so.1"));
+        let source = "#include <dlfcn.h>\n#include <stdio.h>\nint main(void) {\n\
+            void *l = dlopen(\"libplug.so\", RTLD_NOW); if (!l) { puts(dlerror()); return 1; }\n\
+            const char *(*f)(void) = dlsym(l, \"f_libplug_so_1\"); puts(f()); return 0; }\n";
+        lab.compile(source, &lab.path("usr/bin/prog"), &[], &[]);
+        let words = ["/usr/bin/prog", &format!("/{dir}")];
+        let extra_libs = vec![format!("/{dir}").parse().unwrap()];
+        let closure = Options { extra_libs, ..Options::default() };
+        let image = lab.tree();
+        let plan = Plan::new(&image, &Request { closure, ..request(&words) });
+        let tree = plan.unwrap_or_else(|e| panic!("{dir}: {e}")).build(&image).unwrap();
+        assert_eq!(run(&tree, &["/usr/bin/prog"]), format!("{dir}/libplug.so.1.2\n"));
+    }
+}
+
+/// What lacks a library in the image works there without: a module that nothing loads.
+#[test]
+fn a_module_without_its_library_does_not_refuse_its_folder() {
+    let lab = Lab::glibc();
+    lab.with_glibc().shared_library("tmp/libgone.so", "libgone.so", &[], &[]);
+    lab.shared_library("usr/lib/app/good.so", "good.so", &[], &[]);
+    lab.shared_library("usr/lib/app/optional.so", "optional.so", &["tmp/libgone.so"], &[]);
+    lab.program("usr/bin/prog", &[], &[]);
+    std::fs::remove_file(lab.path("tmp/libgone.so")).unwrap();
+    let warning =
+        "libgone.so: not in the image, needed by /usr/lib/app/optional.so, which can't be loaded without it";
+    let extra = |path: &str| Request {
+        closure: Options { extra_libs: vec![path.parse().unwrap()], ..Options::default() },
+        ..request(&["/usr/bin/prog"])
+    };
+    let image = lab.tree();
+    for words in [&["/usr/lib/app", "/usr/bin/prog"][..], &["/usr/bin/prog", "/usr/lib/app/*.so"]] {
+        let (plan, tree) = plan(&lab, words);
+        assert_eq!(plan.warnings, [warning], "{words:?}");
+        assert!(tree.contains(&p("/usr/lib/app/optional.so")) && tree.contains(&p("/usr/lib/app/good.so")));
+        assert_eq!(run(&tree, &["/usr/bin/prog"]), "");
+    }
+    let plan = Plan::new(&image, &extra("/usr/lib/app")).unwrap();
+    assert!(plan.warnings[0].starts_with("libgone.so: not in the image, needed by"), "{:?}", plan.warnings);
+    assert_eq!(run(&plan.build(&image).unwrap(), &["/usr/bin/prog"]), "");
+    // By its own name, it is an error.
+    for words in [&["/usr/lib/app/optional.so"][..], &["/usr/lib/app", "/usr/lib/app/optional.so"]] {
+        assert_eq!(refused(&lab, words), "libgone.so: not in the image, needed by /usr/lib/app/optional.so");
+    }
+    let error = Plan::new(&image, &extra("/usr/lib/app/optional.so")).unwrap_err().to_string();
+    assert!(error.starts_with("libgone.so: not in the image"), "{error}");
+}
+
+#[test]
+fn files_of_another_machine_are_data_in_a_folder() {
+    let lab = Lab::glibc();
+    lab.with_glibc().program("usr/lib/app/prog", &[], &[]);
+    lab.shared_library("usr/lib/app/arm64/plugin.so", "plugin.so", &["lib/x86_64-linux-gnu/libc.so.6"], &[]);
+    lab.program("usr/lib/app/arm64/prog", &[], &[]).program("usr/lib/app/arm64/static", &[], &["-static"]);
+    for name in ["plugin.so", "prog", "static"] {
+        let path = lab.path(&format!("usr/lib/app/arm64/{name}"));
+        let mut bytes = std::fs::read(&path).unwrap();
+        // e_machine, EM_AARCH64; and the name of that machine's loader, as long as the old one.
+        bytes[18..20].copy_from_slice(&183u16.to_le_bytes());
+        let old = b"/lib64/ld-linux-x86-64.so.2";
+        if let Some(at) = bytes.windows(old.len()).position(|w| w == old) {
+            bytes[at..at + old.len()].copy_from_slice(b"/lib/ld-linux-aarch64.so.1\0");
+        }
+        common::place_program(&path, &bytes);
+    }
+    for words in [&["/usr/lib/app"][..], &["/usr/lib/app/**"]] {
+        let (plan, tree) = plan(&lab, words);
+        assert_eq!(plan.machines.iter().map(|m| m.number).collect::<Vec<_>>(), [62], "{words:?}");
+        for name in ["plugin.so", "prog", "static"] {
+            let path = p(&format!("/usr/lib/app/arm64/{name}"));
+            let told = |t: &&String| t.contains(&path.to_string()) && t.ends_with("it comes along as it is");
+            let said = plan.warnings.iter().chain(&plan.notes);
+            assert!(said.clone().any(|t| told(&t)), "{path}: {said:?}");
+            let content = tree.get(&path).unwrap().content().unwrap().read(1 << 30).unwrap();
+            assert_eq!(content, std::fs::read(lab.path(&path.to_string())).unwrap());
+        }
+        assert_eq!(run(&tree, &["/usr/lib/app/prog"]), "");
+    }
+    // Where there is nothing else, they tell what the extension is for.
+    let (other, _) = plan(&lab, &["/usr/lib/app/arm64"]);
+    assert_eq!(other.machines.iter().map(|m| m.number).collect::<Vec<_>>(), [183]);
+    let error = refused(&lab, &["/usr/lib/app/arm64/plugin.so", "/usr/lib/app"]);
+    assert_eq!(error, "/usr/lib/app/arm64/plugin.so: the image has no loader for this library's machine");
+}

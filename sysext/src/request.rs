@@ -171,7 +171,7 @@ impl Wanted {
 /// Something is not there, or has no place.
 pub fn locate(tree: &Tree, wanted: &[Wanted], keep_sbin: bool) -> Result<Vec<Item>, RequestError> {
     let mut items: Vec<Item> = Vec::new();
-    let mut places: BTreeMap<TreePath, TreePath> = BTreeMap::new();
+    let mut places: BTreeMap<TreePath, usize> = BTreeMap::new();
     for w in wanted {
         let (sources, many) = match tree.resolve(&w.source, false) {
             Ok(r) => (vec![r.path], false),
@@ -185,16 +185,30 @@ pub fn locate(tree: &Tree, wanted: &[Wanted], keep_sbin: bool) -> Result<Vec<Ite
         };
         for source in sources {
             let item = place(tree, w, source, many, keep_sbin)?;
-            if let Some(first) = places.insert(item.target.clone(), item.source.clone()) {
-                if first != item.source {
-                    return Err(RequestError::Clash { target: item.target, first, second: item.source });
-                }
+            let Some(first) = places.get(&item.target).and_then(|&i| items.get_mut(i)) else {
+                places.insert(item.target.clone(), items.len());
+                items.push(item);
                 continue;
+            };
+            if !is_same(tree, first, &item) {
+                let first = first.source.clone();
+                return Err(RequestError::Clash { target: item.target, first, second: item.source });
             }
-            items.push(item);
+            let matched = first.matched && item.matched;
+            // The file itself goes before a link to it: /usr/bin/ip beside /usr/sbin/ip.
+            if first.source != first.real && item.source == item.real {
+                *first = item;
+            }
+            first.matched = matched;
         }
     }
     Ok(items)
+}
+
+/// Whether two items are one file by two names.
+fn is_same(tree: &Tree, a: &Item, b: &Item) -> bool {
+    let ino = |i: &Item| tree.ino(&i.real);
+    a.real == b.real || ino(a).is_some_and(|ino_a| ino(b) == Some(ino_a))
 }
 
 fn place(
@@ -400,6 +414,33 @@ mod tests {
                 assert_eq!(similar, ["/usr/lib/app/one.so".parse().unwrap()])
             }
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// Images with a link from the one folder of programs to the other have most programs by two names.
+    #[test]
+    fn a_file_by_two_names_of_one_place_counts_once() {
+        let mut tree = tree();
+        for (link, target) in
+            [("/usr/sbin/a", "../bin/a"), ("/sbin/d", "/usr/sbin/d"), ("/usr/bin/d", "../sbin/d")]
+        {
+            tree.insert_all(link.parse().unwrap(), Node::symlink(target), &Meta::dir()).unwrap();
+        }
+        tree.link("/usr/local/bin/a".parse().unwrap(), &"/usr/bin/a".parse().unwrap()).unwrap_err();
+        tree.insert_all("/usr/local/bin".parse().unwrap(), Node::dir(), &Meta::dir()).unwrap();
+        tree.link("/usr/local/bin/a".parse().unwrap(), &"/usr/bin/a".parse().unwrap()).unwrap();
+        for (words, expected) in [
+            (&["/usr/bin/a", "/usr/sbin/a"][..], "/usr/bin/a > /usr/bin/a"),
+            (&["/usr/sbin/a", "/usr/bin/a"], "/usr/bin/a > /usr/bin/a"),
+            (&["/usr/local/bin/a", "/usr/bin/a"], "/usr/local/bin/a > /usr/bin/a"),
+            (&["/usr/bin/d", "/sbin/d", "/usr/sbin/d"], "/usr/sbin/d > /usr/bin/d"),
+            (&["/usr/sbin/[ad]", "/usr/bin/[ad]"], "/usr/bin/a > /usr/bin/a, /usr/sbin/d > /usr/bin/d"),
+        ] {
+            let wanted: Vec<Wanted> = words.iter().map(|w| w.parse().unwrap()).collect();
+            let items = locate(&tree, &wanted, false).unwrap_or_else(|e| panic!("{words:?}: {e}"));
+            let got: Vec<String> = items.iter().map(|i| format!("{} > {}", i.source, i.target)).collect();
+            assert_eq!(got.join(", "), expected, "{words:?}");
+            assert!(items.iter().all(|i| i.matched == words[0].contains('[')), "{words:?}");
         }
     }
 

@@ -9,6 +9,9 @@ use crate::elf::RewriteError;
 use crate::loader::LoaderError;
 use crate::plan::{BuildError, Plan, PlanError};
 
+/// What helps against a missing library.
+pub(super) const MISSING: &str = "--package P installs what has it, --extra-lib PATH names it where it is";
+
 /// One line for the user, if there is something to say.
 pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
     None.or_else(|| error.downcast_ref::<PlanError>().and_then(plan))
@@ -60,10 +63,7 @@ fn closure(error: &ClosureError) -> Option<String> {
             let place = missing.iter().find_map(|m| m.elsewhere.as_ref())?;
             Some(format!("the image has {place}, where nothing looks for it: --extra-lib {place} takes it along"))
         }
-        ClosureError::Missing(_) => Some(
-            "--package P installs what has it, --extra-lib PATH names it where it is, --allow-missing goes on without"
-                .to_owned(),
-        ),
+        ClosureError::Missing(_) => Some(format!("{MISSING}, --allow-missing goes on without")),
         ClosureError::ManyExtraLibs { .. } => Some("give the path of the one that is meant".to_owned()),
         ClosureError::NoExtraLib(_) => {
             Some("give its path in the image, or install the package that has it with --package".to_owned())

@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let tree = rootfs.tree;
     let plan = Plan::new(&tree, &request(args, &rootfs.config.env)?)?;
     args.source.check_machines(image, plan.machines.iter().copied())?;
-    tell(&plan, &events);
+    tell(&plan, args.allow_missing, &events);
     let variables = rootfs.config.notable_variables();
     if !variables.is_empty() && !plan.machines.is_empty() {
         let list = variables.join(", ");
@@ -102,7 +102,7 @@ fn request(args: &Args, environment: &[String]) -> anyhow::Result<Request> {
     })
 }
 
-fn tell(plan: &Plan, events: &dyn Events) {
+fn tell(plan: &Plan, allow_missing: bool, events: &dyn Events) {
     for note in &plan.notes {
         events.event(Event::Note(note.into()));
     }
@@ -114,6 +114,10 @@ fn tell(plan: &Plan, events: &dyn Events) {
     }
     if plan.warnings.iter().any(|w| w.contains(NOT_FOLLOWED)) {
         events.event(Event::Hint("--run 'sed -i …' changes a text in the image first".into()));
+    }
+    if !allow_missing && !plan.missing.is_empty() {
+        // Named by a folder or a pattern alone, so that it is no error.
+        events.event(Event::Hint(hint::MISSING.into()));
     }
 }
 

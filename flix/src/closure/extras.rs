@@ -156,10 +156,14 @@ impl Resolver<'_> {
                     None => node.is_file().then(|| path.clone()),
                 };
                 let Some(real) = real else { continue };
-                // A broken file is nothing that could be loaded.
                 let elf = match self.files.elf(&real) {
-                    Err(ClosureError::Elf { .. }) => None,
-                    elf => elf?,
+                    Ok(elf) => elf,
+                    // Nobody has named it.
+                    Err(e @ ClosureError::Elf { .. }) => {
+                        self.closure.warnings.insert(format!("{e}; it is passed over"));
+                        continue;
+                    }
+                    Err(e) => return Err(e),
                 };
                 if let Some(elf) = elf.filter(|e| e.kind == ElfKind::SharedObject) {
                     out.push(Found { link: path.clone(), ..Found::at(real, elf) });
@@ -171,15 +175,39 @@ impl Resolver<'_> {
         Ok(out)
     }
 
+    /// glibc's libraries, for a program that may unpack others and open them. They are loaded at its start: libraries of a
+    /// process go by their names, and those that are unpacked often have a DT_RUNPATH of their own, which keeps the
+    /// loader from looking where the program's libraries are.
+    pub(super) fn preload(&mut self, process: &mut Process<'_>, family: Family) -> Result<(), ClosureError> {
+        if family != Family::Glibc || self.options.needed_only || !self.unpacks(process)? {
+            return Ok(());
+        }
+        let by = process.loaded[0].path.clone();
+        let why = Reason::Dlopen { by: by.clone(), feature: "libraries that it unpacks".to_owned() };
+        let mut names = Vec::new();
+        for name in OF_GLIBC {
+            if process.dlopen(&mut self.files, 0, name.as_bytes(), &why)? {
+                names.push(name.to_owned());
+            }
+        }
+        process.run(&mut self.files)?;
+        self.closure.notes.insert(format!(
+            "{by}: carries data and opens libraries, perhaps out of it: all of glibc comes along for them"
+        ));
+        self.closure.preloads.insert(by, names);
+        Ok(())
+    }
+
     /// Name services and the unwinder, for programs that use them. Both are loaded by libc.so.6, with its search path.
     fn glibc_libs(&mut self, process: &mut Process<'_>) -> Result<(), ClosureError> {
         let Some(libc) = process.find(|l| l.elf.soname.as_deref() == Some(b"libc.so.6")) else {
             return Ok(());
         };
-        if self.uses(process, libc, &UNWINDING)? {
+        let unpacks = self.closure.preloads.contains_key(&process.loaded[0].path);
+        if unpacks || self.uses(process, libc, &UNWINDING)? {
             process.dlopen(&mut self.files, libc, b"libgcc_s.so.1", &Reason::Threads)?;
         }
-        if !self.uses(process, libc, &NAME_SERVICE)? {
+        if !unpacks && !self.uses(process, libc, &NAME_SERVICE)? {
             return Ok(());
         }
         let mut services = name_services(&self.files);
@@ -191,6 +219,21 @@ impl Resolver<'_> {
             process.dlopen(&mut self.files, libc, name.as_bytes(), &Reason::NameService { service })?;
         }
         Ok(())
+    }
+
+    /// Whether the program may unpack libraries and open them, as those of PyInstaller do. They bring all that they need but
+    /// for the C library, whose parts have to be of one version.
+    fn unpacks(&mut self, process: &Process<'_>) -> Result<bool, ClosureError> {
+        let main = &process.loaded[0];
+        if main.elf.kind != ElfKind::DynamicExecutable || !self.files.mentions(&main.path, &["dlopen"])? {
+            return Ok(false);
+        }
+        let Some(content) = self.files.tree.get(&main.path).and_then(|n| n.content()) else {
+            return Ok(false);
+        };
+        let payload = crate::elf::payload(content)
+            .map_err(|source| ClosureError::Elf { path: main.path.clone(), source })?;
+        Ok(payload >= PAYLOAD)
     }
 
     /// Whether anything but libc itself names one of libc's functions.
@@ -301,6 +344,24 @@ const NAME_SERVICE: [&str; 50] = [
     "ether_hostton",
     "ether_ntohost",
     "cuserid",
+];
+
+/// What a program has to carry to be taken for one that unpacks libraries. Bytes. Less than any library; more than the
+/// signatures and marks that tools append.
+const PAYLOAD: u64 = 4 << 10;
+
+/// The libraries of glibc but for libc.so.6. Those that an image lacks are parts of libc there, or unknown to it.
+const OF_GLIBC: [&str; 10] = [
+    "libm.so.6",
+    "libmvec.so.1",
+    "libpthread.so.0",
+    "libdl.so.2",
+    "librt.so.1",
+    "libutil.so.1",
+    "libresolv.so.2",
+    "libanl.so.1",
+    "libnsl.so.1",
+    "libBrokenLocale.so.1",
 ];
 
 /// Functions of libc that open libgcc_s.so.1: `__libc_unwind_link_get` in glibc.

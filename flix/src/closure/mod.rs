@@ -219,8 +219,12 @@ pub struct Closure {
     pub default_dirs: Vec<Vec<TreePath>>,
     /// What each root's process maps, by the root's real path.
     pub maps: BTreeMap<TreePath, ProcessMap>,
+    /// Libraries that a program that unpacks others should load at its start, by the program's real path.
+    pub preloads: BTreeMap<TreePath, Vec<String>>,
     /// Libraries that are not in the image, if that is allowed.
     pub missing: Vec<Missing>,
+    /// Libraries that are not in the image and that only optional roots, or files of folders of extra libraries, need.
+    pub left: Vec<Missing>,
     /// Things that the user should know.
     pub warnings: BTreeSet<String>,
     /// Decisions taken.

@@ -22,6 +22,7 @@ pub struct Resolver<'t> {
     pub(super) extras_used: BTreeSet<usize>,
     /// Whether the user's libraries stand in for what isn't found.
     pub(super) extras_offered: bool,
+    optional: BTreeSet<TreePath>,
     pub(super) closure: Closure,
 }
 
@@ -35,6 +36,7 @@ impl<'t> Resolver<'t> {
             config_dirs: Vec::new(),
             extras_used: BTreeSet::new(),
             extras_offered: false,
+            optional: BTreeSet::new(),
             closure: Closure::default(),
         }
     }
@@ -84,6 +86,7 @@ impl<'t> Resolver<'t> {
         let options = self.options.clone();
         let mut process = Process::new(&mut self.files, &shared, &options, &config, path, elf.clone())?;
         process.run(&mut self.files)?;
+        self.preload(&mut process, shared.family)?;
         let at_start = process.loaded.len();
         self.load_extras(&mut process, shared.family)?;
         self.object(path, &elf).reasons.insert(Reason::Asked);
@@ -111,11 +114,46 @@ impl<'t> Resolver<'t> {
         Ok(())
     }
 
+    /// As [`Resolver::add_root`], for what nobody has named: a file below a folder may lack libraries.
+    ///
+    /// # Errors
+    /// As [`Resolver::add_root`].
+    pub fn add_optional_root(&mut self, path: &TreePath) -> Result<bool, ClosureError> {
+        if !self.closure.maps.contains_key(path) {
+            self.optional.insert(path.clone());
+        }
+        self.add_root(path)
+    }
+
+    /// Whether only what nobody has named by its own path asks for the library.
+    fn is_optional(&self, missing: &Missing) -> bool {
+        let extra = |reason: &Reason| match reason {
+            Reason::Extra { text } => {
+                let real = self.files.tree.resolve(text, true).ok();
+                real.and_then(|r| self.files.tree.get(&r.path)).is_some_and(sysext::Node::is_dir)
+            }
+            _ => false,
+        };
+        let of_folder = |path: &TreePath| {
+            let reasons = self.closure.objects.get(path).map(|o| &o.reasons);
+            reasons.is_some_and(|r| !r.is_empty() && r.iter().all(extra))
+        };
+        missing.chain.last().is_some_and(|root| self.optional.contains(root))
+            || missing.chain.iter().any(of_folder)
+    }
+
     /// The end: what was gathered.
     ///
     /// # Errors
     /// Libraries are missing and that is not allowed.
     pub fn finish(mut self) -> Result<Closure, ClosureError> {
+        if !self.options.allow_missing {
+            let missing = std::mem::take(&mut self.closure.missing);
+            let (left, missing) = missing.into_iter().partition(|m| self.is_optional(m));
+            (self.closure.left, self.closure.missing) = (left, missing);
+            self.closure.left.sort();
+            self.closure.left.dedup_by(|b, a| a.name == b.name && a.chain.first() == b.chain.first());
+        }
         for (i, extra) in self.options.extra_libs.iter().enumerate() {
             if !self.extras_used.contains(&i) && !self.options.allow_missing {
                 return Err(ClosureError::NoExtraLib(extra.to_string()));

@@ -25,6 +25,9 @@ pub use symbols::mentions;
 mod strings;
 pub(crate) use strings::library_paths;
 
+mod payload;
+pub(crate) use payload::payload;
+
 mod rewrite;
 pub use rewrite::{CheckError, Edit, MAX_INTERPRETER, MAX_RUNPATH, RewriteError, rewrite};
 

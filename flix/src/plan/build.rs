@@ -165,6 +165,7 @@ pub(super) fn relocate(
         force_rpath: true,
         nodeflib: true,
         needed: relocation.needed.iter().map(|(old, new)| (old.clone(), new.to_absolute())).collect(),
+        add_needed: relocation.add_needed.iter().map(|n| n.clone().into_bytes()).collect(),
     };
     let content = match relocation.patches.as_slice() {
         [] => content.clone(),

@@ -149,7 +149,8 @@ impl Planner<'_> {
         };
         let home = |(name, to): (&Vec<u8>, &TreePath)| Some((name.clone(), homes.get(to)?.clone()));
         let needed = object.by_path.iter().filter_map(home).collect();
-        let relocation = Relocation { interpreter, rpath, needed, patches };
+        let add_needed = closure.preloads.get(path).cloned().unwrap_or_default();
+        let relocation = Relocation { interpreter, rpath, needed, add_needed, patches };
         for target in targets {
             if let Some(entry) = self.plan.entries.get_mut(&target) {
                 entry.action = Action::Relocate(relocation.clone());

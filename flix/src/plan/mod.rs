@@ -175,6 +175,8 @@ pub struct Relocation {
     pub rpath: Vec<TreePath>,
     /// A DT_NEEDED with a slash, and the path that it becomes.
     pub needed: Vec<(Vec<u8>, TreePath)>,
+    /// Libraries that a program gets as DT_NEEDED: what it unpacks needs them.
+    pub add_needed: Vec<String>,
     /// Compiled-in paths of the host that are replaced before.
     pub patches: Vec<Patch>,
 }
@@ -269,7 +271,7 @@ pub struct Plan {
     pub machines: BTreeSet<Machine>,
     /// Whether units come along.
     pub has_units: bool,
-    /// Libraries that the image lacks, where that is allowed.
+    /// Libraries that the image lacks, where that is allowed, or nobody has named what needs them.
     pub missing: Vec<Missing>,
     /// Libraries that are opened by their paths and are not at these.
     pub opened: Vec<Opened>,

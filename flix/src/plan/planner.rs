@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sysext::extension::HostLibrary;
-use sysext::{Kind, Tree, TreePath};
+use sysext::{Kind, Machine, Tree, TreePath};
 
 use super::build::relocate;
 use super::{Action, BuildError, Entry, Plan, PlanError, Request, Why};
-use crate::closure::{Closure, ClosureError, Object, Reason, Resolver};
+use crate::closure::{Closure, Object, Reason, Resolver};
+use crate::elf::ElfKind;
 use crate::request::{Item, allowed, home, locate};
 
 /// A regular file that the request puts into the extension.
@@ -95,7 +96,11 @@ impl Planner<'_> {
                 "{dir}: is in the image's LD_LIBRARY_PATH and has libraries that nothing needs"
             ));
         }
+        for missing in &closure.left {
+            warnings.insert(format!("{missing}, which can't be loaded without it"));
+        }
         plan.missing = closure.missing;
+        plan.missing.extend(closure.left);
         plan.maps = closure.maps;
         plan.warnings = warnings.into_iter().collect();
         plan.notes = notes.into_iter().collect();
@@ -151,14 +156,13 @@ impl Planner<'_> {
             self.notes.insert(format!("{} goes to {}", item.source, item.target));
         }
         let why = Why::Asked(item.text.clone());
-        // A library's name is told apart from the closure's of the same file by the source alone.
-        let source = apart.as_ref().map(|_| item.source.clone());
         let target = apart.unwrap_or_else(|| item.target.clone());
         if item.source != item.real && !item.moved {
             // A name for something else: both come along.
             let place = self.target_of_link(&item.real)?;
             if place != target {
                 let link = relative(&target, &place);
+                let source = Some(item.source.clone());
                 self.put(target.clone(), source, Action::Symlink(link), why.clone(), 0)?;
                 return self.bring(&item.real, &place, &Why::Target(target), (!item.matched, false));
             }
@@ -313,7 +317,8 @@ impl Planner<'_> {
         self.put(place, Some(path.clone()), Action::Symlink(real.to_absolute()), why, 0)
     }
 
-    /// Sets down one path; a second reason for the same thing is added to the first.
+    /// Sets down one path; a second reason for the same thing is added to the first. The same thing is what is one file or
+    /// folder of the image, by whatever names: a folder and a link in it, a library as a plugin and as `--extra-lib`.
     pub(super) fn put(
         &mut self,
         target: TreePath,
@@ -322,9 +327,19 @@ impl Planner<'_> {
         why: Why,
         size: u64,
     ) -> Result<(), PlanError> {
+        let ino = |path: &Option<TreePath>| {
+            let real = self.tree.resolve(path.as_ref()?.to_absolute(), true).ok()?;
+            self.tree.ino(&real.path)
+        };
         if let Some(old) = self.plan.entries.get_mut(&target) {
             let both_dirs = matches!((&old.action, &action), (Action::Directory(_), Action::Directory(_)));
-            if both_dirs || (old.source == source && old.action == action) {
+            let same = || ino(&source).is_some_and(|new| ino(&old.source) == Some(new));
+            if both_dirs || (old.source == source && old.action == action) || same() {
+                let is_link = |a: &Action| matches!(a, Action::Symlink(_));
+                if is_link(&old.action) && !is_link(&action) {
+                    // The thing itself is worth more than a way to it.
+                    (old.source, old.action, old.size) = (source, action, size);
+                }
                 old.why.insert(why);
                 return Ok(());
             }
@@ -343,11 +358,16 @@ impl Planner<'_> {
         for placed in &self.placed {
             resolver.offer(&placed.source);
         }
+        let named: BTreeSet<TreePath> =
+            self.placed.iter().filter(|p| p.named).map(|p| p.source.clone()).collect();
+        let mut others = BTreeMap::new();
         let mut later = Vec::new();
         // Programs first: they tell which loader the libraries belong to.
         for placed in self.placed.clone() {
             match resolver.elf(&placed.source) {
-                Ok(Some(elf)) if elf.interpreter.is_some() => self.root(&mut resolver, &placed)?,
+                Ok(Some(elf)) if elf.interpreter.is_some() => {
+                    self.root(&mut resolver, &placed, &named, &mut others)?
+                }
                 Ok(Some(_)) => later.push(placed),
                 Ok(None) => {}
                 Err(e) if placed.named => return Err(e.into()),
@@ -355,25 +375,45 @@ impl Planner<'_> {
             }
         }
         for placed in later {
-            self.root(&mut resolver, &placed)?;
+            self.root(&mut resolver, &placed, &named, &mut others)?;
+        }
+        // Where nothing that counts more tells a machine, what is below folders does.
+        if self.plan.machines.is_empty() {
+            self.plan.machines = others.values().copied().collect();
+        } else {
+            others.retain(|_, machine| !self.plan.machines.contains(machine));
+            for (path, machine) in others {
+                self.notes.insert(format!("{path}: for another machine, {machine}; it comes along as it is"));
+            }
         }
         Ok(resolver.finish()?)
     }
 
-    fn root(&mut self, resolver: &mut Resolver<'_>, placed: &Placed) -> Result<(), PlanError> {
-        match resolver.add_root(&placed.source) {
-            Ok(_) => {}
-            Err(
-                e @ (ClosureError::Loader { .. }
-                | ClosureError::NoLoader { .. }
-                | ClosureError::Packed { .. }),
-            ) if !placed.named => {
-                self.warnings.insert(format!("{e}; it comes along as it is"));
-            }
-            Err(e) => return Err(e.into()),
-        }
-        if let Some(elf) = resolver.elf(&placed.source)? {
+    /// Adds a placed ELF file to the closure. What nobody has named and can't be loaded comes along as it is. The machine
+    /// of what isn't loaded by a loader of the image, and isn't named, goes to `others`: test data may be of any machine.
+    fn root(
+        &mut self,
+        resolver: &mut Resolver<'_>,
+        placed: &Placed,
+        named: &BTreeSet<TreePath>,
+        others: &mut BTreeMap<TreePath, Machine>,
+    ) -> Result<(), PlanError> {
+        let is_named = named.contains(&placed.source);
+        let Some(elf) = resolver.elf(&placed.source)? else { return Ok(()) };
+        let added = match is_named {
+            true => resolver.add_root(&placed.source)?,
+            false => match resolver.add_optional_root(&placed.source) {
+                Ok(added) => added,
+                Err(e) => {
+                    self.warnings.insert(format!("{e}; it comes along as it is"));
+                    false
+                }
+            },
+        };
+        if added || is_named {
             self.plan.machines.insert(elf.built_for());
+        } else if !matches!(elf.kind, ElfKind::Other) {
+            others.insert(placed.target.clone(), elf.built_for());
         }
         Ok(())
     }

@@ -34,6 +34,9 @@ impl fmt::Display for Plan {
                 for (name, path) in &r.needed {
                     writeln!(f, "    needs {path} for {}", name.escape_ascii())?;
                 }
+                if !r.add_needed.is_empty() {
+                    writeln!(f, "    also needs {}", r.add_needed.join(" "))?;
+                }
             }
         }
         Ok(())

@@ -168,7 +168,7 @@ fn tables(old: &Model<'_, '_>, edit: &Edit, source: &Source<'_>, layout: &Layout
     // Compared above.
     let skip = |tag: i64| {
         (is_path(tag) && edit.runpath.is_some())
-            || (needed::is_library(tag) && !edit.needed.is_empty())
+            || (needed::is_library(tag) && !(edit.needed.is_empty() && edit.add_needed.is_empty()))
             || tag == elf::DT_FLAGS_1.0
             || tag == elf::DT_STRSZ.0
     };

@@ -57,6 +57,8 @@ pub struct Edit {
     /// Libraries by their old and new names: DT_NEEDED, DT_FILTER and DT_AUXILIARY, and in DT_VERNEED the file whose
     /// versions are wanted. Old names that the file doesn't have are passed over.
     pub needed: Vec<(Vec<u8>, Vec<u8>)>,
+    /// DT_NEEDEDs to add behind those that there are; what is needed already stays as it is.
+    pub add_needed: Vec<Vec<u8>>,
 }
 
 /// Why a file was not rewritten.
@@ -129,7 +131,7 @@ impl Edit {
                 _ => {}
             }
         }
-        for (_, name) in &self.needed {
+        for name in self.needed.iter().map(|(_, name)| name).chain(&self.add_needed) {
             match name {
                 n if n.is_empty() => return bad("library", "its name is empty"),
                 n if n.contains(&0) => return bad("library", "its name contains a NUL"),

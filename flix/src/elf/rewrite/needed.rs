@@ -4,11 +4,12 @@ use object::elf;
 use sysext::{Content, Patch};
 
 use super::super::layout::Layout;
+use super::super::raw::Dyn;
 use super::super::read::dynamic_string;
 use super::super::source::Source;
 use super::super::{Elf, ElfError};
 use super::model::Model;
-use super::wanted::Wanted;
+use super::wanted::{Entry, Wanted};
 use super::{Edit, RewriteError};
 
 /// Most libraries of a DT_VERNEED that are walked. Elf::parse has walked them before.
@@ -46,6 +47,27 @@ pub(super) fn replace(wanted: &mut Wanted, model: &Model<'_, '_>, edit: &Edit) -
             }
         };
         wanted.entries[i].value.d_val = index;
+    }
+    Ok(())
+}
+
+/// The libraries that the file doesn't need yet, each once.
+fn added<'e>(elf: &Elf, edit: &'e Edit) -> Vec<&'e Vec<u8>> {
+    let mut out: Vec<&Vec<u8>> = Vec::new();
+    for name in &edit.add_needed {
+        if !elf.needed.contains(name) && !out.contains(&name) {
+            out.push(name);
+        }
+    }
+    out
+}
+
+/// Plans further libraries: their names behind the strings of the file, and entries behind all others.
+pub(super) fn add(wanted: &mut Wanted, model: &Model<'_, '_>, edit: &Edit) -> Result<(), RewriteError> {
+    let keep = model.layout.strtab()?.map_or(0, |(_, size)| size);
+    for name in added(&model.elf, edit) {
+        let d_val = wanted.append(model, keep, &[name.as_slice(), &b"\0"[..]].concat())?;
+        wanted.entries.push(Entry { value: Dyn { d_tag: elf::DT_NEEDED.0, d_val }, old: None });
     }
     Ok(())
 }
@@ -100,7 +122,9 @@ fn version_patches(content: &Content, edit: &Edit) -> Result<Vec<Patch>, Rewrite
 pub(super) fn is_done(old: &Elf, edit: &Edit, new: &Elf) -> bool {
     let renamed = |name: &Vec<u8>| new_name(edit, name).map_or_else(|| name.clone(), <[u8]>::to_vec);
     let same = |a: &Vec<u8>, b: &Vec<u8>| renamed(a) == *b;
-    old.needed.len() == new.needed.len()
+    let added = added(old, edit);
+    old.needed.len() + added.len() == new.needed.len()
+        && added.into_iter().eq(&new.needed[old.needed.len()..])
         && old.needed.iter().zip(&new.needed).all(|(a, b)| same(a, b))
         && old.filtees.len() == new.filtees.len()
         && old

@@ -51,6 +51,7 @@ impl Wanted {
         let entries = old.iter().enumerate().map(|(i, &value)| Entry { value, old: Some(i) }).collect();
         let mut wanted = Wanted { interpreter, entries, entries_changed: false, strings: None };
         needed::replace(&mut wanted, model, edit)?;
+        needed::add(&mut wanted, model, edit)?;
         if let Some(path) = &edit.runpath {
             wanted.set_runpath(model, path, edit.force_rpath)?;
         }
@@ -147,7 +148,8 @@ impl Wanted {
     /// Takes away what an earlier edit added at the end of the table.
     fn drop_own_string(&mut self, model: &Model<'_, '_>) -> Result<(), RewriteError> {
         let Some((offset, size)) = model.layout.strtab()? else { return Ok(()) };
-        if model.layout.tag(elf::DT_STRSZ) != Some(size) {
+        // Other new strings stand behind it.
+        if model.layout.tag(elf::DT_STRSZ) != Some(size) || self.strings.is_some() {
             return Ok(());
         }
         if let Some(keep) = own_tail(model, offset, size)? {

@@ -1,7 +1,7 @@
 //! OCI images: what they are called, where they come from, and the root file system that they make.
 
 pub mod reference;
-pub use reference::{ImageRef, Reference, ReferenceError};
+pub use reference::{ImageRef, Reference, ReferenceError, Which};
 
 pub mod registries;
 pub use registries::{Endpoint, Registries, RegistriesError};
@@ -24,7 +24,7 @@ pub mod platform;
 pub use platform::{Platform, PlatformError};
 
 pub mod manifest;
-pub use manifest::{Config, Descriptor, Document, Index, Manifest, ManifestError, find_manifest};
+pub use manifest::{Config, Descriptor, Document, Index, Manifest, ManifestError, Part, find_manifest};
 
 pub mod layer;
 pub use layer::{LayerBlob, LayerError, Rootfs};

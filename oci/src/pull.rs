@@ -8,10 +8,10 @@ use sysext::{Event, Events};
 
 use crate::cache::Found;
 use crate::digest::shorten;
-use crate::manifest::{Document, Manifest};
+use crate::manifest::{Document, Manifest, Unpacked};
 use crate::{
     CacheError, ClientError, Config, Context, Descriptor, Digest, Endpoint, Expect, LayerBlob, ManifestError,
-    Reference, RegistriesError, find_manifest,
+    Part, Reference, RegistriesError, find_manifest,
 };
 
 /// An image, complete in the cache.
@@ -198,9 +198,12 @@ impl Pull<'_> {
     /// The manifest for the platform, and its digest.
     fn manifest(&self) -> Result<(Digest, Manifest), PullCause> {
         let (bytes, top, media_type) = self.top()?;
-        let document = Document::parse(&bytes, media_type.as_deref())?;
+        let document = Document::parse_served(&bytes, media_type.as_deref())?;
         let platform = &self.context.platform;
-        let (descriptor, manifest) = find_manifest(document, platform, |d| self.document(d))?;
+        let (descriptor, manifest) = find_manifest(document, platform, |part, d| match part {
+            Part::Document => self.document(d),
+            Part::Config => self.config_bytes(d),
+        })?;
         if self.image.digest().is_none() {
             self.context.cache.set_key("tag", &self.name(), &top.to_string())?;
         }
@@ -252,34 +255,36 @@ impl Pull<'_> {
         Ok(fetched.bytes)
     }
 
+    /// As they came, not yet verified.
+    fn config_bytes(&self, descriptor: &Descriptor) -> Result<Vec<u8>, PullCause> {
+        let cache = &self.context.cache;
+        if let Some(bytes) = cache.blob(&descriptor.digest)? {
+            return Ok(bytes);
+        }
+        self.online("config")?;
+        let mut bytes = Vec::new();
+        let (digest, size) = (&descriptor.digest, descriptor.size);
+        let client = &self.context.client;
+        let mut reader = client.blob(self.endpoints(), digest, size, 0, self.events);
+        reader.read_to_end(&mut bytes).map_err(|e| match e.downcast::<ClientError>() {
+            Ok(source) => source,
+            Err(source) => ClientError::Body { url: digest.to_string(), source },
+        })?;
+        Ok(bytes)
+    }
+
     fn config(&self, manifest: &Manifest) -> Result<Config, PullCause> {
         let descriptor = &manifest.config;
         descriptor.check_document_size("config")?;
-        let cache = &self.context.cache;
-        let bytes = match cache.blob(&descriptor.digest)? {
-            Some(bytes) => bytes,
-            None => {
-                self.online("config")?;
-                let mut bytes = Vec::new();
-                let (digest, size) = (&descriptor.digest, descriptor.size);
-                let client = &self.context.client;
-                let mut reader = client.blob(self.endpoints(), digest, size, 0, self.events);
-                reader.read_to_end(&mut bytes).map_err(|e| match e.downcast::<ClientError>() {
-                    Ok(source) => source,
-                    Err(source) => ClientError::Body { url: digest.to_string(), source },
-                })?;
-                bytes
-            }
-        };
+        let bytes = self.config_bytes(descriptor)?;
         descriptor.verify(&bytes)?;
-        let config = Config::parse(&bytes)?;
-        manifest.check_config(&config)?;
+        let config = manifest.parse_config(&bytes)?;
         let wanted = &self.context.platform;
-        if let Some(got) = config.platform.as_ref().filter(|got| wanted.rank(got).is_none()) {
+        if let Some(got) = config.mismatch(wanted) {
             let (got, wanted) = (shorten(&got.to_string()), wanted.to_string());
             return Err(PullCause::Platform { got, wanted });
         }
-        cache.put_blob(&bytes)?;
+        self.context.cache.put_blob(&bytes)?;
         Ok(config)
     }
 
@@ -294,11 +299,13 @@ impl Pull<'_> {
 
         let next = AtomicUsize::new(0);
         let stop = AtomicBool::new(false);
+        let unpacked = Unpacked::default();
         let done: Mutex<Vec<(usize, Result<LayerBlob, PullCause>)>> = Mutex::default();
         let work = || {
             while !stop.load(Ordering::Relaxed) {
                 let Some(&i) = order.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
                 let layer = self.layer(wanted[i].0, wanted[i].1, &stop);
+                let layer = layer.and_then(|layer| Ok(unpacked.add(layer.len).map(|()| layer)?));
                 if layer.is_err() {
                     stop.store(true, Ordering::Relaxed);
                 }

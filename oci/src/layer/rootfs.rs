@@ -32,6 +32,11 @@ impl Rootfs {
         layers: &[LayerBlob],
         events: &dyn Events,
     ) -> Result<Self, LayerError> {
+        for entry in config.odd_env.iter().take(8) {
+            let entry = crate::digest::shorten(entry);
+            let text = format!("config has Env entry {entry:?}, which is no NAME=VALUE and is left out");
+            events.event(Event::Note(text.into()));
+        }
         let mut rootfs = Self::empty(config);
         let mut usage = Usage::default();
         for layer in layers {

@@ -23,6 +23,10 @@ pub const LAYERS_MAX: usize = 500;
 /// Bytes. All layers of one image together, as the registry has them.
 pub const LAYERS_SIZE_MAX: u64 = 256 << 30;
 
+/// Bytes. All layers of one image together, as they are unpacked. What is more than [`sysext::Limits::data`] of it can only be
+/// zeros, which take time.
+const LAYERS_UNPACKED_MAX: u64 = 1 << 40;
+
 /// How many documents are fetched on the way to one image, so that a hostile index can't keep a client busy.
 const FETCHES_MAX: usize = 32;
 
@@ -125,9 +129,23 @@ pub enum ManifestError {
         /// Bytes.
         len: u64,
     },
+    /// More than [`LAYERS_UNPACKED_MAX`].
+    #[error("layers have {len} bytes together when unpacked, expected at most {LAYERS_UNPACKED_MAX}")]
+    UnpackedTooLarge {
+        /// Bytes.
+        len: u64,
+    },
     /// A config that lacks something or makes no sense.
     #[error("config {0}")]
     Config(String),
+    /// The only entry of an index that would do can't be used.
+    #[error("index entry for {wanted} can't be used: {why}")]
+    Entry {
+        /// What was asked for.
+        wanted: Platform,
+        /// What is wrong with the entry.
+        why: String,
+    },
     /// A malformed digest.
     #[error(transparent)]
     DigestSyntax(#[from] DigestError),
@@ -193,6 +211,15 @@ pub struct Manifest {
 pub struct Index {
     /// Images, further indexes and whatever else somebody put there.
     pub manifests: Vec<Descriptor>,
+    /// What can't be used, and why: an error only for who needs it.
+    unusable: Vec<Unusable>,
+}
+
+/// An entry of an index with a digest of another algorithm, without a size, ….
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Unusable {
+    platform: Option<Platform>,
+    why: String,
 }
 
 /// What a manifest request can bring.
@@ -217,15 +244,16 @@ enum Class {
 
 impl Class {
     fn of(media_type: &str) -> Self {
-        let bare = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        match bare.as_str() {
+        match bare(media_type).as_str() {
             "application/vnd.oci.image.manifest.v1+json"
             | "application/vnd.docker.distribution.manifest.v2+json" => Class::Manifest,
             "application/vnd.oci.image.index.v1+json"
             | "application/vnd.docker.distribution.manifest.list.v2+json" => Class::Index,
             "application/vnd.docker.distribution.manifest.v1+json"
             | "application/vnd.docker.distribution.manifest.v1+prettyjws" => Class::Schema1,
-            "" | "application/json" | "application/octet-stream" | "text/plain" => Class::Any,
+            "" | "application/json" | "application/octet-stream" | "binary/octet-stream" | "text/plain" => {
+                Class::Any
+            }
             // Some registries send it in spite of a right body, some send a login page: the body decides.
             "text/html" => Class::Any,
             _ => Class::Other,
@@ -233,15 +261,34 @@ impl Class {
     }
 }
 
+/// What a manifest is called in messages.
+const WHAT: &str = "manifest";
+
 impl Document {
-    /// Reads a manifest or an index. `media_type` is the descriptor's or the `Content-Type` header's; it may be missing
-    /// or say nothing, but it may not contradict the document.
+    /// Reads a manifest or an index. `media_type` is the descriptor's; it may be missing or say nothing, but it may not
+    /// contradict the document.
     ///
     /// # Errors
     /// Anything else than an unambiguous schema 2 or OCI document.
     pub fn parse(bytes: &[u8], media_type: Option<&str>) -> Result<Self, ManifestError> {
-        const WHAT: &str = "manifest";
+        Self::read(wire::parse(WHAT, bytes)?, media_type)
+    }
+
+    /// Reads what a registry served under this `Content-Type`. The header isn't covered by any digest and is often wrong
+    /// (`binary/octet-stream` of a blob store, a proxy's default), so a document that says itself what it is, and is that, is
+    /// believed. One that doesn't may not be contradicted.
+    ///
+    /// # Errors
+    /// As [`Document::parse`].
+    pub fn parse_served(bytes: &[u8], content_type: Option<&str>) -> Result<Self, ManifestError> {
         let raw: wire::Document = wire::parse(WHAT, bytes)?;
+        let own = raw.media_type.as_deref().map(Class::of);
+        let says_itself = matches!(own, Some(Class::Manifest | Class::Index));
+        let content_type = content_type.filter(|t| !says_itself && is_claim(t));
+        Self::read(raw, content_type)
+    }
+
+    fn read(raw: wire::Document, media_type: Option<&str>) -> Result<Self, ManifestError> {
         if raw.fs_layers.is_some() || matches!(raw.schema_version.as_u64(), Some(1)) {
             return Err(ManifestError::Schema1);
         }
@@ -272,8 +319,10 @@ impl Document {
         }
         let classes = [media_type, raw.media_type.as_deref()].map(|m| m.map_or(Class::Any, Class::of));
         if is_index || (!is_manifest && classes.contains(&Class::Index)) {
-            let manifests = raw.manifests.unwrap_or_default();
-            return Ok(Document::Index(Index { manifests: wire::descriptors(manifests)? }));
+            let (manifests, unusable) = wire::entries(raw.manifests.unwrap_or_default());
+            let unusable =
+                unusable.into_iter().map(|(platform, e)| Unusable { platform, why: e.to_string() });
+            return Ok(Document::Index(Index { manifests, unusable: unusable.collect() }));
         }
         let Some(config) = raw.config else {
             return ambiguous("it has neither \"manifests\" nor \"config\"".into());
@@ -292,6 +341,20 @@ impl Document {
     }
 }
 
+/// Adds up what the layers of an image have unpacked, as they come.
+#[derive(Debug, Default)]
+pub(crate) struct Unpacked(std::sync::atomic::AtomicU64);
+
+impl Unpacked {
+    pub(crate) fn add(&self, len: u64) -> Result<(), ManifestError> {
+        let before = self.0.fetch_add(len, std::sync::atomic::Ordering::Relaxed);
+        match before.saturating_add(len) {
+            len if len > LAYERS_UNPACKED_MAX => Err(ManifestError::UnpackedTooLarge { len }),
+            _ => Ok(()),
+        }
+    }
+}
+
 fn check_layer_count(what: &'static str, layers: usize) -> Result<(), ManifestError> {
     if layers > LAYERS_MAX {
         return Err(ManifestError::TooManyLayers { what, layers });
@@ -304,40 +367,109 @@ impl Manifest {
         let refuse = |what: String, d: &Descriptor| {
             Err(ManifestError::NotAnImage { what, media_type: shorten(&d.media_type) })
         };
-        match self.config.media_type.as_str() {
-            "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json" => {
-            }
-            _ => return refuse("config".into(), &self.config),
+        // Which of the other types is a config's is for its content to say: see `parse_config`.
+        if !matches!(Class::of(&self.config.media_type), Class::Any | Class::Other)
+            || layer_kind(&self.config.media_type).is_some()
+        {
+            return refuse("config".into(), &self.config);
         }
         for layer in &self.layers {
-            // The rest after "tar" says how it is compressed. It lies often enough that the blob's first bytes are asked
-            // instead, but "+encrypted" has to be told apart, and so has what is no tar.
-            let rest = [
-                "application/vnd.oci.image.layer.v1.tar",
-                "application/vnd.oci.image.layer.nondistributable.v1.tar",
-                "application/vnd.docker.image.rootfs.diff.tar",
-                "application/vnd.docker.image.rootfs.foreign.diff.tar",
-            ]
-            .iter()
-            .find_map(|prefix| layer.media_type.strip_prefix(prefix));
-            match rest {
-                Some("" | "+gzip" | ".gzip" | "+zstd" | ".zstd" | "+xz" | ".xz" | "+bzip2" | ".bzip2") => {}
-                _ => return refuse(format!("layer {}", layer.digest), layer),
+            if !is_layer(&layer.media_type) {
+                return refuse(format!("layer {}", layer.digest), layer);
             }
         }
         Ok(())
+    }
+
+    /// Reads the config of this manifest, whose digest was checked. Docker 1.10 called it `application/octet-stream`, and other
+    /// builders have names of their own, so its content decides.
+    ///
+    /// # Errors
+    /// Not a config, or one of another image; of an artifact that is no image ([`ManifestError::NotAnImage`]).
+    pub fn parse_config(&self, bytes: &[u8]) -> Result<Config, ManifestError> {
+        let known = matches!(
+            bare(&self.config.media_type).as_str(),
+            "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json"
+        );
+        let config = Config::parse(bytes).and_then(|config| self.check_config(&config).map(|()| config));
+        config.map_err(|e| match e {
+            e if known => e,
+            e @ ManifestError::Ambiguous { .. } => e,
+            _ => {
+                let media_type = shorten(&self.config.media_type);
+                ManifestError::NotAnImage { what: "config".into(), media_type }
+            }
+        })
     }
 
     /// Checks that config and manifest are of the same image.
     ///
     /// # Errors
     /// Other numbers of layers.
-    pub fn check_config(&self, config: &Config) -> Result<(), ManifestError> {
+    fn check_config(&self, config: &Config) -> Result<(), ManifestError> {
         if self.layers.len() != config.diff_ids.len() {
             let (layers, diff_ids) = (self.layers.len(), config.diff_ids.len());
             return Err(ManifestError::LayerCount { layers, diff_ids });
         }
         Ok(())
+    }
+}
+
+/// A media type in lower case, without parameters.
+fn bare(media_type: &str) -> String {
+    media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// Whether a `Content-Type` is one that somebody chose for this document, not what a server says of files in general.
+fn is_claim(content_type: &str) -> bool {
+    bare(content_type).starts_with("application/vnd.")
+}
+
+/// What stands behind the name of a layer's media type.
+fn layer_kind(media_type: &str) -> Option<&str> {
+    [
+        "application/vnd.oci.image.layer.v1.tar",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar",
+        "application/vnd.docker.image.rootfs.diff.tar",
+        "application/vnd.docker.image.rootfs.foreign.diff.tar",
+    ]
+    .iter()
+    .find_map(|prefix| media_type.strip_prefix(prefix))
+}
+
+/// Whether a layer of this type may be a tar. How it is compressed is not asked here: that lies often enough, and the blob's
+/// first bytes tell. "+encrypted" has to be told apart, and so has what is no tar.
+fn is_layer(media_type: &str) -> bool {
+    let bare = bare(media_type);
+    match layer_kind(&bare) {
+        Some(rest) => matches!(
+            rest,
+            "" | "+gzip"
+                | ".gzip"
+                | "+zstd"
+                | ".zstd"
+                | "+xz"
+                | ".xz"
+                | "+bzip2"
+                | ".bzip2"
+                | "+zstd:chunked"
+        ),
+        // Names that say nothing, and those of before OCI 1.0. The diff_id in the config says what it has to be.
+        None => matches!(
+            bare.as_str(),
+            "" | "application/octet-stream"
+                | "binary/octet-stream"
+                | "application/x-tar"
+                | "application/tar"
+                | "application/tar+gzip"
+                | "application/gzip"
+                | "application/x-gzip"
+                | "application/zstd"
+                | "application/vnd.docker.container.image.rootfs.diff+x-gtar"
+                | "application/vnd.oci.image.layer.tar+gzip"
+                | "application/vnd.oci.image.rootfs.tar.gzip"
+                | "application/vnd.oci.image.serialization.rootfs.tar.gzip"
+        ),
     }
 }
 
@@ -351,7 +483,16 @@ impl Index {
         self.candidates(wanted).first().copied().ok_or_else(|| self.no_platform(wanted))
     }
 
+    /// The same index with some of its entries.
+    pub(crate) fn with_manifests(&self, manifests: Vec<Descriptor>) -> Index {
+        Index { manifests, unusable: self.unusable.clone() }
+    }
+
     fn no_platform(&self, wanted: &Platform) -> ManifestError {
+        let fits = |u: &&Unusable| u.platform.as_ref().is_none_or(|p| wanted.rank(p).is_some());
+        if let Some(Unusable { why, .. }) = self.unusable.iter().find(fits) {
+            return ManifestError::Entry { wanted: wanted.clone(), why: why.clone() };
+        }
         let mut names: Vec<String> = self
             .manifests
             .iter()
@@ -369,9 +510,10 @@ impl Index {
     fn candidates(&self, wanted: &Platform) -> Vec<&Descriptor> {
         let rank = |d: &Descriptor| {
             let nested = match Class::of(&d.media_type) {
-                Class::Manifest => false,
+                // Without a type it is most likely an image; what it is shows when it is read.
+                Class::Manifest | Class::Any => false,
                 Class::Index => true,
-                _ => return None,
+                Class::Schema1 | Class::Other => return None,
             };
             match &d.platform {
                 Some(p) => Some((wanted.rank(p)?, nested)),
@@ -385,24 +527,60 @@ impl Index {
     }
 }
 
+/// What is asked for on the way to an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// A manifest or an index.
+    Document,
+    /// An image's config.
+    Config,
+}
+
 /// Goes down from a document to the image for a platform. `fetch` brings the bytes that a descriptor names; they are
-/// verified here. The descriptor is none if `document` is the image itself.
+/// verified here. Of several entries that tell no platform, their configs do. The descriptor is none if `document` is the
+/// image itself.
 ///
 /// # Errors
 /// No image for the platform, a malformed document on the way, or what `fetch` says.
 pub fn find_manifest<E: From<ManifestError>>(
     document: Document,
     wanted: &Platform,
-    mut fetch: impl FnMut(&Descriptor) -> Result<Vec<u8>, E>,
+    fetch: impl FnMut(Part, &Descriptor) -> Result<Vec<u8>, E>,
 ) -> Result<(Option<Descriptor>, Manifest), E> {
-    fn go<E: From<ManifestError>>(
+    let mut search = Search { wanted, left: FETCHES_MAX, other: None, fetch };
+    match search.go(document, None, 0)? {
+        Some(found) => Ok(found),
+        None => Err(search.other.unwrap_or(ManifestError::Nesting).into()),
+    }
+}
+
+struct Search<'a, F> {
+    wanted: &'a Platform,
+    /// Documents that may still be fetched.
+    left: usize,
+    /// Why an entry was passed over that might have been the image.
+    other: Option<ManifestError>,
+    fetch: F,
+}
+
+type FoundManifest = (Option<Descriptor>, Manifest);
+
+impl<E: From<ManifestError>, F: FnMut(Part, &Descriptor) -> Result<Vec<u8>, E>> Search<'_, F> {
+    fn get(&mut self, part: Part, descriptor: &Descriptor) -> Result<Vec<u8>, E> {
+        let what = if part == Part::Config { "config" } else { WHAT };
+        descriptor.check_document_size(what)?;
+        self.left = self.left.checked_sub(1).ok_or(ManifestError::Nesting)?;
+        let bytes = (self.fetch)(part, descriptor)?;
+        descriptor.verify(&bytes)?;
+        Ok(bytes)
+    }
+
+    fn go(
+        &mut self,
         document: Document,
         own: Option<Descriptor>,
-        wanted: &Platform,
         depth: usize,
-        left: &mut usize,
-        fetch: &mut dyn FnMut(&Descriptor) -> Result<Vec<u8>, E>,
-    ) -> Result<Option<(Option<Descriptor>, Manifest)>, E> {
+    ) -> Result<Option<FoundManifest>, E> {
         let index = match document {
             Document::Manifest(manifest) => return Ok(Some((own, manifest))),
             Document::Index(index) => index,
@@ -411,21 +589,46 @@ pub fn find_manifest<E: From<ManifestError>>(
             return Err(ManifestError::Nesting.into());
         }
         // The best entry that holds an image. An index inside that turns out to have none for us is passed over.
-        for descriptor in index.candidates(wanted) {
-            descriptor.check_document_size("manifest")?;
-            *left = left.checked_sub(1).ok_or(ManifestError::Nesting)?;
-            let bytes = fetch(descriptor)?;
-            descriptor.verify(&bytes)?;
-            let inner = Document::parse(&bytes, Some(&descriptor.media_type))?;
-            if let Some(found) = go(inner, Some(descriptor.clone()), wanted, depth + 1, left, fetch)? {
+        let candidates = index.candidates(self.wanted);
+        let several = candidates.len() > 1;
+        for descriptor in candidates {
+            let bytes = self.get(Part::Document, descriptor)?;
+            let media_type = Some(descriptor.media_type.as_str()).filter(|m| !m.is_empty());
+            let inner = match Document::parse(&bytes, media_type) {
+                // Signatures and lists of parts stand beside images, often without a platform.
+                Err(e @ ManifestError::NotAnImage { .. }) if several => {
+                    self.other.get_or_insert(e);
+                    continue;
+                }
+                inner => inner?,
+            };
+            if let Document::Manifest(manifest) = &inner
+                && several
+                && descriptor.platform.is_none()
+                && !self.runs_here(manifest)?
+            {
+                continue;
+            }
+            if let Some(found) = self.go(inner, Some(descriptor.clone()), depth + 1)? {
                 return Ok(Some(found));
             }
         }
-        if depth == 0 { Err(index.no_platform(wanted).into()) } else { Ok(None) }
+        if depth > 0 {
+            return Ok(None);
+        }
+        Err(self.other.take().unwrap_or_else(|| index.no_platform(self.wanted)).into())
     }
-    match go(document, None, wanted, 0, &mut FETCHES_MAX.clone(), &mut fetch)? {
-        Some(found) => Ok(found),
-        None => Err(ManifestError::Nesting.into()),
+
+    /// Whether an image whose entry says nothing is for the platform.
+    fn runs_here(&mut self, manifest: &Manifest) -> Result<bool, E> {
+        let bytes = self.get(Part::Config, &manifest.config)?;
+        match manifest.parse_config(&bytes) {
+            Ok(config) => Ok(config.mismatch(self.wanted).is_none()),
+            Err(e) => {
+                self.other.get_or_insert(e);
+                Ok(false)
+            }
+        }
     }
 }
 

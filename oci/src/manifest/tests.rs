@@ -92,8 +92,7 @@ fn accepts_docker_types_and_empty_lists() {
         let Document::Manifest(m) = Document::parse(text.as_bytes(), None).unwrap() else { panic!() };
         assert!(m.layers.is_empty());
         for rootfs in [r#"{"type":"layers"}"#, r#"{"type":"layers","diff_ids":null}"#] {
-            let config = Config::parse(format!(r#"{{"rootfs":{rootfs},"config":null}}"#).as_bytes()).unwrap();
-            m.check_config(&config).unwrap();
+            m.parse_config(format!(r#"{{"rootfs":{rootfs},"config":null}}"#).as_bytes()).unwrap();
         }
     }
     let text = format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":null}}"#);
@@ -133,11 +132,14 @@ fn refuses_what_is_malformed_or_means_two_things() {
         (ok.replace("\"size\":2", "\"size\":-2"), None, "invalid value: integer `-2`"),
         (ok.replace("\"size\":2", "\"size\":2.5"), None, "invalid type: floating point"),
         (ok.replace("\"size\":2", "\"size\":99999999999999999999"), None, "manifest is malformed"),
-        (ok.replace("\"size\":2", "\"x\":2"), None, "missing field `size`"),
+        (
+            ok.replace("\"size\":2", "\"x\":2"),
+            None,
+            "manifest is malformed: invalid type: null, expected u64",
+        ),
         (ok.replace("sha256:", "sha256:../../"), None, "digest \"sha256:../../"),
         (ok.replace("sha256:", "sha512:"), None, "has algorithm \"sha512\", expected sha256"),
         (ok.replace("sha256:", ""), None, "is malformed, expected sha256"),
-        (ok.replace("image.config.v1", "empty.v1"), None, "not an image: config has media type"),
         (ok.replace("image.config.v1", "image.manifest.v1"), None, "not an image: config has media type"),
         (ok.replace("tar+gzip", "tar+gzip+encrypted"), None, "not an image: layer sha256:"),
         (ok.replace("tar+gzip", "index"), None, "not an image: layer sha256:"),
@@ -159,8 +161,6 @@ fn refuses_bad_configs() {
         (r#"{}"#.into(), "config has no rootfs"),
         (r#"{"rootfs":{"type":"zip"}}"#.into(), "got"),
         (r#"{"rootfs":{"type":"layers","diff_ids":["sha256:../x"]}}"#.into(), "malformed"),
-        (r#"{"rootfs":{"type":"layers"},"config":{"Env":["A"]}}"#.into(), "expected NAME=VALUE"),
-        (r#"{"rootfs":{"type":"layers"},"config":{"Env":["A=\u0000"]}}"#.into(), "expected NAME=VALUE"),
     ] {
         let e = Config::parse(text.as_bytes()).expect_err(&text).to_string();
         assert!(e.contains(&expected.replace("got", "has rootfs.type \"zip\"")), "{e}");
@@ -168,7 +168,7 @@ fn refuses_bad_configs() {
     let text = r#"{"rootfs":{"type":"layers"},"config":{"Cmd":"one","Entrypoint":null}}"#;
     assert_eq!(Config::parse(text.as_bytes()).unwrap().cmd, ["one"]);
     let Document::Manifest(m) = Document::parse(manifest().as_bytes(), None).unwrap() else { panic!() };
-    let e = m.check_config(&Config::default()).unwrap_err().to_string();
+    let e = m.parse_config(br#"{"rootfs":{"type":"layers"}}"#).unwrap_err().to_string();
     assert_eq!(e, "manifest has 1 layers, but config has 0 diff_ids");
 }
 
@@ -221,7 +221,7 @@ impl Store {
     fn find(&self, top: &str, wanted: &str) -> Result<&'static str, ManifestError> {
         let text = &self.0.iter().find(|(n, _)| *n == top).unwrap().1;
         let document = Document::parse(text.as_bytes(), None)?;
-        let (own, _) = find_manifest(document, &wanted.parse().unwrap(), |d| {
+        let (own, _) = find_manifest(document, &wanted.parse().unwrap(), |_, d| {
             let found = self.0.iter().find(|(_, t)| digest(t) == d.digest).unwrap();
             Ok::<_, ManifestError>(found.1.clone().into_bytes())
         })?;
@@ -315,3 +315,5 @@ fn layers_are_counted() {
     let e = error(&large("68719476737"), None);
     assert_eq!(e, "layers of the manifest have 274877906948 bytes together, expected at most 274877906944");
 }
+
+mod odd;

@@ -46,7 +46,7 @@ impl FetchError {
     /// What helps, if a user can do something about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            FetchError::Rootfs(e) => e.hint().map(str::to_owned),
+            FetchError::Rootfs(e) => e.hint(),
             FetchError::Sandbox(e) => e.hint(),
             FetchError::Installation { source, similar } => Some(match (similar.as_slice(), source) {
                 ([], SandboxError::Install { .. }) => {

@@ -20,21 +20,57 @@ pub const DOCKER_HUB: &str = "docker.io";
 pub enum ImageRef {
     /// In a registry: `alpine`, `quay.io/x/y:tag`, `docker://…`.
     Registry(Reference),
-    /// An OCI image layout, `oci:DIR[:TAG]`.
+    /// An OCI image layout, `oci:DIR[:NAME|@POSITION]`.
     OciDir {
         /// The directory that has the file `oci-layout`.
         path: PathBuf,
-        /// The value of `org.opencontainers.image.ref.name`; none if the index has one image.
-        tag: Option<String>,
+        /// Which of its images.
+        which: Option<Which>,
     },
-    /// A tar of an OCI image layout, `oci-archive:FILE`.
-    OciArchive(PathBuf),
-    /// What `docker save` writes, `docker-archive:FILE`.
-    DockerArchive(PathBuf),
+    /// A tar of an OCI image layout, `oci-archive:FILE[:NAME|@POSITION]`.
+    OciArchive {
+        /// The tar.
+        path: PathBuf,
+        /// Which of its images.
+        which: Option<Which>,
+    },
+    /// What `docker save` writes, `docker-archive:FILE[:NAME|@POSITION]`.
+    DockerArchive {
+        /// The tar.
+        path: PathBuf,
+        /// Which of its images.
+        which: Option<Which>,
+    },
     /// A tar of a root file system, or an image in a tar if its content says so: `tar:FILE`, or a path to a file.
     Tar(PathBuf),
-    /// A root file system, `dir:PATH`, or a path to a directory.
+    /// A root file system, `dir:PATH`, or a path to a directory; or an image, if the directory says that it is one.
     Dir(PathBuf),
+}
+
+/// One of several images in one place. containers-transports(5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// Its name: a tag, a whole reference, or a digest.
+    Name(String),
+    /// Its place in the list, from 0: `@0`.
+    Position(usize),
+}
+
+impl fmt::Display for Which {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Which::Name(name) => f.write_str(name),
+            Which::Position(n) => write!(f, "@{n}"),
+        }
+    }
+}
+
+impl FromStr for Which {
+    type Err = std::convert::Infallible;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let position = text.strip_prefix('@').and_then(|n| n.parse().ok());
+        Ok(position.map_or_else(|| Which::Name(text.into()), Which::Position))
+    }
 }
 
 /// An image in a registry.
@@ -73,7 +109,7 @@ pub enum ReferenceError {
     #[error("image reference has a name of {0} bytes, expected at most 255")]
     TooLong(usize),
     /// A transport of other tools.
-    #[error("image reference {text:?}: transport {transport:?} is not supported, expected {TRANSPORTS}")]
+    #[error("image reference {text:?}: transport {transport:?} is not supported{}, expected {TRANSPORTS}", instead(.transport))]
     Transport {
         /// All of it.
         text: String,
@@ -93,12 +129,29 @@ pub enum ReferenceError {
     },
 }
 
+/// What a file or registry has instead of the store of another tool.
+fn instead(transport: &str) -> &'static str {
+    match transport {
+        "docker-daemon" | "docker" => {
+            " (save the image with \"docker save -o FILE NAME\" and name it docker-archive:FILE)"
+        }
+        "containers-storage" | "podman" => {
+            " (save the image with \"podman save -o FILE NAME\" and name it docker-archive:FILE)"
+        }
+        "ostree" | "sif" | "tarball" | "atomic" => " (skopeo copies such images to oci:DIR)",
+        "http" | "https" | "oci" => " (an image in a registry is named without it, by HOST/NAME:TAG)",
+        "file" => " (a file is named by its path)",
+        _ => "",
+    }
+}
+
 const TRANSPORTS: &str = "docker://, oci:, oci-archive:, docker-archive:, tar:, dir: or a path";
 
 impl FromStr for ImageRef {
     type Err = ReferenceError;
 
-    /// Looks at the file system for plain paths alone (`/x`, `./x`, `../x`): a directory may be an OCI layout.
+    /// Looks at the file system: a plain path (`/x`, `./x`, `../x`) may be an OCI layout, and where a path has colons, what
+    /// is there tells where the path ends.
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
         if text.is_empty() {
             return Err(ReferenceError::Empty);
@@ -114,30 +167,56 @@ impl FromStr for ImageRef {
             return rest.parse().map(ImageRef::Registry);
         }
         match text.split_once(':') {
-            Some(("oci", rest)) => {
-                let (dir, tag) = match rest.rsplit_once(':') {
-                    // A colon may be part of the path; a tag has no slash.
-                    Some((dir, tag)) if !tag.contains('/') => {
-                        (dir, (!tag.is_empty()).then(|| tag.to_owned()))
-                    }
-                    _ => (rest, None),
-                };
-                Ok(ImageRef::OciDir { path: path(dir)?, tag })
+            Some(("oci", rest)) if is_remote(rest) => {
+                Err(ReferenceError::Transport { text: text.into(), transport: "oci".into() })
             }
-            Some(("oci-archive", rest)) => path(rest).map(ImageRef::OciArchive),
-            Some(("docker-archive", rest)) => path(rest).map(ImageRef::DockerArchive),
+            Some(("oci", rest)) => {
+                let is_layout = |p: &Path| p.join("index.json").is_file();
+                let (dir, which) = split_path(rest, &[&is_layout, &Path::exists]);
+                Ok(ImageRef::OciDir { path: path(dir)?, which })
+            }
+            Some(("oci-archive", rest)) => {
+                let (file, which) = split_path(rest, &[&is_file, &Path::exists]);
+                Ok(ImageRef::OciArchive { path: path(file)?, which })
+            }
+            Some(("docker-archive", rest)) => {
+                let (file, which) = split_path(rest, &[&is_file, &Path::exists]);
+                Ok(ImageRef::DockerArchive { path: path(file)?, which })
+            }
             Some(("tar", rest)) => path(rest).map(ImageRef::Tar),
             Some(("dir", rest)) => path(rest).map(ImageRef::Dir),
             Some((
                 transport @ ("docker-daemon" | "containers-storage" | "ostree" | "sif" | "docker" | "http"
-                | "https"),
+                | "https" | "file" | "podman" | "tarball" | "atomic"),
                 rest,
-            )) if transport != "docker" || rest.starts_with('/') => {
+            )) if !matches!(transport, "docker" | "podman" | "tarball" | "atomic" | "file")
+                || rest.starts_with(['/', '.']) =>
+            {
                 Err(ReferenceError::Transport { text: text.into(), transport: transport.into() })
             }
             _ => text.parse().map(ImageRef::Registry),
         }
     }
+}
+
+/// `oci://HOST/NAME`, as Helm and others write a place in a registry. A path has one slash too many there, but may.
+fn is_remote(rest: &str) -> bool {
+    rest.strip_prefix("//").is_some_and(|name| !name.starts_with('/') && !Path::new(rest).exists())
+}
+
+/// A file, or a pipe.
+fn is_file(path: &Path) -> bool {
+    path.metadata().is_ok_and(|m| !m.is_dir())
+}
+
+/// Takes `PATH[:NAME|@POSITION]` apart. Both may have colons. Other tools let the first one end the path; here it is the
+/// first one that has something of the right kind before it, the best kind first.
+fn split_path<'a>(text: &'a str, kinds: &[&dyn Fn(&Path) -> bool]) -> (&'a str, Option<Which>) {
+    let ends = || text.match_indices(':').map(|(at, _)| at).chain([text.len()]);
+    let there = kinds.iter().find_map(|fits| ends().find(|&at| fits(Path::new(&text[..at]))));
+    let (path, rest) = text.split_at(there.or_else(|| ends().next()).unwrap_or(text.len()));
+    let which = rest.strip_prefix(':').filter(|name| !name.is_empty());
+    (path, which.and_then(|name| name.parse().ok()))
 }
 
 fn is_dots(text: &str) -> bool {
@@ -152,7 +231,7 @@ fn at_path(path: &Path) -> Result<ImageRef, ReferenceError> {
     }
     // image-spec, image-layout.md: the marker file.
     if path.join("oci-layout").is_file() && path.join("index.json").is_file() {
-        return Ok(ImageRef::OciDir { path: path.into(), tag: None });
+        return Ok(ImageRef::OciDir { path: path.into(), which: None });
     }
     Ok(ImageRef::Dir(path.into()))
 }
@@ -161,14 +240,18 @@ impl fmt::Display for ImageRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ImageRef::Registry(r) => r.fmt(f),
-            ImageRef::OciDir { path, tag: None } => write!(f, "oci:{}", path.display()),
-            ImageRef::OciDir { path, tag: Some(tag) } => write!(f, "oci:{}:{tag}", path.display()),
-            ImageRef::OciArchive(path) => write!(f, "oci-archive:{}", path.display()),
-            ImageRef::DockerArchive(path) => write!(f, "docker-archive:{}", path.display()),
+            ImageRef::OciDir { path, which } => local(f, "oci", path, which.as_ref()),
+            ImageRef::OciArchive { path, which } => local(f, "oci-archive", path, which.as_ref()),
+            ImageRef::DockerArchive { path, which } => local(f, "docker-archive", path, which.as_ref()),
             ImageRef::Tar(path) => write!(f, "tar:{}", path.display()),
             ImageRef::Dir(path) => write!(f, "dir:{}", path.display()),
         }
     }
+}
+
+fn local(f: &mut fmt::Formatter<'_>, transport: &str, path: &Path, which: Option<&Which>) -> fmt::Result {
+    write!(f, "{transport}:{}", path.display())?;
+    which.map_or(Ok(()), |which| write!(f, ":{which}"))
 }
 
 impl Reference {

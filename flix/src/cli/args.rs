@@ -26,8 +26,10 @@ Examples:
       A disk image that only hosts with the certificate in /etc/verity.d merge, if their image policy says so.
   flix --arch arm64 --run 'apt-get update && apt-get install -y vim' debian:bookworm vim /usr/bin/vim.basic
 
-IMAGE is a registry's image by docker's rules (alpine, ghcr.io/a/b:tag, …@sha256:…), or oci:DIR[:TAG], oci-archive:FILE,
+IMAGE is a registry's image by docker's rules (alpine, ghcr.io/a/b:tag, …@sha256:…), or oci:DIR, oci-archive:FILE,
 docker-archive:FILE, tar:FILE, dir:PATH, or a path that starts with / or ./ or ../
+One of several images in a layout or an archive: oci:DIR:NAME, docker-archive:FILE:NAME:TAG, or by its position, oci:DIR:@0.
+What docker or podman has comes through a pipe: docker save NAME | flix docker-archive:/dev/stdin …
 
 Exit status: 0 if the image was written (or, with --dry-run, would be), 1 after an error, 2 for a wrong command line.";
 

@@ -88,14 +88,25 @@ fn bad_syntax() {
 
 #[test]
 fn transports() {
-    let tag = |t: &str| Some(t.to_owned());
+    let name = |t: &str| Some(Which::Name(t.to_owned()));
     for (text, expected) in [
-        ("oci:/x/y", ImageRef::OciDir { path: "/x/y".into(), tag: None }),
-        ("oci:x:v1", ImageRef::OciDir { path: "x".into(), tag: tag("v1") }),
-        ("oci:x:y/z", ImageRef::OciDir { path: "x:y/z".into(), tag: None }),
-        ("oci:x:y/z:v", ImageRef::OciDir { path: "x:y/z".into(), tag: tag("v") }),
-        ("oci-archive:a.tar", ImageRef::OciArchive("a.tar".into())),
-        ("docker-archive:a.tar", ImageRef::DockerArchive("a.tar".into())),
+        ("oci:/x/y", ImageRef::OciDir { path: "/x/y".into(), which: None }),
+        ("oci:x:v1", ImageRef::OciDir { path: "x".into(), which: name("v1") }),
+        // Nothing is there, so that the first colon ends the path.
+        ("oci:x:y/z:v", ImageRef::OciDir { path: "x".into(), which: name("y/z:v") }),
+        ("oci:x:@12", ImageRef::OciDir { path: "x".into(), which: Some(Which::Position(12)) }),
+        ("oci:x:@1a", ImageRef::OciDir { path: "x".into(), which: name("@1a") }),
+        (
+            "oci-archive:a.tar:h:5000/x:1",
+            ImageRef::OciArchive { path: "a.tar".into(), which: name("h:5000/x:1") },
+        ),
+        ("docker-archive:a.tar:x:1", ImageRef::DockerArchive { path: "a.tar".into(), which: name("x:1") }),
+        (
+            "docker-archive:a.tar:@0",
+            ImageRef::DockerArchive { path: "a.tar".into(), which: Some(Which::Position(0)) },
+        ),
+        ("oci-archive:a.tar", ImageRef::OciArchive { path: "a.tar".into(), which: None }),
+        ("docker-archive:a.tar", ImageRef::DockerArchive { path: "a.tar".into(), which: None }),
         ("tar:a.tar.zst", ImageRef::Tar("a.tar.zst".into())),
         ("dir:/", ImageRef::Dir("/".into())),
     ] {
@@ -109,10 +120,17 @@ fn transports() {
     for (text, word) in [
         ("oci:", "no path"),
         ("dir:", "no path"),
-        ("docker-daemon:x", "transport"),
-        ("containers-storage:x", "transport"),
-        ("https://quay.io/x", "transport"),
+        ("docker-daemon:x", "docker save -o FILE NAME"),
+        ("containers-storage:x", "podman save -o FILE NAME"),
+        ("podman:/x", "podman save -o FILE NAME"),
+        ("ostree:x@/y", "skopeo copies such images to oci:DIR"),
+        ("sif:x.sif", "skopeo copies"),
+        ("https://quay.io/x", "by HOST/NAME:TAG"),
+        ("oci://quay.io/x:1", "by HOST/NAME:TAG"),
+        ("file:///x.tar", "named by its path"),
         ("docker:/x", "transport"),
+        ("oci::x", "no path"),
+        ("docker-archive::x", "no path"),
         ("/does/not/exist", "/does/not/exist"),
         ("./does/not/exist", "does/not/exist"),
     ] {
@@ -128,10 +146,53 @@ fn paths() {
     assert_eq!(at(dir.path()), ImageRef::Dir(dir.path().into()));
     std::fs::write(dir.path().join("index.json"), "{}").unwrap();
     std::fs::write(dir.path().join("oci-layout"), "{}").unwrap();
-    assert_eq!(at(dir.path()), ImageRef::OciDir { path: dir.path().into(), tag: None });
+    assert_eq!(at(dir.path()), ImageRef::OciDir { path: dir.path().into(), which: None });
     let file = dir.path().join("index.json");
     assert_eq!(at(&file), ImageRef::Tar(file.clone()));
     assert_eq!("..".parse::<ImageRef>().unwrap(), ImageRef::Dir("..".into()));
+}
+
+#[test]
+fn what_is_there_tells_where_a_path_with_colons_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = dir.path().to_str().unwrap();
+    let layout = |name: &str| {
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+        std::fs::write(dir.path().join(name).join("index.json"), "{}").unwrap();
+    };
+    layout("a:b");
+    layout("c");
+    layout("c:d");
+    // A directory, but no layout.
+    std::fs::create_dir(dir.path().join("e")).unwrap();
+    layout("e:f");
+    std::fs::create_dir(dir.path().join("g")).unwrap();
+    std::fs::write(dir.path().join("x:1.tar"), "").unwrap();
+    for (transport, text, path, which) in [
+        ("oci", "a:b", "a:b", None),
+        ("oci", "a:b:", "a:b", None),
+        ("oci", "a:b:docker.io/library/one:1", "a:b", Some("docker.io/library/one:1")),
+        ("oci", "a:b:@3", "a:b", Some("@3")),
+        // The same meaning as for other tools, where both are possible.
+        ("oci", "c:d", "c", Some("d")),
+        ("oci", "e:f", "e:f", None),
+        ("oci", "g:f", "g", Some("f")),
+        ("docker-archive", "x:1.tar", "x:1.tar", None),
+        ("docker-archive", "x:1.tar:localhost:5000/y:2", "x:1.tar", Some("localhost:5000/y:2")),
+        ("oci-archive", "x:1.tar:y", "x:1.tar", Some("y")),
+    ] {
+        let image: ImageRef = format!("{transport}:{base}/{text}").parse().unwrap();
+        let (ImageRef::OciDir { path: got, which: got_which }
+        | ImageRef::OciArchive { path: got, which: got_which }
+        | ImageRef::DockerArchive { path: got, which: got_which }) = &image
+        else {
+            panic!("{image}")
+        };
+        let expected = which.map(|w: &str| w.parse::<Which>().unwrap());
+        assert_eq!((got, got_which), (&dir.path().join(path), &expected), "{transport}:{text}");
+        // What is printed names the same image.
+        assert_eq!(image.to_string().parse::<ImageRef>().unwrap(), image);
+    }
 }
 
 #[test]

@@ -27,9 +27,9 @@ pub enum RootfsError {
 
 impl RootfsError {
     /// What the user can do about it.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<String> {
         match self {
-            RootfsError::Pull(e) => e.hint(),
+            RootfsError::Pull(e) => e.hint().map(str::to_owned),
             RootfsError::Source(e) => e.hint(),
             RootfsError::Layer { .. } => None,
         }

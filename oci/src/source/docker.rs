@@ -2,11 +2,15 @@
 
 use serde::Deserialize;
 
+use super::choice::{Candidate, named, no_such, several};
 use super::layers::{Wanted, get_all};
 use super::store::Store;
 use super::{Reader, SourceError};
 use crate::digest::shorten;
-use crate::{Config, Digest, LayerBlob, ManifestError};
+use crate::{Config, Digest, LayerBlob, ManifestError, Which};
+
+/// As references call such archives.
+pub(super) const TRANSPORT: &str = "docker-archive";
 
 #[derive(Deserialize)]
 struct Item {
@@ -29,7 +33,11 @@ pub(super) fn is_archive(store: &Store) -> Result<bool, SourceError> {
     }
 }
 
-pub(super) fn read(reader: &Reader<'_>, store: &Store) -> Result<(Config, Vec<LayerBlob>), SourceError> {
+pub(super) fn read(
+    reader: &Reader<'_>,
+    store: &Store,
+    which: Option<&Which>,
+) -> Result<(Config, Vec<LayerBlob>), SourceError> {
     let path = || store.path().to_owned();
     let wrong = |source| SourceError::Manifest { path: path(), source };
     let kind = |why| SourceError::Kind { path: path(), why };
@@ -42,18 +50,12 @@ pub(super) fn read(reader: &Reader<'_>, store: &Store) -> Result<(Config, Vec<La
     let what = "manifest.json";
     let items: Vec<Item> =
         serde_json::from_slice(&manifest).map_err(|source| wrong(ManifestError::Json { what, source }))?;
-    let Some(first) = items.first() else { return Err(kind("manifest.json is empty, expected an image")) };
-    if items.iter().any(|i| i.config != first.config) {
-        let tag = |i: &Item| {
-            i.repo_tags.iter().flatten().next().map_or("an image without a name".into(), |t| shorten(t))
-        };
-        let names = items.iter().take(32).map(tag).collect::<Vec<_>>().join(", ");
-        return Err(SourceError::Several { path: path(), names });
+    if items.is_empty() {
+        return Err(kind("manifest.json is empty, expected an image"));
     }
+    let first = choose(store, &items, which)?;
     let bytes = store.read(&first.config)?.ok_or_else(|| store.missing(shorten(&first.config)))?;
-    // The file is named by its digest: HEX.json, or blobs/sha256/HEX.
-    let stem = first.config.rsplit('/').next().unwrap_or_default();
-    if let Some(expected) = Digest::from_hex(stem.strip_suffix(".json").unwrap_or(stem)) {
+    if let Some(expected) = first.id() {
         let got = Digest::of(&bytes);
         if got != expected {
             return Err(wrong(ManifestError::Digest { got, expected }));
@@ -72,4 +74,31 @@ pub(super) fn read(reader: &Reader<'_>, store: &Store) -> Result<(Config, Vec<La
         .collect();
     let layers = get_all(reader, store, &wanted)?;
     Ok((config, layers))
+}
+
+impl Item {
+    /// The file is named by its digest: HEX.json, or blobs/sha256/HEX.
+    fn id(&self) -> Option<Digest> {
+        let stem = self.config.rsplit('/').next().unwrap_or_default();
+        Digest::from_hex(stem.strip_suffix(".json").unwrap_or(stem))
+    }
+}
+
+fn choose<'a>(store: &Store, items: &'a [Item], which: Option<&Which>) -> Result<&'a Item, SourceError> {
+    let candidate = |item: &Item| Candidate {
+        names: item.repo_tags.clone().unwrap_or_default(),
+        digest: item.id().map(|d| d.to_string()).unwrap_or_default(),
+    };
+    let candidates: Vec<Candidate> = items.iter().map(candidate).collect();
+    let found: Vec<&Item> = match which {
+        None => items.iter().collect(),
+        Some(Which::Position(n)) => items.get(*n).into_iter().collect(),
+        Some(Which::Name(name)) => named(&candidates, name).into_iter().map(|i| &items[i]).collect(),
+    };
+    match (found.as_slice(), which) {
+        // Several names for one image need no choice.
+        ([first, rest @ ..], _) if rest.iter().all(|i| i.config == first.config) => Ok(first),
+        ([], Some(which)) => Err(no_such(store, TRANSPORT, &candidates, which)),
+        _ => Err(several(store, TRANSPORT, &candidates)),
+    }
 }

@@ -66,18 +66,22 @@ pub enum SourceError {
     Several {
         /// The layout or archive.
         path: PathBuf,
-        /// Their names.
+        /// Their names, or `@` and their positions.
         names: String,
+        /// A reference to the first of them.
+        example: String,
     },
     /// No image of this name.
-    #[error("{path:?} has no image named {tag:?}, but {names}")]
-    NoTag {
-        /// The layout.
+    #[error("{path:?} has no image {which:?}, but {names}")]
+    NoImage {
+        /// The layout or archive.
         path: PathBuf,
         /// What was asked for.
-        tag: String,
+        which: String,
         /// What there is.
         names: String,
+        /// A reference to the first of them.
+        example: String,
     },
     /// Not an index, and for another machine.
     #[error("{path:?}: image is for {got}, expected {wanted}")]
@@ -134,14 +138,14 @@ pub enum SourceError {
 
 impl SourceError {
     /// What the user can do about it.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<String> {
         match self {
             SourceError::Platform { .. }
             | SourceError::Manifest { source: ManifestError::NoPlatform { .. }, .. } => {
-                Some("pass --arch for another architecture")
+                Some("pass --arch for another architecture".into())
             }
-            SourceError::Several { .. } | SourceError::NoTag { .. } => {
-                Some("name one of an OCI layout's images as oci:DIR:NAME; archives should have one image")
+            SourceError::Several { example, .. } | SourceError::NoImage { example, .. } => {
+                Some(format!("name one of them, such as {example}"))
             }
             _ => None,
         }

@@ -8,6 +8,7 @@ use sysext::Content;
 use super::store::{self, Store};
 use super::{Reader, SourceError};
 use crate::compress::SNIFF;
+use crate::manifest::Unpacked;
 use crate::{Compression, Digest, Expect, LayerBlob};
 
 /// A layer that is wanted.
@@ -32,9 +33,12 @@ pub(super) fn get_all(
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(wanted.len()).clamp(1, 4);
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::with_capacity(wanted.len()));
+    let unpacked = Unpacked::default();
+    let too_large = |source| SourceError::Manifest { path: store.path().to_owned(), source };
     let work = || {
         while let Some(layer) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
             let result = get(reader, store, layer);
+            let result = result.and_then(|l| unpacked.add(l.len).map(|()| l).map_err(too_large));
             let failed = result.is_err();
             if let Ok(mut results) = results.lock() {
                 results.push((layer.diff_id, result));

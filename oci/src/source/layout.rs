@@ -2,11 +2,13 @@
 
 use serde::Deserialize;
 
+use super::choice::{Candidate, named, no_such, several};
 use super::layers::{Wanted, get_all};
 use super::store::Store;
 use super::{Reader, SourceError};
-use crate::digest::shorten;
-use crate::{Config, Descriptor, Digest, Document, Index, LayerBlob, ManifestError, find_manifest};
+use crate::{
+    Config, Descriptor, Digest, Document, Index, LayerBlob, ManifestError, Part, Which, find_manifest,
+};
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The whole reference; containerd and docker save write it beside the tag.
@@ -25,7 +27,8 @@ pub(super) fn is_layout(store: &Store) -> Result<bool, SourceError> {
 pub(super) fn read(
     reader: &Reader<'_>,
     store: &Store,
-    tag: Option<&str>,
+    transport: &'static str,
+    which: Option<&Which>,
 ) -> Result<(Config, Vec<LayerBlob>), SourceError> {
     let path = || store.path().to_owned();
     let wrong = |source: ManifestError| SourceError::Manifest { path: path(), source };
@@ -41,34 +44,56 @@ pub(super) fn read(
     let Document::Index(index) = Document::parse(&index, None).map_err(wrong)? else {
         return Err(kind("index.json is an image manifest, expected an index"));
     };
-    let document = Document::Index(choose(store, index, tag)?);
-    let blob = |descriptor: &Descriptor| {
-        let name = blob_name(&descriptor.digest);
-        store.read(&name)?.ok_or_else(|| store.missing(name))
+    let document = Document::Index(choose(store, transport, index, which)?);
+    image(reader, store, document, &|_, digest| vec![blob_name(digest)])
+}
+
+/// The files that a blob may be in. Whether it is a manifest of an index, or another one, says the part.
+pub(super) type Names<'a> = &'a dyn Fn(Part, &Digest) -> Vec<String>;
+
+/// The image for the platform.
+pub(super) fn image(
+    reader: &Reader<'_>,
+    store: &Store,
+    document: Document,
+    names: Names<'_>,
+) -> Result<(Config, Vec<LayerBlob>), SourceError> {
+    let wrong = |source: ManifestError| SourceError::Manifest { path: store.path().to_owned(), source };
+    let blob = |part: Part, descriptor: &Descriptor| {
+        let names = names(part, &descriptor.digest);
+        for name in &names {
+            if let Some(bytes) = store.read(name)? {
+                return Ok(bytes);
+            }
+        }
+        Err(store.missing(names.into_iter().next().unwrap_or_default()))
     };
     // find_manifest wants one error type for what it says itself and for what `blob` says.
-    let found = find_manifest(document, reader.platform, |d| blob(d).map_err(Either::Source));
+    let found = find_manifest(document, reader.platform, |part, d| blob(part, d).map_err(Either::Source));
     let (_, manifest) = found.map_err(|e| match e {
         Either::Source(e) => e,
         Either::Manifest(e) => wrong(e),
     })?;
     manifest.config.check_document_size("config").map_err(wrong)?;
-    let bytes = blob(&manifest.config)?;
+    let bytes = blob(Part::Config, &manifest.config)?;
     manifest.config.verify(&bytes).map_err(wrong)?;
-    let config = Config::parse(&bytes).map_err(wrong)?;
-    manifest.check_config(&config).map_err(wrong)?;
-    let wanted: Vec<Wanted> = manifest
-        .layers
-        .iter()
-        .zip(&config.diff_ids)
-        .map(|(d, diff_id)| Wanted {
-            name: blob_name(&d.digest),
+    let config = manifest.parse_config(&bytes).map_err(wrong)?;
+    let mut wanted = Vec::new();
+    for (d, diff_id) in manifest.layers.iter().zip(&config.diff_ids) {
+        let mut names = names(Part::Config, &d.digest).into_iter();
+        let first = names.next().unwrap_or_default();
+        let name = match store.file(&first)? {
+            Some(_) => first,
+            None => names.next().unwrap_or(first),
+        };
+        wanted.push(Wanted {
+            name,
             blob: Some((d.digest, d.size)),
             diff_id: *diff_id,
             // CVE-2020-15157.
             note: if d.urls.is_empty() { "" } else { "; its other URLs are not followed" },
-        })
-        .collect();
+        });
+    }
     let layers = get_all(reader, store, &wanted)?;
     Ok((config, layers))
 }
@@ -88,45 +113,48 @@ impl From<ManifestError> for Either {
     }
 }
 
+/// The name that tells most first: of several images that docker saved, all may have the tag `latest`.
 fn names(descriptor: &Descriptor) -> impl Iterator<Item = &str> {
-    [REF_NAME, FULL_NAME].into_iter().filter_map(|key| descriptor.annotations.get(key)).map(String::as_str)
-}
-
-fn list(index: &Index) -> String {
-    let mut all: Vec<String> = index.manifests.iter().filter_map(|d| names(d).next()).map(shorten).collect();
-    all.sort();
-    all.dedup();
-    all.truncate(32);
-    if all.is_empty() { "images without names".into() } else { all.join(", ") }
+    [FULL_NAME, REF_NAME].into_iter().filter_map(|key| descriptor.annotations.get(key)).map(String::as_str)
 }
 
 /// The entries of `index.json` that may be meant.
-fn choose(store: &Store, index: Index, tag: Option<&str>) -> Result<Index, SourceError> {
-    let path = store.path().to_owned();
-    if let Some(tag) = tag {
-        let manifests: Vec<Descriptor> =
-            index.manifests.iter().filter(|d| names(d).any(|n| n == tag)).cloned().collect();
-        if manifests.is_empty() {
-            return Err(SourceError::NoTag { path, tag: tag.into(), names: list(&index) });
-        }
-        return Ok(Index { manifests });
+fn choose(
+    store: &Store,
+    transport: &'static str,
+    index: Index,
+    which: Option<&Which>,
+) -> Result<Index, SourceError> {
+    let all = &index.manifests;
+    let candidates: Vec<Candidate> = all
+        .iter()
+        .map(|d| Candidate { names: names(d).map(str::to_owned).collect(), digest: d.digest.to_string() })
+        .collect();
+    let manifests: Vec<Descriptor> = match which {
+        None => all.clone(),
+        Some(Which::Position(n)) => all.get(*n).into_iter().cloned().collect(),
+        Some(Which::Name(name)) => named(&candidates, name).into_iter().map(|i| all[i].clone()).collect(),
+    };
+    if let (true, Some(which)) = (manifests.is_empty(), which) {
+        return Err(no_such(store, transport, &candidates, which));
     }
     // Several names for one image, or one image for several platforms, need no choice.
-    let mut manifests: Vec<Descriptor> = Vec::new();
+    let mut chosen: Vec<Descriptor> = Vec::new();
     let mut named: Vec<Option<String>> = Vec::new();
-    for d in &index.manifests {
-        if manifests.iter().any(|m| m.digest == d.digest) {
+    for d in manifests {
+        if chosen.iter().any(|m| m.digest == d.digest) {
             continue;
         }
-        let name = names(d).next().map(str::to_owned);
+        let name = names(&d).next().map(str::to_owned);
         if !named.contains(&name) {
             named.push(name);
         }
-        manifests.push(d.clone());
+        chosen.push(d);
     }
-    let without_platform = manifests.iter().filter(|d| d.platform.is_none()).count();
-    if named.len() > 1 || (without_platform > 1 && manifests.len() > 1) {
-        return Err(SourceError::Several { path, names: list(&index) });
+    // Without a name there is no telling whether two entries are one image for two platforms.
+    let unknown = chosen.iter().filter(|d| d.platform.is_none()).count() > 1 && named.contains(&None);
+    if named.len() > 1 || unknown {
+        return Err(several(store, transport, &candidates));
     }
-    Ok(Index { manifests })
+    Ok(index.with_manifests(chosen))
 }

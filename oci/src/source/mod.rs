@@ -15,6 +15,10 @@ mod layout;
 
 mod docker;
 
+mod bare;
+
+mod choice;
+
 mod layers;
 
 mod plain;
@@ -23,7 +27,7 @@ use std::path::Path;
 
 use sysext::{Events, TreePath};
 
-use crate::{Cache, Config, ImageRef, LayerBlob, Platform, Rootfs};
+use crate::{Cache, Config, ImageRef, LayerBlob, Platform, Rootfs, Which};
 use store::Store;
 
 /// What a local image is read with.
@@ -36,6 +40,9 @@ pub struct Reader<'a> {
     /// Who is told.
     pub events: &'a dyn Events,
 }
+
+/// What all kinds of images come to.
+type Read = (Config, Vec<LayerBlob>);
 
 impl std::fmt::Debug for Reader<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -59,46 +66,73 @@ impl Reader<'_> {
     /// As [`Reader::rootfs`].
     pub fn rootfs_with(&self, image: &ImageRef, wanted: &[TreePath]) -> Result<Option<Rootfs>, SourceError> {
         let rootfs = match image {
-            ImageRef::OciDir { path, tag } => {
-                let (config, layers) = layout::read(self, &Store::dir(path)?, tag.as_deref())?;
-                self.merge(path, config, &layers)?
+            ImageRef::OciDir { path, which } => {
+                let store = Store::any(self, path)?;
+                self.image(&store, layout::read(self, &store, "oci", which.as_ref())?)?
             }
-            ImageRef::OciArchive(path) => {
-                let store = Store::archive(self, path)?;
-                self.image(&store, layout::read(self, &store, None)?)?
+            ImageRef::OciArchive { path, which } => {
+                let store = Store::any(self, path)?;
+                self.image(&store, layout::read(self, &store, "oci-archive", which.as_ref())?)?
             }
-            ImageRef::DockerArchive(path) => {
-                let store = Store::archive(self, path)?;
-                // Newer versions of docker save write both forms into one archive, and the OCI one says more.
-                let read = if layout::is_layout(&store)? {
-                    layout::read(self, &store, None)?
-                } else {
-                    docker::read(self, &store)?
-                };
+            ImageRef::DockerArchive { path, which } => {
+                let store = Store::any(self, path)?;
+                let read = self.docker(&store, which.as_ref())?;
                 self.image(&store, read)?
             }
             ImageRef::Tar(path) => {
                 let store = Store::archive(self, path)?;
-                if layout::is_layout(&store)? {
-                    self.image(&store, layout::read(self, &store, None)?)?
-                } else if docker::is_archive(&store)? {
-                    self.image(&store, docker::read(self, &store)?)?
-                } else {
-                    plain::tar(store)?
+                match self.by_content(&store, "oci-archive")? {
+                    Some(read) => self.image(&store, read)?,
+                    None => plain::tar(store)?,
                 }
             }
-            ImageRef::Dir(path) => plain::dir(path, wanted, self.events)?,
+            ImageRef::Dir(path) => {
+                let store = Store::dir(path)?;
+                match self.by_content(&store, "oci")? {
+                    Some(read) => self.image(&store, read)?,
+                    None => plain::dir(path, wanted, self.events)?,
+                }
+            }
             ImageRef::Registry(_) => return Ok(None),
         };
         Ok(Some(rootfs))
     }
 
-    fn image(&self, store: &Store, read: (Config, Vec<LayerBlob>)) -> Result<Rootfs, SourceError> {
+    /// An image that nobody has called one, in a directory or an archive; none if it is a root file system.
+    fn by_content(&self, store: &Store, transport: &'static str) -> Result<Option<Read>, SourceError> {
+        if docker::is_archive(store)? {
+            return self.docker(store, None).map(Some);
+        }
+        if layout::is_layout(store)? {
+            return layout::read(self, store, transport, None).map(Some);
+        }
+        if bare::is_image(store)? {
+            return bare::read(self, store).map(Some);
+        }
+        Ok(None)
+    }
+
+    /// Newer versions of `docker save` write a layout and their own list into one archive. The layout says more, but the list
+    /// has the positions, and names that the layout may lack.
+    fn docker(&self, store: &Store, which: Option<&Which>) -> Result<Read, SourceError> {
+        let has_list = docker::is_archive(store)?;
+        if !layout::is_layout(store)? || (has_list && matches!(which, Some(Which::Position(_)))) {
+            return docker::read(self, store, which);
+        }
+        match layout::read(self, store, docker::TRANSPORT, which) {
+            Err(SourceError::NoImage { .. } | SourceError::Several { .. }) if has_list => {
+                docker::read(self, store, which)
+            }
+            read => read,
+        }
+    }
+
+    fn image(&self, store: &Store, read: Read) -> Result<Rootfs, SourceError> {
         self.merge(store.path(), read.0, &read.1)
     }
 
     fn merge(&self, path: &Path, config: Config, layers: &[LayerBlob]) -> Result<Rootfs, SourceError> {
-        if let Some(got) = config.platform.as_ref().filter(|got| self.platform.rank(got).is_none()) {
+        if let Some(got) = config.mismatch(self.platform) {
             let (got, wanted) = (crate::digest::shorten(&got.to_string()), self.platform.to_string());
             return Err(SourceError::Platform { path: path.to_owned(), got, wanted });
         }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _, Seek as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -31,6 +32,14 @@ impl Store {
             return Err(SourceError::Kind { path: path.to_owned(), why: "not a directory" });
         }
         Ok(Store { path: path.to_owned(), files: Files::Dir })
+    }
+
+    /// A directory, or an archive of it: whoever unpacked one, or packed one, means the same image.
+    pub(super) fn any(reader: &Reader<'_>, path: &Path) -> Result<Self, SourceError> {
+        match path.is_dir() {
+            true => Self::dir(path),
+            false => Self::archive(reader, path),
+        }
     }
 
     /// Opens a tar, inflating it into the cache first if it is compressed.
@@ -93,20 +102,41 @@ impl Store {
 
 /// A regular file and its length. What else a name may stand for isn't waited for.
 fn open(path: &Path) -> Result<(File, u64), SourceError> {
+    match open_any(path)? {
+        (file, Some(len)) => Ok((file, len)),
+        (_, None) => Err(SourceError::Kind { path: path.to_owned(), why: "not a regular file" }),
+    }
+}
+
+/// A file and its length, or the end of a pipe (`docker save … | flix docker-archive:/dev/stdin`).
+fn open_any(path: &Path) -> Result<(File, Option<u64>), SourceError> {
     let at = |source| SourceError::Io { path: path.to_owned(), source };
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|e| at(e.into()))?);
     let meta = file.metadata().map_err(at)?;
-    if !meta.is_file() {
+    if meta.is_file() {
+        return Ok((file, Some(meta.len())));
+    }
+    if !meta.file_type().is_fifo() {
         return Err(SourceError::Kind { path: path.to_owned(), why: "not a regular file" });
     }
-    Ok((file, meta.len()))
+    // Nobody at the other end is an end, but whoever is there may take his time.
+    rustix::fs::fcntl_setfl(&file, OFlags::empty()).map_err(|e| at(e.into()))?;
+    Ok((file, None))
 }
 
 /// A tar as a place: the file itself, or what the cache has of it.
 fn open_tar(reader: &Reader<'_>, path: &Path) -> Result<Content, SourceError> {
     let at = |source| SourceError::Io { path: path.to_owned(), source };
-    let (mut file, len) = open(path)?;
+    let in_cache = |source| SourceError::Cache { path: path.to_owned(), source };
+    let (mut file, len) = match open_any(path)? {
+        (file, Some(len)) => (file, len),
+        (pipe, None) => {
+            let layer =
+                reader.cache.ingest_layer(pipe, &Expect::default(), reader.events).map_err(in_cache)?;
+            return Ok(content(&layer));
+        }
+    };
     let mut head = Vec::with_capacity(SNIFF);
     (&file).take(SNIFF as u64).read_to_end(&mut head).map_err(at)?;
     file.rewind().map_err(at)?;
@@ -118,7 +148,6 @@ fn open_tar(reader: &Reader<'_>, path: &Path) -> Result<Content, SourceError> {
     let mut hasher = Hasher::new();
     std::io::copy(&mut &file, &mut hasher).map_err(at)?;
     let digest = hasher.finish();
-    let in_cache = |source| SourceError::Cache { path: path.to_owned(), source };
     if let Some(layer) = reader.cache.layer_by_digest(&digest).map_err(in_cache)? {
         return Ok(content(&layer));
     }

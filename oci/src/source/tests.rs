@@ -155,7 +155,7 @@ impl Place {
 
     fn oci(&self, name: &str, files: &Files, tag: Option<&str>) -> Result<String, String> {
         let path = self.layout(name, files);
-        let image = ImageRef::OciDir { path, tag: tag.map(str::to_owned) };
+        let image = ImageRef::OciDir { path, which: tag.map(|t| t.parse().unwrap()) };
         self.read(&image).map(|r| r.tree.dump())
     }
 }

@@ -95,7 +95,7 @@ fn refused(error: &ExtensionError) -> Option<String> {
 
 fn tools(error: &ToolsError) -> Option<String> {
     match error {
-        ToolsError::Rootfs(e) => e.hint().map(str::to_owned),
+        ToolsError::Rootfs(e) => e.hint(),
         ToolsError::Sandbox(e) => e.hint(),
         _ => None,
     }

@@ -22,6 +22,14 @@ fn docker() -> Files {
     files
 }
 
+fn oci_archive(path: PathBuf) -> ImageRef {
+    ImageRef::OciArchive { path, which: None }
+}
+
+fn docker_archive(path: PathBuf) -> ImageRef {
+    ImageRef::DockerArchive { path, which: None }
+}
+
 fn edit(files: &mut Files, name: &str, from: &str, to: &str) {
     let text = String::from_utf8(files.0[name].clone()).unwrap();
     assert!(text.contains(from));
@@ -31,7 +39,7 @@ fn edit(files: &mut Files, name: &str, from: &str, to: &str) {
 #[test]
 fn archives_of_all_sorts_hold_the_same_image() {
     let place = Place::new();
-    let chain = place.read(&ImageRef::OciArchive(place.write("x", &oci().tar()))).unwrap().id;
+    let chain = place.read(&oci_archive(place.write("x", &oci().tar()))).unwrap().id;
     // Docker since version 25: a layout and the old manifest beside it.
     let mut both = docker();
     both.0.extend(oci().0);
@@ -43,15 +51,15 @@ fn archives_of_all_sorts_hold_the_same_image() {
     }
     type Wrap = fn(PathBuf) -> ImageRef;
     let cases: &[(&str, Wrap, Vec<u8>)] = &[
-        ("oci", ImageRef::OciArchive, oci().tar()),
-        ("oci gzip", ImageRef::OciArchive, gzip(&oci().tar())),
+        ("oci", oci_archive, oci().tar()),
+        ("oci gzip", oci_archive, gzip(&oci().tar())),
         ("oci by its content", ImageRef::Tar, zstd(&oci().tar())),
-        ("docker", ImageRef::DockerArchive, docker().tar()),
-        ("docker gzip", ImageRef::DockerArchive, gzip(&docker().tar())),
+        ("docker", docker_archive, docker().tar()),
+        ("docker gzip", docker_archive, gzip(&docker().tar())),
         ("docker by its content", ImageRef::Tar, docker().tar()),
-        ("docker with packed layers", ImageRef::DockerArchive, packed_layers.tar()),
-        ("both", ImageRef::DockerArchive, both.tar()),
-        ("both as oci", ImageRef::OciArchive, both.tar()),
+        ("docker with packed layers", docker_archive, packed_layers.tar()),
+        ("both", docker_archive, both.tar()),
+        ("both as oci", oci_archive, both.tar()),
     ];
     for (name, wrap, bytes) in cases {
         let image = wrap(place.write("image", bytes));
@@ -75,7 +83,7 @@ fn old_docker_archives_link_layers_that_are_there_already() {
             tar = tar.file(name, bytes);
         }
     }
-    let image = ImageRef::DockerArchive(place.write("x", &tar.finish()));
+    let image = ImageRef::DockerArchive { path: place.write("x", &tar.finish()), which: None };
     assert_eq!(place.read(&image).unwrap().tree.dump(), EXPECTED);
 }
 
@@ -85,7 +93,9 @@ fn docker_archives_are_checked() {
     let error = |change: &dyn Fn(&mut Files)| {
         let mut files = docker();
         change(&mut files);
-        place.read(&ImageRef::DockerArchive(place.write("x", &files.tar()))).unwrap_err()
+        place
+            .read(&ImageRef::DockerArchive { path: place.write("x", &files.tar()), which: None })
+            .unwrap_err()
     };
     let config_name = format!("{}.json", Digest::of(config(&layers(), "amd64")).hex());
     let d = Digest::of(&layers()[1]);
@@ -109,7 +119,7 @@ fn docker_archives_are_checked() {
         f.0.insert("repositories".into(), b"{}".to_vec());
     });
     assert!(e.contains("written by Docker before 1.10"), "{e}");
-    let e = place.read(&ImageRef::OciArchive(place.write("x", &docker().tar()))).unwrap_err();
+    let e = place.read(&oci_archive(place.write("x", &docker().tar()))).unwrap_err();
     assert!(e.contains("not an OCI image layout"), "{e}");
 }
 
@@ -196,4 +206,135 @@ fn a_registry_is_not_local() {
     let place = Place::new();
     let reader = Reader { cache: &place.cache, platform: &"amd64".parse().unwrap(), events: &Silent };
     assert!(reader.rootfs(&"alpine".parse().unwrap()).unwrap().is_none());
+}
+
+/// Two images as `docker save one two` writes them; the second with the layers of the first and one more.
+fn two() -> Files {
+    let mut files = Files::default();
+    let mut items = Vec::new();
+    for (name, count) in [("one", 1), ("localhost/two", 2)] {
+        let config = config(&layers()[..count], "amd64");
+        let id = Digest::of(&config).hex();
+        files.0.insert(format!("{id}.json"), config.into());
+        let mut list = Vec::new();
+        for (i, layer) in layers()[..count].iter().enumerate() {
+            files.0.insert(format!("{i}/layer.tar"), layer.clone());
+            list.push(format!("\"{i}/layer.tar\""));
+        }
+        let list = list.join(",");
+        items.push(format!(r#"{{"Config":"{id}.json","RepoTags":["{name}:latest"],"Layers":[{list}]}}"#));
+    }
+    files.0.insert("manifest.json".into(), format!("[{}]", items.join(",")).into());
+    files
+}
+
+/// Reads by the text that a user types; `PLACE` stands for the path.
+fn typed(place: &Place, text: &str) -> Result<String, String> {
+    let text = text.replace("PLACE", place.dir.path().to_str().unwrap());
+    place.read(&text.parse::<ImageRef>().map_err(|e| e.to_string())?).map(|r| r.tree.dump())
+}
+
+#[test]
+fn an_archive_of_several_images_is_chosen_from() {
+    let place = Place::new();
+    place.write("two.tar", &two().tar());
+    place.write("two:1.tar", &two().tar());
+    place.layout("two", &two());
+    let id = Digest::of(config(&layers()[..1], "amd64")).hex();
+    for (which, first) in [
+        ("one:latest", true),
+        ("one", true),
+        ("docker.io/library/one:latest", true),
+        ("@0", true),
+        (&id, true),
+        (&id[..12], true),
+        (&format!("sha256:{id}"), true),
+        ("localhost/two:latest", false),
+        ("localhost/two", false),
+        ("two:latest", false),
+        ("two", false),
+        ("@1", false),
+    ] {
+        for at in ["PLACE/two.tar", "PLACE/two:1.tar", "PLACE/two"] {
+            let dump = typed(&place, &format!("docker-archive:{at}:{which}"))
+                .unwrap_or_else(|e| panic!("{which}: {e}"));
+            assert_eq!(dump.contains("/usr/a "), first, "{which}");
+        }
+    }
+    for which in ["three", "@2", "one:1", "o", "latest"] {
+        let e = typed(&place, &format!("docker-archive:PLACE/two.tar:{which}")).unwrap_err();
+        assert_eq!(e, format!("\"/two.tar\" has no image {which:?}, but one:latest, localhost/two:latest"));
+    }
+}
+
+#[test]
+fn what_the_hint_names_works() {
+    let place = Place::new();
+    // Two layouts in which nothing but the position, or the long name, tells the images apart.
+    let name = |full: &str| {
+        let more = tag("latest").replace('}', &format!(r#","io.containerd.image.name":"{full}"}}"#));
+        move |files: &mut Files, n: usize| files.image(&layers()[..n], mixed, &more)
+    };
+    let mut same_tag = Files::default();
+    let one = name("docker.io/library/one:latest")(&mut same_tag, 1);
+    let two_ = name("docker.io/library/two:latest")(&mut same_tag, 2);
+    same_tag.layout(&[one, two_]);
+    let mut unnamed = Files::default();
+    let (one, two_) = (unnamed.image(&layers()[..1], mixed, ""), unnamed.image(&layers()[..2], mixed, ""));
+    unnamed.layout(&[one, two_]);
+    place.layout("same", &same_tag);
+    place.layout("unnamed", &unnamed);
+    place.layout("docker", &two());
+    place.write("same.tar", &same_tag.tar());
+    place.write("docker.tar", &two().tar());
+    for text in [
+        "oci:PLACE/same",
+        "oci:PLACE/same:latest",
+        "oci:PLACE/same:nothing",
+        "PLACE/same",
+        "dir:PLACE/same",
+        "oci:PLACE/unnamed",
+        "PLACE/docker",
+        "oci-archive:PLACE/same.tar",
+        "PLACE/same.tar",
+        "tar:PLACE/docker.tar",
+        "docker-archive:PLACE/docker.tar:nothing",
+    ] {
+        let image: ImageRef = text.replace("PLACE", place.dir.path().to_str().unwrap()).parse().unwrap();
+        let platform = "amd64".parse().unwrap();
+        let reader = Reader { cache: &place.cache, platform: &platform, events: &Silent };
+        let error = reader.rootfs(&image).expect_err(text);
+        let hint = error.hint().unwrap_or_else(|| panic!("{text}: {error}"));
+        let works = hint.strip_prefix("name one of them, such as ").expect("a reference");
+        let rootfs = place.read(&works.parse().unwrap()).unwrap_or_else(|e| panic!("{text}: {works}: {e}"));
+        assert!(rootfs.tree.dump().contains("/usr/a "), "{text}: {works}");
+    }
+}
+
+#[test]
+fn skopeos_directories_are_images() {
+    let bare = |version: &str| {
+        let mut files = oci();
+        let index: serde_json::Value = serde_json::from_slice(&files.0["index.json"]).unwrap();
+        let id = index["manifests"][0]["digest"].as_str().unwrap().replace("sha256:", "blobs/sha256/");
+        let manifest = files.0[&id].clone();
+        let blobs = std::mem::take(&mut files.0).into_iter();
+        let named = blobs.filter_map(|(name, b)| Some((name.strip_prefix("blobs/sha256/")?.to_owned(), b)));
+        files.0 = named.collect();
+        files.0.insert("manifest.json".into(), manifest);
+        files.0.insert("version".into(), version.into());
+        files
+    };
+    let place = Place::new();
+    for (i, version) in
+        ["Directory Transport Version: 1.1\n", "Directory Transport Version: 1.2\n"].iter().enumerate()
+    {
+        let path = place.layout(&format!("d{i}"), &bare(version));
+        assert_eq!(place.read(&ImageRef::Dir(path)).unwrap().tree.dump(), EXPECTED);
+    }
+    let tar = place.write("d.tar", &bare("Directory Transport Version: 1.1\n").tar());
+    assert_eq!(place.read(&ImageRef::Tar(tar)).unwrap().tree.dump(), EXPECTED);
+    // The file `version` of a root file system says something else.
+    let path = place.layout("root", &bare("12.7\n"));
+    assert!(place.read(&ImageRef::Dir(path)).unwrap().tree.dump().contains("/manifest.json file"));
 }

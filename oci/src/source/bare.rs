@@ -1,0 +1,26 @@
+//! What `skopeo copy … dir:` and `podman save --format docker-dir` write: a directory with `manifest.json`, `version`, and
+//! blobs under the bare hex digits of their digests. containers-transports(5), "dir:path".
+
+use super::store::Store;
+use super::{Reader, SourceError, layout};
+use crate::{Config, Document, LayerBlob, Part};
+
+/// What the file `version` starts with. It is what tells such a directory from a root file system.
+const VERSION: &[u8] = b"Directory Transport Version: ";
+
+pub(super) fn is_image(store: &Store) -> Result<bool, SourceError> {
+    // One that is far too large is somebody else's file.
+    let version = store.read("version").ok().flatten();
+    Ok(version.is_some_and(|v| v.starts_with(VERSION)) && store.file("manifest.json")?.is_some())
+}
+
+pub(super) fn read(reader: &Reader<'_>, store: &Store) -> Result<(Config, Vec<LayerBlob>), SourceError> {
+    let bytes = store.read("manifest.json")?.ok_or_else(|| store.missing("manifest.json"))?;
+    let document = Document::parse(&bytes, None)
+        .map_err(|source| SourceError::Manifest { path: store.path().to_owned(), source })?;
+    layout::image(reader, store, document, &|part, digest| match part {
+        Part::Document => vec![format!("{}.manifest.json", digest.hex()), digest.hex()],
+        // The first version had an ending.
+        Part::Config => vec![digest.hex(), format!("{}.tar", digest.hex())],
+    })
+}

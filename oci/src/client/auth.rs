@@ -65,8 +65,7 @@ impl Client {
         if access.generation != generation {
             return Ok(());
         }
-        let headers = refused.headers.get_all("www-authenticate");
-        let challenges = Challenge::parse(headers.iter().filter_map(|v| v.to_str().ok()));
+        let challenges = challenges(&refused);
         let credential = self.credentials.find(&endpoint.host, &endpoint.repository)?;
         let bearer = challenges.iter().find(|c| c.scheme == "bearer" && c.get("realm").is_some());
         let basic = challenges.iter().any(|c| c.scheme == "basic");
@@ -174,6 +173,18 @@ impl Client {
         let token = [answer.token, answer.access_token].into_iter().flatten().find(|t| !t.is_empty());
         token.ok_or_else(|| bad("gave no token".into()))
     }
+}
+
+fn challenges(response: &Response) -> Vec<Challenge> {
+    let headers = response.headers.get_all("www-authenticate");
+    Challenge::parse(headers.iter().filter_map(|v| v.to_str().ok()))
+}
+
+/// Whether there is a challenge of a kind that we know.
+pub(super) fn can_be_met(response: &Response) -> bool {
+    challenges(response)
+        .iter()
+        .any(|c| c.scheme == "basic" || (c.scheme == "bearer" && c.get("realm").is_some()))
 }
 
 fn basic_header(user: &str, password: &str) -> String {

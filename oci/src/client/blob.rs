@@ -12,6 +12,9 @@ use crate::registries::Endpoint;
 /// Bytes. With this much progress, patience starts anew.
 const PROGRESS: u64 = 256 << 10;
 
+/// Bytes of an answer that show whether it is a web page.
+const PAGE_HEAD: u64 = 64;
+
 /// Reads a blob from an offset to its end. A connection that breaks is taken up again where it broke, at the next place if
 /// one has run out of chances. What comes is as long as it should be; its digest is the reader's to check.
 pub struct BlobReader<'a> {
@@ -101,13 +104,21 @@ impl BlobReader<'_> {
             }
             _ => return Err(response.into_error()),
         };
-        if response.content_type().as_deref() == Some("text/html") {
-            return Err(ClientError::Html { url: self.url.clone(), expected: "a layer" });
+        let is_page = response.status == 200 && response.content_type().as_deref() == Some("text/html");
+        let length = response.content_length();
+        let mut body: Box<dyn Read + Send> = Box::new(response.body.into_reader());
+        if is_page {
+            // Some servers say so of everything. What looks like a page is one; of all else the digest decides.
+            let mut head = Vec::new();
+            (&mut body).take(PAGE_HEAD).read_to_end(&mut head).map_err(|e| self.broken(e))?;
+            if head.trim_ascii_start().starts_with(b"<") {
+                return Err(ClientError::Html { url: self.url.clone(), expected: "a layer" });
+            }
+            body = Box::new(io::Cursor::new(head).chain(body));
         }
-        if let Some(got) = response.content_length().filter(|len| *len != expected) {
+        if let Some(got) = length.filter(|len| *len != expected) {
             return Err(self.wrong_size(got, expected));
         }
-        let mut body = response.body.into_reader();
         while skip > 0 {
             let n = io::copy(&mut (&mut body).take(skip), &mut io::sink()).map_err(|e| self.broken(e))?;
             if n == 0 {
@@ -115,7 +126,7 @@ impl BlobReader<'_> {
             }
             skip -= n;
         }
-        self.body = Some(Box::new(body));
+        self.body = Some(body);
         Ok(())
     }
 

@@ -41,8 +41,8 @@ use http::{Http, Response};
 use tls::Trust;
 use url::{Scheme, Url};
 
-/// Redirects that are followed for one request.
-const REDIRECTS: usize = 5;
+/// Redirects that are followed for one request. As many as Go's client follows, which registries are tested with.
+const REDIRECTS: usize = 10;
 
 /// Media types of manifests and indexes, the newer ones first.
 const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
@@ -166,7 +166,8 @@ impl Client {
             let response = self.reach(endpoint, path, header.as_deref(), headers)?;
             match response.status {
                 // A token may have expired. A new one that is refused, too, doesn't get better.
-                401 if !fresh && !response.foreign => {
+                // Some registries answer 403 to whoever has no token, and say all the same where to get one.
+                401 | 403 if !fresh && !response.foreign && is_challenge(&response) => {
                     self.authorize(endpoint, response, generation, events)?
                 }
                 401 | 403 => return Err(self.denied(endpoint, response)),
@@ -224,6 +225,7 @@ impl Client {
         headers: &[(&str, &str)],
     ) -> Result<Response, ClientError> {
         let mut at = url.clone();
+        let mut seen = vec![url.full()];
         for _ in 0..=REDIRECTS {
             let mut all = headers.to_vec();
             if let Some(authorization) = authorization.filter(|_| at.same_origin(url)) {
@@ -235,8 +237,12 @@ impl Client {
                 return Ok(response);
             }
             let bad = |message: String| ClientError::Redirect { url: at.to_string(), message };
-            let location = response.header("location").ok_or_else(|| bad("leads nowhere".into()))?;
-            let next = at.join(location).map_err(|e| bad(format!("leads to an address that {e}")))?;
+            let location =
+                response.headers.get("location").map(|v| v.as_bytes().trim_ascii()).unwrap_or_default();
+            if location.is_empty() {
+                return Err(bad("leads nowhere".into()));
+            }
+            let next = at.join_bytes(location).map_err(|e| bad(format!("leads to an address that {e}")))?;
             if next.scheme == Scheme::Http && !self.is_insecure(endpoint, &next) {
                 return Err(ClientError::WithoutTls {
                     host: endpoint.host.clone(),
@@ -244,6 +250,10 @@ impl Client {
                     url: next.to_string(),
                 });
             }
+            if seen.contains(&next.full()) {
+                return Err(bad("leads in a circle".into()));
+            }
+            seen.push(next.full());
             at = next;
         }
         Err(ClientError::Redirect {
@@ -278,6 +288,11 @@ impl Client {
         events.event(Event::Warning(text.into()));
         (self.retry.sleep)(pause);
     }
+}
+
+/// Whether a refusal says what would help. Every 401 should.
+fn is_challenge(response: &Response) -> bool {
+    response.status == 401 || auth::can_be_met(response)
 }
 
 /// Docker Hub's API is not where its name says.

@@ -70,7 +70,7 @@ impl Url {
         if authority.contains('@') {
             return Err("has a user name");
         }
-        if !crate::reference::is_domain(authority) {
+        if !is_authority(authority) {
             return Err("has no valid host");
         }
         let mut url = Url::new(scheme, authority, "/");
@@ -92,7 +92,22 @@ impl Url {
         Ok(())
     }
 
-    /// Where a `Location` header leads. RFC 3986, section 5.2, without dot segments: no registry sends them.
+    /// Where a `Location` header leads, whatever stands in it: what needs an escape and has none gets one, as in browsers.
+    pub fn join_bytes(&self, location: &[u8]) -> Result<Url, &'static str> {
+        let mut text = String::with_capacity(location.len());
+        for &b in location {
+            match b {
+                0..b' ' | 0x7f => return Err("has control characters"),
+                b' ' | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | 0x80.. => {
+                    text.push_str(&format!("%{b:02X}"));
+                }
+                b => text.push(char::from(b)),
+            }
+        }
+        self.join(&text)
+    }
+
+    /// RFC 3986, section 5.2.
     pub fn join(&self, location: &str) -> Result<Url, &'static str> {
         if let Some(rest) = location.strip_prefix("//") {
             return Url::parse(&format!("{}://{rest}", self.scheme));
@@ -104,10 +119,13 @@ impl Url {
         let mut url = self.clone();
         if location.starts_with('/') {
             url.set_rest(location)?;
+        } else if location.starts_with('?') {
+            url.set_rest(&format!("{}{location}", self.path))?;
         } else {
             let dir = self.path.rfind('/').map_or("", |slash| &self.path[..slash]);
             url.set_rest(&format!("{dir}/{location}"))?;
         }
+        url.path = without_dots(&url.path);
         Ok(url)
     }
 
@@ -141,6 +159,39 @@ impl Url {
         let port = self.authority[self.host().len()..].strip_prefix(':').and_then(|p| p.parse().ok());
         port.unwrap_or_else(|| self.scheme.default_port())
     }
+}
+
+/// Host and port of a URL. Laxer than those of references: buckets have names with underscores, and with hyphens at the end.
+fn is_authority(text: &str) -> bool {
+    if crate::reference::is_domain(text) {
+        return true;
+    }
+    let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+    let label =
+        |l: &str| !l.is_empty() && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let digits = |p: &str| p.bytes().all(|b| b.is_ascii_digit()) && p.parse::<u16>().is_ok_and(|p| p > 0);
+    host.strip_suffix('.').unwrap_or(host).split('.').all(label) && port.is_none_or(digits)
+}
+
+/// RFC 3986, section 5.2.4.
+fn without_dots(path: &str) -> String {
+    let mut out: Vec<&str> = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let last = segments.peek().is_none();
+        match segment {
+            "." | ".." => {
+                if segment == ".." {
+                    out.pop();
+                }
+                if last {
+                    out.push("");
+                }
+            }
+            segment => out.push(segment),
+        }
+    }
+    format!("/{}", out.join("/"))
 }
 
 /// application/x-www-form-urlencoded.
@@ -188,6 +239,25 @@ mod tests {
             ("/blobs/sha256:1", "https://h:1/blobs/sha256:1"),
         ] {
             assert_eq!(base.join(location).unwrap().full(), full);
+        }
+        for (location, full) in [
+            ("/a b/\u{e9}?x=y z", "https://h:1/a%20b/%C3%A9?x=y%20z"),
+            ("/a%20b?sig=%2F", "https://h:1/a%20b?sig=%2F"),
+            ("../up?q", "https://h:1/v2/x/up?q"),
+            ("./././c", "https://h:1/v2/x/blobs/c"),
+            ("../../../../../a/..", "https://h:1/"),
+            ("/a/./b/../c/", "https://h:1/a/c/"),
+            ("?new", "https://h:1/v2/x/blobs/y?new"),
+            ("https://my_bucket.s3.example/k", "https://my_bucket.s3.example/k"),
+            ("https://bucket-.s3.example:9000/k", "https://bucket-.s3.example:9000/k"),
+            ("//h.example./k", "https://h.example./k"),
+        ] {
+            assert_eq!(base.join_bytes(location.as_bytes()).unwrap().full(), full);
+        }
+        for bad in
+            [&b"/a\r\nX: y"[..], b"/a\0", b"https://a b/", b"https://h..x/", b"https://h:0/", b"https://_@x/"]
+        {
+            assert!(base.join_bytes(bad).is_err(), "{bad:?}");
         }
         assert!(base.join("javascript:x").is_err());
         assert!(base.join("/a\r\nX: y").is_err());

@@ -6,6 +6,7 @@
 mod logins;
 mod transfers;
 mod ways;
+mod wire;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

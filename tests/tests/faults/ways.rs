@@ -51,7 +51,7 @@ fn tls() {
 }
 
 /// A proxy that knows one host, which nobody else does.
-fn connect_proxy(target: SocketAddr, seen: Sender<String>) -> SocketAddr {
+pub(super) fn connect_proxy(target: SocketAddr, seen: Sender<String>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let serve = move |client: TcpStream| -> std::io::Result<()> {

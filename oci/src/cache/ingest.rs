@@ -2,7 +2,8 @@
 //! for the next stage unless that is the slowest, and no more than a few buffers are in memory.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -12,6 +13,7 @@ use sysext::{Event, Events};
 use super::lock::Lock;
 use super::partial::Partial;
 use super::{Cache, CacheError, at};
+use crate::compress::ZEROS;
 use crate::{DecodeError, DecodeLimits, Decoder, Digest, Hasher, LayerBlob};
 
 /// Bytes that go from one stage to the next at once.
@@ -158,7 +160,7 @@ fn pipe(
     std::thread::scope(|scope| {
         let inflate = scope.spawn(move || inflate(raw_out, limits, tar_in));
         let write = scope.spawn(move || {
-            let written = write(tar_out, file, path);
+            let written = write(tar_out, file, path, expect.diff_id);
             stop.store(written.is_err(), Ordering::Relaxed);
             written
         });
@@ -268,14 +270,62 @@ fn inflate(raw: Receiver<Chunk>, limits: DecodeLimits, next: SyncSender<Vec<u8>>
     }
 }
 
-/// Third stage: the digest of what is written.
-fn write(tar: Receiver<Vec<u8>>, mut file: &File, path: &Path) -> Result<Digest, CacheError> {
+/// Bytes of a tar's block.
+const BLOCK: u64 = 512;
+/// Blocks that may be missing at the end of a tar: GNU tar's record has 20 of them, others' have more.
+const MISSING_BLOCKS: u64 = 128;
+
+/// Third stage: the digest of what is written. Zeros are left holes.
+fn write(
+    tar: Receiver<Vec<u8>>,
+    file: &File,
+    path: &Path,
+    expected: Option<Digest>,
+) -> Result<Digest, CacheError> {
     let mut hasher = Hasher::new();
+    let mut len = 0;
     for buf in tar {
-        file.write_all(&buf).map_err(at(path))?;
+        write_sparse(file, &buf, len).map_err(at(path))?;
         hasher.update(&buf);
+        len += buf.len() as u64;
     }
-    Ok(hasher.finish())
+    let digest = hasher.clone().finish();
+    let padding =
+        expected.filter(|e| *e != digest).and_then(|e| missing_zeros(hasher, len, e).map(|n| (n, e)));
+    let (padding, digest) = padding.unwrap_or((0, digest));
+    file.set_len(len + padding).map_err(at(path))?;
+    Ok(digest)
+}
+
+/// How many zeros have to follow for the digest to be what it should be. zstd:chunked leaves out what stands behind the last
+/// file of a tar, and the diff_id is still that of all of it.
+fn missing_zeros(mut hasher: Hasher, len: u64, expected: Digest) -> Option<u64> {
+    let mut padding = len.next_multiple_of(BLOCK) - len;
+    hasher.update(&ZEROS[..padding as usize]);
+    for _ in 0..=MISSING_BLOCKS {
+        if hasher.clone().finish() == expected {
+            return Some(padding);
+        }
+        hasher.update(&ZEROS[..BLOCK as usize]);
+        padding += BLOCK;
+    }
+    None
+}
+
+/// Writes what isn't zero.
+fn write_sparse(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    let mut pending = 0..0;
+    for (i, chunk) in bytes.chunks(ZEROS.len()).enumerate() {
+        let start = i * ZEROS.len();
+        if *chunk != ZEROS[..chunk.len()] {
+            if pending.end != start {
+                file.write_all_at(&bytes[pending.clone()], at + pending.start as u64)?;
+                pending.start = start;
+            }
+            pending.end = start + chunk.len();
+        }
+    }
+    file.write_all_at(&bytes[pending.clone()], at + pending.start as u64)
 }
 
 struct ChannelReader {

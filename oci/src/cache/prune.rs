@@ -176,7 +176,7 @@ fn entry(kind: EntryKind, path: &Path, used: &Path) -> Result<Option<Entry>, Cac
     let name =
         if kind == EntryKind::Key || kind == EntryKind::Scratch { name } else { format!("sha256:{name}") };
     let in_use = kind == EntryKind::Layer && is_locked(path);
-    Ok(Some(Entry { kind, name, bytes: meta.len(), last_used, in_use, path: path.into() }))
+    Ok(Some(Entry { kind, name, bytes: size(&meta), last_used, in_use, path: path.into() }))
 }
 
 fn file_name(path: &Path) -> String {
@@ -187,4 +187,14 @@ fn file_name(path: &Path) -> String {
 /// for the file again.
 fn is_locked(path: &Path) -> bool {
     lock::open(path, false).is_ok_and(|file| !lock::try_exclusive(&file).unwrap_or(true))
+}
+
+/// Bytes on the disk: a layer with a large sparse file takes less than its length.
+fn size(meta: &std::fs::Metadata) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    match meta.len() {
+        // What is this small is not worth asking, and file systems differ in what they say of it.
+        len @ ..=1_048_576 => len,
+        len => len.min(meta.blocks().saturating_mul(512)),
+    }
 }

@@ -104,6 +104,43 @@ fn wrong_content_is_told_and_leaves_nothing() {
     cache.ingest_layer(&blob[..], &right, &Silent).unwrap();
 }
 
+#[test]
+fn zeros_are_holes() {
+    let (_dir, cache) = cache();
+    let mut tar = noise(300_000);
+    tar.resize(64 << 20, 0);
+    tar.extend(noise(5_000));
+    tar.resize(tar.len() + 777_777, 0);
+    let blob = gzip(&tar);
+    let layer = cache.ingest_layer(&blob[..], &expect(&blob, &tar), &Silent).unwrap();
+    assert!(content(&layer) == tar);
+    use std::os::unix::fs::MetadataExt;
+    let meta = cache.layer_path(&layer.diff_id).metadata().unwrap();
+    assert_eq!(meta.len(), tar.len() as u64);
+    assert!(meta.blocks() * 512 < 2 << 20, "{} blocks", meta.blocks());
+    let entry = cache.list().unwrap().remove(0);
+    assert!(entry.bytes < 2 << 20, "{}", entry.bytes);
+}
+
+#[test]
+fn end_blocks_that_were_left_out_are_put_back() {
+    let (_dir, cache) = cache();
+    for (kept, missing) in [(51_200, 1024), (51_200, 10_240), (51_100, 100), (51_100, 612), (51_200, 65_536)]
+    {
+        let mut tar = noise(kept);
+        let blob = gzip(&tar);
+        tar.resize(kept + missing, 0);
+        let layer = cache.ingest_layer(&blob[..], &expect(&blob, &tar), &Silent).unwrap();
+        assert_eq!((layer.diff_id, layer.len), (Digest::of(&tar), tar.len() as u64));
+        assert!(content(&cache.layer(&layer.diff_id).unwrap().unwrap()) == tar);
+    }
+    let mut tar = noise(512);
+    let blob = gzip(&tar);
+    tar.resize(1 << 20, 0);
+    let error = cache.ingest_layer(&blob[..], &expect(&blob, &tar), &Silent).unwrap_err().to_string();
+    assert!(error.contains("got inflated content with diff_id"), "{error}");
+}
+
 /// Counts what is taken from it.
 struct Counted<'a>(std::io::Take<std::io::Repeat>, &'a AtomicU64);
 

@@ -155,7 +155,7 @@ fn says_what_it_can_not_decode() {
 
 #[test]
 fn bombs_end_at_the_limits() {
-    let zeros = vec![0; 8 << 20];
+    let zeros = vec![b'x'; 8 << 20];
     let limits = DecodeLimits { ratio_from: 1 << 20, ..DecodeLimits::default() };
     for (name, encode) in ALL.into_iter().skip(1) {
         let bomb = encode(&zeros);
@@ -167,6 +167,31 @@ fn bombs_end_at_the_limits() {
         assert_eq!(e, format!("{name} stream is larger than 8388607 bytes when decompressed"));
     }
     assert!(decode_with(&zeros, limits).unwrap() == zeros, "nothing unfolds in plain data");
+}
+
+#[test]
+fn zeros_have_a_budget_of_their_own() {
+    // As docker packs a sparse log: a little data, and a thousand times as many zeros.
+    let mut log = sample();
+    log.resize(16 << 20, 0);
+    let strict = DecodeLimits { bytes: 1 << 20, ratio_from: 1 << 20, ..DecodeLimits::default() };
+    for (name, encode) in ALL {
+        let packed = encode(&log);
+        assert!(decode_with(&packed, strict).unwrap() == log, "{name}");
+        let few = DecodeLimits { zeros: 8 << 20, ..DecodeLimits::default() };
+        let e = decode_with(&packed, few).unwrap_err();
+        assert_eq!(e, format!("{name} stream unfolds to more than 8388608 bytes of zeros"));
+    }
+    let ratio = DecodeLimits { zeros_from: 1 << 20, ..DecodeLimits::default() };
+    let zeros = vec![0; 16 << 20];
+    assert!(decode_with(&gzip(&zeros), ratio).unwrap() == zeros, "gzip's best is allowed");
+    let e = decode_with(&zstd(&zeros), ratio).unwrap_err();
+    assert!(e.starts_with("zstd stream unfolds to more than"), "{e}");
+    // A block with anything in it is data.
+    let mut sprinkled = vec![0; 8 << 20];
+    sprinkled.iter_mut().step_by(4096).for_each(|b| *b = 1);
+    let e = decode_with(&gzip(&sprinkled), strict).unwrap_err();
+    assert_eq!(e, "gzip stream is larger than 1048576 bytes when decompressed");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use sysext::{Kind, Meta, Node, Tree, TreeError, TreePath};
+use sysext::{Content, Kind, Meta, Node, Tree, TreeError, TreePath};
 
 use super::wire::{Fixup, Go};
 use super::{Mode, Network, Run};
@@ -69,6 +69,16 @@ pub(super) fn prepare(
 ) -> Result<Prepared, TreeError> {
     let mut tree = tree.clone();
     let mut ignored = Vec::new();
+    // A log that is too large for anybody to read it is nothing but a hole here, as it most likely was where it was made.
+    let large =
+        tree.iter().filter_map(|(path, node)| Some((path.clone(), node.content()?.len(), node.content()?)));
+    let large: Vec<(TreePath, u64)> =
+        large.filter(|(.., content)| content.is_too_large()).map(|(path, len, _)| (path, len)).collect();
+    for (path, len) in large {
+        if let (Some(node), Ok(hole)) = (tree.get_mut(&path), Content::EMPTY.patched(len, Vec::new())) {
+            node.kind = Kind::File(hole);
+        }
+    }
     for name in ["proc", "dev", "sys"] {
         if let Ok(path) = TreePath::new(name) {
             tree.remove(&path);

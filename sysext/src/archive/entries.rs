@@ -10,6 +10,9 @@ use crate::{Blob, Content, Kind, Meta};
 /// Bytes read at once. Enough for the headers of a run of small files, little enough to lose nothing on large ones.
 const WINDOW: usize = 8 << 10;
 
+/// Bytes. ext4 has no larger files, and no tar has one.
+const FILE_MAX: u64 = 16 << 40;
+
 /// The entries of the uncompressed tar that stands at `offset` in `blob` and is `len` bytes long.
 pub fn entries(blob: &Arc<Blob>, offset: u64, len: u64, limits: &Limits) -> Entries {
     Entries {
@@ -297,27 +300,38 @@ impl Entries {
         if pax.size.is_some() {
             return Err(Problem::Sparse("its map is missing"));
         }
-        self.check_file_size(stored)?;
+        let fits = self.check_file_size(stored)?;
         self.skip(data, stored)?;
+        if !fits {
+            return Ok(Content::too_large(stored, self.limits.file));
+        }
         Ok(Content::in_blob(self.blob.clone(), self.offset + data, stored))
     }
 
     fn sparse(&mut self, map: &sparse::Map, data: u64, stored: u64) -> Result<Content, Problem> {
-        self.check_file_size(map.size)?;
+        let fits = self.check_file_size(map.size)?;
         self.skip(data, stored)?;
         let extents = sparse::extents(map, self.offset + data, stored)?;
+        if !fits {
+            return Ok(Content::too_large(map.size, self.limits.file));
+        }
         Ok(Content::sparse(self.blob.clone(), map.size, extents)?)
     }
 
-    fn check_file_size(&mut self, size: u64) -> Result<(), Problem> {
+    /// Whether anybody may read a file of this size. One that is too large is no reason to refuse all others: nearly always
+    /// it is a sparse log of which nobody knows.
+    fn check_file_size(&mut self, size: u64) -> Result<bool, Problem> {
+        if size > FILE_MAX {
+            return Err(Problem::Limit { what: "size of a file", limit: FILE_MAX });
+        }
         if size > self.limits.file {
-            return Err(Problem::Limit { what: "size of a file", limit: self.limits.file });
+            return Ok(false);
         }
         self.usage.data = self.usage.data.saturating_add(size);
         if self.usage.data > self.limits.data {
             return Err(Problem::Limit { what: "size of all files", limit: self.limits.data });
         }
-        Ok(())
+        Ok(true)
     }
 }
 

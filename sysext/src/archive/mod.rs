@@ -41,9 +41,10 @@ pub struct Limits {
     pub metadata: u64,
     /// One extension header: a long name or a set of PAX records. Bytes. Go allows 1 MiB.
     pub extension: u64,
-    /// The size of one file, which for a sparse file has nothing to do with the archive's. Bytes.
+    /// The size of one file, which for a sparse file has nothing to do with the archive's. Bytes. A larger file is in the tree,
+    /// but can't be read ([`Content::too_large`](crate::Content::too_large)).
     pub file: u64,
-    /// The sizes of all files together, holes included. Bytes.
+    /// The sizes of all files together that can be read, holes included. Bytes.
     pub data: u64,
     /// Data runs of one sparse file.
     pub extents: usize,

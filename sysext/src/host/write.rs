@@ -195,17 +195,14 @@ impl<'a> Writer<'a> {
         let io = |source| HostError::Io { path: self.dir.join(path.as_host_relative()), source };
         let read = |source| HostError::Content { path: path.clone(), source };
         // Holes of a sparse file are not even read.
-        let whole = [crate::Extent { at: 0, offset: 0, len: content.len() }];
-        for extent in content.extents().unwrap_or(&whole) {
-            let (mut at, end) = (extent.at, extent.at + extent.len);
-            while at < end {
-                // Up to the next multiple of the buffer's size, so that runs of zeros are aligned.
-                let stop = (at / COPY_SIZE as u64 + 1).saturating_mul(COPY_SIZE as u64).min(end);
-                let buffer = &mut self.buffer[..(stop - at) as usize];
-                let n = content.read_at(buffer, at).map_err(read)?;
-                write_sparse(file, &buffer[..n], at).map_err(io)?;
-                at = stop;
-            }
+        let mut at = content.next_data(0);
+        while at < content.len() {
+            // Up to the next multiple of the buffer's size, so that runs of zeros are aligned.
+            let stop = (at / COPY_SIZE as u64 + 1).saturating_mul(COPY_SIZE as u64).min(content.len());
+            let buffer = &mut self.buffer[..(stop - at) as usize];
+            let n = content.read_at(buffer, at).map_err(read)?;
+            write_sparse(file, &buffer[..n], at).map_err(io)?;
+            at = content.next_data(stop);
         }
         file.set_len(content.len()).map_err(io)
     }

@@ -41,6 +41,7 @@ enum Data {
     Place { blob: Arc<Blob>, offset: u64 },
     Sparse { blob: Arc<Blob>, extents: Arc<[Extent]> },
     Patched { base: Arc<Content>, patches: Arc<[Patch]> },
+    TooLarge { limit: u64 },
 }
 
 /// Why content can't be had.
@@ -117,6 +118,17 @@ impl Content {
         Ok(Content { len, data: Data::Patched { base: Arc::new(self.clone()), patches: patches.into() } })
     }
 
+    /// A file that is larger than anybody may want: it has its place in a tree, but whoever reads it gets
+    /// [`ContentError::TooLarge`].
+    pub fn too_large(len: u64, limit: u64) -> Self {
+        Content { len, data: Data::TooLarge { limit } }
+    }
+
+    /// Whether nobody may read it.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self.data, Data::TooLarge { .. })
+    }
+
     /// Length. Bytes.
     pub fn len(&self) -> u64 {
         self.len
@@ -139,7 +151,7 @@ impl Content {
     /// length if nothing follows.
     pub fn next_data(&self, offset: u64) -> u64 {
         let next = match &self.data {
-            Data::Empty | Data::Inline(_) | Data::Place { .. } => offset,
+            Data::Empty | Data::Inline(_) | Data::Place { .. } | Data::TooLarge { .. } => offset,
             Data::Sparse { extents, .. } => {
                 let i = extents.partition_point(|e| e.at + e.len <= offset);
                 extents.get(i).map_or(self.len, |e| e.at.max(offset))
@@ -165,7 +177,7 @@ impl Content {
     /// The file that all or some of the content stands in.
     pub fn blob(&self) -> Option<&Arc<Blob>> {
         match &self.data {
-            Data::Empty | Data::Inline(_) => None,
+            Data::Empty | Data::Inline(_) | Data::TooLarge { .. } => None,
             Data::Place { blob, .. } | Data::Sparse { blob, .. } => Some(blob),
             Data::Patched { base, .. } => base.blob(),
         }
@@ -183,6 +195,7 @@ impl Content {
         }
         match &self.data {
             Data::Empty => {}
+            Data::TooLarge { limit } => return Err(ContentError::TooLarge { len: self.len, limit: *limit }),
             Data::Inline(bytes) => {
                 let start = offset as usize;
                 buf.copy_from_slice(&bytes[start..start + n]);

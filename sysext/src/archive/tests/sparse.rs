@@ -196,3 +196,31 @@ fn malformed_maps_are_refused() {
     let e = tree_at(&endless.finish(), &Limits { extents: 100, ..Limits::default() }).unwrap_err();
     assert!(e.contains("map has empty blocks"), "{e}");
 }
+
+/// A log with a hole of hundreds of gigabytes, in an image whose other files are wanted.
+#[test]
+fn a_file_that_is_too_large_spoils_no_other() {
+    let tar = b()
+        .pax(
+            b'x',
+            &[
+                ("GNU.sparse.major", "0"),
+                ("GNU.sparse.minor", "1"),
+                ("GNU.sparse.size", "292057776128"),
+                ("GNU.sparse.numblocks", "1"),
+                ("GNU.sparse.map", "292057776127,1"),
+            ],
+        )
+        .file("lastlog", "x")
+        .file("good", "content")
+        .finish();
+    let tree = tree_at(&tar, &Limits::default()).unwrap();
+    let content = |path: &str| tree.get(&path.parse().unwrap()).unwrap().content().unwrap().clone();
+    assert_eq!(content("/good").read(100).unwrap(), b"content");
+    let log = content("/lastlog");
+    assert!(log.is_too_large() && log.len() == 292_057_776_128 && log.next_data(0) == 0);
+    let e = log.head(4).unwrap_err().to_string();
+    assert_eq!(e, "content is 292057776128 bytes, expected at most 68719476736");
+    let e = tree.write_tar(std::io::sink()).unwrap_err().to_string();
+    assert!(e.contains("lastlog") && e.contains("expected at most 68719476736"), "{e}");
+}

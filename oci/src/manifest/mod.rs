@@ -129,7 +129,7 @@ pub enum ManifestError {
         /// Bytes.
         len: u64,
     },
-    /// More than [`LAYERS_UNPACKED_MAX`].
+    /// More than 1 TiB.
     #[error("layers have {len} bytes together when unpacked, expected at most {LAYERS_UNPACKED_MAX}")]
     UnpackedTooLarge {
         /// Bytes.
@@ -596,7 +596,11 @@ impl<E: From<ManifestError>, F: FnMut(Part, &Descriptor) -> Result<Vec<u8>, E>> 
             let media_type = Some(descriptor.media_type.as_str()).filter(|m| !m.is_empty());
             let inner = match Document::parse(&bytes, media_type) {
                 // Signatures and lists of parts stand beside images, often without a platform.
-                Err(e @ ManifestError::NotAnImage { .. }) if several => {
+                Err(e)
+                    if several
+                        && (descriptor.platform.is_none()
+                            || matches!(e, ManifestError::NotAnImage { .. })) =>
+                {
                     self.other.get_or_insert(e);
                     continue;
                 }

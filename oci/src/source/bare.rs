@@ -8,10 +8,10 @@ use crate::{Config, Document, LayerBlob, Part};
 /// What the file `version` starts with. It is what tells such a directory from a root file system.
 const VERSION: &[u8] = b"Directory Transport Version: ";
 
-pub(super) fn is_image(store: &Store) -> Result<bool, SourceError> {
+pub(super) fn is_image(store: &Store) -> bool {
     // One that is far too large is somebody else's file.
     let version = store.read("version").ok().flatten();
-    Ok(version.is_some_and(|v| v.starts_with(VERSION)) && store.file("manifest.json")?.is_some())
+    version.is_some_and(|v| v.starts_with(VERSION)) && matches!(store.file("manifest.json"), Ok(Some(_)))
 }
 
 pub(super) fn read(reader: &Reader<'_>, store: &Store) -> Result<(Config, Vec<LayerBlob>), SourceError> {

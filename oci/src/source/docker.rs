@@ -23,13 +23,13 @@ struct Item {
 }
 
 /// Whether a tar is such an archive, and not a root file system that happens to have a `/manifest.json`.
-pub(super) fn is_archive(store: &Store) -> Result<bool, SourceError> {
+pub(super) fn is_archive(store: &Store) -> bool {
     // One that is far too large, or no JSON, is somebody else's file.
     let manifest = store.read("manifest.json").ok().flatten();
     let items = manifest.and_then(|bytes| serde_json::from_slice::<Vec<Item>>(&bytes).ok());
     match items.as_deref() {
-        Some([first, ..]) => Ok(store.file(&first.config)?.is_some()),
-        _ => Ok(false),
+        Some([first, ..]) => matches!(store.file(&first.config), Ok(Some(_))),
+        _ => false,
     }
 }
 

@@ -100,13 +100,13 @@ impl Reader<'_> {
 
     /// An image that nobody has called one, in a directory or an archive; none if it is a root file system.
     fn by_content(&self, store: &Store, transport: &'static str) -> Result<Option<Read>, SourceError> {
-        if docker::is_archive(store)? {
+        if docker::is_archive(store) {
             return self.docker(store, None).map(Some);
         }
-        if layout::is_layout(store)? {
+        if layout::is_layout(store) {
             return layout::read(self, store, transport, None).map(Some);
         }
-        if bare::is_image(store)? {
+        if bare::is_image(store) {
             return bare::read(self, store).map(Some);
         }
         Ok(None)
@@ -115,8 +115,8 @@ impl Reader<'_> {
     /// Newer versions of `docker save` write a layout and their own list into one archive. The layout says more, but the list
     /// has the positions, and names that the layout may lack.
     fn docker(&self, store: &Store, which: Option<&Which>) -> Result<Read, SourceError> {
-        let has_list = docker::is_archive(store)?;
-        if !layout::is_layout(store)? || (has_list && matches!(which, Some(Which::Position(_)))) {
+        let has_list = docker::is_archive(store);
+        if !layout::is_layout(store) || (has_list && matches!(which, Some(Which::Position(_)))) {
             return docker::read(self, store, which);
         }
         match layout::read(self, store, docker::TRANSPORT, which) {

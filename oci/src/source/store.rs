@@ -120,9 +120,11 @@ fn open_any(path: &Path) -> Result<(File, Option<u64>), SourceError> {
     if !meta.file_type().is_fifo() {
         return Err(SourceError::Kind { path: path.to_owned(), why: "not a regular file" });
     }
-    // Nobody at the other end is an end, but whoever is there may take his time.
-    rustix::fs::fcntl_setfl(&file, OFlags::empty()).map_err(|e| at(e.into()))?;
-    Ok((file, None))
+    // This time it is waited for whoever writes into it, as cat(1) does. The first one stays open meanwhile, or the writer
+    // would be told that nobody reads.
+    let pipe = File::open(path).map_err(at)?;
+    drop(file);
+    Ok((pipe, None))
 }
 
 /// A tar as a place: the file itself, or what the cache has of it.

@@ -244,9 +244,9 @@ fn what_is_no_layout_is_refused() {
     assert!(with("oci-layout", r#"{"imageLayoutVersion":"2.0.0"}"#).contains("unknown version"));
     assert!(with("oci-layout", "[").contains("oci-layout is malformed"));
     let image = format!(r#"{{"schemaVersion":2,"config":{}}}"#, r#"{"digest":"x"}"#);
-    assert!(with("index.json", &image).contains("invalid type: null, expected u64"));
+    assert!(with("index.json", &image).contains("digest \"x\" is malformed"));
     let file = ImageRef::OciDir { path: place.write("file", b""), which: None };
-    assert_eq!(place.read(&file).unwrap_err(), "\"/file\": not a directory");
+    assert!(place.read(&file).unwrap_err().starts_with("\"/file\": not an OCI image layout"));
     let nothing = ImageRef::OciDir { path: place.dir.path().join("nothing"), which: None };
     assert!(place.read(&nothing).unwrap_err().contains("No such file"));
 }

@@ -66,9 +66,7 @@ fn reads_a_docker_archive_from_a_pipe_and_packed() {
     let pipe = dir.join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let image: ImageRef = format!("docker-archive:{}:x:1", pipe.display()).parse().unwrap();
-    // Open for both, so that it has a writer when it is read.
-    let keep = std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
-    let writer = std::thread::spawn(move || (&keep).write_all(&tar));
+    let writer = std::thread::spawn(move || std::fs::File::create(pipe).unwrap().write_all(&tar));
     let rootfs = place.read(&image).unwrap();
     writer.join().unwrap().unwrap();
     assert_eq!(rootfs.tree.dump(), EXPECTED);

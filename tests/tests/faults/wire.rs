@@ -94,7 +94,7 @@ fn a_redirect_to_a_host_with_an_underscore() {
     let front = FaultProxy::start(SHARED.registry.address, |r| {
         match r.is_blob() && !r.header("host").unwrap().contains('_') {
             true => {
-                let location = format!("http://my_bucket-.store.invalid:81{}", r.path);
+                let location = format!("http://my_bucket-.store.invalid{}", r.path);
                 Fault::Answer(MOVED, vec![("Location", location)], vec![])
             }
             false => Fault::Pass,
@@ -107,7 +107,7 @@ fn a_redirect_to_a_host_with_an_underscore() {
     let mut bench = Bench::new(conf);
     bench.environment = Environment::from_iter([("ALL_PROXY", format!("http://{proxy}"))]);
     complete(&bench.pull("registry.invalid:5000/team/app:1").unwrap(), &SHARED.image);
-    assert!(lines.try_iter().any(|l| l == "CONNECT my_bucket-.store.invalid:81 HTTP/1.1"));
+    assert!(lines.try_iter().any(|l| l == "CONNECT my_bucket-.store.invalid:80 HTTP/1.1"));
 }
 
 #[test]

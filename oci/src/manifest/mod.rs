@@ -142,7 +142,7 @@ pub enum ManifestError {
     #[error("index entry for {wanted} can't be used: {why}")]
     Entry {
         /// What was asked for.
-        wanted: Platform,
+        wanted: String,
         /// What is wrong with the entry.
         why: String,
     },
@@ -491,7 +491,7 @@ impl Index {
     fn no_platform(&self, wanted: &Platform) -> ManifestError {
         let fits = |u: &&Unusable| u.platform.as_ref().is_none_or(|p| wanted.rank(p).is_some());
         if let Some(Unusable { why, .. }) = self.unusable.iter().find(fits) {
-            return ManifestError::Entry { wanted: wanted.clone(), why: why.clone() };
+            return ManifestError::Entry { wanted: wanted.to_string(), why: why.clone() };
         }
         let mut names: Vec<String> = self
             .manifests

@@ -275,6 +275,9 @@ impl Authority {
             "30",
             "-subj",
             "/CN=test authority",
+            // Python 3.13 and later want the extensions that RFC 5280 wants.
+            "-addext",
+            "keyUsage=critical,keyCertSign,cRLSign",
             "-keyout",
             "ca.key",
             "-out",
@@ -282,7 +285,8 @@ impl Authority {
         ]))?;
         fs::write(
             file("ext"),
-            "subjectAltName=IP:127.0.0.1,IP:10.0.2.2,DNS:localhost\nbasicConstraints=CA:FALSE\n",
+            "subjectAltName=IP:127.0.0.1,IP:10.0.2.2,DNS:localhost\nbasicConstraints=CA:FALSE\n\
+             subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n",
         )?;
         openssl(&with_key(&[
             "req",

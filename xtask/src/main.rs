@@ -39,6 +39,9 @@ enum Task {
         /// The image writer instead: prints docs/benchmarks-images.md. Takes half an hour.
         #[arg(long, conflicts_with = "only")]
         images: bool,
+        /// Programs of many distributions beside patchelf's instead: prints docs/matrix.md. Takes half an hour, most of it downloads.
+        #[arg(long, conflicts_with_all = ["only", "images"])]
+        matrix: bool,
     },
     /// Feeds a parser with damaged input; docs/testing.md lists the targets.
     Fuzz {
@@ -56,8 +59,9 @@ fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Demo => demo::run(),
         Task::Test(args) => test::run(&args),
-        Task::Bench { runs, only, images: false } => bench(runs, only.as_deref()),
-        Task::Bench { runs, images: true, .. } => bench_images(runs),
+        Task::Bench { matrix: true, .. } => matrix(),
+        Task::Bench { images: true, runs, .. } => bench_images(runs),
+        Task::Bench { runs, only, .. } => bench(runs, only.as_deref()),
         Task::Fuzz { target, seconds, files } => fuzz(&target, seconds, &files),
     };
     match done {
@@ -119,6 +123,24 @@ fn bench_images(runs: u32) -> anyhow::Result<ExitCode> {
     let mut bench =
         command::cargo(["run", "--quiet", "--locked", "--package", "e2e", "--bin", "bench_images", "--"]);
     command::run(bench.arg(runs.to_string()).env("SQUASH_BIN", target().join("release/examples/squash")))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn matrix() -> anyhow::Result<ExitCode> {
+    packages::install()?;
+    eprintln!("release build");
+    command::run(&mut command::cargo([
+        "build",
+        "--quiet",
+        "--release",
+        "--locked",
+        "--package",
+        "flix",
+        "--bins",
+    ]))?;
+    let mut matrix =
+        command::cargo(["run", "--quiet", "--locked", "--package", "e2e", "--bin", "matrix", "--"]);
+    command::run(matrix.env("FLIX_BIN", target().join("release/flix")))?;
     Ok(ExitCode::SUCCESS)
 }
 

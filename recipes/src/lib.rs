@@ -32,9 +32,6 @@ pub use config::{Config, ConfigError};
 pub mod checksum;
 pub use checksum::{Checksum, ChecksumError};
 
-pub mod signature;
-pub use signature::{SignatureError, Verified};
-
 pub mod fetch;
 pub use fetch::{FetchError, Fetched, Fetcher, Want};
 

@@ -8,7 +8,7 @@ use crate::fetch::{FetchError, Fetched, Want};
 use crate::lock::{Digested, Input, Key, Pins};
 use crate::recipe::instance::{Checksum, Download, Instance, Signature, SignatureKind};
 use crate::recipe::{InstanceError, Recipe};
-use crate::signature::{self, SIGNATURE_MAX, Scheme, SignatureError};
+use signature::{self, SIGNATURE_MAX, Scheme, SignatureError};
 use crate::tools::{ToolsError, Workshop};
 use crate::versions::{self, VersionsError};
 

@@ -3,23 +3,12 @@
 //! A [`Tree`] is a file system as data: nothing of it is on disk until somebody writes it there, so ownership, device
 //! nodes and file capabilities need no privileges and a hostile archive has nowhere to escape to.
 
-pub mod tree;
-pub use tree::{
-    Blob, Content, ContentError, ContentReader, Extent, Ino, Kind, Meta, Node, Patch, PathError,
-    ResolveError, Resolved, Seen, Tree, TreeError, TreePath,
+pub use ::tree::{
+    Arch, ArchiveError, Blob, Content, ContentError, ContentReader, Entries, Entry, Event, Events, Extent,
+    HostError, Ino, Item, Kind, Limits, Machine, Meta, Node, OutputDir, OutputFile, Patch, PathError, ReadOptions,
+    ResolveError, Resolved, Seen, Silent, Skipped, TarError, Tree, TreeError, TreePath, Usage, WriteOptions,
+    WriteReport, arch, archive, entries, events, host, output, remove_on_interrupt, tree,
 };
-
-pub mod archive;
-pub use archive::{ArchiveError, Entries, Entry, Item, Limits, Usage, entries};
-
-pub mod host;
-pub use host::{HostError, ReadOptions, Skipped, WriteOptions, WriteReport};
-
-mod archive_write;
-pub use archive_write::TarError;
-
-pub mod arch;
-pub use arch::{Arch, Machine};
 
 pub mod extension;
 pub use extension::{Extension, ExtensionError, ExtensionName, ExtensionOptions, Finding, Release, Severity};
@@ -31,11 +20,5 @@ pub use request::{RequestError, Wanted};
 
 pub mod image;
 pub use image::{Format, ImageError, ImageOptions, Written};
-
-pub mod output;
-pub use output::{OutputDir, OutputFile, remove_on_interrupt};
-
-pub mod events;
-pub use events::{Event, Events, Silent};
 
 pub mod cli;

@@ -17,7 +17,7 @@ use crate::fetch::{Fetcher, Want};
 use crate::fit::{Fit, fit};
 use crate::process::Doomed;
 use crate::release::Sums;
-use crate::signature::{self, SIGNATURE_MAX, Scheme, SignatureError};
+use signature::{self, SIGNATURE_MAX, Scheme, SignatureError};
 use crate::sysupdate;
 
 /// Flatcar's public key, as it was when this was built: subkeys change, which is why `--key` can name a newer file.

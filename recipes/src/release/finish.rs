@@ -8,7 +8,7 @@ use super::record::Record;
 use super::sums::Sums;
 use super::{ReleaseConfig, notes};
 use crate::recipe::Recipe;
-use crate::signature::{SignatureError, Signer};
+use signature::{SignatureError, Signer};
 use crate::site::{self, Entry, Image, Page, Snippet};
 use crate::snippets::{Machine, Update};
 use crate::sysupdate::{Form, NOOP, Stream, Transfer, directory, streams};

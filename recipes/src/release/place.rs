@@ -13,7 +13,7 @@ use super::record::{Record, RecordError};
 use super::sums::{Sums, SumsError};
 use crate::checksum::Checksum;
 use crate::fetch::{FetchError, Fetcher, Want};
-use crate::signature::{self, SIGNATURE_MAX, Scheme, SignatureError};
+use signature::{self, SIGNATURE_MAX, Scheme, SignatureError};
 
 /// The manifest's name.
 pub const MANIFEST: &str = "SHA256SUMS";

@@ -6,8 +6,9 @@ use flate2::{Compress, FlushCompress, Status};
 use liblzma::stream::{Action, Check, Filters, LzmaOptions, Stream};
 use lz4::block::CompressionMode;
 
+use zstd_blocks::Zstd;
+
 use super::Codec;
-use super::zstd_block::Zstd;
 
 /// Compresses blocks of one image.
 pub(crate) enum Encoder {

@@ -14,7 +14,6 @@ mod ext;
 mod plain;
 mod squashfs;
 mod tool;
-mod zstd_block;
 
 mod format;
 pub use format::{Codec, Compression, Format, FormatError, ImageOptions, LevelError};

@@ -408,7 +408,7 @@ fn images_need_no_privileges() {
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
     let program = dir.path().join("program");
-    crate::host::tests::place_program(&program);
+    tree::testing::place_program(&program);
     let output = Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
         .arg(&program)
@@ -460,7 +460,7 @@ mod round_trip {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::host::tests::round_trip::trees;
+    use tree::testing::trees;
 
     /// The random tree below /usr, so that the lint lets it through.
     fn below_usr(tree: &Tree) -> Tree {

@@ -16,7 +16,7 @@ use crate::lock::Key;
 use crate::release::place::{MANIFEST_SIGNATURE, merge};
 use crate::release::plan::{PlanFormat, image_name, images, text, word};
 use crate::release::{Locked, Papers};
-use crate::signature::{SignatureError, Signer};
+use signature::{SignatureError, Signer};
 use crate::sysupdate;
 use crate::tools::Workshop;
 use only::{Only, Shard};

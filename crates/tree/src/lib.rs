@@ -1,0 +1,31 @@
+//! A file tree as data, and the ways in and out of it: tars, directories, output files.
+//!
+//! A [`Tree`] is a file system in memory: nothing of it is on disk until somebody writes it there, so ownership, device
+//! nodes and file capabilities need no privileges and a hostile archive has nowhere to escape to.
+
+pub mod tree;
+pub use tree::{
+    Blob, Content, ContentError, ContentReader, Extent, Ino, Kind, Meta, Node, Patch, PathError,
+    ResolveError, Resolved, Seen, Tree, TreeError, TreePath,
+};
+
+pub mod archive;
+pub use archive::{ArchiveError, Entries, Entry, Item, Limits, Usage, entries};
+
+pub mod host;
+pub use host::{HostError, ReadOptions, Skipped, WriteOptions, WriteReport};
+
+mod archive_write;
+pub use archive_write::TarError;
+
+pub mod arch;
+pub use arch::{Arch, Machine};
+
+pub mod output;
+pub use output::{OutputDir, OutputFile, remove_on_interrupt};
+
+pub mod events;
+pub use events::{Event, Events, Silent};
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

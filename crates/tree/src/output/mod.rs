@@ -1,0 +1,251 @@
+//! Outputs that are there as a whole or not at all.
+//!
+//! An output is written beside its place under a temporary name, synced and renamed. What is not committed is removed
+//! on drop, and on SIGINT, SIGTERM and SIGHUP once [`remove_on_interrupt`] was called.
+
+mod interrupt;
+pub use interrupt::{Cleanup, on_interrupt, register_path, remove_on_interrupt};
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, RenameFlags};
+
+/// What temporary names end with, and how many random characters are before that.
+const SUFFIX: &str = ".tmp";
+const RANDOM: usize = 6;
+
+/// Why an output could not be written. All name the path.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OutputError {
+    /// The system refused something.
+    #[error("{path:?}: {source}")]
+    Io {
+        /// What was to be written.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The path ends in `..` or `/`.
+    #[error("{path:?}: is no file name")]
+    NoFileName {
+        /// What was asked for.
+        path: PathBuf,
+    },
+    /// There is a directory in the file's place.
+    #[error("{path:?}: is a directory, expected a file or nothing there")]
+    IsDirectory {
+        /// What was asked for.
+        path: PathBuf,
+    },
+    /// A device, a pipe or a socket, which a file would replace.
+    #[error("{path:?}: is no regular file, expected one or nothing there")]
+    Special {
+        /// What was asked for.
+        path: PathBuf,
+    },
+    /// There is something in the directory's place that must not be lost.
+    #[error("{path:?}: exists and is not an extension written before, which could be replaced")]
+    Occupied {
+        /// What was asked for.
+        path: PathBuf,
+    },
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> OutputError + '_ {
+    move |source| OutputError::Io { path: path.to_owned(), source }
+}
+
+/// A file that takes its place when it is complete.
+#[derive(Debug)]
+pub struct OutputFile {
+    place: PathBuf,
+    temporary: tempfile::NamedTempFile,
+    _cleanup: Cleanup,
+}
+
+impl OutputFile {
+    /// Makes the temporary file beside `place`. Its mode is that of a new file: 0666 less the umask.
+    ///
+    /// # Errors
+    /// `place` is no file name, a directory or a special file, or its directory can't be written.
+    pub fn create(place: impl Into<PathBuf>) -> Result<Self, OutputError> {
+        let place = place.into();
+        let (dir, prefix) = temporary_name(&place)?;
+        if place.symlink_metadata().is_ok_and(|m| m.is_dir()) {
+            return Err(OutputError::IsDirectory { path: place });
+        }
+        if is_special(&place) {
+            return Err(OutputError::Special { path: place });
+        }
+        let open = |path: &Path| OpenOptions::new().read(true).write(true).create_new(true).open(path);
+        let temporary = tempfile::Builder::new()
+            .prefix(&prefix)
+            .rand_bytes(RANDOM)
+            .suffix(SUFFIX)
+            .make_in(dir, open)
+            .map_err(io_error(&place))?;
+        let (file, path) = temporary.into_parts();
+        let cleanup = interrupt::register_path(&path);
+        let temporary = tempfile::NamedTempFile::from_parts(file, path);
+        Ok(OutputFile { place, temporary, _cleanup: cleanup })
+    }
+
+    /// The open temporary file.
+    pub fn file(&self) -> &File {
+        self.temporary.as_file()
+    }
+
+    /// The temporary path, for tools that want a name.
+    pub fn path(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    /// Where it goes.
+    pub fn place(&self) -> &Path {
+        &self.place
+    }
+
+    /// Syncs the file and renames it to its place, replacing a file there.
+    ///
+    /// # Errors
+    /// The system refuses; then nothing is left behind, and what was in its place before is still there.
+    pub fn commit(self) -> Result<(), OutputError> {
+        let OutputFile { place, temporary, _cleanup } = self;
+        temporary.as_file().sync_all().map_err(io_error(&place))?;
+        temporary.persist(&place).map_err(|e| OutputError::Io { path: place.clone(), source: e.error })?;
+        sync_parent(&place);
+        Ok(())
+    }
+}
+
+/// Whether renaming a file to this place would break a part of the system: `/dev/null`, and `/dev/stdout`, which is a
+/// symlink into /proc.
+fn is_special(place: &Path) -> bool {
+    let special = std::fs::metadata(place).is_ok_and(|m| !m.is_file() && !m.is_dir());
+    special || std::fs::read_link(place).is_ok_and(|target| target.starts_with("/proc"))
+}
+
+/// A directory that takes its place when it is complete.
+#[derive(Debug)]
+pub struct OutputDir {
+    place: PathBuf,
+    temporary: tempfile::TempDir,
+    _cleanup: Cleanup,
+}
+
+impl OutputDir {
+    /// Makes the temporary directory (0700) beside `place`.
+    ///
+    /// # Errors
+    /// There is something in its place that is neither empty nor, as `replaceable` judges, an output of before; or the
+    /// directory above can't be written.
+    pub fn create(
+        place: impl Into<PathBuf>,
+        replaceable: impl FnOnce(&Path) -> bool,
+    ) -> Result<Self, OutputError> {
+        let place = place.into();
+        let (dir, prefix) = temporary_name(&place)?;
+        if let Ok(found) = place.symlink_metadata() {
+            let empty = found.is_dir() && std::fs::read_dir(&place).is_ok_and(|mut d| d.next().is_none());
+            if !(found.is_dir() && (empty || replaceable(&place))) {
+                return Err(OutputError::Occupied { path: place });
+            }
+        }
+        let temporary = tempfile::Builder::new()
+            .prefix(&prefix)
+            .rand_bytes(RANDOM)
+            .suffix(SUFFIX)
+            .tempdir_in(dir)
+            .map_err(io_error(&place))?;
+        let cleanup = interrupt::register_path(temporary.path());
+        Ok(OutputDir { place, temporary, _cleanup: cleanup })
+    }
+
+    /// The temporary path.
+    pub fn path(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    /// Where it goes.
+    pub fn place(&self) -> &Path {
+        &self.place
+    }
+
+    /// Syncs the file system and renames the directory to its place; a directory there is exchanged for it in one step
+    /// and then removed.
+    ///
+    /// # Errors
+    /// The system refuses; then nothing is left behind, and what was in its place before is still there.
+    pub fn commit(self) -> Result<(), OutputError> {
+        let OutputDir { place, temporary, _cleanup } = self;
+        let handle = File::open(temporary.path()).map_err(io_error(&place))?;
+        rustix::fs::syncfs(&handle).map_err(|e| io_error(&place)(e.into()))?;
+        let rename = |flags| rustix::fs::renameat_with(CWD, temporary.path(), CWD, &place, flags);
+        match rename(RenameFlags::NOREPLACE) {
+            Ok(()) => {
+                // Its old name is gone, so there is nothing to remove.
+                let _ = temporary.keep();
+            }
+            Err(rustix::io::Errno::EXIST) => {
+                // What was checked at the start may have been replaced since; never exchange something else.
+                let found = rustix::fs::statat(CWD, &place, AtFlags::SYMLINK_NOFOLLOW)
+                    .map_err(|e| io_error(&place)(e.into()))?;
+                if !rustix::fs::FileType::from_raw_mode(found.st_mode).is_dir() {
+                    return Err(OutputError::Occupied { path: place });
+                }
+                rename(RenameFlags::EXCHANGE).map_err(|e| io_error(&place)(e.into()))?;
+                // The temporary name now holds the old directory.
+                temporary.close().map_err(io_error(&place))?;
+            }
+            Err(e) => return Err(io_error(&place)(e.into())),
+        }
+        sync_parent(&place);
+        Ok(())
+    }
+}
+
+/// The directory for the temporary and how its name begins: hidden, so that a search directory of systemd skips it.
+fn temporary_name(place: &Path) -> Result<(PathBuf, OsString), OutputError> {
+    let no_name = || OutputError::NoFileName { path: place.to_owned() };
+    let name = place.file_name().ok_or_else(no_name)?;
+    if place.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return Err(no_name());
+    }
+    let dir = match place.parent() {
+        Some(p) if p != Path::new("") => p.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let mut prefix = OsString::from(".");
+    // NAME_MAX leaves room for the random part and the suffix.
+    let head = name.as_encoded_bytes();
+    let short = if head.len() <= 200 { name } else { OsStr::new("output") };
+    prefix.push(short);
+    prefix.push(".");
+    Ok((dir, prefix))
+}
+
+/// Whether an output that isn't complete could be called so: what to look for where a process was killed.
+pub fn is_temporary(name: &OsStr) -> bool {
+    let stem = name.as_encoded_bytes().strip_prefix(b".").and_then(|n| n.strip_suffix(SUFFIX.as_bytes()));
+    let Some(stem) = stem else { return false };
+    let (head, random) = stem.split_at(stem.len().saturating_sub(RANDOM));
+    random.iter().all(u8::is_ascii_alphanumeric) && head.len() > 1 && head.ends_with(b".")
+}
+
+/// Makes the rename itself durable. Some file systems can't sync a directory; the data is safe all the same.
+fn sync_parent(place: &Path) {
+    let dir = match place.parent() {
+        Some(p) if p != Path::new("") => p,
+        _ => Path::new("."),
+    };
+    if let Ok(dir) = File::open(dir) {
+        let _ = dir.sync_all();
+    }
+}
+
+#[cfg(test)]
+mod tests;

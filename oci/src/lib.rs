@@ -30,7 +30,7 @@ pub mod layer;
 pub use layer::{LayerBlob, LayerError, Rootfs};
 
 pub mod cache;
-pub use cache::{Cache, CacheError, DownloadError, Expect, FileExpect, Scratch};
+pub use cache::{Cache, CacheError, DownloadError, Expect, FileExpect, Scratch, ScratchGuard};
 
 pub mod compress;
 pub use compress::{Compression, DecodeError, DecodeLimits, Decoder};

@@ -49,11 +49,6 @@ pub mod lint;
 pub mod inspect;
 pub use inspect::Inspection;
 
-pub mod trial;
-pub use trial::{Trial, TrialError};
-
-pub mod docs;
-
 pub mod tools;
 pub use tools::{ToolsError, Workshop};
 
@@ -62,18 +57,3 @@ pub use pin::PinError;
 
 pub mod build;
 pub use build::{BuildError, BuildOptions, BuildPlan, Built};
-
-pub mod snippets;
-pub mod sysupdate;
-
-pub mod site;
-
-pub mod bake;
-
-pub mod boot;
-
-pub mod release;
-
-mod process;
-
-pub mod cli;

@@ -8,9 +8,9 @@ use crate::fetch::{FetchError, Fetched, Want};
 use crate::lock::{Digested, Input, Key, Pins};
 use crate::recipe::instance::{Checksum, Download, Instance, Signature, SignatureKind};
 use crate::recipe::{InstanceError, Recipe};
-use signature::{self, SIGNATURE_MAX, Scheme, SignatureError};
 use crate::tools::{ToolsError, Workshop};
 use crate::versions::{self, VersionsError};
+use signature::{self, SIGNATURE_MAX, Scheme, SignatureError};
 
 /// Why something can't be pinned.
 #[derive(Debug, thiserror::Error)]

@@ -3,9 +3,9 @@
 use std::fs;
 
 use anyhow::Result;
+use bakery::site::{Entry, Image, Page, Snippet, html};
 use e2e::browser::Browser;
 use e2e::{Work, http};
-use recipes::site::{Entry, Image, Page, Snippet, html};
 
 fn image(name: &str, version: &str, arch: &str) -> Image {
     let file = format!("{name}-{version}-{arch}.raw");

@@ -24,6 +24,8 @@ pub use arch::{Arch, Machine};
 pub mod output;
 pub use output::{OutputDir, OutputFile, remove_on_interrupt};
 
+pub mod process;
+
 pub mod events;
 pub use events::{Event, Events, Silent};
 

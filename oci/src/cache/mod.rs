@@ -34,6 +34,9 @@ pub use download::{DownloadError, FileExpect};
 mod scratch;
 pub use scratch::Scratch;
 
+mod guard;
+pub use guard::ScratchGuard;
+
 mod prune;
 pub use prune::{Entry, EntryKind, Prune, Pruned};
 

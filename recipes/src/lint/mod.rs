@@ -22,7 +22,8 @@ use sysext::{Extension, ExtensionError, ExtensionName, ExtensionOptions, Release
 
 macro_rules! rules {
     ($($id:ident $name:literal $severity:ident $allowable:literal $about:literal;)*) => {
-        $(pub(crate) const $id: Rule =
+        $(#[doc = $about]
+        pub const $id: Rule =
             Rule { name: $name, severity: Severity::$severity, allowable: $allowable, about: $about };)*
         /// The rules of this module, beside sysext's.
         pub const RULES: &[Rule] = &[$($id),*];
@@ -93,7 +94,8 @@ pub fn allow(findings: &mut [Finding], allow: &BTreeSet<String>) {
     findings.sort_by_key(|f| std::cmp::Reverse(f.severity));
 }
 
-pub(crate) fn finding(rule: &Rule, path: Option<TreePath>, message: impl Into<String>) -> Finding {
+/// A finding of one of [`RULES`].
+pub fn finding(rule: &Rule, path: Option<TreePath>, message: impl Into<String>) -> Finding {
     Finding { rule: rule.name, severity: rule.severity, path, message: message.into() }
 }
 

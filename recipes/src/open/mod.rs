@@ -16,8 +16,8 @@ use oci::{Cache, CacheError};
 use sysext::archive::{ArchiveError, Limits};
 use sysext::{Blob, HostError, Meta, ReadOptions, Tree, TreeError, TreePath};
 
-use crate::bake::gpt;
 pub use foreign::ForeignError;
+use osimage::gpt;
 pub use squashfs::SquashfsError;
 
 /// What an image is.

@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use bakery::Trial;
 use e2e::upstream::site::{sha256, sums, tgz};
 use e2e::{Host, Upstream, Work};
 use recipes::recipe::instance::Test;
-use recipes::{Catalogue, Settings, Trial};
+use recipes::{Catalogue, Settings};
 use sysext::ExtensionName;
 
 use crate::keepalived;

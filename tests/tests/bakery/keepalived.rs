@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context as _, Result};
+use bakery::Trial;
 use e2e::registry::{Registry, Settings};
 use e2e::upstream::debian;
 use e2e::work::USER;
 use e2e::{Host, Program, Upstream, Work, images, place, place_program, world};
+use recipes::Catalogue;
 use recipes::recipe::instance::Test;
-use recipes::{Catalogue, Trial};
 
 use crate::catalogue::VERIFY;
 

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use bakery::{Trial, TrialError};
 use e2e::{Host, Work};
 use recipes::recipe::instance::Test;
-use recipes::{Trial, TrialError};
 
 /// A directory that is an extension called `hello`.
 fn extension(work: &Work) -> Result<PathBuf> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use e2e::Program;
-use recipes::bake::gpt;
+use osimage::gpt;
 
 pub const MIB: u64 = 1 << 20;
 

@@ -1,0 +1,196 @@
+//! Arguments that several commands share.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use oci::cli::SourceArgs;
+use oci::{Cache, Environment};
+use sysext::Arch;
+
+use recipes::config::Config;
+use recipes::fetch::Fetcher;
+use recipes::lock::FILE_NAME;
+use recipes::recipe::{Recipe, Settings};
+use recipes::version::Version;
+use recipes::{Catalogue, template};
+
+/// Which recipes there are.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Recipes")]
+pub struct CatalogueArgs {
+    /// Recipes besides the program's own, or in their places: a folder of them, or one; repeatable
+    #[arg(long = "recipes", value_name = "DIR", env = "BAKERY_RECIPES", hide_env_values = true)]
+    pub recipes: Vec<PathBuf>,
+}
+
+impl CatalogueArgs {
+    /// The recipes.
+    ///
+    /// # Errors
+    /// A directory that can't be read.
+    pub fn catalogue(&self) -> anyhow::Result<Catalogue> {
+        let mut catalogue = Catalogue::embedded();
+        for dir in &self.recipes {
+            catalogue.add_directory(dir)?;
+        }
+        Ok(catalogue)
+    }
+}
+
+/// What work with upstream's files takes.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct WorkArgs {
+    /// Configuration, with mirrors [default: /etc/bakery/config.toml and ~/.config/bakery/config.toml]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "BAKERY_CONFIG",
+        hide_env_values = true,
+        help_heading = "Recipes"
+    )]
+    pub config: Option<PathBuf>,
+
+    /// Where builds are pinned
+    #[arg(long, value_name = "FILE", default_value = FILE_NAME, help_heading = "Recipes")]
+    pub lock: PathBuf,
+
+    /// Builds, and downloads of each, at once [default: 4, or as many as there are processors for builds]
+    #[arg(short, long, value_name = "N", help_heading = "Recipes")]
+    pub jobs: Option<NonZeroUsize>,
+
+    #[allow(missing_docs)] // they would become help
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+impl WorkArgs {
+    /// Opens the cache and reads the configuration.
+    ///
+    /// # Errors
+    /// What can't be read or understood.
+    pub fn fetcher(&self) -> anyhow::Result<Fetcher> {
+        let environment = Environment::current();
+        let mut config = Config::load(self.config.as_deref(), &environment)?;
+        config.ca_files.extend(self.source.ca_file.iter().cloned());
+        if let Some(jobs) = self.jobs {
+            config.jobs = jobs.get();
+        }
+        let dir = self.source.cache_dir.clone().or_else(|| config.cache_dir.clone());
+        let cache = Cache::open(dir.as_deref())?;
+        Ok(Fetcher::new(config, cache, environment, self.source.offline))
+    }
+
+    /// Builds at once.
+    pub fn builds(&self) -> usize {
+        let processors = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        self.jobs.map_or_else(|| processors().min(4), NonZeroUsize::get)
+    }
+
+    /// The architectures meant: those of `--arch`, or else `default`.
+    ///
+    /// # Errors
+    /// Words that name none.
+    pub fn architectures(&self, recipe: &Recipe, default: Default) -> anyhow::Result<Vec<Arch>> {
+        let word = self.source.arch.as_deref().filter(|a| !a.is_empty());
+        match (word, default) {
+            (Some("all"), _) | (None, Default::All) => Ok(recipe.architectures().to_vec()),
+            (Some(word), _) => Ok(vec![word.parse::<Arch>()?]),
+            (None, Default::Host) => {
+                Ok(vec![Arch::host().context("this machine's architecture is unknown: pass --arch")?])
+            }
+        }
+    }
+}
+
+/// The architectures of a command without `--arch`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Default {
+    /// This machine's.
+    Host,
+    /// All that upstream has.
+    All,
+}
+
+/// What is to be built.
+#[derive(Debug, Clone, clap::Args)]
+pub struct SettingsArgs {
+    /// The recipe
+    pub name: Option<String>,
+
+    /// The version [default: the newest; of those that are pinned, for builds without --update]
+    #[arg(requires = "name")]
+    pub version: Option<Version>,
+
+    /// Sets a parameter of the recipe; repeatable
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair, requires = "name", help_heading = "Recipes")]
+    pub set: Vec<(String, String)>,
+
+    /// Leaves out a component of the recipe; repeatable
+    #[arg(long, value_name = "COMPONENT", requires = "name", help_heading = "Recipes")]
+    pub without: Vec<String>,
+
+    /// Asks upstream, and pins what it has now
+    #[arg(long, help_heading = "Recipes")]
+    pub update: bool,
+}
+
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    if template::is_word(name) {
+        Ok((name.to_owned(), value.to_owned()))
+    } else {
+        Err("expected NAME=VALUE".into())
+    }
+}
+
+impl SettingsArgs {
+    /// What the user chose, by flags or by the variables that the shell scripts read.
+    ///
+    /// # Errors
+    /// A parameter that is set twice; variables that leave nothing.
+    pub fn settings(&self, variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Settings> {
+        let mut parameters = BTreeMap::new();
+        for (name, value) in &self.set {
+            if parameters.insert(name.clone(), value.clone()).is_some() {
+                bail!("parameter {name} is set twice");
+            }
+        }
+        let mut without: std::collections::BTreeSet<String> = self.without.iter().cloned().collect();
+        if self.name.as_deref() == Some("docker") {
+            let is_set = |name: &str| variable(name).is_some_and(|v| v == "1");
+            for (name, component) in [("ONLY_DOCKER", "containerd"), ("ONLY_CONTAINERD", "docker")] {
+                if is_set(name) {
+                    without.insert(component.to_owned());
+                }
+            }
+        }
+        Ok(Settings { parameters, without })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_flags_and_variables() {
+        let args = |name: &str| SettingsArgs {
+            name: Some(name.into()),
+            version: None,
+            set: vec![("a".into(), "b".into())],
+            without: vec!["x".into()],
+            update: false,
+        };
+        let only = |name: &str| (name == "ONLY_DOCKER").then(|| "1".to_owned());
+        let without = |name: &str| args(name).settings(only).unwrap().without.into_iter().collect::<Vec<_>>();
+        assert_eq!(without("docker"), ["containerd", "x"]);
+        assert_eq!(without("crio"), ["x"]);
+        let mut twice = args("x");
+        twice.set.push(("a".into(), "c".into()));
+        assert_eq!(twice.settings(|_| None).unwrap_err().to_string(), "parameter a is set twice");
+        assert!(pair("a").is_err() && pair("=b").is_err());
+        assert_eq!(pair("a=b=c"), Ok(("a".into(), "b=c".into())));
+    }
+}

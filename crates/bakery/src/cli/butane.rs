@@ -1,0 +1,194 @@
+//! `bakery butane` and `bakery ignition`.
+
+use anyhow::{Context as _, bail};
+use oci::{Cache, Environment};
+use sysext::cli::print;
+use sysext::{Arch, ExtensionName, Silent};
+
+use crate::release::place::MANIFEST;
+use crate::release::{Sums, file_name};
+use crate::snippets::{Machine, Update};
+use crate::sysupdate::{BASE_URL, Stream, base_url, directory};
+use recipes::config::Config;
+use recipes::fetch::Fetcher;
+use recipes::version::Version;
+
+/// Bytes.
+const TEXT_MAX: u64 = 16 << 20;
+
+const EXAMPLES: &str = "\
+Examples:
+  bakery butane nebula v1.9.5
+  bakery butane nebula latest --arch arm64
+      the newest that the catalogue has now
+  bakery butane kubernetes v1.31.4 --sysupdate --stream --then reboot
+      stays on v1.31 and leaves activation to a reboot manager
+  bakery ignition tailscale v1.76.6 --base-url https://example.org/extensions/ --sysupdate --then restart:tailscaled.service";
+
+/// Prints a configuration that gives a machine an extension.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The extension
+    name: ExtensionName,
+
+    /// Its version, or latest: the catalogue's newest
+    version: Version,
+
+    /// x86-64 or arm64
+    #[arg(long, env = "ARCH", default_value = "x86-64", hide_env_values = true)]
+    arch: Arch,
+
+    /// Has the machine look for newer versions
+    #[arg(long)]
+    sysupdate: bool,
+
+    /// Stay on the version's minor version
+    #[arg(long, requires = "sysupdate")]
+    stream: bool,
+
+    /// What happens when one is staged: refresh, restart:UNIT, reboot
+    #[arg(long, value_name = "WHAT", default_value = "refresh", value_parser = update, requires = "sysupdate")]
+    then: Update,
+
+    /// The catalogue's manifests are signed, and the machine has the key
+    #[arg(long, requires = "sysupdate")]
+    verify: bool,
+
+    /// Where the catalogue is hosted
+    #[arg(long, value_name = "URL", default_value = BASE_URL)]
+    base_url: String,
+
+    /// Of the image [default: what the catalogue's manifest says, if it can be asked]
+    #[arg(long, value_name = "HEX")]
+    sha256: Option<String>,
+
+    /// Ask nobody for the image's checksum
+    #[arg(long)]
+    offline: bool,
+
+    /// Configuration, with mirrors [default: /etc/bakery/config.toml and ~/.config/bakery/config.toml]
+    #[arg(long, value_name = "FILE", env = "BAKERY_CONFIG", hide_env_values = true)]
+    config: Option<std::path::PathBuf>,
+
+    #[command(flatten)]
+    catalogue: super::CatalogueArgs,
+}
+
+fn update(word: &str) -> Result<Update, String> {
+    match (word, word.strip_prefix("restart:")) {
+        ("refresh", _) => Ok(Update::Refresh),
+        ("reboot", _) => Ok(Update::Reboot),
+        (_, Some(unit)) if is_unit(unit) => Ok(Update::Restart(unit.to_owned())),
+        _ => Err("expected refresh, restart:UNIT or reboot".into()),
+    }
+}
+
+/// A unit's name, systemd.unit(5), which stands in a shell's line here.
+fn is_unit(name: &str) -> bool {
+    name.contains('.') && name.chars().all(|c| c.is_ascii_alphanumeric() || ":-_.@".contains(c))
+}
+
+pub(super) fn butane(args: &Args) -> anyhow::Result<()> {
+    with(args, |machine| machine.butane())
+}
+
+pub(super) fn ignition(args: &Args) -> anyhow::Result<()> {
+    with(args, |machine| machine.ignition())
+}
+
+fn with(args: &Args, text: impl Fn(&Machine<'_>) -> String) -> anyhow::Result<()> {
+    if let Err(error) = base_url(&args.base_url) {
+        bail!("--base-url: {error}");
+    }
+    let given = match &args.sha256 {
+        Some(sum) if sum.len() == 64 && sum.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            Some(sum.to_ascii_lowercase())
+        }
+        Some(sum) => bail!("--sha256: got {sum:?}, expected 64 hexadecimal digits"),
+        None => None,
+    };
+    let latest = args.version.as_str() == "latest";
+    let manifest = match given.is_none() || latest {
+        true if args.offline && latest => bail!("version latest: --offline asks nobody what that is"),
+        true if !args.offline => asked(args, latest)?,
+        _ => None,
+    };
+    let version = match &manifest {
+        Some(manifest) if latest => manifest.newest(args)?,
+        _ => args.version.clone(),
+    };
+    let file = file_name(args.name.as_str(), version.as_str(), args.arch.systemd());
+    let sha256 = match (given, manifest) {
+        (Some(sum), _) => Some(sum),
+        (None, Some(manifest)) => Some(manifest.sum(&file, args)?),
+        (None, None) => None,
+    };
+    let stream = match (args.stream, Stream::of(version.as_str())) {
+        (false, _) => None,
+        (true, Some(minor)) => Some(minor),
+        (true, None) => bail!("--stream: version {version} has no minor version"),
+    };
+    // An extension of somebody else's catalogue has no recipe here.
+    let masked = args.catalogue.catalogue()?.recipe(args.name.as_str());
+    let masked = masked.map(|r| r.masks().to_vec()).unwrap_or_default();
+    let machine = Machine {
+        name: args.name.as_str(),
+        file: &file,
+        sha256: sha256.as_deref(),
+        base_url: &args.base_url,
+        verify: args.verify,
+        masked: &masked,
+        update: args.sysupdate.then(|| (args.then.clone(), stream)),
+    };
+    print(text(&machine).as_bytes()).context("stdout")
+}
+
+/// What a catalogue has of an extension.
+struct Manifest {
+    url: String,
+    sums: Sums,
+}
+
+/// The extension's manifest. That the catalogue can't be asked is an error only if the version has to come from it.
+fn asked(args: &Args, needed: bool) -> anyhow::Result<Option<Manifest>> {
+    let environment = Environment::current();
+    let config = Config::load(args.config.as_deref(), &environment)?;
+    let cache = Cache::open(config.cache_dir.as_deref())?;
+    let fetcher = Fetcher::new(config, cache, environment, false);
+    let url = format!("{}{MANIFEST}", directory(&args.base_url, args.name.as_str()));
+    let text = match fetcher.text(&url, TEXT_MAX, &Silent) {
+        Ok(text) => text,
+        Err(error) if needed => return Err(error.into()),
+        Err(error) => {
+            let reason = format!("the image's checksum is left out: {error}");
+            let events = sysext::cli::Terminal::new(sysext::cli::Verbosity::Normal);
+            sysext::Events::event(&events, sysext::Event::Warning(reason.into()));
+            return Ok(None);
+        }
+    };
+    let sums = Sums::parse(&text).with_context(|| url.clone())?;
+    Ok(Some(Manifest { url, sums }))
+}
+
+impl Manifest {
+    fn newest(&self, args: &Args) -> anyhow::Result<Version> {
+        let (name, arch) = (args.name.as_str(), args.arch.systemd());
+        let version = |file: &String| {
+            let version = file.strip_prefix(name)?.strip_prefix('-')?;
+            version.strip_suffix(".raw")?.strip_suffix(arch)?.strip_suffix('-')?.parse::<Version>().ok()
+        };
+        match self.sums.0.keys().filter_map(version).max() {
+            Some(newest) => Ok(newest),
+            None => bail!("{}: lists no {name} for {arch}", self.url),
+        }
+    }
+
+    fn sum(&self, file: &str, args: &Args) -> anyhow::Result<String> {
+        match (self.sums.0.get(file), self.newest(args)) {
+            (Some(sum), _) => Ok(sum.clone()),
+            (None, Ok(newest)) => bail!("{}: doesn't list {file}; the newest version is {newest}", self.url),
+            (None, Err(_)) => bail!("{}: doesn't list {file}", self.url),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What helps after an error. Libraries say what is wrong; the way out is told here.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+
+use sysext::ExtensionError;
+use sysext::extension::Severity;
+
+use super::release::SignKeyError;
+use crate::trial::TrialError;
+use osimage::BakeError;
+use recipes::build::{BuildCause, BuildError};
+use recipes::catalogue::CatalogueError;
+use recipes::fetch::FetchError;
+use recipes::fit::FitError;
+use recipes::lock::LockError;
+use recipes::pin::{PinCause, PinError};
+use recipes::recipe::InstanceError;
+use recipes::tools::ToolsError;
+use recipes::versions::VersionsError;
+use vm::MachineError;
+
+/// One line for the user, if there is something to say.
+pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
+    None.or_else(|| error.downcast_ref().and_then(fetch))
+        .or_else(|| error.downcast_ref().and_then(|e: &PinError| pin(&e.cause)))
+        .or_else(|| error.downcast_ref().and_then(|e: &BuildError| build(&e.cause)))
+        .or_else(|| error.downcast_ref().and_then(tools))
+        .or_else(|| error.downcast_ref().and_then(instance))
+        .or_else(|| error.downcast_ref().and_then(versions))
+        .or_else(|| error.downcast_ref().and_then(lock))
+        .or_else(|| error.downcast_ref().and_then(catalogue))
+        .or_else(|| error.downcast_ref().map(sign_key))
+        .or_else(|| error.downcast_ref().and_then(BakeError::hint))
+        .or_else(|| error.downcast_ref().and_then(MachineError::hint))
+        .or_else(|| error.downcast_ref().and_then(TrialError::hint))
+        .or_else(|| error.downcast_ref().and_then(FitError::hint))
+        .or_else(|| flix::cli::hint(error))
+        .or_else(|| flatwrap::cli::hint(error))
+}
+
+fn sign_key(_: &SignKeyError) -> String {
+    "--sign takes what \"gpg --export-secret-keys KEY\" writes of a key that can sign and has no passphrase"
+        .to_owned()
+}
+
+fn fetch(error: &FetchError) -> Option<String> {
+    error.hint().map(str::to_owned)
+}
+
+fn pin(error: &PinCause) -> Option<String> {
+    match error {
+        PinCause::Instance(e) => instance(e),
+        PinCause::Versions(e) => versions(e),
+        PinCause::Fetch(e) => fetch(e),
+        PinCause::Tools(e) => tools(e),
+        _ => None,
+    }
+}
+
+fn build(error: &BuildCause) -> Option<String> {
+    match error {
+        BuildCause::Instance(e) => instance(e),
+        BuildCause::Fetch(e) => fetch(e),
+        BuildCause::Tools(e) => tools(e),
+        BuildCause::Stale { .. } => {
+            Some("\"bakery lock --update NAME VERSION\" pins what the recipe has now".to_owned())
+        }
+        BuildCause::Assemble { .. } => {
+            Some("upstream has another layout in this version: the recipe needs a rule for it".to_owned())
+        }
+        BuildCause::Extension(e) => refused(e),
+        BuildCause::Image(e) => e.hint(),
+        BuildCause::FlixPlan(e) => flix::cli::hint(e.as_ref()),
+        BuildCause::Flatwrap(e) => flatwrap::cli::hint(e.as_ref()),
+        _ => None,
+    }
+}
+
+/// Rules of the lint. In the recipe there is a better place for what a file's destination is and for what upstream forces on us.
+fn refused(error: &ExtensionError) -> Option<String> {
+    let ExtensionError::Refused { findings, .. } = error else { return sysext::cli::hint(error) };
+    let errors: BTreeSet<&str> =
+        findings.iter().filter(|f| f.severity == Severity::Error).map(|f| f.rule).collect();
+    let host = errors.contains("needs-host-libraries");
+    let host = if host { "host-libraries in the recipe names what every host has; " } else { "" };
+    let rules =
+        |form: fn(&&str) -> String, between| errors.iter().map(form).collect::<Vec<_>>().join(between);
+    Some(format!(
+        "{host}{} takes the risk, allow = [{}] in the recipe always does",
+        rules(|r| format!("--allow {r}"), " "),
+        rules(|r| format!("{r:?}"), ", ")
+    ))
+}
+
+fn tools(error: &ToolsError) -> Option<String> {
+    match error {
+        ToolsError::Rootfs(e) => e.hint(),
+        ToolsError::Sandbox(e) => e.hint(),
+        _ => None,
+    }
+}
+
+fn instance(error: &InstanceError) -> Option<String> {
+    match error {
+        InstanceError::NoValue { name, .. } => Some(format!("--set {name}=… gives it one")),
+        InstanceError::Parameter { .. } | InstanceError::Component { .. } => {
+            Some("\"bakery list -v\" tells parameters and components".to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn versions(error: &VersionsError) -> Option<String> {
+    match error {
+        VersionsError::Ask { source, .. } => source.downcast_ref().and_then(fetch),
+        _ => None,
+    }
+}
+
+fn lock(error: &LockError) -> Option<String> {
+    match error {
+        LockError::NotPinned { .. } => {
+            Some("\"bakery lock\" with the same words pins it, --update does both".to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn catalogue(error: &CatalogueError) -> Option<String> {
+    match error {
+        CatalogueError::Unknown { .. } => {
+            Some("\"bakery list\" names them all, --recipes DIR adds others".to_owned())
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,74 @@
+//! `bakery inspect`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use oci::Cache;
+use sysext::ExtensionName;
+
+use recipes::inspect::Inspection;
+use recipes::open::open;
+
+const EXAMPLES: &str = "\
+Examples:
+  bakery inspect docker-27.1.0-x86-64.raw
+  bakery inspect --json some.raw | jq '.programs[] | select(.needs != [])'
+      Programs that need something of the host.";
+
+/// Tells what is in an image: release file, units, sizes, programs and what they need of the host.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Images (squashfs, erofs, ext4, btrfs, disk images, tars) or directories
+    #[arg(required = true, value_name = "FILE|DIR")]
+    pub images: Vec<PathBuf>,
+
+    /// The name under which it merges [default: its file's, up to the version]
+    #[arg(long)]
+    pub name: Option<ExtensionName>,
+
+    /// For scripts: an array of objects
+    #[arg(long)]
+    pub json: bool,
+
+    /// Keep files here while they are looked at [default: $XDG_CACHE_HOME/flix or ~/.cache/flix]
+    #[arg(long, value_name = "DIR", env = "FLIX_CACHE_DIR", hide_env_values = true)]
+    pub cache_dir: Option<PathBuf>,
+}
+
+/// Does it.
+///
+/// # Errors
+/// An image that can't be read.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let cache = Cache::open(args.cache_dir.as_deref().filter(|d| !d.as_os_str().is_empty()))?;
+    let mut all = Vec::new();
+    for path in &args.images {
+        let opened = open(path, &cache)?;
+        let name = match &args.name {
+            Some(name) => name.clone(),
+            None => name_of(path, &opened.tree)?,
+        };
+        all.push(Inspection::new(&opened, &name).with_context(|| format!("{path:?}"))?);
+    }
+    let text = match args.json {
+        true => serde_json::to_string_pretty(&all)? + "\n",
+        false => all.iter().map(Inspection::text).collect::<Vec<_>>().join("\n"),
+    };
+    sysext::cli::print(text.as_bytes()).context("stdout")
+}
+
+/// The name of an image: its file's without `.raw`. Releases have version and architecture behind the name, which a symlink
+/// on the host takes off: if the image has one release file whose name begins the file's, that is it.
+pub(super) fn name_of(path: &Path, tree: &sysext::Tree) -> anyhow::Result<ExtensionName> {
+    let absolute = std::path::absolute(path)?;
+    let file = absolute.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let stem = [".sysext.raw", ".raw", ".tar"].iter().find_map(|e| file.strip_suffix(e)).unwrap_or(&file);
+    if let [only] = recipes::lint::release_file::names(tree).as_slice() {
+        let rest = stem.strip_prefix(only.as_str());
+        if rest.is_some_and(|r| r.is_empty() || r.starts_with(['-', '_'])) {
+            return Ok(only.parse()?);
+        }
+    }
+    stem.parse().with_context(|| format!("{path:?}: pass --name"))
+}

@@ -1,0 +1,196 @@
+//! `bakery lint`.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use sysext::cli::{Terminal, Verbosity};
+use sysext::extension::{Finding, Severity};
+use sysext::{ExtensionName, Tree};
+
+use super::inspect::name_of;
+use super::{CatalogueArgs, WorkArgs, build};
+use recipes::lint::{LintOptions, Member, RULES, TAR, allow, collisions, finding, lint};
+use recipes::open::{Kind, Opened, open};
+
+const EXAMPLES: &str = "\
+Examples:
+  bakery lint docker-27.1.0-x86-64.raw
+      Also images that others built.
+  bakery lint *.raw
+      Files that several of them have, too.
+  bakery lint docker
+      What is pinned of the recipe, built for this.
+  bakery lint --allow host-symlink old.raw
+      Takes that risk.
+
+Exit status: 0 if nothing is worse than a warning, 1 otherwise, 2 for a wrong command line.";
+
+/// Looks for what would hurt a host: in each image, and between those of one set.
+///
+/// What the recipe of that name allows, its libraries of the host and its conflicts count.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Images (squashfs, erofs, ext4, btrfs, disk images), directories, or recipes: what is pinned of them is built first
+    #[arg(required_unless_present = "rules", value_name = "FILE|DIR|NAME")]
+    pub images: Vec<PathBuf>,
+
+    /// The name under which it merges [default: its file's, up to the version]
+    #[arg(long)]
+    pub name: Option<ExtensionName>,
+
+    /// Makes a warning of what a rule would call an error; repeatable
+    #[arg(long, value_name = "RULE", value_parser = known_rule)]
+    pub allow: Vec<String>,
+
+    /// A library or loader of the host that programs may need: libc.so.6; repeatable
+    #[arg(long, value_name = "SONAME")]
+    pub host_library: Vec<String>,
+
+    /// Leave out what takes systemd-analyze
+    #[arg(long)]
+    pub no_verify: bool,
+
+    /// For scripts: an array of findings
+    #[arg(long)]
+    pub json: bool,
+
+    /// List the rules
+    #[arg(long)]
+    pub rules: bool,
+
+    #[allow(missing_docs)] // they would become help
+    #[command(flatten)]
+    pub catalogue: CatalogueArgs,
+
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    pub work: WorkArgs,
+}
+
+fn known_rule(text: &str) -> Result<String, String> {
+    let mut all = sysext::extension::RULES.iter().chain(RULES);
+    match all.find(|r| r.name == text) {
+        Some(rule) if rule.allowable => Ok(text.to_owned()),
+        Some(rule) => Err(format!("can't be allowed: {}", rule.about)),
+        None => Err("no such rule; bakery lint --rules lists them".to_owned()),
+    }
+}
+
+/// An image of the set.
+struct Image {
+    name: String,
+    tree: Tree,
+    conflicts: Vec<String>,
+    /// Keeps the files there.
+    _opened: Option<Opened>,
+}
+
+/// Does it.
+///
+/// # Errors
+/// An image that can't be read, or one with errors.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    if args.rules {
+        return print(&rules());
+    }
+    let fetcher = args.work.fetcher()?;
+    let cache = fetcher.cache();
+    let catalogue = args.catalogue.catalogue()?;
+    let scratch = cache.scratch("lint")?;
+    let mut set = Vec::new();
+    let mut told: Vec<(String, Finding)> = Vec::new();
+    for path in &paths(args, &catalogue, scratch.path())? {
+        let mut opened = open(path, cache)?;
+        let name = match &args.name {
+            Some(name) => name.clone(),
+            None => name_of(path, &opened.tree)?,
+        };
+        let mut options = LintOptions {
+            allow: args.allow.iter().cloned().collect(),
+            host_libraries: args.host_library.clone(),
+            verify_units: !args.no_verify,
+        };
+        let mut conflicts = Vec::new();
+        if catalogue.names().any(|n| n == name.as_str()) {
+            let recipe = catalogue.recipe(name.as_str())?;
+            options.allow.extend(recipe.allow().iter().cloned());
+            options.host_libraries.extend(recipe.host_libraries().iter().cloned());
+            conflicts = recipe.conflicts().to_vec();
+        }
+        let mut found = lint(&opened.tree, &name, &options).with_context(|| format!("{path:?}"))?;
+        if opened.kind == Kind::Tar {
+            found.push(finding(&TAR, None, "is a tar"));
+            allow(&mut found, &options.allow);
+        }
+        // What was built for this has no place worth telling.
+        let shown = path.strip_prefix(scratch.path()).unwrap_or(path).display().to_string();
+        told.extend(found.into_iter().map(|f| (shown.clone(), f)));
+        let tree = std::mem::take(&mut opened.tree);
+        set.push(Image { name: name.to_string(), tree, conflicts, _opened: Some(opened) });
+    }
+    let members: Vec<Member<'_>> =
+        set.iter().map(|i| Member { name: &i.name, tree: &i.tree, conflicts: &i.conflicts }).collect();
+    let mut between = collisions(&members);
+    allow(&mut between, &args.allow.iter().cloned().collect::<BTreeSet<_>>());
+    told.extend(between.into_iter().map(|f| ("set".to_owned(), f)));
+    let errors = told.iter().filter(|(_, f)| f.severity == Severity::Error).count();
+    print(&if args.json { json(&told)? } else { text(&told, set.len()) })?;
+    match errors {
+        0 => Ok(()),
+        1 => bail!("1 error"),
+        n => bail!("{n} errors"),
+    }
+}
+
+/// Files and directories; recipes are built into `dir` first.
+fn paths(args: &Args, catalogue: &recipes::Catalogue, dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut out = Vec::new();
+    for image in &args.images {
+        let recipe = image.to_str().filter(|n| !image.exists() && catalogue.names().any(|name| name == *n));
+        match recipe {
+            Some(name) => {
+                let events = Terminal::new(Verbosity::Normal);
+                let built = build::into_directory(name, dir, &args.catalogue, &args.work, &events)?;
+                events.clear();
+                out.extend(built.into_iter().map(|b| b.path));
+            }
+            None => out.push(image.clone()),
+        }
+    }
+    Ok(out)
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    sysext::cli::print(text.as_bytes()).context("stdout")
+}
+
+fn text(told: &[(String, Finding)], images: usize) -> String {
+    if told.is_empty() {
+        return format!("{images} image{}: nothing found\n", if images == 1 { "" } else { "s" });
+    }
+    told.iter().map(|(image, f)| format!("{image}: {}: {f}\n", f.severity)).collect()
+}
+
+fn json(told: &[(String, Finding)]) -> anyhow::Result<String> {
+    let one = |(image, f): &(String, Finding)| {
+        serde_json::json!({
+            "image": image,
+            "rule": f.rule,
+            "severity": f.severity.to_string(),
+            "path": f.path.as_ref().map(ToString::to_string),
+            "message": f.message,
+        })
+    };
+    Ok(serde_json::to_string_pretty(&told.iter().map(one).collect::<Vec<_>>())? + "\n")
+}
+
+fn rules() -> String {
+    let all = sysext::extension::RULES.iter().chain(RULES);
+    all.map(|r| {
+        let fixed = if r.allowable { "" } else { ", not to be allowed" };
+        format!("{:<22} {}{fixed}: {}\n", r.name, r.severity, r.about)
+    })
+    .collect()
+}

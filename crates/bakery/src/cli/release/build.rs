@@ -1,0 +1,131 @@
+//! Building what a release lacks.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use sysext::{Arch, Event, OutputFile};
+
+use super::super::parallel;
+use super::ReleaseCommand;
+use super::plan::{Plan, tell};
+use crate::release::place::{SBOM, STATEMENT, paper};
+use crate::release::plan::{image_name, word};
+use crate::release::record::WITHOUT;
+use crate::release::{Input, Record, sbom};
+use recipes::build::{BuildOptions, BuildPlan};
+use recipes::lock::{Key, Pins};
+use recipes::tools::Workshop;
+
+/// Builds what is missing; the files that were made, and the words of those that could not be.
+pub(super) fn build_all(
+    args: &ReleaseCommand,
+    plan: &Plan,
+    workshop: Workshop<'_>,
+) -> anyhow::Result<(Vec<String>, Vec<String>)> {
+    let output = &args.output;
+    if output.output.is_some() {
+        bail!("--output: a release has a folder, --to names it");
+    }
+    // Of the machine that is built on; what is built for says the key.
+    let mut image = output.image_options(Arch::host(), workshop.events)?;
+    let jobs = args.what.work.builds().min(plan.missing.len()).max(1);
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    image.threads = image.threads.or_else(|| std::num::NonZeroUsize::new((processors / jobs).max(1)));
+    // One that fails doesn't stop the others.
+    let results = parallel::all(jobs, &plan.missing, |key| {
+        let mut own = output.clone();
+        own.output = Some(format!("{}/{}/", args.what.to.display(), key.name).into());
+        let options = BuildOptions {
+            output: own,
+            image: image.clone(),
+            release: args.release.clone(),
+            verify: false,
+            rebuild: false,
+        };
+        build_one(args, plan, key, &options, workshop)
+    });
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
+    for (result, key) in results.into_iter().zip(&plan.missing) {
+        match result {
+            Ok(()) => done.push(image_name(key)),
+            Err(error) => {
+                tell(&error, workshop);
+                failed.push(word(key));
+            }
+        }
+    }
+    Ok((done, failed))
+}
+
+fn build_one(
+    args: &ReleaseCommand,
+    plan: &Plan,
+    key: &Key,
+    options: &BuildOptions,
+    workshop: Workshop<'_>,
+) -> anyhow::Result<()> {
+    let recipe = plan.recipes.get(&key.name).context("no such recipe")?;
+    let pins = plan.lock.expect(key, &args.what.work.lock)?;
+    let dir = args.what.to.join(&key.name);
+    std::fs::create_dir_all(&dir).with_context(|| format!("{dir:?}"))?;
+    let build = BuildPlan::new(recipe, key, pins, options)?;
+    let built = workshop.build(&build, options)?;
+    for finding in &built.findings {
+        workshop.events.event(Event::Warning(format!("{key}: {finding}").into()));
+    }
+    let file = image_name(key);
+    if built.path.file_name().and_then(|n| n.to_str()) != Some(&file) {
+        bail!(
+            "{:?}: a release has images of one file, NAME-VERSION-ARCH.raw: choose another format",
+            built.path
+        );
+    }
+    let record = Record {
+        name: key.name.clone(),
+        version: key.version.to_string(),
+        arch: key.arch.systemd().to_owned(),
+        size: built.bytes,
+        sha256: built.sha256.context("the image has no checksum")?,
+        settings: settings(key, pins),
+        recipe: recipe.digest().to_string(),
+        tool: env!("CARGO_PKG_VERSION").to_owned(),
+        inputs: inputs(pins),
+        file,
+    };
+    let bill = sbom::document(&record, recipe.licence(), recipe.homepage(), args.output.epoch);
+    put(&dir.join(paper(&record.file, SBOM)), &bill)?;
+    // Last: it says that all is there.
+    put(&dir.join(paper(&record.file, STATEMENT)), &record.statement()?)
+}
+
+fn put(path: &Path, text: &str) -> anyhow::Result<()> {
+    let out = OutputFile::create(path)?;
+    std::io::Write::write_all(&mut out.file(), text.as_bytes()).with_context(|| format!("{path:?}"))?;
+    Ok(out.commit()?)
+}
+
+/// What was chosen and what was found out.
+fn settings(key: &Key, pins: &Pins) -> BTreeMap<String, String> {
+    let mut all = key.settings.parameters.clone();
+    all.extend(pins.found.clone());
+    if !key.settings.without.is_empty() {
+        let words: Vec<&str> = key.settings.without.iter().map(String::as_str).collect();
+        all.insert(WITHOUT.into(), words.join(","));
+    }
+    all
+}
+
+fn inputs(pins: &Pins) -> Vec<Input> {
+    let downloads = pins.inputs.values().map(|input| Input {
+        uri: input.url.clone(),
+        sha256: input.sha256.0.hex(),
+        verified: input.verified.clone(),
+    });
+    let images = pins.images.iter().map(|(image, digest)| Input {
+        uri: format!("oci:{image}"),
+        sha256: digest.0.hex(),
+        verified: "digest of the image".into(),
+    });
+    downloads.chain(images).collect()
+}

@@ -1,0 +1,271 @@
+//! `bakery plan` and `bakery release`.
+
+mod build;
+mod only;
+mod plan;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use serde_json::json;
+use sysext::Event;
+use sysext::cli::{OutputArgs, ReleaseArgs, ReportArgs, Size, Terminal, Verbosity, print};
+
+use super::{CatalogueArgs, WorkArgs};
+use crate::release::place::{MANIFEST_SIGNATURE, merge};
+use crate::release::plan::{PlanFormat, image_name, images, text, word};
+use crate::release::{Locked, Papers};
+use crate::sysupdate;
+use only::{Only, Shard};
+use plan::Plan;
+use recipes::lock::Key;
+use recipes::tools::Workshop;
+use signature::{SignatureError, Signer};
+
+/// What a release is made of; both commands take it.
+///
+/// What isn't pinned is, before anything is built: versions from upstream, digests of all inputs.
+#[derive(Debug, Clone, clap::Args)]
+struct WhatArgs {
+    /// What the catalogue offers [default: release.toml if it is there, else the latest versions of all recipes]
+    #[arg(value_name = "RELEASE.toml")]
+    file: Option<PathBuf>,
+
+    /// The folder of the release: what it has isn't built again
+    #[arg(long, value_name = "DIR", default_value = "release")]
+    to: PathBuf,
+
+    /// A release place elsewhere whose images aren't built again, but are listed beside the new ones: a folder, or the URL that
+    /// it is hosted at
+    #[arg(long, value_name = "DIR|URL")]
+    place: Option<String>,
+
+    /// The place's manifests have to be signed by this OpenPGP key
+    #[arg(long, value_name = "FILE", requires = "place")]
+    verify_key: Option<PathBuf>,
+
+    /// Only this; repeatable
+    #[arg(long, value_name = "NAME[@VERSION[:ARCH]]")]
+    only: Vec<Only>,
+
+    /// Only a share of what is missing: one machine of several
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
+
+    /// Asks upstream for the latest versions, even if some are pinned
+    #[arg(long)]
+    update: bool,
+
+    /// Takes what is pinned and nothing else: upstream isn't asked for versions
+    #[arg(long, conflicts_with = "update")]
+    locked: bool,
+
+    #[command(flatten)]
+    catalogue: CatalogueArgs,
+
+    #[command(flatten)]
+    work: WorkArgs,
+}
+
+const PLAN_EXAMPLES: &str = "\
+Examples:
+  bakery plan --update
+      What has come out since the release in the folder release/.
+  bakery plan --update --place https://example.org/extensions/
+      The same of one that is hosted.
+  bakery plan --format github-matrix
+      A plan for a workflow: one job an image, each runs \"bakery release --locked --only …\" with the same recipes.lock.";
+
+/// Tells what a release lacks.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = PLAN_EXAMPLES)]
+pub struct PlanCommand {
+    #[command(flatten)]
+    what: WhatArgs,
+
+    /// How to tell it
+    #[arg(long, value_enum, default_value_t)]
+    format: PlanFormat,
+
+    /// Print errors only, beside the plan
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+const RELEASE_EXAMPLES: &str = "\
+Examples:
+  bakery release
+      Builds what release.toml offers and the folder release/ lacks; a web server can host the folder as it is.
+  bakery release --update --sign key.asc
+      The same with what has come out since, and signed.
+  bakery release --locked --to part/ --shard 1/4
+      A quarter of it, on one of four machines that have the same recipes.lock.
+  bakery release --merge part1/ --merge part2/ --merge part3/ --merge part4/
+      Puts the parts together.
+
+A run that was stopped is resumed by the same command: what is complete stays.";
+
+/// Builds a release: images, manifests, update configuration, and the catalogue page.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = RELEASE_EXAMPLES)]
+pub struct ReleaseCommand {
+    #[command(flatten)]
+    what: WhatArgs,
+
+    /// Builds nothing, but takes in the images of this folder; repeatable
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["only", "shard", "update", "locked"])]
+    merge: Vec<PathBuf>,
+
+    /// Signs manifests with the OpenPGP key in this file, which has no passphrase (gpg --export-secret-keys)
+    #[arg(long, value_name = "FILE", env = "BAKERY_SIGN_KEY", hide_env_values = true)]
+    sign: Option<PathBuf>,
+
+    /// Where the folder is going to be hosted [default: what release.toml says]
+    #[arg(long, value_name = "URL")]
+    base_url: Option<String>,
+
+    #[command(flatten)]
+    output: OutputArgs,
+
+    #[command(flatten)]
+    release: ReleaseArgs,
+
+    #[command(flatten)]
+    report: ReportArgs,
+}
+
+/// `bakery plan`.
+pub(super) fn plan(args: &PlanCommand) -> anyhow::Result<()> {
+    let events = Terminal::new(if args.quiet { Verbosity::Quiet } else { Verbosity::Normal });
+    let fetcher = args.what.work.fetcher()?;
+    let workshop = Workshop { fetcher: &fetcher, images: &args.what.work.source, events: &events };
+    let plan = args.what.plan(!args.what.locked, workshop)?;
+    events.clear();
+    tell_plan(&plan, args.format)
+}
+
+fn tell_plan(plan: &Plan, format: PlanFormat) -> anyhow::Result<()> {
+    let missing: Vec<&Key> = plan.missing.iter().collect();
+    print(text(&missing, plan.there, format).as_bytes()).context("stdout")?;
+    match plan.failed.is_empty() {
+        true => Ok(()),
+        false => bail!("the plan lacks what could not be found out: {}", plan.failed.join(", ")),
+    }
+}
+
+/// A key that can't sign.
+#[derive(Debug, thiserror::Error)]
+#[error("{path:?}: {source}")]
+pub(super) struct SignKeyError {
+    path: PathBuf,
+    source: SignatureError,
+}
+
+impl ReleaseCommand {
+    fn signer(&self) -> anyhow::Result<Option<Signer>> {
+        let Some(path) = &self.sign else { return Ok(None) };
+        let bytes = std::fs::read(path).with_context(|| format!("{path:?}"))?;
+        let signer = Signer::parse(&bytes).map_err(|source| SignKeyError { path: path.clone(), source })?;
+        Ok(Some(signer))
+    }
+}
+
+/// `bakery release`.
+pub(super) fn release(args: &ReleaseCommand) -> anyhow::Result<()> {
+    let events = Terminal::new(args.report.verbosity());
+    sysext::remove_on_interrupt().context("signals can't be handled")?;
+    // A key that is of no use is said before anything long begins.
+    let signer = args.signer()?;
+    for dir in &args.merge {
+        if !dir.is_dir() {
+            bail!("{dir:?}: is no folder");
+        }
+    }
+    let to = &args.what.to;
+    let _locked = if args.report.dry_run { None } else { Some(Locked::take(to)?) };
+    let fetcher = args.what.work.fetcher()?;
+    let workshop = Workshop { fetcher: &fetcher, images: &args.what.work.source, events: &events };
+    let asks = !args.what.locked && args.merge.is_empty();
+    let mut plan = args.what.plan(asks, workshop)?;
+    if let Some(url) = &args.base_url {
+        plan.config.base_url = sysupdate::base_url(url).map_err(|e| anyhow::anyhow!("--base-url: {e}"))?;
+    }
+    if args.report.dry_run {
+        events.clear();
+        return tell_plan(&plan, PlanFormat::Table);
+    }
+    let mut failed = plan.failed.clone();
+    let done = match args.merge.is_empty() {
+        true => {
+            let (done, bad) = build::build_all(args, &plan, workshop)?;
+            failed.extend(bad);
+            done
+        }
+        false => {
+            let mut taken = Vec::new();
+            for dir in &args.merge {
+                taken.extend(merge(dir, to)?);
+            }
+            failed.extend(plan.missing.iter().filter(|k| !taken.contains(&image_name(k))).map(word));
+            taken
+        }
+    };
+    if signer.is_none() && to.join(MANIFEST_SIGNATURE).exists() {
+        let text = format!("{}: was signed, and isn't any more: --sign signs it again", to.display());
+        workshop.events.event(Event::Warning(text.into()));
+    }
+    let papers = Papers {
+        config: &plan.config,
+        recipes: &plan.recipes,
+        signer: signer.as_ref(),
+        hosted: plan.hosted.as_ref(),
+    };
+    let changed = papers.write(to)?;
+    events.clear();
+    print(report(args, &plan, &done, &failed, changed)?.as_bytes()).context("stdout")?;
+    let what = if args.merge.is_empty() { "could not be built" } else { "are in none of the parts" };
+    match failed.len() {
+        0 => Ok(()),
+        1 => bail!("1 image {}: {}", what.replace("are in", "is in"), failed.join(", ")),
+        n => bail!("{n} images {what}: {}", failed.join(", ")),
+    }
+}
+
+fn report(
+    args: &ReleaseCommand,
+    plan: &Plan,
+    done: &[String],
+    failed: &[String],
+    changed: bool,
+) -> anyhow::Result<String> {
+    if args.report.json {
+        let value = json!({
+            "folder": args.what.to.to_string_lossy(), "built": done, "failed": failed, "there": plan.there,
+            "changed": changed,
+        });
+        return Ok(format!("{value:#}\n"));
+    }
+    if args.report.quiet {
+        return Ok(String::new());
+    }
+    let mut out = String::new();
+    for file in done {
+        let path = args.what.to.join(owner(plan, file)).join(file);
+        let size = path.metadata().map_or(0, |m| m.len());
+        out.push_str(&format!("{}: {}\n", path.display(), Size(size)));
+    }
+    let folder = args.what.to.display();
+    out.push_str(&match (done.len(), changed, failed.len()) {
+        (0, false, 0) => format!("nothing to do: {folder} is complete\n"),
+        (0, true, 0) => format!("{folder}: manifests and page renewed\n"),
+        (n, _, 0) => format!("{folder}: {} new, {} there before\n", images(n), plan.there),
+        (n, _, bad) => format!("{folder}: {} new, {} there before, {bad} failed\n", images(n), plan.there),
+    });
+    Ok(out)
+}
+
+/// The extension of a file.
+fn owner<'p>(plan: &'p Plan, file: &str) -> &'p str {
+    let own = |name: &&String| file.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('-'));
+    plan.recipes.keys().filter(own).max_by_key(|name| name.len()).map_or("", String::as_str)
+}

@@ -1,0 +1,243 @@
+//! Deciding what a release lacks.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use sysext::Event;
+
+use super::super::{hint, parallel};
+use super::WhatArgs;
+use crate::release::Contents;
+use crate::release::config::{self, ReleaseConfig, Wanted};
+use crate::release::plan::{image_name, word};
+use recipes::catalogue::Catalogue;
+use recipes::lock::{Key, Lock};
+use recipes::recipe::{ParameterValue, Recipe, Settings};
+use recipes::tools::Workshop;
+use recipes::version::{Version, compare};
+use recipes::versions::{self, VersionsError};
+
+/// What is wanted, and what there is.
+pub(super) struct Plan {
+    pub(super) config: ReleaseConfig,
+    pub(super) recipes: BTreeMap<String, Recipe>,
+    pub(super) lock: Lock,
+    /// To be built, in order.
+    pub(super) missing: Vec<Key>,
+    /// How many are there.
+    pub(super) there: usize,
+    /// What the release place has, if one was named.
+    pub(super) hosted: Option<Contents>,
+    /// What couldn't be found out, in words: an extension, or a build that can't be pinned.
+    pub(super) failed: Vec<String>,
+}
+
+/// A recipe and the versions of it that are wanted.
+type Versions<'r> = Vec<(&'r Recipe, Vec<Version>)>;
+
+impl WhatArgs {
+    fn config(&self) -> anyhow::Result<ReleaseConfig> {
+        let usual = Path::new(config::FILE_NAME);
+        Ok(match &self.file {
+            Some(path) => ReleaseConfig::read(path)?,
+            None if usual.exists() => ReleaseConfig::read(usual)?,
+            None => ReleaseConfig::default(),
+        })
+    }
+
+    /// Decides. One extension whose upstream can't be asked is told of, and doesn't stop the others. Unless `asks`, nobody is
+    /// asked, and what isn't pinned isn't wanted.
+    pub(super) fn plan(&self, asks: bool, workshop: Workshop<'_>) -> anyhow::Result<Plan> {
+        let config = self.config()?;
+        let catalogue = self.catalogue.catalogue()?;
+        let mut wanted = wanted(&config, &catalogue)?;
+        let recipes: Vec<Recipe> =
+            wanted.keys().map(|name| catalogue.recipe(name)).collect::<Result<_, _>>()?;
+        for only in &self.only {
+            if !wanted.contains_key(&only.name) {
+                bail!("--only {}: the release doesn't offer it", only.name);
+            }
+        }
+        let hosted = self.hosted(&wanted, workshop)?;
+        if !self.only.is_empty() {
+            // Nobody is asked about what isn't meant.
+            wanted.retain(|name, _| self.only.iter().any(|o| o.name == *name));
+        }
+        let mut lock = Lock::read(&self.work.lock)?;
+        let mut failed = Vec::new();
+        let versions = self.versions(&recipes, &wanted, &lock, asks, workshop, &mut failed);
+        let mut keys = keys(&config, &wanted, versions);
+        if !self.only.is_empty() {
+            keys.retain(|(_, key)| self.only.iter().any(|o| o.fits(key)));
+            let unknown = |name: &String| failed.contains(name);
+            let none = |o: &&super::Only| !unknown(&o.name) && !keys.iter().any(|(_, key)| o.fits(key));
+            if let Some(only) = self.only.iter().find(none) {
+                let version = only.version.as_ref().map(|v| format!("@{v}")).unwrap_or_default();
+                bail!("--only {}{version}: the release doesn't offer it", only.name);
+            }
+        }
+        let all = keys.len();
+        if let Some(hosted) = &hosted {
+            keys.retain(|(_, key)| !hosted.records.contains_key(&image_name(key)));
+        }
+        let mut there = all - keys.len();
+        if let Some(shard) = self.shard {
+            // Before one's own folder is looked at: a share that is resumed is the same share.
+            let own = |(i, key)| (i % shard.count == shard.index).then_some(key);
+            keys = keys.into_iter().enumerate().filter_map(own).collect();
+        }
+        let (mine, own) = (keys.len(), Contents::of_folder(&self.to)?.records);
+        keys.retain(|(_, key)| !own.contains_key(&image_name(key)));
+        there += mine - keys.len();
+        if asks {
+            self.pin(&mut keys, &mut lock, workshop, &mut failed)?;
+        }
+        let missing = keys.into_iter().map(|(_, key)| key).collect();
+        // The folder may have others, too.
+        let all = catalogue.recipes()?.into_iter().chain(recipes);
+        let recipes = all.map(|r| (r.name().to_string(), r)).collect();
+        Ok(Plan { config, recipes, lock, missing, there, hosted, failed })
+    }
+
+    fn hosted(
+        &self,
+        wanted: &BTreeMap<String, Wanted>,
+        workshop: Workshop<'_>,
+    ) -> anyhow::Result<Option<Contents>> {
+        let Some(place) = &self.place else { return Ok(None) };
+        if !place.contains("://") {
+            if self.verify_key.is_some() {
+                bail!(
+                    "--verify-key: got a folder as --place, expected a URL: a folder's statements are taken as they are"
+                );
+            }
+            return Ok(Some(Contents::of_folder_with_sums(Path::new(place))?));
+        }
+        let key = match &self.verify_key {
+            Some(path) => Some(std::fs::read(path).with_context(|| format!("{path:?}"))?),
+            None => None,
+        };
+        let names = wanted.keys().map(String::as_str);
+        Ok(Some(Contents::of_url(place, names, key.as_deref(), workshop.fetcher, workshop.events)?))
+    }
+
+    /// The versions that the release wants of each recipe, sorted.
+    fn versions<'r>(
+        &self,
+        recipes: &'r [Recipe],
+        wanted: &BTreeMap<String, Wanted>,
+        lock: &Lock,
+        asks: bool,
+        workshop: Workshop<'_>,
+        failed: &mut Vec<String>,
+    ) -> Versions<'r> {
+        let ask = |url: &str| workshop.ask(url);
+        let found = parallel::all(self.work.builds().max(4), recipes, |recipe| {
+            let Some(wanted) = wanted.get(recipe.name().as_str()) else { return Ok(Vec::new()) };
+            let mut found = wanted.versions.clone();
+            let own = lock.iter().map(|(key, _)| key);
+            let own = own.filter(|k| k.name == recipe.name().as_str() && k.settings == wanted.settings);
+            let pinned: Vec<Version> = own.map(|k| k.version.clone()).collect();
+            if wanted.latest && asks && (self.update || pinned.is_empty()) {
+                let all = versions::all(recipe, &ask)?;
+                found.extend(versions::latest(recipe, &all, &ask)?);
+            } else if wanted.latest {
+                if pinned.is_empty() && self.locked {
+                    let text = format!("{}: no version is pinned", recipe.name());
+                    workshop.events.event(Event::Warning(text.into()));
+                }
+                found.extend(versions::latest_pinned(recipe, pinned));
+            }
+            found.sort_by(|a, b| compare(a.as_str(), b.as_str()));
+            found.dedup();
+            Ok::<_, VersionsError>(found)
+        });
+        let mut out = Vec::new();
+        for (result, recipe) in found.into_iter().zip(recipes) {
+            match result {
+                Ok(versions) => out.push((recipe, versions)),
+                Err(error) => {
+                    tell(&error.into(), workshop);
+                    failed.push(recipe.name().to_string());
+                }
+            }
+        }
+        out
+    }
+
+    /// Pins what isn't, and leaves out what can't be.
+    fn pin(
+        &self,
+        keys: &mut Vec<(&Recipe, Key)>,
+        lock: &mut Lock,
+        workshop: Workshop<'_>,
+        failed: &mut Vec<String>,
+    ) -> anyhow::Result<()> {
+        let unpinned: Vec<(&Recipe, Key)> =
+            keys.iter().filter(|(_, k)| lock.get(k).is_none()).cloned().collect();
+        let results = parallel::all(self.work.builds(), &unpinned, |(recipe, key)| workshop.pin(recipe, key));
+        let mut new = false;
+        for (result, (_, key)) in results.into_iter().zip(&unpinned) {
+            match result {
+                Ok(pins) => {
+                    lock.insert(key.clone(), pins);
+                    new = true;
+                }
+                Err(error) => {
+                    tell(&error.into(), workshop);
+                    failed.push(word(key));
+                    keys.retain(|(_, k)| k != key);
+                }
+            }
+        }
+        if new {
+            lock.write(&self.work.lock)?;
+        }
+        Ok(())
+    }
+}
+
+/// Tells of what went wrong with one of many.
+pub(super) fn tell(error: &anyhow::Error, workshop: Workshop<'_>) {
+    let hint = error.chain().find_map(hint).map(|h| format!("; {h}")).unwrap_or_default();
+    workshop.events.event(Event::Warning(format!("{}{hint}", sysext::cli::reasons(error.as_ref())).into()));
+}
+
+/// All builds that the release wants, sorted.
+fn keys<'r>(
+    config: &ReleaseConfig,
+    wanted: &BTreeMap<String, Wanted>,
+    versions: Versions<'r>,
+) -> Vec<(&'r Recipe, Key)> {
+    let mut out = Vec::new();
+    for (recipe, versions) in versions {
+        let settings = wanted.get(recipe.name().as_str()).map(|w| w.settings.clone()).unwrap_or_default();
+        for version in versions {
+            for &arch in recipe.architectures() {
+                if config.architectures.as_ref().is_none_or(|list| list.contains(&arch)) {
+                    let name = recipe.name().to_string();
+                    let key = Key { name, version: version.clone(), arch, settings: settings.clone() };
+                    out.push((recipe, key));
+                }
+            }
+        }
+    }
+    out
+}
+
+/// What the release offers: what its file says, or the whole catalogue but what has to be told more.
+fn wanted(config: &ReleaseConfig, catalogue: &Catalogue) -> anyhow::Result<BTreeMap<String, Wanted>> {
+    if let Some(extensions) = &config.extensions {
+        return Ok(extensions.clone());
+    }
+    let mut out = BTreeMap::new();
+    for recipe in catalogue.recipes()? {
+        let needs = recipe.parameters().values().any(|p| matches!(p.value, ParameterValue::Required));
+        if !needs {
+            let wanted = Wanted { latest: true, versions: Vec::new(), settings: Settings::default() };
+            out.insert(recipe.name().to_string(), wanted);
+        }
+    }
+    Ok(out)
+}

@@ -1,0 +1,225 @@
+//! `bakery test`.
+
+mod report;
+mod subject;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use oci::ImageRef;
+use sysext::cli::{ReportArgs, Terminal};
+use sysext::{Arch, Event, Events};
+
+use super::{CatalogueArgs, WorkArgs, args::pair};
+use crate::trial::{self, Report, Trial, TrialError};
+use recipes::lock::Lock;
+use recipes::tools::Workshop;
+use report::Outcome;
+use subject::Subject;
+use vm::guest::{self, Inside};
+use vm::{Accel, Attached, Disk, Guest, Machine, MachineError};
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo bakery test tailscale
+      The newest tailscale that is pinned: built if need be, merged over this machine's /usr where nobody else sees it, and tried.
+  sudo bakery test docker 27.5.1 nebula --root /srv/debian
+      Two extensions, one after the other, on another host's root directory.
+  sudo bakery test --together --all
+      All that is pinned, merged at once.
+  bakery test --vm kubernetes-v1.32.2-x86-64.raw
+      In a virtual machine, which takes no root. The recipe of that name has the tests.
+
+Exit status: 0 if all tests passed, 1 otherwise, 2 for a wrong command line.";
+
+/// Merges extensions for real and runs their recipes' tests; nothing of the host is changed.
+///
+/// systemd-sysext merges them in mounts of their own, over the root directory of a host, or a virtual machine boots with them.
+/// Extensions that a recipe requires come along.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Recipes (what is pinned of them is built if it isn't there), or images; each may have a version behind it
+    #[arg(required_unless_present = "all", value_name = "NAME|FILE [VERSION]")]
+    what: Vec<String>,
+
+    /// All that is pinned for the architecture
+    #[arg(long, conflicts_with = "what")]
+    all: bool,
+
+    /// Merges all at once, instead of one after the other
+    #[arg(long)]
+    together: bool,
+
+    /// The host's root directory
+    #[arg(long, value_name = "DIR", default_value = "/", conflicts_with = "vm")]
+    root: PathBuf,
+
+    /// Boots a virtual machine instead, as "bakery boot" does
+    #[arg(long)]
+    vm: bool,
+
+    /// With --vm: the container image of which the machine is made
+    #[arg(long, value_name = "IMAGE", default_value = guest::BASE, requires = "vm")]
+    base: ImageRef,
+
+    /// With --vm: seconds that it may take, the start included; 0 is no limit
+    #[arg(long, value_name = "SECONDS", default_value_t = 900, requires = "vm")]
+    timeout: u64,
+
+    /// Takes images that were built in this directory, and leaves new ones there [default: takes them from here, leaves none]
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+
+    /// A parameter of the recipe, as it was pinned; repeatable
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair, conflicts_with = "all", help_heading = "Recipes")]
+    set: Vec<(String, String)>,
+
+    /// A component that is left out, as it was pinned; repeatable
+    #[arg(long, value_name = "COMPONENT", conflicts_with = "all", help_heading = "Recipes")]
+    without: Vec<String>,
+
+    #[command(flatten)]
+    catalogue: CatalogueArgs,
+
+    #[command(flatten)]
+    work: WorkArgs,
+
+    #[command(flatten)]
+    report: ReportArgs,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let events = Terminal::new(args.report.verbosity());
+    sysext::remove_on_interrupt().context("signals can't be handled")?;
+    let place = Place::of(args)?;
+    let catalogue = args.catalogue.catalogue()?;
+    let lock = Lock::read(&args.work.lock)?;
+    let fetcher = args.work.fetcher()?;
+    let scratch = fetcher.cache().scratch("test")?;
+    let workshop = Workshop { fetcher: &fetcher, images: &args.work.source, events: &events };
+    let finder = subject::Finder { args, catalogue: &catalogue, lock: &lock, arch: place.arch(), workshop };
+    let subjects = finder.subjects(scratch.path())?;
+    if args.report.dry_run {
+        events.clear();
+        return print(&report::plan(&subjects));
+    }
+
+    let mut outcomes = Vec::new();
+    for (i, group) in groups(&subjects, args.together)?.iter().enumerate() {
+        let names: Vec<String> = group.iter().map(|s| s.title()).collect();
+        events.event(Event::Step(format!("testing {}", names.join(", ")).into()));
+        let dir = scratch.path().join(format!("trial-{i}"));
+        std::fs::create_dir_all(&dir).with_context(|| format!("{dir:?}"))?;
+        let trial = trial(group, args);
+        let report = match &place {
+            Place::Root(_) => trial.run(&dir),
+            Place::Machine(machine) => in_machine(args, machine, &trial, &events)?,
+        };
+        outcomes.extend(report::outcomes(group, report)?);
+    }
+    events.clear();
+    let quiet = args.report.quiet && !args.report.json;
+    if !quiet {
+        print(&if args.report.json { report::json(&outcomes) } else { report::text(&outcomes) })?;
+    }
+    match outcomes.iter().map(Outcome::failures).sum() {
+        0 => Ok(()),
+        1 => bail!("1 test failed"),
+        n => bail!("{n} tests failed"),
+    }
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    sysext::cli::print(text.as_bytes()).context("stdout")
+}
+
+/// Where it is tried. What is missing for that is told before anything long begins.
+enum Place {
+    Root(Arch),
+    Machine(Machine),
+}
+
+impl Place {
+    fn of(args: &Args) -> anyhow::Result<Place> {
+        let host = Arch::host();
+        let word = args.work.source.arch.as_deref().filter(|a| !a.is_empty());
+        let arch = match word {
+            Some(word) => word.parse::<Arch>()?,
+            None => host.context("this machine's architecture is unknown: pass --arch")?,
+        };
+        if args.vm {
+            let limit = args.timeout;
+            let machine =
+                Machine { arch, accel: Accel::Auto, memory: 3072, cpus: 2, ports: Vec::new(), limit };
+            machine.check()?;
+            return Ok(Place::Machine(machine));
+        }
+        Trial::check(&args.root)?;
+        if host != Some(arch) {
+            return Err(TrialError::Architecture { got: arch, expected: host }.into());
+        }
+        Ok(Place::Root(arch))
+    }
+
+    fn arch(&self) -> Arch {
+        match self {
+            Place::Root(arch) => *arch,
+            Place::Machine(machine) => machine.arch,
+        }
+    }
+}
+
+/// Subjects that are merged at once.
+fn groups(subjects: &[Subject], together: bool) -> anyhow::Result<Vec<Vec<&Subject>>> {
+    if !together {
+        return Ok(subjects.iter().map(|s| vec![s]).collect());
+    }
+    for (i, subject) in subjects.iter().enumerate() {
+        for other in &subjects[..i] {
+            if other.name == subject.name {
+                bail!("{} and {} can't be merged together", other.title(), subject.title());
+            }
+            let conflict = |a: &Subject, b: &Subject| a.conflicts.iter().any(|c| c == b.name.as_str());
+            if conflict(other, subject) || conflict(subject, other) {
+                bail!("{} and {} conflict, their recipes say", other.title(), subject.title());
+            }
+        }
+    }
+    Ok(vec![subjects.iter().collect()])
+}
+
+/// Each image once: two may require the same.
+fn trial(group: &[&Subject], args: &Args) -> Trial {
+    let mut images = Vec::new();
+    for (name, path) in group.iter().flat_map(|s| std::iter::once((&s.name, &s.image)).chain(s.requires())) {
+        if !images.iter().any(|(n, _)| n == name) {
+            images.push((name.clone(), path.clone()));
+        }
+    }
+    let tests = group.iter().flat_map(|s| s.tests.iter().cloned()).collect();
+    Trial { root: args.root.clone(), images, tests }
+}
+
+/// The same in a machine. What the machine itself can't do is an error, what its systemd-sysext won't is in the result.
+fn in_machine(
+    args: &Args,
+    machine: &Machine,
+    trial: &Trial,
+    events: &dyn Events,
+) -> anyhow::Result<Result<Report, TrialError>> {
+    let context = args.work.source.context()?;
+    let attached =
+        trial.images.iter().map(|(name, path)| Attached { name: name.clone(), path: path.clone() });
+    let extensions: Vec<Attached> = attached.collect();
+    let script = trial::machine::script(trial);
+    let inside = Inside { extensions: &extensions, command: Some(&script) };
+    let guest = Guest::new(&context, &args.base, machine.arch, &inside, events)?;
+    let disk = Disk::Memory { kernel: &guest.kernel, initrd: &guest.initrd };
+    let mut output = Vec::new();
+    match machine.run(&disk, true, &mut output, &context.cache, events) {
+        Err(MachineError::Refused(said)) => return Ok(Err(trial::machine::refused(trial, &said))),
+        ended => ended?,
+    };
+    Ok(trial::machine::read(trial, &String::from_utf8_lossy(&output)))
+}

@@ -1,0 +1,54 @@
+//! `bakery versions`
+
+use std::fmt::Write as _;
+
+use anyhow::Context as _;
+use sysext::cli::{Terminal, Verbosity, print};
+
+use super::{CatalogueArgs, WorkArgs};
+use recipes::tools::Workshop;
+use recipes::versions;
+
+/// Lists the versions that upstream has, newest first.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// The recipe
+    name: String,
+
+    /// Only what is built if no version is named
+    #[arg(long)]
+    latest: bool,
+
+    /// Prints the list as JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    catalogue: CatalogueArgs,
+
+    #[command(flatten)]
+    work: WorkArgs,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let recipe = args.catalogue.catalogue()?.recipe(&args.name)?;
+    let events = Terminal::new(Verbosity::Normal);
+    let fetcher = args.work.fetcher()?;
+    let workshop = Workshop { fetcher: &fetcher, images: &args.work.source, events: &events };
+    let ask = |url: &str| workshop.ask(url);
+    let mut list = versions::all(&recipe, &ask)?;
+    if args.latest {
+        list = versions::latest(&recipe, &list, &ask)?;
+    }
+    events.clear();
+    let mut out = String::new();
+    if args.json {
+        let list: Vec<&str> = list.iter().map(|v| v.as_str()).collect();
+        let _ = writeln!(out, "{:#}", serde_json::json!(list));
+    } else {
+        list.iter().for_each(|version| {
+            let _ = writeln!(out, "{version}");
+        });
+    }
+    print(out.as_bytes()).context("stdout")
+}

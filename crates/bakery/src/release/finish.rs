@@ -1,0 +1,265 @@
+//! The papers of a release: manifests, update configuration, the page and the note. All of them follow from the records.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::place::{Contents, MANIFEST, MANIFEST_SIGNATURE, PlaceError, add_sums, list, put};
+use super::record::Record;
+use super::sums::Sums;
+use super::{ReleaseConfig, notes};
+use crate::site::{self, Entry, Image, Page, Snippet};
+use crate::snippets::{Machine, Update};
+use crate::sysupdate::{Form, NOOP, Stream, Transfer, directory, streams};
+use recipes::recipe::Recipe;
+use recipes::version::compare;
+use signature::{SignatureError, Signer};
+
+/// Why papers can't be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FinishError {
+    /// The folder.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// The key.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+}
+
+/// What papers are made from, besides the folder.
+#[derive(Debug, Clone, Copy)]
+pub struct Papers<'a> {
+    /// Title and address.
+    pub config: &'a ReleaseConfig,
+    /// Recipes of the extensions; one without a recipe has its name and images alone.
+    pub recipes: &'a BTreeMap<String, Recipe>,
+    /// Signs the manifests.
+    pub signer: Option<&'a Signer>,
+    /// What is hosted already and not in this folder.
+    pub hosted: Option<&'a Contents>,
+}
+
+impl Papers<'_> {
+    /// Writes the papers of a folder. Returns whether any of them changed.
+    ///
+    /// # Errors
+    /// What can't be read or written.
+    pub fn write(&self, dir: &Path) -> Result<bool, FinishError> {
+        let own = Contents::of_folder(dir)?;
+        let mut all = own.records.clone();
+        for (file, record) in self.hosted.iter().flat_map(|h| &h.records) {
+            all.entry(file.clone()).or_insert_with(|| record.clone());
+        }
+        let mut changed = put(&dir.join("noop.conf"), NOOP.as_bytes())?;
+        let mut whole = Sums::default();
+        whole.0.insert("noop.conf".into(), digest(NOOP.as_bytes()));
+        let mut extensions: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
+        for record in all.values() {
+            extensions.entry(&record.name).or_default().push(record);
+        }
+        for (name, records) in &mut extensions {
+            newest_first(records);
+            let (sums, new) = self.extension(dir, name, records, &own)?;
+            changed |= new;
+            whole.0.extend(sums.0.iter().map(|(file, sum)| (format!("{name}/{file}"), sum.clone())));
+        }
+        changed |= without_images(dir, &extensions)?;
+        let sorted: Vec<Record> = extensions.values().flatten().map(|r| (*r).clone()).collect();
+        // What is new is only known beside what is old.
+        let new: Vec<String> = match self.hosted {
+            Some(hosted) => {
+                own.records.keys().filter(|f| !hosted.records.contains_key(*f)).cloned().collect()
+            }
+            None => Vec::new(),
+        };
+        let ReleaseConfig { title, base_url, .. } = self.config;
+        let note = notes::markdown(title, base_url, &sorted, &new);
+        for (file, text) in [("RELEASE.md", note), ("index.html", site::html(&self.page(&extensions)))] {
+            changed |= put(&dir.join(file), text.as_bytes())?;
+            whole.0.insert(file.into(), digest(text.as_bytes()));
+        }
+        Ok(changed | self.manifest(dir, &whole)?)
+    }
+
+    /// The papers of an extension.
+    fn extension(
+        &self,
+        dir: &Path,
+        name: &str,
+        records: &[&Record],
+        own: &Contents,
+    ) -> Result<(Sums, bool), FinishError> {
+        let dir = dir.join(name);
+        std::fs::create_dir_all(&dir).map_err(|source| PlaceError::Io { path: dir.clone(), source })?;
+        let hosted = self.hosted.and_then(|h| h.sums.get(name)).cloned();
+        let mut sums = hosted.unwrap_or_default();
+        let mut changed = false;
+        for record in records.iter().filter(|r| own.records.contains_key(&r.file)) {
+            add_sums(&mut sums, &dir, record)?;
+        }
+        let mut configuration = BTreeSet::new();
+        let has_streams = self.recipes.get(name).is_some_and(|r| !r.streams().is_empty());
+        let minors = has_streams.then(|| streams(records.iter().map(|r| r.version.as_str())));
+        for stream in std::iter::once(None).chain(minors.into_iter().flatten().map(Some)) {
+            let transfer = self.transfer(name, stream);
+            for form in [Form::Conf, Form::Transfer] {
+                let (file, text) = (transfer.file_name(form), transfer.text());
+                changed |= put(&dir.join(&file), text.as_bytes())?;
+                sums.0.insert(file.clone(), digest(text.as_bytes()));
+                configuration.insert(file);
+            }
+        }
+        changed |= remove(&dir, |file| is_configuration(name, file) && !configuration.contains(file))?;
+        changed |= self.manifest(&dir, &sums)?;
+        Ok((sums, changed))
+    }
+
+    fn transfer(&self, name: &str, stream: Option<Stream>) -> Transfer {
+        let base_url = directory(&self.config.base_url, name);
+        Transfer { name: name.to_owned(), base_url, stream, verify: self.signer.is_some() }
+    }
+
+    fn manifest(&self, dir: &Path, sums: &Sums) -> Result<bool, FinishError> {
+        let text = sums.text();
+        let signature = dir.join(MANIFEST_SIGNATURE);
+        let changed = put(&dir.join(MANIFEST), text.as_bytes())?;
+        match self.signer {
+            // Some algorithms give another signature each time: one that holds stays.
+            Some(signer) if changed || !signer.has_signed(&signature, text.as_bytes()) => {
+                Ok(put(&signature, &signer.sign(text.as_bytes(), 0)?)? || changed)
+            }
+            Some(_) => Ok(changed),
+            None => {
+                // A signature of before is of another manifest, or of nobody's.
+                let gone = std::fs::remove_file(&signature).is_ok();
+                Ok(changed || gone)
+            }
+        }
+    }
+
+    fn page(&self, extensions: &BTreeMap<&str, Vec<&Record>>) -> Page {
+        let entries = extensions.iter().map(|(name, records)| self.entry(name, records)).collect();
+        let ReleaseConfig { title, base_url, .. } = self.config;
+        Page {
+            title: title.clone(),
+            base_url: base_url.clone(),
+            // Images that are hosted elsewhere aren't in this folder.
+            links: if self.hosted.is_some() {
+                format!("{}/", base_url.trim_end_matches('/'))
+            } else {
+                String::new()
+            },
+            entries,
+            signed: self.signer.is_some(),
+        }
+    }
+
+    fn entry(&self, name: &str, records: &[&Record]) -> Entry {
+        let recipe = self.recipes.get(name);
+        // Nothing may jump over a minor version by itself where there are streams, nor be restarted unasked.
+        let stream =
+            |r: &Record| recipe.filter(|p| !p.streams().is_empty()).and_then(|_| Stream::of(&r.version));
+        let image = |r: &&Record| Image {
+            series: stream(r).map(|s| s.beginning().to_owned()).unwrap_or_default(),
+            version: r.version.clone(),
+            arch: r.arch.clone(),
+            file: r.file.clone(),
+            size: r.size,
+            sha256: r.sha256.clone(),
+        };
+        let images: Vec<Image> = records.iter().map(image).collect();
+        let first = records[0];
+        let machine = Machine {
+            name,
+            file: &first.file,
+            sha256: Some(&first.sha256),
+            base_url: &self.config.base_url,
+            verify: self.signer.is_some(),
+            masked: recipe.map_or(&[], Recipe::masks),
+            update: None,
+        };
+        let stays = stream(first);
+        let then = if stays.is_some() { Update::Reboot } else { Update::Refresh };
+        let update = Machine { update: Some((then, stays.clone())), ..machine.clone() };
+        let base = self.config.base_url.trim_end_matches('/');
+        let curl = format!(
+            "curl -fLO {base}/{name}/{file}\necho '{sum}  {file}' | sha256sum --check\n\
+             sudo install -Dm644 {file} /opt/extensions/{name}/{file}\n\
+             sudo ln -sfn /opt/extensions/{name}/{file} /etc/extensions/{name}.raw\nsudo systemd-sysext refresh\n",
+            file = first.file,
+            sum = first.sha256,
+        );
+        let snippet = |title: &str, text: String| Snippet { title: title.into(), text };
+        Entry {
+            name: name.to_owned(),
+            summary: recipe.map(|r| r.summary().to_owned()).unwrap_or_default(),
+            homepage: recipe.and_then(Recipe::homepage).unwrap_or_default().to_owned(),
+            licence: recipe.and_then(Recipe::licence).unwrap_or_default().to_owned(),
+            verified: verified(first),
+            images,
+            snippets: vec![
+                snippet("Butane", machine.butane()),
+                snippet("Butane with updates", update.butane()),
+                snippet("systemd-sysupdate", self.transfer(name, stays).text()),
+                snippet("curl", curl),
+            ],
+        }
+    }
+}
+
+/// `NAME.conf`, `NAME-vX.Y.transfer`: what was written for images that may be gone.
+fn is_configuration(name: &str, file: &str) -> bool {
+    let stem = file.strip_suffix(".conf").or_else(|| file.strip_suffix(".transfer"));
+    let rest = stem.and_then(|s| s.strip_prefix(name));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("-v"))
+}
+
+/// Removes the papers of extensions whose images are all gone; whatever else is in their folders stays.
+fn without_images(dir: &Path, extensions: &BTreeMap<&str, Vec<&Record>>) -> Result<bool, FinishError> {
+    let mut changed = false;
+    for (path, is_dir) in list(dir)? {
+        let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
+        if !is_dir || extensions.contains_key(name) || !path.join(MANIFEST).is_file() {
+            continue;
+        }
+        changed |= remove(&path, |file| is_configuration(name, file) || file.starts_with(MANIFEST))?;
+        // Only if nothing is left in it.
+        let _ = std::fs::remove_dir(&path);
+    }
+    Ok(changed)
+}
+
+fn remove(dir: &Path, unwanted: impl Fn(&str) -> bool) -> Result<bool, FinishError> {
+    let mut changed = false;
+    for (path, is_dir) in list(dir)? {
+        if !is_dir && path.file_name().and_then(|n| n.to_str()).is_some_and(&unwanted) {
+            std::fs::remove_file(&path).map_err(|source| PlaceError::Io { path: path.clone(), source })?;
+            changed = true;
+        }
+    }
+    Ok(changed)
+}
+
+/// Versions as systemd orders them, the newest first; x86-64 before arm64.
+fn newest_first(records: &mut [&Record]) {
+    let order = |a: &&Record, b: &&Record| compare(&b.version, &a.version).then_with(|| b.arch.cmp(&a.arch));
+    records.sort_by(order);
+}
+
+/// How the inputs of an image were verified, in a few words.
+fn verified(record: &Record) -> String {
+    let kind = |text: &str| match text {
+        t if t.starts_with("unchecked") => "the lock file",
+        t if t.contains("; ") => "checksum and signature",
+        t if t.contains("API") => "digest of the release",
+        _ => "checksum",
+    };
+    let mut kinds: Vec<&str> = record.inputs.iter().map(|i| kind(&i.verified)).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    kinds.join(", ")
+}
+
+fn digest(text: &[u8]) -> String {
+    oci::Digest::of(text).hex()
+}

@@ -1,0 +1,358 @@
+//! What a release place has: a folder, or the URL that it is hosted at.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sysext::output::is_temporary;
+use sysext::tree::Content;
+use sysext::{Events, OutputFile};
+
+use super::record::{Record, RecordError};
+use super::sums::{Sums, SumsError};
+use recipes::checksum::Checksum;
+use recipes::fetch::{FetchError, Fetcher, Want};
+use signature::{self, SIGNATURE_MAX, Scheme, SignatureError};
+
+/// The manifest's name.
+pub const MANIFEST: &str = "SHA256SUMS";
+/// Its signature's.
+pub const MANIFEST_SIGNATURE: &str = "SHA256SUMS.gpg";
+/// The ending of a provenance statement.
+pub const STATEMENT: &str = ".intoto.json";
+/// The ending of a bill of materials.
+pub const SBOM: &str = ".spdx.json";
+/// The ending of an image.
+const IMAGE: &str = ".raw";
+/// Bytes.
+const TEXT_MAX: u64 = 16 << 20;
+
+/// Why a release place can't be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlaceError {
+    /// A file or folder can't be read or written.
+    #[error("{path:?}: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file can't be put in its place.
+    #[error(transparent)]
+    Output(#[from] sysext::output::OutputError),
+    /// A file of a URL can't be had.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// A manifest isn't one.
+    #[error("{place}: {source}")]
+    Sums {
+        /// Path or URL.
+        place: String,
+        /// Why.
+        source: SumsError,
+    },
+    /// A statement isn't one.
+    #[error("{place}: {source}")]
+    Record {
+        /// Path or URL.
+        place: String,
+        /// Why.
+        source: RecordError,
+    },
+    /// A manifest's signature doesn't hold.
+    #[error("{place}: {source}")]
+    Signature {
+        /// The URL.
+        place: String,
+        /// Why.
+        source: SignatureError,
+    },
+    /// An image isn't what its statement says.
+    #[error("{path:?}: has SHA-256 {got}, expected {expected} as its statement says")]
+    Changed {
+        /// The image.
+        path: PathBuf,
+        /// Its own.
+        got: String,
+        /// The statement's.
+        expected: String,
+    },
+    /// Somebody else writes to it.
+    #[error("{path:?}: another bakery is at work in it")]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Two places have different images under one name.
+    #[error("{path:?}: differs from {other:?}, which has the same name")]
+    Differs {
+        /// One.
+        path: PathBuf,
+        /// The other.
+        other: PathBuf,
+    },
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> PlaceError + '_ {
+    move |source| PlaceError::Io { path: path.to_owned(), source }
+}
+
+/// The name of a paper about an image: another ending in the place of the image's own. It must not follow that: to
+/// systemd-sysupdate 257 everything whose name *begins* as its pattern says is an image, and it would install the paper as one.
+pub fn paper(image: &str, ending: &str) -> String {
+    format!("{}{ending}", image.strip_suffix(IMAGE).unwrap_or(image))
+}
+
+/// The images of a place, and the checksums that its manifests have.
+#[derive(Debug, Clone, Default)]
+pub struct Contents {
+    /// Images by file name.
+    pub records: BTreeMap<String, Record>,
+    /// Manifests by extension: what it says of images and their papers.
+    pub sums: BTreeMap<String, Sums>,
+}
+
+impl Contents {
+    /// Of a folder: every image that has its statement, and the size that the statement says.
+    ///
+    /// # Errors
+    /// Statements that can't be read.
+    pub fn of_folder(dir: &Path) -> Result<Contents, PlaceError> {
+        let mut contents = Contents::default();
+        for (path, is_dir) in list(dir)? {
+            if !is_dir {
+                continue;
+            }
+            for (path, _) in list(&path)? {
+                let name = path.to_string_lossy();
+                let Some(stem) = name.strip_suffix(STATEMENT) else { continue };
+                let image = PathBuf::from(format!("{stem}{IMAGE}"));
+                let text = fs::read(&path).map_err(io_error(&path))?;
+                let record = Record::parse(&text)
+                    .map_err(|source| PlaceError::Record { place: name.clone().into_owned(), source })?;
+                let size = image.metadata().map(|m| m.len());
+                let in_place = path.ends_with(format!("{}/{}", record.name, paper(&record.file, STATEMENT)));
+                // An image that went away, or was never finished, is built again.
+                if in_place && size.is_ok_and(|s| s == record.size) {
+                    contents.records.insert(record.file.clone(), record);
+                }
+            }
+        }
+        Ok(contents)
+    }
+
+    /// The same, with the checksums of the images' papers.
+    ///
+    /// # Errors
+    /// Files that can't be read.
+    pub fn of_folder_with_sums(dir: &Path) -> Result<Contents, PlaceError> {
+        let mut contents = Self::of_folder(dir)?;
+        for record in contents.records.values() {
+            let sums = contents.sums.entry(record.name.clone()).or_default();
+            add_sums(sums, &dir.join(&record.name), record)?;
+        }
+        Ok(contents)
+    }
+
+    /// What is known of an image that lies in a release, or was taken out of one with its papers.
+    ///
+    /// # Errors
+    /// Its statement can't be read.
+    pub fn record_beside(image: &Path) -> Result<Option<Record>, PlaceError> {
+        let Some(name) = image.file_name().and_then(|n| n.to_str()) else { return Ok(None) };
+        let path = image.with_file_name(paper(name, STATEMENT));
+        match fs::read(&path) {
+            Ok(text) => Record::parse(&text)
+                .map(Some)
+                .map_err(|source| PlaceError::Record { place: path.display().to_string(), source }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(io_error(&path)(e)),
+        }
+    }
+
+    /// Of a URL, for these extensions: what their manifests list. An extension without a manifest has nothing there.
+    /// With `key`, manifests have to be signed by it.
+    ///
+    /// # Errors
+    /// The place can't be asked, or its files aren't what its manifests say.
+    pub fn of_url<'a>(
+        url: &str,
+        names: impl IntoIterator<Item = &'a str>,
+        key: Option<&[u8]>,
+        fetcher: &Fetcher,
+        events: &dyn Events,
+    ) -> Result<Contents, PlaceError> {
+        let mut contents = Contents::default();
+        for name in names {
+            let base = format!("{}/{name}/", url.trim_end_matches('/'));
+            let place = format!("{base}{MANIFEST}");
+            let text = match fetcher.text(&place, TEXT_MAX, events) {
+                Ok(text) => text,
+                Err(e) if e.is_not_found() => continue,
+                Err(e) => return Err(e.into()),
+            };
+            if let Some(key) = key {
+                let signature = fetcher.text(&format!("{place}.gpg"), SIGNATURE_MAX, events)?;
+                let content = Content::from(text.clone());
+                signature::verify(Scheme::OpenPgp, key, &signature, &content)
+                    .map_err(|source| PlaceError::Signature { place: place.clone(), source })?;
+            }
+            let sums = Sums::parse(&text).map_err(|source| PlaceError::Sums { place, source })?;
+            let mut kept = Sums::default();
+            for (file, sum) in &sums.0 {
+                let Some(image) = file.strip_suffix(STATEMENT).map(|stem| format!("{stem}{IMAGE}")) else {
+                    continue;
+                };
+                let (Some(image_sum), Some(checksum)) = (sums.0.get(&image), Checksum::from_hex(sum)) else {
+                    continue;
+                };
+                let statement = format!("{base}{file}");
+                let want = Want { url: statement.clone(), checksums: vec![checksum], size: None };
+                let fetched = fetcher.get(&want, events)?;
+                let bytes = fetched.content().read(TEXT_MAX).map_err(|e| PlaceError::Io {
+                    path: statement.clone().into(),
+                    source: io::Error::other(e),
+                })?;
+                let bad = |source| PlaceError::Record { place: statement.clone(), source };
+                let record = Record::parse(&bytes).map_err(bad)?;
+                if record.name != name || record.file != image || record.sha256 != *image_sum {
+                    let expected = "what the manifest lists";
+                    return Err(bad(RecordError::Other { what: "subject", got: record.file, expected }));
+                }
+                let papers = [image.clone(), file.clone(), paper(&image, SBOM)];
+                let lines = papers.into_iter().filter_map(|f| Some((f.clone(), sums.0.get(&f)?.clone())));
+                kept.0.extend(lines);
+                contents.records.insert(record.file.clone(), record);
+            }
+            contents.sums.insert(name.to_owned(), kept);
+        }
+        Ok(contents)
+    }
+}
+
+/// An image and its papers, which lie in `dir`.
+pub(super) fn add_sums(sums: &mut Sums, dir: &Path, record: &Record) -> Result<(), PlaceError> {
+    sums.0.insert(record.file.clone(), record.sha256.clone());
+    for ending in [SBOM, STATEMENT] {
+        let file = paper(&record.file, ending);
+        let sum = hash(&dir.join(&file))?;
+        sums.0.insert(file, sum);
+    }
+    Ok(())
+}
+
+/// Entries of a folder and whether they are folders, by name. Names that start with a dot are nobody's business.
+pub(super) fn list(dir: &Path) -> Result<Vec<(PathBuf, bool)>, PlaceError> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(io_error(dir)(e)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(io_error(dir))?;
+        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            found.push((entry.path(), entry.file_type().map_err(io_error(dir))?.is_dir()));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// A folder that nobody else changes meanwhile.
+#[derive(Debug)]
+pub struct Locked {
+    _file: fs::File,
+}
+
+impl Locked {
+    /// Takes a folder, which is made if it isn't there, and removes what a run left unfinished that was killed.
+    ///
+    /// # Errors
+    /// Another process has it, or it can't be read or written.
+    pub fn take(dir: &Path) -> Result<Locked, PlaceError> {
+        fs::create_dir_all(dir).map_err(io_error(dir))?;
+        let file = fs::File::open(dir).map_err(io_error(dir))?;
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(PlaceError::Busy { path: dir.to_owned() }),
+            Err(e) => return Err(io_error(dir)(e.into())),
+        }
+        let below = list(dir)?.into_iter().filter_map(|(path, is_dir)| is_dir.then_some(path));
+        for dir in std::iter::once(dir.to_owned()).chain(below) {
+            for entry in fs::read_dir(&dir).map_err(io_error(&dir))? {
+                let entry = entry.map_err(io_error(&dir))?;
+                if is_temporary(&entry.file_name()) && entry.path().is_file() {
+                    let path = entry.path();
+                    fs::remove_file(&path).map_err(io_error(&path))?;
+                }
+            }
+        }
+        Ok(Locked { _file: file })
+    }
+}
+
+/// Takes the images of a folder, with their papers, into another. What is there already stays.
+///
+/// # Errors
+/// Images that aren't what their statements say, or differ from those that are there.
+pub fn merge(from: &Path, to: &Path) -> Result<Vec<String>, PlaceError> {
+    let (theirs, ours) = (Contents::of_folder(from)?, Contents::of_folder(to)?);
+    let mut taken = Vec::new();
+    for (file, record) in &theirs.records {
+        let (source, target) = (from.join(&record.name).join(file), to.join(&record.name).join(file));
+        if let Some(own) = ours.records.get(file) {
+            if own != record {
+                return Err(PlaceError::Differs { path: source, other: target });
+            }
+            continue;
+        }
+        let got = hash(&source)?;
+        if got != record.sha256 {
+            return Err(PlaceError::Changed { path: source, got, expected: record.sha256.clone() });
+        }
+        fs::create_dir_all(to.join(&record.name)).map_err(io_error(to))?;
+        // The statement comes last: it says that all is there.
+        copy(&source, &target)?;
+        for ending in [SBOM, STATEMENT] {
+            let name = paper(file, ending);
+            copy(&source.with_file_name(&name), &target.with_file_name(&name))?;
+        }
+        taken.push(file.clone());
+    }
+    Ok(taken)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), PlaceError> {
+    let out = OutputFile::create(to)?;
+    let mut file = fs::File::open(from).map_err(io_error(from))?;
+    io::copy(&mut file, &mut out.file()).map_err(io_error(to))?;
+    Ok(out.commit()?)
+}
+
+/// SHA-256 of a file, in hex.
+pub(super) fn hash(path: &Path) -> Result<String, PlaceError> {
+    let mut file = fs::File::open(path).map_err(io_error(path))?;
+    let mut hasher = oci::Hasher::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match io::Read::read(&mut file, &mut buffer).map_err(io_error(path))? {
+            0 => return Ok(hasher.finish().hex()),
+            n => hasher.update(&buffer[..n]),
+        }
+    }
+}
+
+/// Writes a text, unless the file has it already: whoever looks at times sees when something changed.
+pub(super) fn put(path: &Path, text: &[u8]) -> Result<bool, PlaceError> {
+    if fs::read(path).is_ok_and(|old| old == text) {
+        return Ok(false);
+    }
+    let out = OutputFile::create(path)?;
+    io::Write::write_all(&mut out.file(), text).map_err(io_error(path))?;
+    out.commit()?;
+    Ok(true)
+}

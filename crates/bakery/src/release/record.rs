@@ -1,0 +1,261 @@
+//! What is known of an image: its provenance statement, in-toto's with SLSA's predicate.
+//! <https://slsa.dev/spec/v1.0/provenance>, <https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md>
+//!
+//! The statement stands beside the image and is all that a release place knows of it: pages, manifests and notes are made
+//! from the statements, whichever machine has built the images.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use recipes::recipe::Settings;
+
+/// An image and what it was made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The extension.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// systemd's name of the architecture.
+    pub arch: String,
+    /// The file's name.
+    pub file: String,
+    /// Bytes.
+    pub size: u64,
+    /// 64 hexadecimal digits.
+    pub sha256: String,
+    /// Parameters and components, as given.
+    pub settings: BTreeMap<String, String>,
+    /// Of the recipe and its files: `sha256:…`.
+    pub recipe: String,
+    /// The tool's version.
+    pub tool: String,
+    /// What was downloaded.
+    pub inputs: Vec<Input>,
+}
+
+/// Something that went into an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    /// Where it was.
+    pub uri: String,
+    /// 64 hexadecimal digits.
+    pub sha256: String,
+    /// How it was verified when it was pinned.
+    pub verified: String,
+}
+
+/// Why a statement can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// It is no JSON of this form.
+    #[error("provenance statement: {0}")]
+    Json(#[from] serde_json::Error),
+    /// It is about something else.
+    #[error("provenance statement: {what} is {got:?}, expected {expected:?}")]
+    Other {
+        /// The field.
+        what: &'static str,
+        /// Its value.
+        got: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+}
+
+/// Among the settings: components that were left out, with commas between them.
+pub const WITHOUT: &str = "without";
+
+const STATEMENT: &str = "https://in-toto.io/Statement/v1";
+const PREDICATE: &str = "https://slsa.dev/provenance/v1";
+/// What kind of build the parameters belong to.
+const BUILD: &str = "urn:bakery:build:1";
+
+#[derive(Serialize, Deserialize)]
+struct Statement {
+    #[serde(rename = "_type")]
+    kind: String,
+    subject: Vec<Resource>,
+    #[serde(rename = "predicateType")]
+    predicate_type: String,
+    predicate: Predicate,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Predicate {
+    build_definition: Definition,
+    run_details: Run,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Definition {
+    build_type: String,
+    external_parameters: Parameters,
+    resolved_dependencies: Vec<Resource>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Parameters {
+    name: String,
+    version: String,
+    architecture: String,
+    recipe: String,
+    settings: BTreeMap<String, String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Run {
+    builder: Builder,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Builder {
+    id: String,
+    version: BTreeMap<String, String>,
+}
+
+/// A ResourceDescriptor.
+#[derive(Serialize, Deserialize)]
+struct Resource {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uri: Option<String>,
+    digest: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<String, serde_json::Value>,
+}
+
+fn digest(sha256: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([("sha256".to_owned(), sha256.to_owned())])
+}
+
+impl Record {
+    /// The statement's text.
+    ///
+    /// # Errors
+    /// serde_json's, which has no reason for one.
+    pub fn statement(&self) -> Result<String, RecordError> {
+        let input = |i: &Input| Resource {
+            name: None,
+            uri: Some(i.uri.clone()),
+            digest: digest(&i.sha256),
+            annotations: BTreeMap::from([("verified".into(), i.verified.clone().into())]),
+        };
+        let subject = Resource {
+            name: Some(self.file.clone()),
+            uri: None,
+            digest: digest(&self.sha256),
+            annotations: BTreeMap::from([("size".into(), self.size.into())]),
+        };
+        let statement = Statement {
+            kind: STATEMENT.into(),
+            subject: vec![subject],
+            predicate_type: PREDICATE.into(),
+            predicate: Predicate {
+                build_definition: Definition {
+                    build_type: BUILD.into(),
+                    external_parameters: Parameters {
+                        name: self.name.clone(),
+                        version: self.version.clone(),
+                        architecture: self.arch.clone(),
+                        recipe: self.recipe.clone(),
+                        settings: self.settings.clone(),
+                    },
+                    resolved_dependencies: self.inputs.iter().map(input).collect(),
+                },
+                run_details: Run {
+                    builder: Builder {
+                        id: "urn:bakery".into(),
+                        version: BTreeMap::from([("bakery".into(), self.tool.clone())]),
+                    },
+                },
+            },
+        };
+        Ok(serde_json::to_string_pretty(&statement)? + "\n")
+    }
+
+    /// Parameters and components, as they would be chosen to build the same again.
+    pub fn choices(&self) -> Settings {
+        let mut parameters = self.settings.clone();
+        let without = parameters.remove(WITHOUT).unwrap_or_default();
+        let without = without.split(',').filter(|w| !w.is_empty()).map(str::to_owned).collect();
+        Settings { parameters, without }
+    }
+
+    /// Reads a statement of [`Record::statement`].
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn parse(text: &[u8]) -> Result<Record, RecordError> {
+        let statement: Statement = serde_json::from_slice(text)?;
+        let is = |what, got: &str, expected| match got == expected {
+            true => Ok(()),
+            false => Err(RecordError::Other { what, got: got.to_owned(), expected }),
+        };
+        is("_type", &statement.kind, STATEMENT)?;
+        is("predicateType", &statement.predicate_type, PREDICATE)?;
+        let Predicate { build_definition: definition, run_details } = statement.predicate;
+        is("buildType", &definition.build_type, BUILD)?;
+        let sha256 = |r: &Resource| {
+            let found = r.digest.get("sha256").filter(|d| is_sha256(d)).cloned();
+            found.ok_or(RecordError::Other {
+                what: "digest",
+                got: r.digest.get("sha256").cloned().unwrap_or_default(),
+                expected: "64 hexadecimal digits",
+            })
+        };
+        let [subject] = &statement.subject[..] else {
+            let got = statement.subject.len().to_string();
+            return Err(RecordError::Other { what: "number of subjects", got, expected: "1" });
+        };
+        let inputs = definition.resolved_dependencies.iter().map(|r| {
+            let verified = r.annotations.get("verified").and_then(|v| v.as_str()).unwrap_or_default();
+            Ok(Input {
+                uri: r.uri.clone().unwrap_or_default(),
+                sha256: sha256(r)?,
+                verified: verified.to_owned(),
+            })
+        });
+        let inputs = inputs.collect::<Result<_, RecordError>>()?;
+        let parameters = definition.external_parameters;
+        let record = Record {
+            name: parameters.name,
+            version: parameters.version,
+            arch: parameters.architecture,
+            file: subject.name.clone().unwrap_or_default(),
+            size: subject.annotations.get("size").and_then(serde_json::Value::as_u64).unwrap_or(0),
+            sha256: sha256(subject)?,
+            settings: parameters.settings,
+            recipe: parameters.recipe,
+            tool: run_details.builder.version.get("bakery").cloned().unwrap_or_default(),
+            inputs,
+        };
+        // Names become paths and markup of other files.
+        let expected = file_name(&record.name, &record.version, &record.arch);
+        if record.file != expected || !is_plain(&expected) {
+            let got = record.file;
+            return Err(RecordError::Other { what: "subject", got, expected: "NAME-VERSION-ARCH.raw" });
+        }
+        Ok(record)
+    }
+}
+
+/// The name of an image in a release: `NAME-VERSION-ARCH.raw`.
+pub fn file_name(name: &str, version: &str, arch: &str) -> String {
+    format!("{name}-{version}-{arch}.raw")
+}
+
+/// One component of a path, of characters that mean nothing elsewhere.
+pub(super) fn is_plain(name: &str) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || ".,_+~^-".contains(c);
+    !name.is_empty() && name.len() <= 255 && !name.starts_with(['.', '-']) && name.chars().all(good)
+}
+
+/// 64 lower-case hexadecimal digits.
+pub(super) fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}

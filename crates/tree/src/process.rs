@@ -1,0 +1,95 @@
+//! Child processes that never outlive this program.
+
+use std::io::{self, Read as _};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::output::{Cleanup, on_interrupt};
+
+/// A child process that ends when this is dropped, and when a signal ends the program.
+#[derive(Debug)]
+pub struct ChildGuard {
+    child: Child,
+    _cleanup: Cleanup,
+}
+
+impl ChildGuard {
+    /// Starts a child.
+    ///
+    /// # Errors
+    /// The program can't be started.
+    pub fn spawn(command: &mut Command) -> io::Result<ChildGuard> {
+        let child = command.spawn()?;
+        // Not by its number, which another process may have by then.
+        let handle = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
+        let cleanup = on_interrupt(move || {
+            if let Ok(handle) = handle {
+                // Not killed: an emulator has a terminal to put in order.
+                let _ = pidfd_send_signal(handle, Signal::TERM);
+            }
+        });
+        Ok(ChildGuard { child, _cleanup: cleanup })
+    }
+
+    /// Takes the child's standard output, if that is piped.
+    pub fn stdout(&mut self) -> Option<std::process::ChildStdout> {
+        self.child.stdout.take()
+    }
+
+    /// Waits for the child's end.
+    ///
+    /// # Errors
+    /// As wait(2).
+    pub fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait()
+    }
+}
+
+impl Drop for ChildGuard {
+    fn drop(&mut self) {
+        // Too late for both is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Bytes. More isn't kept of what a program prints: it may print a file of somebody's image.
+const OUTPUT_MAX: u64 = 16 << 20;
+
+/// Runs a program to its end and collects what it prints.
+///
+/// # Errors
+/// It can't be started, or prints more than 16 MiB.
+pub fn output(command: &mut Command) -> io::Result<Output> {
+    let mut child = ChildGuard::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+    let stderr = child.child.stderr.take();
+    let errors = std::thread::spawn(move || stderr.map_or(Ok(Vec::new()), read));
+    let stdout = child.stdout().map_or(Ok(Vec::new()), read)?;
+    let stderr = errors.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    Ok(Output { status: child.wait()?, stdout, stderr })
+}
+
+fn read(pipe: impl io::Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    match pipe.take(OUTPUT_MAX + 1).read_to_end(&mut bytes)? as u64 {
+        ..=OUTPUT_MAX => Ok(bytes),
+        _ => Err(io::Error::other("prints more than 16 MiB")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_program_prints_is_bounded() {
+        let run = |script: &str| output(Command::new("sh").args(["-c", script]));
+        let out = run("echo out; echo err >&2; exit 3").unwrap();
+        assert_eq!((out.stdout, out.stderr, out.status.code()), (b"out\n".into(), b"err\n".into(), Some(3)));
+        // It would never end by itself.
+        for script in ["cat /dev/zero", "cat /dev/zero >&2"] {
+            assert_eq!(run(script).map(drop).unwrap_err().to_string(), "prints more than 16 MiB", "{script}");
+        }
+    }
+}

@@ -1,8 +1,0 @@
-//! `bakery schema`
-
-use anyhow::Context as _;
-use sysext::cli::print;
-
-pub(super) fn run() -> anyhow::Result<()> {
-    print(format!("{:#}\n", crate::format::schema()).as_bytes()).context("stdout")
-}

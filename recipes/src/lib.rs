@@ -1,4 +1,4 @@
-//! The catalogue of the sysext bakery as data, and what builds, pins and checks it.
+//! The catalogue of the sysext bakery as data, and what pins, builds and checks it.
 //!
 //! A recipe is a folder: `recipe.toml` and files. It is read as typed ([`mod@format`]), checked ([`Recipe`]), and decided for one
 //! version and architecture ([`Instance`]); that is all that a build needs to know.

@@ -1,7 +1,6 @@
-//! File trees, system extensions and their image formats: the bottom crate.
+//! System extensions: what makes a tree one, and the formats of their images.
 //!
-//! A [`Tree`] is a file system as data: nothing of it is on disk until somebody writes it there, so ownership, device
-//! nodes and file capabilities need no privileges and a hostile archive has nowhere to escape to.
+//! [`Extension::new`] is the only way to an [`Extension`], and [`image::write()`] takes nothing else.
 
 pub use ::tree::{
     Arch, ArchiveError, Blob, Content, ContentError, ContentReader, Entries, Entry, Event, Events, Extent,

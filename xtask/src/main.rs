@@ -3,6 +3,7 @@
 // A program for people at a terminal: printing is what it's for.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod architecture;
 mod command;
 mod demo;
 mod licences;
@@ -43,6 +44,8 @@ enum Task {
         #[arg(long, conflicts_with_all = ["only", "images"])]
         matrix: bool,
     },
+    /// Write the table of crates in docs/ARCHITECTURE.md.
+    Architecture,
     /// Feeds a parser with damaged input; docs/testing.md lists the targets.
     Fuzz {
         /// `tar`, `elf`, ….
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Task::Bench { matrix: true, .. } => matrix(),
         Task::Bench { images: true, runs, .. } => bench_images(runs),
         Task::Bench { runs, only, .. } => bench(runs, only.as_deref()),
+        Task::Architecture => architecture::write().map(|()| ExitCode::SUCCESS),
         Task::Fuzz { target, seconds, files } => fuzz(&target, seconds, &files),
     };
     match done {

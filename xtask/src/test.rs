@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::command::{self, cargo};
-use crate::{licences, packages};
+use crate::{architecture, licences, packages};
 
 /// Installs what the tests need, then runs fmt, clippy, docs, licences, doc tests, unit tests, end-to-end tests.
 #[derive(Debug, clap::Args)]
@@ -62,6 +62,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         stages
             .run("clippy", &mut cargo(words("clippy --workspace --all-targets --locked -- -D warnings")))?;
         stages.call("licences", licences::check);
+        stages.call("architecture", architecture::check);
         let mut doc = cargo(words("doc --workspace --no-deps --document-private-items --locked"));
         stages.run("rustdoc", doc.env("RUSTDOCFLAGS", "-D warnings"))?;
     }

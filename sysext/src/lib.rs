@@ -4,9 +4,9 @@
 
 pub use ::tree::{
     Arch, ArchiveError, Blob, Content, ContentError, ContentReader, Entries, Entry, Event, Events, Extent,
-    HostError, Ino, Item, Kind, Limits, Machine, Meta, Node, OutputDir, OutputFile, Patch, PathError, ReadOptions,
-    ResolveError, Resolved, Seen, Silent, Skipped, TarError, Tree, TreeError, TreePath, Usage, WriteOptions,
-    WriteReport, arch, archive, entries, events, host, output, remove_on_interrupt, tree,
+    HostError, Ino, Item, Kind, Limits, Machine, Meta, Node, OutputDir, OutputFile, Patch, PathError,
+    ReadOptions, ResolveError, Resolved, Seen, Silent, Skipped, TarError, Tree, TreeError, TreePath, Usage,
+    WriteOptions, WriteReport, arch, archive, entries, events, host, output, remove_on_interrupt, tree,
 };
 
 pub mod extension;

@@ -6,7 +6,7 @@ use sysext::extension::HostLibrary;
 use sysext::{Kind, Machine, Tree, TreePath};
 
 use super::build::relocate;
-use super::{Action, BuildError, Entry, Plan, PlanError, Request, Why};
+use super::{Action, BuildError, Entry, Plan, PlanError, Request, Why, confine};
 use crate::closure::{Closure, Object, Reason, Resolver};
 use crate::elf::ElfKind;
 use crate::request::{Item, allowed, home, locate};
@@ -257,7 +257,38 @@ impl Planner<'_> {
 
     /// Brings the folder of glibc's character sets, but for its cache, which has the image's paths in it.
     fn charset_files(&mut self) -> Result<(), PlanError> {
+        let folder = self.charset_folder()?;
+        let target = self.request.sysroot.join("gconv")?;
+        let why = Why::Asked("--charsets".to_owned());
+        self.bring(&folder, &target, &why, (false, true))?;
+        let cache = target.join("gconv-modules.cache")?;
+        self.plan.entries.remove(&cache);
+        self.placed.retain(|p| p.target != cache);
+        Ok(())
+    }
+
+    /// The folder that the programs' own libc names: an image may have one for each of its machines, or a glibc below a prefix.
+    fn charset_folder(&mut self) -> Result<TreePath, PlanError> {
         let tree = self.tree;
+        let mut named: Vec<(TreePath, TreePath)> = Vec::new();
+        for (path, object) in self.closure()?.objects {
+            let libc = object.elf.soname.as_deref() == Some(b"libc.so.6");
+            let Some(content) = tree.get(&path).and_then(|n| n.content()).filter(|_| libc) else { continue };
+            let found = confine::charsets(content, &self.request.sysroot)
+                .map_err(|source| PlanError::Content { path: path.clone(), source })?;
+            named.extend(found.folder.map(|folder| (path, folder)));
+        }
+        let real = |folder: &TreePath| {
+            let real = tree.resolve(folder.to_absolute(), true).ok()?.path;
+            tree.get(&real).is_some_and(|n| n.is_dir()).then_some(real)
+        };
+        if let Some((first, folder)) = named.first() {
+            for (other, _) in named.iter().filter(|(_, other)| other != folder) {
+                self.warnings.insert(format!("{other}: character sets come along for {first} alone"));
+            }
+            return real(folder).ok_or(PlanError::NoCharsets);
+        }
+        // No glibc program: what is asked for comes along all the same.
         let has = |p: &&TreePath| {
             p.file_name() == Some(b"gconv") && p.join("gconv-modules").is_ok_and(|f| tree.contains(&f))
         };
@@ -265,14 +296,7 @@ impl Planner<'_> {
             tree.iter().filter(|(_, n)| n.is_dir()).map(|(p, _)| p).filter(has).collect();
         // A store (Nix, Guix) is neither below /usr nor /opt.
         let usual = folders.iter().find(|p| allowed(p));
-        let folder = *usual.or(folders.first()).ok_or(PlanError::NoCharsets)?;
-        let target = self.request.sysroot.join("gconv")?;
-        let why = Why::Asked("--charsets".to_owned());
-        self.bring(folder, &target, &why, (false, true))?;
-        let cache = target.join("gconv-modules.cache")?;
-        self.plan.entries.remove(&cache);
-        self.placed.retain(|p| p.target != cache);
-        Ok(())
+        usual.or(folders.first()).map(|p| (*p).clone()).ok_or(PlanError::NoCharsets)
     }
 
     /// A symlink below a wanted folder.

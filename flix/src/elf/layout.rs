@@ -146,13 +146,26 @@ impl Layout {
         self.dynamic.as_deref()?.iter().rev().find(|d| d.d_tag == tag.0).map(|d| d.d_val)
     }
 
-    /// File offset of an address and the number of bytes the file has from there on in the same PT_LOAD.
+    /// File offset of an address and the number of bytes that the file has from there on, up to the end of the PT_LOAD or of
+    /// those that go on where it ends, in memory and in the file. patchelf up to 0.14 puts a PT_LOAD of one page before the
+    /// first of a program at fixed addresses, and a string table that is longer reaches into the next.
     pub fn offset_of(&self, address: u64) -> Option<(u64, u64)> {
-        self.loads().find_map(|p| {
+        let mut loads = self.loads();
+        let (offset, mut left, mut last) = loads.by_ref().find_map(|p| {
             let skip = address.checked_sub(p.p_vaddr)?;
             let left = p.p_filesz.checked_sub(skip).filter(|&left| left > 0)?;
-            Some((p.p_offset.checked_add(skip)?, left))
-        })
+            Some((p.p_offset.checked_add(skip)?, left, p))
+        })?;
+        // They are in ascending order. gABI, "Program Header".
+        for next in loads {
+            let goes_on = next.p_vaddr == last.mem_end() && next.p_offset == last.file_end();
+            if last.p_filesz != last.p_memsz || !goes_on {
+                break;
+            }
+            left = left.saturating_add(next.p_filesz);
+            last = next;
+        }
+        Some((offset, left))
     }
 
     /// File offset and size of DT_STRTAB.

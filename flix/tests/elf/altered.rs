@@ -101,6 +101,31 @@ fn tables_behind_their_segment() {
     }
 }
 
+/// patchelf up to 0.14 gives a program at fixed addresses a PT_LOAD of one page before all others, and a string table that is
+/// longer goes on in the next one.
+#[test]
+fn a_table_in_two_segments() {
+    const DT_STRTAB: u64 = 5;
+    const DT_STRSZ: u64 = 10;
+    let names: Vec<String> = (0..150)
+        .map(|n| format!("-Wl,--defsym=a_name_of_which_there_are_so_many_that_the_table_is_long_{n}=0"))
+        .collect();
+    for more in [&[][..], &["-s"]] {
+        let mut flags = vec!["-no-pie", "-rdynamic"];
+        flags.extend(more);
+        flags.extend(names.iter().map(String::as_str));
+        let bench = Bench::new(HOST, &flags, &[]);
+        let mut patchelf = std::process::Command::new("patchelf");
+        must(patchelf.args(["--add-rpath", "/a/path/that/is/not/there"]).arg(bench.path("program")));
+        let file = File::open(&bench, "program");
+        let load = file.headers(PT_LOAD)[0];
+        let end = file.word(load + 16) + file.word(load + 32);
+        assert!((end - 4096..end).contains(&file.tag(DT_STRTAB)), "the table is not in the first PT_LOAD");
+        assert!(file.tag(DT_STRTAB) + file.tag(DT_STRSZ) > end, "the table ends with its PT_LOAD");
+        bench.trial(&format!("a table in two segments {more:?}"));
+    }
+}
+
 /// A p_align that only the address is a multiple of, or neither is: loaders want congruence modulo the page.
 #[test]
 fn congruent_modulo_the_page() {

@@ -46,7 +46,7 @@ pub fn flatwrap() -> Result<PathBuf> {
 /// The `bakery` program: `BAKERY_BIN`, else cargo's own after a build.
 pub fn bakery() -> Result<PathBuf> {
     static BUILT: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
-    built(&BUILT, "recipes", "bakery", "BAKERY_BIN")
+    built(&BUILT, "bakery", "bakery", "BAKERY_BIN")
 }
 
 fn built(

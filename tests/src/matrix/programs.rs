@@ -66,7 +66,9 @@ const ASH_SAYS: &str = "word one\nword two\n42\n";
 const TLS: &str =
     "curl -sS --cacert /tmp/ca.crt $PAGE; curl -s --cacert /tmp/other.crt $PAGE || echo untrusted $?";
 const TLS_SAYS: &str = "a page over TLS\nuntrusted 60\n";
-const WGET: &str = "export PATH=/usr/bin:/bin; SSL_CERT_FILE=/tmp/ca.crt busybox wget -q -O - $PAGE";
+// By its path: to a busybox that is the shell, its own name is one of its own commands. In the image it is in /bin.
+const WGET: &str = "export PATH=/usr/bin:/bin SSL_CERT_FILE=/tmp/ca.crt; b=/usr/bin/busybox; [ -x $b ] || b=/bin/busybox; \
+    $b wget -q -O - $PAGE";
 const WGET_SAYS: &str = "a page over TLS\n";
 const PYTHON_SAYS: &str = "json 2\nsqlite 42\nstrlen 5\nzlib 1000\nsha256 ba7816bf 0.125\nidna xn--bcher-kva b'\\xe9'\nthread\n\
                            a page over TLS\nuntrusted True\n";

@@ -70,12 +70,8 @@ impl Row {
     /// Its programs.
     pub fn kinds(&self) -> Vec<Kind> {
         match self.source {
-            Source::Alpine => vec![Kind::Shell, Kind::Cpp],
+            Source::Alpine => vec![Kind::Shell, Kind::Tls, Kind::Cpp],
             Source::Musl => vec![Kind::Shell, Kind::Cpp],
-            // patchelf 0.14 leaves python's string table in two PT_LOADs, which the rewriter refuses: part of the full run only.
-            Source::Nix if !self.go => {
-                super::ALL.into_iter().filter(|k| !matches!(k, Kind::Go | Kind::Python)).collect()
-            }
             _ => super::ALL.into_iter().filter(|k| self.go || *k != Kind::Go).collect(),
         }
     }

@@ -56,6 +56,6 @@ fn the_documentation_is_up_to_date() {
     for (path, text) in all(&Catalogue::embedded().recipes().unwrap(), PLACE) {
         let path = dir.join(path);
         let found = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(found == text, "{path:?} is old: cargo run -p recipes -- docs");
+        assert!(found == text, "{path:?} is old: cargo run -p bakery -- docs");
     }
 }

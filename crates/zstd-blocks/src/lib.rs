@@ -5,8 +5,8 @@
 //! docs/decisions/0075-zstd-sequences.md): codes are renewed where the symbols change, and the thorough choice of sequences
 //! knows from a quick one what the symbols will cost. Codes and frames are libzstd's.
 //!
-//! In reading order: [`sequence`] and [`block`] are what is talked about; [`quick`] finds sequences for level 6; [`find`] and
-//! [`thorough`] for levels 12 to 15; [`split`] tells where codes are renewed; [`sys`] writes frames.
+//! In reading order: `sequence` and `block` are what is talked about; `quick` finds sequences for level 6; `find` and
+//! `thorough` for levels 12 to 15; `split` tells where codes are renewed; `sys` writes frames.
 
 use std::io;
 

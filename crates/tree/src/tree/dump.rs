@@ -25,8 +25,8 @@ impl Tree {
     /// One line a path: `PATH kind mode uid:gid …`. Hard links name the first path of their inode.
     ///
     /// ```
-    /// let mut tree = sysext::Tree::default();
-    /// tree.insert("/hello".parse()?, sysext::Node::file(0o644, "hi"))?;
+    /// let mut tree = tree::Tree::default();
+    /// tree.insert("/hello".parse()?, tree::Node::file(0o644, "hi"))?;
     /// assert_eq!(tree.dump(), "/ dir 0755 0:0\n/hello file 0644 0:0 2 \"hi\"\n");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

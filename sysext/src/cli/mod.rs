@@ -146,13 +146,14 @@ impl OutputArgs {
             events.event(Event::Hint(hint.into()));
         }
         let path = self.path(extension.name());
+        let written = match report.dry_run {
+            true => None,
+            false => Some(image::write(extension, &path, options, events)?),
+        };
         if let Some(text) = place::unmergeable(&path, extension.name(), self.format) {
             events.event(Event::Warning(text.into()));
         }
-        if report.dry_run {
-            return Ok(None);
-        }
-        image::write(extension, &path, options, events).map(Some)
+        Ok(written)
     }
 
     /// For [`Extension::new`].

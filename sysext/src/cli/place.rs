@@ -42,6 +42,11 @@ pub(super) fn unmergeable(path: &Path, name: &ExtensionName, format: Format) -> 
     if file == right || file == format!("{name}.sysext.raw") {
         return None;
     }
+    let of_versions =
+        absolute.parent().and_then(Path::file_name).is_some_and(|dir| *dir == *format!("{right}.v"));
+    if of_versions && file.starts_with(&format!("{name}_")) && file.ends_with(suffix) {
+        return None;
+    }
     let stem = file.strip_suffix(suffix).unwrap_or(&file);
     let rest =
         stem.strip_prefix(name.as_str()).and_then(|r| r.strip_prefix(['-', '_'])).filter(|r| !r.is_empty());
@@ -63,6 +68,7 @@ mod tests {
             ("tool.raw", Format::Squashfs),
             ("/x/tool.raw", Format::Erofs),
             ("tool.sysext.raw", Format::Squashfs),
+            ("/x/tool.raw.v/tool_1.2.3_x86-64.raw", Format::Squashfs),
             ("out", Format::Dir),
             ("tool-1.2.3.tar", Format::Tar),
         ] {
@@ -77,6 +83,7 @@ mod tests {
             ("x/tool_1.raw", Format::Squashfs, ["tool-", "tool.raw.v/tool_1.raw"]),
             ("other.raw", Format::Ext4, ["other.raw can't", "tool.raw.v/tool_VERSION.raw"]),
             ("tool.img", Format::Squashfs, ["tool.img can't", "tool.raw there"]),
+            ("tool.raw.v/tool-1.raw", Format::Squashfs, ["tool-1.raw can't", "tool.raw.v/tool_1.raw"]),
         ] {
             let said = say(path, format).unwrap();
             assert!(said.contains(words[1]), "{path}: {said}");

@@ -103,7 +103,8 @@ pub(super) fn normalise(tree: &mut Tree, epoch: i64, lint: &mut Lint) {
     for (name, (path, count)) in &foreign_xattrs {
         let others = match count {
             1 => String::new(),
-            n => format!(", as are {} of the same name", n - 1),
+            2 => ", as is one more of this name".to_owned(),
+            n => format!(", as are {} more of this name", n - 1),
         };
         let message = format!("{} is dropped{others}: no attribute of Linux's", show(name));
         lint.add(&FOREIGN_XATTR, Some(path), message);

@@ -129,7 +129,7 @@ fn attributes_are_never_lost_in_silence() {
     let said: Vec<String> = extension.findings().iter().map(ToString::to_string).collect();
     for name in ["btrfs.compression", "com.apple.provenance", "user."] {
         let message = format!(
-            "/usr/lib/sample/cap0: {name} is dropped, as are 6 of the same name: no attribute of Linux's [foreign-xattr]"
+            "/usr/lib/sample/cap0: {name} is dropped, as are 6 more of this name: no attribute of Linux's [foreign-xattr]"
         );
         assert!(said.contains(&message), "{said:?}");
     }

@@ -122,7 +122,9 @@ pub(crate) fn script(variables: &[Variable]) -> String {
             Precedence::Image => writeln!(out, "{}", set(&value)),
             Precedence::Caller => writeln!(out, "[ \"${{{name}+set}}\" ] || {}", set(&value)),
             Precedence::Front => {
-                let both = set(&format!("{value}\"${{{name}:+:${name}}}\""));
+                // One pair of quotes: shellcheck takes two next to each other for a mistake.
+                let quoted = value.strip_suffix('"').map_or_else(|| format!("{value}\""), str::to_owned);
+                let both = set(&format!("{quoted}${{{name}:+:${name}}}\""));
                 writeln!(out, "case \"${{{name}-}}\" in\n{value} | {value}:*) ;;\n*) {both} ;;\nesac")
             }
         };

@@ -143,7 +143,7 @@ fn errors_have_hints_and_leave_nothing() {
         (
             &["/usr/bin/bad"],
             1,
-            "error: libgone.so: not in the image, needed by /usr/bin/bad\nhint: --package P installs what has it, --extra-lib PATH names it where it is, --allow-missing goes on without\n",
+            "error: libgone.so: not in the image, needed by /usr/bin/bad\nhint: the image has /tmp/libgone.so, where nothing looks for it: --extra-lib /tmp/libgone.so takes it along\n",
         ),
         (
             &["/usr/lib64/x"],

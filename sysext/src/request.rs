@@ -205,10 +205,11 @@ pub fn locate(tree: &Tree, wanted: &[Wanted], keep_sbin: bool) -> Result<Vec<Ite
     Ok(items)
 }
 
-/// Whether two items are one file by two names.
+/// Whether two items are one file in two places. By another name it may be another program (busybox).
 fn is_same(tree: &Tree, a: &Item, b: &Item) -> bool {
     let ino = |i: &Item| tree.ino(&i.real);
-    a.real == b.real || ino(a).is_some_and(|ino_a| ino(b) == Some(ino_a))
+    let same_file = a.real == b.real || ino(a).is_some_and(|ino_a| ino(b) == Some(ino_a));
+    same_file && a.source.file_name() == b.source.file_name()
 }
 
 fn place(

@@ -20,7 +20,10 @@ pub fn fails(case: &Case) {
     let rows: &[(&[&str], &str)] = &[
         (&["none"], "command \"none\": no such program in the image"),
         (&["/none"], "command \"/none\": no such program in the image"),
-        (&["vax"], "command \"/bin/vax\" is for ELF machine 75 (64-bit, little-endian), and this host can't run that"),
+        (
+            &["vax"],
+            "command \"/bin/vax\" is for ELF machine 75 (64-bit, little-endian), and this host can't run that",
+        ),
         (&["script"], "command \"/bin/script\" needs \"/bin/perl\", which the image lacks"),
         (&["plain"], "command \"/bin/plain\": Exec format error (os error 8)"),
         (&["/bin/closed"], "command \"/bin/closed\": Permission denied (os error 13)"),

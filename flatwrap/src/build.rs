@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sysext::{Ino, Kind, Meta, Node, Tree, TreePath};
+use tree::{Ino, Kind, Meta, Node, Tree, TreePath};
 
 use crate::plan::{Plan, PlanError, Shown};
 use crate::prune::{self, Pruned};

@@ -1,6 +1,6 @@
 //! What an image runs by itself: the Entrypoint and Cmd of its config, as an entry point.
 
-use sysext::{Tree, TreePath};
+use tree::{Tree, TreePath};
 
 /// What a config says of the process. image-spec, config.md.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl Process {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sysext::{Meta, Node};
+    use tree::{Meta, Node};
 
     fn run(entrypoint: &[&str], cmd: &[&str], working_dir: &str) -> String {
         let mut image = Tree::default();

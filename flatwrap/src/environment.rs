@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use sysext::{Tree, TreePath};
+use tree::{Tree, TreePath};
 
 use crate::mounts::Mounts;
 use crate::options::{self, Options};

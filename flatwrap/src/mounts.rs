@@ -3,8 +3,7 @@
 //! The image's tree is the root, so only what isn't the image's has to be mounted, and every place for it is in the
 //! image already: a start makes no directory and writes nothing.
 
-use sysext::tree::ResolveError;
-use sysext::{Kind, Meta, Node, Tree, TreeError, TreePath};
+use tree::{Kind, Meta, Node, ResolveError, Tree, TreeError, TreePath};
 
 use crate::options::{Map, Options};
 

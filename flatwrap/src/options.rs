@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::command::Process;
-use sysext::tree::PathError;
-use sysext::{ExtensionName, TreePath};
+use sysext::ExtensionName;
+use tree::{PathError, TreePath};
 
 /// Whose directory a program sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -5,7 +5,8 @@ use std::fmt;
 
 use sysext::extension::unit_programs::{is_launcher, is_unit};
 use sysext::request::{Item, locate};
-use sysext::{Kind, Machine, RequestError, Tree, TreeError, TreePath, Wanted};
+use sysext::{RequestError, Wanted};
+use tree::{Kind, Machine, Tree, TreeError, TreePath};
 
 use crate::command::{Command, CommandError};
 use crate::environment::{self, Variable};
@@ -103,14 +104,14 @@ pub enum PlanError {
     Tree(#[from] TreeError),
     /// A path became too long.
     #[error(transparent)]
-    Path(#[from] sysext::tree::PathError),
+    Path(#[from] tree::PathError),
     /// A file of the image can't be read.
     #[error("{path}: {source}")]
     Content {
         /// The file.
         path: TreePath,
         /// Why.
-        source: sysext::tree::ContentError,
+        source: tree::ContentError,
     },
 }
 
@@ -168,7 +169,7 @@ impl Plan {
         if let Some(dir) = &options.workdir {
             let there = image
                 .resolve(dir.to_absolute(), true)
-                .is_ok_and(|r| image.get(&r.path).is_some_and(sysext::Node::is_dir));
+                .is_ok_and(|r| image.get(&r.path).is_some_and(tree::Node::is_dir));
             if !there && !mounts.is_host(dir) {
                 return Err(PlanError::NoWorkdir(dir.clone()));
             }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 
-use sysext::{Ino, Tree, TreePath};
+use tree::{Ino, Tree, TreePath};
 
 use crate::mounts::{Mounts, Source};
 
@@ -97,7 +97,7 @@ pub fn prune(image: &mut Tree, mounts: &Mounts, keep: &[&TreePath], locales: &[S
         let Some(reason) = reason else { continue };
         // A hard link's content goes with its last name; counted once, and only if no name stays is it really saved. That
         // names of one file are pruned in part doesn't happen in practice.
-        let bytes = if seen.insert(ino) { node.content().map_or(0, sysext::Content::len) } else { 0 };
+        let bytes = if seen.insert(ino) { node.content().map_or(0, tree::Content::len) } else { 0 };
         let entry = pruned.0.entry(reason).or_default();
         *entry = (entry.0 + 1, entry.1.saturating_add(bytes));
         gone.push(path.clone());
@@ -179,7 +179,7 @@ impl fmt::Display for Pruned {
 mod tests {
     use super::*;
     use crate::options::{Map, Options};
-    use sysext::{Meta, Node};
+    use tree::{Meta, Node};
 
     fn p(text: &str) -> TreePath {
         text.parse().unwrap()

@@ -13,7 +13,7 @@
 
 use std::fmt::Write as _;
 
-use sysext::TreePath;
+use tree::TreePath;
 
 use crate::command::Command;
 use crate::environment::{self, Variable};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sysext::extension::unit_programs::{UNIT_LIMIT, is_unit, lines_with, named, programs, replace};
 use sysext::extension::units::{Directive, parse};
 use sysext::request::home;
-use sysext::{Tree, TreePath};
+use tree::{Tree, TreePath};
 
 use crate::plan::{Plan, PlanError, Shown};
 
@@ -27,7 +27,7 @@ impl Plan {
             let is_unit = is_unit(&target);
             let content = image
                 .get(&source)
-                .and_then(sysext::Node::content)
+                .and_then(tree::Node::content)
                 .ok_or_else(|| PlanError::Special(source.clone()))?;
             let bytes = content
                 .read(UNIT_LIMIT)

@@ -132,8 +132,7 @@ fn layout(bench: &Bench, config: &str) -> String {
         let length = bytes.len();
         format!(r#"{{"mediaType":"application/vnd.oci.image.{kind}","digest":"{digest}","size":{length}}}"#)
     };
-    let tree =
-        sysext::Tree::from_dir(&bench.0.path().join("image"), &sysext::ReadOptions::default()).unwrap();
+    let tree = tree::Tree::from_dir(&bench.0.path().join("image"), &tree::ReadOptions::default()).unwrap();
     let mut tar = Vec::new();
     tree.write_tar(&mut tar).unwrap();
     let diff_id = oci::Digest::of(&tar);

@@ -5,7 +5,7 @@
 use flatwrap::script::Role;
 use flatwrap::{Bind, Bwrap, Command, Map, Mounts, Options, script};
 use proptest::prelude::*;
-use sysext::{Meta, Node, Tree, TreePath};
+use tree::{Meta, Node, Tree, TreePath};
 
 /// Anything but control characters, with what a shell knows more often than by chance.
 fn name() -> impl Strategy<Value = String> {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use flix::elf::{Edit, Elf, ElfKind, RewriteError, rewrite};
-use sysext::{Blob, Content};
+use tree::{Blob, Content};
 
 const SYSROOT: &str = "/usr/lib/flix/some-program/usr/lib";
 

@@ -12,7 +12,7 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result};
 use flix::elf::{Edit, Elf, rewrite};
-use sysext::{Blob, Content};
+use tree::{Blob, Content};
 
 /// Before the file's own run path: a usual one, and longer than any room that is left.
 const PREFIX: &str = "/usr/lib/flix/some-program/usr/lib/x86_64-linux-gnu:/usr/lib/flix/some-program/usr/lib";

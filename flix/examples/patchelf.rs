@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use flix::elf::{Edit, Elf, rewrite};
-use sysext::{Blob, Content};
+use tree::{Blob, Content};
 
 const USAGE: &str = "syntax: patchelf
   [--set-interpreter FILENAME]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use sysext::cli::Size;
-use sysext::{Tree, TreePath};
+use tree::{Tree, TreePath};
 
 use crate::closure::Reason;
 use crate::plan::{Action, Plan, Why};
@@ -38,7 +38,7 @@ impl Explanation {
     /// Sorts a plan. `extension` is what it built, for the sizes.
     pub fn new(plan: &Plan, extension: &Tree) -> Explanation {
         let sorted = Sorted::new(plan);
-        let size = |p: &TreePath| extension.get(p).and_then(|n| n.content()).map_or(0, sysext::Content::len);
+        let size = |p: &TreePath| extension.get(p).and_then(|n| n.content()).map_or(0, tree::Content::len);
         let mut groups = Vec::new();
         for (title, tops) in &sorted.groups {
             let mut group = Group { title: title.clone(), others: (0, 0), lines: Vec::new() };
@@ -55,7 +55,7 @@ impl Explanation {
             groups.push(group);
         }
         // What the extension has beyond the plan: its release file.
-        let made = |(path, _, node): &(&TreePath, _, &sysext::Node)| {
+        let made = |(path, _, node): &(&TreePath, _, &tree::Node)| {
             node.is_file() && !plan.entries.contains_key(*path)
         };
         let line = |path: &TreePath| Line {
@@ -71,7 +71,7 @@ impl Explanation {
         }
         let files: BTreeSet<_> =
             extension.iter_inodes().filter(|(_, _, n)| n.is_file()).map(|(_, i, _)| i).collect();
-        let bytes = files.iter().map(|&i| extension.node(i).content().map_or(0, sysext::Content::len)).sum();
+        let bytes = files.iter().map(|&i| extension.node(i).content().map_or(0, tree::Content::len)).sum();
         Explanation { groups, files: files.len(), bytes }
     }
 }

@@ -1,7 +1,6 @@
 //! The dynamic loader of an image: which one, and where it looks by itself.
 
-use sysext::tree::{ContentError, ResolveError};
-use sysext::{Content, Tree, TreePath};
+use tree::{Content, ContentError, ResolveError, Tree, TreePath};
 
 use crate::elf::{Elf, ElfError, ElfKind, mentions};
 

@@ -1,7 +1,6 @@
 //! The first line of a script, and what of a script it must not move. execve(2).
 
-use sysext::Content;
-use sysext::tree::ContentError;
+use tree::{Content, ContentError};
 
 /// The longest first line that the kernel reads. Bytes. BINPRM_BUF_SIZE, linux/binfmts.h.
 pub const LINE_LIMIT: usize = 256;

@@ -10,7 +10,7 @@ use std::process::Command;
 use common::{Lab, p};
 use flix::closure::Options;
 use flix::{Plan, Request};
-use sysext::{Tree, WriteOptions};
+use tree::{Tree, WriteOptions};
 
 const RUNPATH: &str = "-Wl,--enable-new-dtags";
 

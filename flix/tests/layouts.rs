@@ -8,7 +8,7 @@ use common::{Lab, p, run, speaker};
 use flix::closure::Options;
 use flix::plan::PlanError;
 use flix::{Plan, Request};
-use sysext::{Meta, Node, Tree};
+use tree::{Meta, Node, Tree};
 
 const LOADER: &str = "/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2";
 const LIBC: &str = "/lib/x86_64-linux-gnu/libc.so.6";

@@ -10,7 +10,7 @@ use std::process::Command;
 use common::tree_of;
 use flix::closure::Options;
 use flix::{ElfKind, Resolver};
-use sysext::Tree;
+use tree::Tree;
 
 fn needed_only() -> Options {
     Options { needed_only: true, dlopen: flix::DlopenPolicy::None, ..Options::default() }

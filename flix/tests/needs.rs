@@ -8,7 +8,7 @@ use common::{Lab, p, run, speaker};
 use flix::closure::Options;
 use flix::plan::PlanError;
 use flix::{Plan, Request};
-use sysext::Tree;
+use tree::Tree;
 
 const RPATH: &str = "-Wl,--disable-new-dtags";
 const RUNPATH: &str = "-Wl,--enable-new-dtags";

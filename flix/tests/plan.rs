@@ -6,7 +6,7 @@ mod common;
 use common::{Lab, p, run, speaker};
 use flix::closure::Options;
 use flix::{Explanation, Plan, Request};
-use sysext::Tree;
+use tree::Tree;
 
 const RPATH: &str = "-Wl,--disable-new-dtags";
 const RUNPATH: &str = "-Wl,--enable-new-dtags";
@@ -195,7 +195,7 @@ fn libraries_of_the_usual_directories_stay_away_from_the_hosts() {
         &["/lib/x86_64-linux-gnu", "/usr/bin/prog", "/usr/bin/ld.so"],
     ] {
         let (plan, tree) = plan(&lab, words);
-        let there = |p: &&sysext::TreePath| sysext::extension::HostLibrary::at(p).is_some();
+        let there = |p: &&tree::TreePath| sysext::extension::HostLibrary::at(p).is_some();
         assert_eq!(tree.iter().map(|(p, _)| p).find(there), None, "{words:?}\n{plan}");
         for (path, node) in tree.iter().filter(|(_, n)| !n.is_dir()) {
             assert!(tree.resolve(path.to_absolute(), true).is_ok(), "{words:?}: {path} {node:?}");
@@ -257,7 +257,7 @@ fn hard_links_stay_links() {
     let lab = Lab::glibc();
     lab.with_glibc().program("usr/bin/a", &[], &[]);
     std::fs::hard_link(lab.path("usr/bin/a"), lab.path("usr/bin/b")).unwrap();
-    let image = Tree::from_dir(&lab.path(""), &sysext::ReadOptions::default()).unwrap();
+    let image = Tree::from_dir(&lab.path(""), &tree::ReadOptions::default()).unwrap();
     let plan = Plan::new(&image, &request(&["/usr/bin/a", "/usr/bin/b"])).unwrap();
     let tree = plan.build(&image).unwrap();
     assert_eq!(tree.ino(&p("/usr/bin/a")), tree.ino(&p("/usr/bin/b")));
@@ -273,7 +273,7 @@ fn what_loads_together_is_told_in_the_order_of_loading() {
     assert!(order[1].contains("ld-linux"), "{order:?}");
     assert!(order[2].ends_with("/libc.so.6"), "{order:?}");
     assert_eq!(order[3], "/usr/bin/b");
-    assert!(plan.load_order().iter().all(|path| tree.get(path).is_some_and(sysext::Node::is_file)));
+    assert!(plan.load_order().iter().all(|path| tree.get(path).is_some_and(tree::Node::is_file)));
 }
 
 #[test]
@@ -392,7 +392,7 @@ fn bytecode_follows_its_script() {
         text
     };
     python(&["-m", "compileall", "-q", lab.path("usr/lib/app").to_str().unwrap()]);
-    let image = Tree::from_dir(&lab.path(""), &sysext::ReadOptions::default()).unwrap();
+    let image = Tree::from_dir(&lab.path(""), &tree::ReadOptions::default()).unwrap();
     let mut request = request(&["/usr/bin/python3.x", "/usr/lib/app"]);
     request.closure.allow_missing = true;
     let plan = Plan::new(&image, &request).unwrap();
@@ -400,7 +400,7 @@ fn bytecode_follows_its_script() {
     let built = plan.build(&image).unwrap();
     let made = sysext::Extension::new(built, "t".parse().unwrap(), Default::default(), &options).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    _ = made.tree().write_dir(dir.path(), &sysext::WriteOptions::for_caller()).unwrap();
+    _ = made.tree().write_dir(dir.path(), &tree::WriteOptions::for_caller()).unwrap();
     let app = dir.path().join("usr/lib/app");
     assert!(std::fs::read(app.join("tool.py")).unwrap().starts_with(b"#!/usr/lib/flix/t/usr/bin/python\n"));
     let script = "import sys; sys.path[0] = sys.argv[1]; import tool, other";
@@ -543,8 +543,8 @@ fn character_sets_come_from_the_sysroot_alone() {
         // What the host has at the old place must not count.
         tree.insert_all(
             p(&format!("{gconv}/gconv-modules")),
-            sysext::Node::file(0o644, "module EUC-JP// INTERNAL /x 1\n"),
-            &sysext::Meta::dir(),
+            tree::Node::file(0o644, "module EUC-JP// INTERNAL /x 1\n"),
+            &tree::Meta::dir(),
         )
         .unwrap();
         assert_eq!(run(&tree, &["/usr/bin/prog"]), expected);

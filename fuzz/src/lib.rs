@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use flix::elf::{Edit, Elf, rewrite};
 use oci::{Config, DecodeLimits, Decoder, Document, ImageRef, LayerBlob, Rootfs};
-use sysext::{Blob, Content, Limits, Tree};
+use tree::{Blob, Content, Limits, Tree};
 
 /// A target's name and function.
 pub type Target = (&'static str, fn(&[u8]));
@@ -95,7 +95,7 @@ pub fn layer(data: &[u8]) {
     let Some(blob) = blob(data) else { return };
     let layer =
         LayerBlob { diff_id: oci::Digest::of(data), digest: None, blob, offset: 0, len: data.len() as u64 };
-    let _ = Rootfs::from_layers(Config::default(), &[layer.clone(), layer], &sysext::Silent);
+    let _ = Rootfs::from_layers(Config::default(), &[layer.clone(), layer], &tree::Silent);
 }
 
 /// Executables and libraries.

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use sysext::{Event, Events, TreePath, Wanted, request};
+use sysext::{Wanted, request};
+use tree::{Event, Events, TreePath};
 
 use crate::cli::{ContextError, SourceArgs};
 use crate::sandbox::{SandboxArgs, SandboxError, packages};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use sysext::Arch;
+use tree::Arch;
 
 /// What an image runs on, in normal form: `linux/amd64`, `linux/arm64`, `linux/arm/v7`.
 ///

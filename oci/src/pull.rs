@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use sysext::{Event, Events};
+use tree::{Event, Events};
 
 use crate::cache::Found;
 use crate::digest::shorten;

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sysext::tree::ContentError;
-use sysext::{Content, Kind, Meta, Node, Tree, TreeError, TreePath};
+use tree::{Content, ContentError, Kind, Meta, Node, Tree, TreeError, TreePath};
 
 use crate::recipe::Instance;
 use crate::recipe::instance::{Install, Static};
@@ -86,7 +85,7 @@ pub enum AssembleError {
     },
     /// A path that Linux doesn't take.
     #[error(transparent)]
-    Path(#[from] sysext::PathError),
+    Path(#[from] tree::PathError),
     /// A pattern that can't be parsed.
     #[error(transparent)]
     Pattern(#[from] globset::Error),

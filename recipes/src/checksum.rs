@@ -6,8 +6,7 @@ use std::fmt;
 use oci::Digest;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha512};
-use sysext::Content;
-use sysext::tree::ContentError;
+use tree::{Content, ContentError};
 
 /// Bytes. Lists have a line for each asset of a release.
 pub const LIST_MAX: u64 = 4 << 20;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use oci::Cache;
-use sysext::tree::ContentError;
-use sysext::{Arch, ExtensionName};
+use sysext::ExtensionName;
+use tree::{Arch, ContentError};
 
 use crate::lint::release_file;
 use crate::open::{ForeignError, OpenCause, OpenError, open};

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use sysext::ExtensionName;
 use sysext::extension::unit_programs;
-use sysext::tree::ContentError;
-use sysext::{ExtensionName, Kind, Tree};
+use tree::{ContentError, Kind, Tree};
 
 use crate::lint::{Needs, release_file};
 use crate::open::Opened;
@@ -86,7 +86,7 @@ impl Inspection {
         let (files, content, directories, largest) = sizes(tree);
         let needs = Needs::of(tree);
         notes.extend(needs.broken.iter().map(|(path, why)| format!("{path}: {why}")));
-        let program = |(path, need): (&sysext::TreePath, &crate::lint::Need)| Program {
+        let program = |(path, need): (&tree::TreePath, &crate::lint::Need)| Program {
             path: path.to_string(),
             kind: need.kind,
             architecture: need.machine.to_string(),
@@ -202,7 +202,7 @@ fn bytes(n: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use sysext::{Meta, Node};
+    use tree::{Meta, Node};
 
     use super::*;
 
@@ -218,7 +218,7 @@ mod tests {
         add("/usr/bin/x", &[b'#'; 3000]);
         add("/usr/bin/cut", b"\x7fELF and nothing more of it");
         std::fs::create_dir(dir.path().join("x")).unwrap();
-        let _report = tree.write_dir(&dir.path().join("x"), &sysext::WriteOptions::for_caller()).unwrap();
+        let _report = tree.write_dir(&dir.path().join("x"), &tree::WriteOptions::for_caller()).unwrap();
         let cache = oci::Cache::open(Some(&dir.path().join("cache"))).unwrap();
         let opened = crate::open::open(&dir.path().join("x"), &cache).unwrap();
         let told = Inspection::new(&opened, &"x".parse().unwrap()).unwrap();

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use oci::Digest;
 use serde::{Deserialize, Serialize};
-use sysext::Arch;
-use sysext::output::{OutputError, OutputFile};
+use tree::{
+    Arch,
+    output::{OutputError, OutputFile},
+};
 
 use crate::recipe::Settings;
 use crate::version::{Version, compare};

@@ -1,7 +1,7 @@
 //! Pinning: every input is fetched and checked as upstream allows, and written down.
 
 use oci::{Digest, ImageRef};
-use sysext::{Arch, Event};
+use tree::{Arch, Event};
 
 use crate::checksum::{self, Checksum as Sum, ChecksumError, LIST_MAX};
 use crate::fetch::{FetchError, Fetched, Want};

@@ -2,7 +2,7 @@
 
 use oci::cli::{ContextError, SourceArgs};
 use oci::{Cache, Context, Digest, ImageRef, Rootfs, RootfsError, SandboxError};
-use sysext::{Arch, Events};
+use tree::{Arch, Events};
 
 use crate::fetch::Fetcher;
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use recipes::recipe::Instance;
 use recipes::recipe::instance::{Checksum, Download, Static};
 use recipes::{Catalogue, Recipe, Settings, Version};
-use sysext::Arch;
+use tree::Arch;
 
 /// Name, versions, values of parameters.
 type Example = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);

@@ -12,10 +12,8 @@ use std::fs;
 use std::path::Path;
 
 use sysext::image::{self, Compression, ImageOptions};
-use sysext::{
-    Blob, Content, Extension, ExtensionOptions, Extent, Meta, Node, ReadOptions, Release, Silent, Tree,
-    TreePath,
-};
+use sysext::{Extension, ExtensionOptions, Release};
+use tree::{Blob, Content, Extent, Meta, Node, ReadOptions, Silent, Tree, TreePath};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -99,11 +97,11 @@ fn backhand(codec: &str, level: u32, source: &Path, image: &Path) -> Result<()> 
         let header = NodeHeader::new(node.meta.mode as u16, 0, 0, 0);
         let place = path.as_host_relative();
         match &node.kind {
-            sysext::Kind::Dir => writer.push_dir(place, header)?,
-            sysext::Kind::Symlink(target) => {
+            tree::Kind::Dir => writer.push_dir(place, header)?,
+            tree::Kind::Symlink(target) => {
                 writer.push_symlink(String::from_utf8_lossy(target).into_owned(), place, header)?;
             }
-            sysext::Kind::File(content) => writer.push_file(content.reader(), place, header)?,
+            tree::Kind::File(content) => writer.push_file(content.reader(), place, header)?,
             _ => {}
         }
     }

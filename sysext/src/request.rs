@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use crate::tree::{PathError, ResolveError};
-use crate::{Kind, Tree, TreePath};
 use globset::GlobBuilder;
+use tree::{Kind, PathError, ResolveError, Tree, TreePath};
 
 /// One word of the command line: `SRC` or `SRC:DST`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -322,7 +321,7 @@ pub fn similar_programs(tree: &Tree, source: &str) -> Vec<TreePath> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Meta, Node};
+    use tree::{Meta, Node};
 
     fn tree() -> Tree {
         let mut t = Tree::default();

@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use sysext::TreePath;
+use tree::TreePath;
 
 use super::payload::{Entry, Item};
 use super::{Partition, gpt};

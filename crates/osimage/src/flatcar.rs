@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use sysext::Arch;
+use tree::Arch;
 
 /// The index of all releases, JSON: version → `{"channel": …}`.
 pub const INDEX: &str = "https://www.flatcar.org/releases-json/releases.json";

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
-use sysext::TreePath;
+use tree::TreePath;
 
 use super::payload::{Entry, Item};
 use super::{Partition, sys};

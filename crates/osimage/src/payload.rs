@@ -5,7 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use sysext::{ExtensionName, TreePath};
+use sysext::ExtensionName;
+use tree::TreePath;
 
 /// A partition that extensions can be put on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

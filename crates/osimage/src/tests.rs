@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use sysext::{Arch, Silent};
+use tree::{Arch, Silent};
 
 use super::flatcar::{Release, Wanted};
 use super::*;

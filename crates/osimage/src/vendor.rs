@@ -110,7 +110,7 @@ pub fn clone(scripts: &str, release: &Release, dir: &Path) -> Result<(), VendorE
 pub fn convert(dir: &Path, release: &Release, vendor: &str) -> Result<(), VendorError> {
     let container = format!("flatcar-bake-{}", std::process::id());
     let interrupted = container.clone();
-    let cleanup = sysext::output::on_interrupt(move || {
+    let cleanup = tree::output::on_interrupt(move || {
         let _ = remove(&interrupted);
     });
     let done = run(Command::new(dir.join("run_sdk_container"))

@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use oci::compress::{Compression, DecodeLimits, Decoder, SNIFF};
-use sysext::{Event, Events, OutputFile};
+use tree::{Event, Events, OutputFile};
 
 use super::payload::{Payload, Place};
 use super::{Ext4Error, GptError, MountError, ext4, gpt, mounted};
@@ -45,7 +45,7 @@ pub enum BakeError {
     },
     /// The output can't take its place.
     #[error(transparent)]
-    Place(#[from] sysext::output::OutputError),
+    Place(#[from] tree::output::OutputError),
     /// The image would be replaced by the output.
     #[error("{0:?} is the image itself: name another file for the output")]
     Same(PathBuf),
@@ -149,7 +149,7 @@ fn is_same(image: &Path, output: &Path) -> bool {
 /// A directory beside the output, removed whichever way the work ends.
 struct Stage {
     dir: tempfile::TempDir,
-    _cleanup: sysext::output::Cleanup,
+    _cleanup: tree::output::Cleanup,
 }
 
 impl Stage {
@@ -157,7 +157,7 @@ impl Stage {
         let parent = output.parent().filter(|p| *p != Path::new("")).unwrap_or(Path::new("."));
         let dir = tempfile::Builder::new().prefix(".bake-").tempdir_in(std::path::absolute(parent)?)?;
         let path = dir.path().to_owned();
-        let cleanup = sysext::output::on_interrupt(move || {
+        let cleanup = tree::output::on_interrupt(move || {
             let _ = std::fs::remove_dir_all(&path);
         });
         Ok(Stage { dir, _cleanup: cleanup })

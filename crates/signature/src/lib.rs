@@ -9,8 +9,7 @@ mod openpgp;
 
 use std::fmt;
 
-use tree::Content;
-use tree::ContentError;
+use tree::{Content, ContentError};
 
 /// Bytes. All schemes here but minisign's need the signed file in memory.
 const FILE_MAX: u64 = 1 << 30;

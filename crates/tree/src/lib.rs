@@ -3,10 +3,10 @@
 //! A [`Tree`] is a file system in memory: nothing of it is on disk until somebody writes it there, so ownership, device
 //! nodes and file capabilities need no privileges and a hostile archive has nowhere to escape to.
 
-pub mod tree;
+mod tree;
 pub use tree::{
-    Blob, Content, ContentError, ContentReader, Extent, Ino, Kind, Meta, Node, Patch, PathError,
-    ResolveError, Resolved, Seen, Tree, TreeError, TreePath,
+    Blob, Content, ContentError, ContentReader, DumpOptions, Extent, Ino, Kind, Meta, Node, PATH_MAX, Patch,
+    PathError, ResolveError, Resolved, Seen, Tree, TreeError, TreePath, escape,
 };
 
 pub mod archive;

@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use sysext::{Kind, Node, Tree};
+use tree::{Kind, Node, Tree};
 
 /// Why a tree can't be an initial ramdisk.
 #[derive(Debug, thiserror::Error)]

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use oci::sandbox::{self, Run};
 use oci::{Context, ImageRef};
-use sysext::tree::{Blob, Content};
-use sysext::{Arch, Event, Events, ExtensionName, Meta, Node, Tree, TreeError, TreePath};
+use sysext::ExtensionName;
+use tree::{Arch, Blob, Content, Event, Events, Meta, Node, Tree, TreeError, TreePath};
 
 use super::cpio::{self, CpioError};
 use super::inside::{Piece, pieces};

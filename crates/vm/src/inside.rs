@@ -1,6 +1,7 @@
 //! What a machine gets over its image, a Debian root or a Flatcar disk alike: units, and what they are to do.
 
-use sysext::{Arch, ExtensionName};
+use sysext::ExtensionName;
+use tree::Arch;
 
 /// Encloses what belongs to the command's output.
 pub(super) const BEGIN: &[u8] = b"\x1ebakery: begin\x1e";

@@ -9,11 +9,10 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use oci::Cache;
-use sysext::{Arch, Event, Events};
+use tree::{Arch, Event, Events, process::ChildGuard};
 
 use super::console::Console;
 use super::inside;
-use tree::process::ChildGuard;
 
 /// How the machine's processor is had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

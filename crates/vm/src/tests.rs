@@ -2,8 +2,7 @@ use std::process::{Command, Stdio};
 
 use std::io::Write as _;
 
-use sysext::tree::Content;
-use sysext::{Arch, Meta, Node, Tree, TreePath};
+use tree::{Arch, Content, Meta, Node, Tree, TreePath};
 
 use super::console::Console;
 use super::inside::{BEGIN, END, REFUSED};

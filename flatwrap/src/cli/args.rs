@@ -5,7 +5,8 @@ use oci::ImageRef;
 use oci::cli::{OtherArgs, SourceArgs};
 use oci::sandbox::SandboxArgs;
 use sysext::cli::{OutputArgs, ReleaseArgs, ReportArgs};
-use sysext::{ExtensionName, TreePath, Wanted};
+use sysext::{ExtensionName, Wanted};
+use tree::TreePath;
 
 use crate::options::{Bind, Bwrap, Map, Setting, Workdir, absolute, environment};
 

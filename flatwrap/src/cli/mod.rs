@@ -9,7 +9,8 @@ use anyhow::Context as _;
 use oci::{Config, Rootfs};
 use sysext::cli::{Terminal, print, written_line};
 use sysext::extension::unit_programs::is_unit;
-use sysext::{Event, Events, Extension, TreePath, Written};
+use sysext::{Extension, Written};
+use tree::{Event, Events, TreePath};
 
 use crate::build::Report;
 use crate::command::Process;
@@ -29,7 +30,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     // Clap has seen to it that they are there.
     let image = args.image.as_ref().context("IMAGE is missing")?;
     let name = args.name.as_ref().context("NAME is missing")?;
-    sysext::remove_on_interrupt().context("signals can't be handled")?;
+    tree::remove_on_interrupt().context("signals can't be handled")?;
 
     // Before the work: a key that can't be read, or a directory that takes no image, should cost no pull.
     args.output.check_place(name)?;
@@ -275,8 +276,8 @@ mod tests {
     #[test]
     fn the_variables_of_the_shell_tool() {
         let args = Args::parse_from(["flatwrap", "x", "n", "/usr/bin/x", "--chroot-dir", "/usr"]);
-        let mut tree = sysext::Tree::default();
-        tree.insert("/usr".parse().unwrap(), sysext::Node::dir()).unwrap();
+        let mut tree = tree::Tree::default();
+        tree.insert("/usr".parse().unwrap(), tree::Node::dir()).unwrap();
         let rootfs = Rootfs { tree, config: Config::default(), id: oci::Digest::of(b"") };
         let show = |chroot: Option<&str>, host: Option<&str>| {
             let owned = |o: Option<&str>| o.map(str::to_owned);

@@ -1,5 +1,5 @@
 use super::*;
-use sysext::{Meta, Node};
+use tree::{Meta, Node};
 
 fn p(text: &str) -> TreePath {
     text.parse().unwrap()
@@ -168,7 +168,7 @@ fn programs_stay_in_sbin_on_request() {
 fn an_extension() {
     let words = ["/usr/sbin/nginx", "/usr/share/nginx", "/lib/systemd/system/nginx.service"];
     let (tree, report) = plan(&words).unwrap().build(image()).unwrap();
-    let dump = tree.dump_with(sysext::tree::DumpOptions { text: 10, ..Default::default() });
+    let dump = tree.dump_with(tree::DumpOptions { text: 10, ..Default::default() });
     let dump: String =
         dump.lines().filter(|l| !l.contains("/.flatwrap/")).map(|l| format!("{l}\n")).collect();
     insta::assert_snapshot!(dump, @r#"

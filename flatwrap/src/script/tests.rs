@@ -1,5 +1,5 @@
 use super::*;
-use sysext::{Meta, Node, Tree};
+use tree::{Meta, Node, Tree};
 
 #[test]
 fn the_scripts_of_a_usual_extension() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use flatwrap::{Options, Plan};
-use sysext::{Blob, Content, Meta, Node, Tree, WriteOptions};
+use tree::{Blob, Content, Meta, Node, Tree, WriteOptions};
 
 /// A user that nobody knows.
 pub const USER: u32 = 64_779;

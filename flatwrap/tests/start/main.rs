@@ -332,7 +332,7 @@ fn parts_of_the_host_at_other_places() {
     let dir = tempfile::Builder::new().prefix("flatwrap it's #1 $(x)").tempdir_in("/var/tmp").unwrap();
     std::os::unix::fs::chown(dir.path(), Some(USER), Some(USER)).unwrap();
     std::fs::write(dir.path().join("file"), "of the host\n").unwrap();
-    let host: sysext::TreePath = dir.path().to_str().unwrap().parse().unwrap();
+    let host: tree::TreePath = dir.path().to_str().unwrap().parse().unwrap();
     let bind = |target: &str, read_only| flatwrap::Bind {
         source: host.clone(),
         target: target.parse().unwrap(),

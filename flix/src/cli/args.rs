@@ -6,8 +6,9 @@ use clap::{Parser, ValueEnum};
 use oci::ImageRef;
 use oci::cli::{OtherArgs, SourceArgs};
 use oci::sandbox::SandboxArgs;
+use sysext::ExtensionName;
 use sysext::cli::{OutputArgs, ReleaseArgs, ReportArgs};
-use sysext::{ExtensionName, TreePath};
+use tree::TreePath;
 
 use crate::closure::{DlopenPolicy, ExtraLib};
 use crate::request::Wanted;

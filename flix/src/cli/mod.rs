@@ -9,10 +9,11 @@ pub use hint::hint;
 mod report;
 
 use anyhow::Context as _;
+use sysext::Extension;
 use sysext::cli::Terminal;
 use sysext::extension::{Finding, rule};
 use sysext::image::ImageOptions;
-use sysext::{Event, Events, Extension, TreePath};
+use tree::{Event, Events, TreePath};
 
 use crate::Explanation;
 use crate::closure::{self, ExtraLib};
@@ -32,7 +33,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     // Clap has seen to it that they are there.
     let image = args.image.as_ref().context("IMAGE is missing")?;
     let name = args.name.as_ref().context("NAME is missing")?;
-    sysext::remove_on_interrupt().context("signals can't be handled")?;
+    tree::remove_on_interrupt().context("signals can't be handled")?;
 
     // Before the work: a key that can't be read, or a directory that takes no image, should cost no pull.
     args.output.check_place(name)?;

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use sysext::{Extension, TreePath, Written};
+use sysext::{Extension, Written};
+use tree::TreePath;
 
 use crate::Explanation;
 use crate::closure::Reason;
@@ -107,7 +108,7 @@ impl Report<'_> {
                 target,
                 interpreter,
                 rpath,
-                bytes: tree.get(path).and_then(|n| n.content()).map_or(0, sysext::Content::len),
+                bytes: tree.get(path).and_then(|n| n.content()).map_or(0, tree::Content::len),
                 why: entry.why.iter().map(because).collect(),
             }
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use sysext::TreePath;
+use tree::TreePath;
 
 use super::process::Process;
 use super::search::Found;
@@ -36,7 +36,7 @@ pub enum ExtraLib {
 }
 
 impl FromStr for ExtraLib {
-    type Err = sysext::tree::PathError;
+    type Err = tree::PathError;
     fn from_str(s: &str) -> Result<Self, Self::Err> {
         Ok(if s.contains('/') { ExtraLib::Path(s.parse()?) } else { ExtraLib::Soname(s.to_owned()) })
     }

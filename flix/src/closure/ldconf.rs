@@ -1,7 +1,7 @@
 //! `/etc/ld.so.conf` and musl's path file: the directories that a loader's configuration adds. ldconfig(8).
 
 use globset::GlobBuilder;
-use sysext::{Tree, TreePath};
+use tree::{Tree, TreePath};
 
 /// Files read in all; more is a loop or an attack.
 const FILES: usize = 256;
@@ -150,7 +150,7 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sysext::{Meta, Node};
+    use tree::{Meta, Node};
 
     fn tree(files: &[(&str, &str)]) -> Tree {
         let mut t = Tree::default();

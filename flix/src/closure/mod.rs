@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use sysext::TreePath;
+use tree::TreePath;
 
 use crate::elf::{Elf, ElfError};
 use crate::loader::{Loader, LoaderError};

@@ -3,8 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use sysext::TreePath;
-use sysext::tree::Ino;
+use tree::{Ino, TreePath};
 
 use super::search::{Files, Found, expand, expand_one};
 use super::{ClosureError, Options, Reason};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use sysext::{Tree, TreePath};
+use tree::{Tree, TreePath};
 
 use super::process::{Process, Step};
 use super::search::{Files, Found};
@@ -130,7 +130,7 @@ impl<'t> Resolver<'t> {
         let extra = |reason: &Reason| match reason {
             Reason::Extra { text } => {
                 let real = self.files.tree.resolve(text, true).ok();
-                real.and_then(|r| self.files.tree.get(&r.path)).is_some_and(sysext::Node::is_dir)
+                real.and_then(|r| self.files.tree.get(&r.path)).is_some_and(tree::Node::is_dir)
             }
             _ => false,
         };

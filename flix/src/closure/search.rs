@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sysext::tree::Ino;
-use sysext::{Tree, TreePath};
+use tree::{Ino, Tree, TreePath};
 
 use super::ClosureError;
 use crate::elf::Elf;

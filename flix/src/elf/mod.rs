@@ -1,7 +1,7 @@
 //! ELF files: what they say about themselves ([`Elf`]), and the few edits that move a program to a private sysroot
 //! ([`rewrite()`]).
 //!
-//! Both read ranges of a [`Content`](sysext::Content), never a whole file, and trust nothing that they read.
+//! Both read ranges of a [`Content`](tree::Content), never a whole file, and trust nothing that they read.
 
 mod raw;
 pub use raw::{Class, Endian};
@@ -31,7 +31,7 @@ pub(crate) use payload::payload;
 mod rewrite;
 pub use rewrite::{CheckError, Edit, MAX_INTERPRETER, MAX_RUNPATH, RewriteError, rewrite};
 
-use sysext::tree::ContentError;
+use tree::ContentError;
 
 /// Why an ELF file can't be read.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! Data that a program carries for itself, behind what a linker has put into the file.
 
 use object::elf;
-use sysext::Content;
+use tree::Content;
 
 use super::ElfError;
 use super::layout::Layout;

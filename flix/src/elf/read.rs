@@ -8,7 +8,7 @@ use super::packed::{self, Packed};
 use super::raw::{Class, Endian};
 use super::source::Source;
 use super::{Defect, ElfError};
-use sysext::{Content, Machine};
+use tree::{Content, Machine};
 
 /// Longest string that is read: PT_INTERP, DT_NEEDED, a run path. Bytes.
 const MAX_STRING: u64 = 64 << 10;
@@ -343,7 +343,7 @@ fn version_needs(source: &Source<'_>, layout: &Layout) -> Result<Vec<VersionNeed
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sysext::Blob;
+    use tree::Blob;
 
     fn own() -> Content {
         let path = std::env::current_exe().unwrap();

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use sysext::Content;
+use tree::Content;
 
 use super::ElfError;
 

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sysext::Content;
-use sysext::tree::ContentError;
+use tree::{Content, ContentError};
 
 /// Bytes that are read at a time.
 const CHUNK: usize = 1 << 20;

@@ -1,6 +1,6 @@
 //! Names in the dynamic string table: what a file may import, without walking its symbols.
 
-use sysext::Content;
+use tree::Content;
 
 use super::ElfError;
 use super::layout::Layout;

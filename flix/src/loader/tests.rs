@@ -1,5 +1,5 @@
 use super::*;
-use sysext::{Meta, Node};
+use tree::{Meta, Node};
 
 const GLIBC: &str = "/lib64/ld-linux-x86-64.so.2";
 const MUSL: &str = "/lib/ld-musl-x86_64.so.1";
@@ -10,7 +10,7 @@ fn bytes(path: &str) -> Vec<u8> {
 
 fn tree(path: &str, content: impl Into<Content>) -> Tree {
     let mut t = Tree::default();
-    let node = Node { meta: Meta::with_mode(0o755), kind: sysext::Kind::File(content.into()) };
+    let node = Node { meta: Meta::with_mode(0o755), kind: tree::Kind::File(content.into()) };
     t.insert_all(path.parse().unwrap(), node, &Meta::dir()).unwrap();
     t
 }

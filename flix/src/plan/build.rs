@@ -3,8 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use sysext::extension::resized;
-use sysext::tree::Ino;
-use sysext::{Content, Kind, Meta, Node, Patch, Tree, TreePath};
+use tree::{Content, Ino, Kind, Meta, Node, Patch, Tree, TreePath};
 
 use super::{Action, BuildError, Entry, Plan, Relocation};
 use crate::closure::{DlopenPolicy, ExtraLib, Options, Resolver};

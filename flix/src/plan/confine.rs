@@ -9,8 +9,7 @@
 //! name, and so do the files of its programs: one that starts itself again with the variable set still finds its own
 //! libraries, and the host's variable doesn't count.
 
-use sysext::tree::ContentError;
-use sysext::{Content, Patch, TreePath};
+use tree::{Content, ContentError, Patch, TreePath};
 
 use crate::loader::compiled_in;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sysext::{Content, TreePath};
+use tree::{Content, TreePath};
 
 use super::planner::{Placed, Planner, relative};
 use super::{Action, PlanError, Why};

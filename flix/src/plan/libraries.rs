@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sysext::{Patch, TreePath};
+use tree::{Patch, TreePath};
 
 use super::planner::{Planner, relative};
 use super::{Action, PlanError, Relocation, Why, confine};
@@ -65,7 +65,7 @@ impl Planner<'_> {
             return Ok(place);
         }
         let home = self.in_sysroot(path)?;
-        let size = self.tree.get(path).and_then(|n| n.content()).map_or(0, sysext::Content::len);
+        let size = self.tree.get(path).and_then(|n| n.content()).map_or(0, tree::Content::len);
         for reason in &object.reasons {
             self.put(home.clone(), Some(path.clone()), Action::Copy, Why::Closure(reason.clone()), size)?;
         }

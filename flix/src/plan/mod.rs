@@ -16,8 +16,7 @@ pub(crate) mod units;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use sysext::tree::{ContentError, PathError, TreeError};
-use sysext::{Machine, Meta, Patch, TreePath};
+use tree::{ContentError, Machine, Meta, Patch, PathError, TreeError, TreePath};
 
 use crate::closure::{self, ClosureError, Missing, ProcessMap, Reason};
 use crate::elf::RewriteError;

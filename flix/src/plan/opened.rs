@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use sysext::TreePath;
+use tree::TreePath;
 
 use super::planner::Planner;
 use super::{Opened, PlanError};

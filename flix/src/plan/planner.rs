@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sysext::extension::HostLibrary;
-use sysext::{Kind, Machine, Tree, TreePath};
+use tree::{Kind, Machine, Tree, TreePath};
 
 use super::build::relocate;
 use super::{Action, BuildError, Entry, Plan, PlanError, Request, Why, confine};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sysext::TreePath;
+use tree::TreePath;
 
 use super::{Action, Plan};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sysext::TreePath;
+use tree::TreePath;
 
 use super::planner::{Placed, Planner};
 use super::{Action, PlanError};

@@ -10,7 +10,7 @@ use std::process::Command;
 
 pub use place::{place_copy, place_program};
 pub use run::{run, speaker};
-use sysext::{Blob, Content, Meta, Node, Tree, TreePath};
+use tree::{Blob, Content, Meta, Node, Tree, TreePath};
 
 pub fn p(path: &str) -> TreePath {
     path.parse().unwrap()
@@ -31,7 +31,7 @@ fn add(tree: &mut Tree, root: &Path, relative: &Path) {
     let path = TreePath::new(relative.as_os_str().as_encoded_bytes()).unwrap();
     let meta = Meta::with_mode(stat.mode());
     if stat.is_dir() {
-        tree.insert_all(path, Node { meta, kind: sysext::Kind::Dir }, &Meta::dir()).unwrap();
+        tree.insert_all(path, Node { meta, kind: tree::Kind::Dir }, &Meta::dir()).unwrap();
         let mut names: Vec<_> = std::fs::read_dir(&full).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.sort();
         for name in names {
@@ -43,7 +43,7 @@ fn add(tree: &mut Tree, root: &Path, relative: &Path) {
         tree.insert_all(path, node, &Meta::dir()).unwrap();
     } else if stat.is_file() {
         let content = Content::in_blob(Blob::at_path(&full), 0, stat.len());
-        tree.insert_all(path, Node { meta, kind: sysext::Kind::File(content) }, &Meta::dir()).unwrap();
+        tree.insert_all(path, Node { meta, kind: tree::Kind::File(content) }, &Meta::dir()).unwrap();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use sysext::{Tree, WriteOptions};
+use tree::{Tree, WriteOptions};
 
 use super::Lab;
 

@@ -2,7 +2,7 @@
 //! few bytes of what the compiler wrote. All of them run as they are.
 
 use flix::elf::{Edit, Elf, rewrite};
-use sysext::Content;
+use tree::Content;
 
 use super::bench::{Bench, HOST, content, must};
 use super::place::place_program;

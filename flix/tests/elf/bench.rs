@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use flix::elf::{Edit, RewriteError, rewrite};
-use sysext::{Blob, Content};
+use tree::{Blob, Content};
 
 use super::place::{place_copy, place_program};
 

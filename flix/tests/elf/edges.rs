@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use flix::elf::{Edit, Elf, ElfKind, MAX_INTERPRETER, RewriteError, rewrite};
-use sysext::Content;
+use tree::Content;
 
 use super::bench::{Bench, HOST, SAYS, content, must, rewrite_file, write};
 use super::place::place_program;

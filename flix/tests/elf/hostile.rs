@@ -2,7 +2,7 @@
 
 use flix::elf::{Edit, Elf, rewrite};
 use proptest::prelude::*;
-use sysext::Content;
+use tree::Content;
 
 use super::bench::{Bench, HOST, content};
 

@@ -1,7 +1,7 @@
 //! First blocks of programs that UPX 4.2.4 packed, with the l_info and p_info before them: `int main(void)` and a big constant.
 
 use flix::elf::{Elf, Packed};
-use sysext::Content;
+use tree::Content;
 
 const DYNAMIC_2B: &str = "\
     b4fd70eb55505821f00a0e1600000000784e0300440e030018030000e000000002000000f6fb21ff7f454c460201010003003e000d5010\

@@ -187,7 +187,7 @@ impl Cache {
         let stamp = self.stamp(&file).map_err(at(&to))?;
         self.write_small(&to.with_extension("ok"), stamp.as_bytes())?;
         let len = file.metadata().map_err(at(&to))?.len();
-        let blob = sysext::Blob::from_file(&to, file);
+        let blob = tree::Blob::from_file(&to, file);
         Ok(LayerBlob { diff_id: *digest, digest: None, blob, offset: 0, len })
     }
 }
@@ -244,7 +244,7 @@ mod tests {
         // It is here now.
         fetch(&mut |_| panic!("asked for")).unwrap();
         let content = cache.file(&digest).unwrap().unwrap();
-        assert_eq!(sysext::Content::in_blob(content.blob, 0, content.len).read(100).unwrap(), b"0123456789");
+        assert_eq!(tree::Content::in_blob(content.blob, 0, content.len).read(100).unwrap(), b"0123456789");
     }
 
     #[test]

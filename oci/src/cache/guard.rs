@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sysext::output::{Cleanup, on_interrupt};
+use tree::output::{Cleanup, on_interrupt};
 
 use super::{Cache, CacheError, Scratch};
 

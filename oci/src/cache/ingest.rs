@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use sysext::{Event, Events};
+use tree::{Event, Events};
 
 use super::lock::Lock;
 use super::partial::Partial;

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
-use sysext::Blob;
+use tree::Blob;
 
 use super::files::{self, Temporary};
 use super::{Cache, CacheError, at, lock};

@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use sysext::Silent;
+use tree::Silent;
 
 use super::*;
 use crate::{Expect, LayerBlob};
@@ -37,7 +37,7 @@ fn expect(blob: &[u8], tar: &[u8]) -> Expect {
 }
 
 fn content(layer: &LayerBlob) -> Vec<u8> {
-    sysext::Content::in_blob(layer.blob.clone(), layer.offset, layer.len).read(1 << 30).unwrap()
+    tree::Content::in_blob(layer.blob.clone(), layer.offset, layer.len).read(1 << 30).unwrap()
 }
 
 /// Files that should not be there when nobody works.

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use clap::Args;
-use sysext::{Arch, Machine};
+use tree::{Arch, Machine};
 
 use crate::{
     Cache, CacheError, Client, ClientOptions, Context, Credentials, CredentialsError, Environment,

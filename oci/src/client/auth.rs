@@ -14,7 +14,7 @@ use super::url::{Scheme, Url, form};
 use super::{Client, ClientError};
 use crate::credentials::Credential;
 use crate::registries::Endpoint;
-use sysext::Events;
+use tree::Events;
 
 /// Bytes. A token with a long list of scopes has some KiB.
 const TOKEN_MAX: u64 = 1 << 20;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
 
-use sysext::{Event, Events};
+use tree::{Event, Events};
 
 use super::{Client, ClientError};
 use crate::Digest;

@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use sysext::{Event, Events};
+use tree::{Event, Events};
 
 use crate::credentials::Credentials;
 use crate::environment::Environment;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use sysext::{Entry, Item, Limits, Node, Tree, TreePath, Usage, entries};
+use tree::{Entry, Item, Limits, Node, Tree, TreePath, Usage, entries};
 
 use super::{LayerBlob, LayerError, LayerProblem};
 

@@ -1,6 +1,6 @@
 //! What can be wrong with a layer.
 
-use sysext::ArchiveError;
+use tree::ArchiveError;
 
 use crate::Digest;
 

@@ -11,7 +11,7 @@ pub use rootfs::Rootfs;
 
 use std::sync::Arc;
 
-use sysext::Blob;
+use tree::Blob;
 
 use crate::Digest;
 

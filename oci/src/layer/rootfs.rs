@@ -1,6 +1,6 @@
 //! All layers of an image.
 
-use sysext::{Event, Events, Limits, Tree, Usage};
+use tree::{Event, Events, Limits, Tree, Usage};
 
 use super::{LayerBlob, LayerError, apply};
 use crate::{Config, Digest};
@@ -50,7 +50,7 @@ impl Rootfs {
     /// # Errors
     /// See [`apply()`]. The tree is half-done then.
     pub fn apply(&mut self, layer: &LayerBlob) -> Result<(), LayerError> {
-        self.apply_with(layer, &Limits::default(), &mut Usage::default(), &sysext::Silent)
+        self.apply_with(layer, &Limits::default(), &mut Usage::default(), &tree::Silent)
     }
 
     /// As [`Rootfs::apply`], with limits, and a warning for what was left out.

@@ -1,5 +1,7 @@
-use sysext::archive::testing::{Raw, TarBuilder, blob};
-use sysext::{Limits, Silent, Tree};
+use tree::{
+    Limits, Silent, Tree,
+    archive::testing::{Raw, TarBuilder, blob},
+};
 
 use super::*;
 use crate::Config;

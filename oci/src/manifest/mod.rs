@@ -23,7 +23,7 @@ pub const LAYERS_MAX: usize = 500;
 /// Bytes. All layers of one image together, as the registry has them.
 pub const LAYERS_SIZE_MAX: u64 = 256 << 30;
 
-/// Bytes. All layers of one image together, as they are unpacked. What is more than [`sysext::Limits::data`] of it can only be
+/// Bytes. All layers of one image together, as they are unpacked. What is more than [`tree::Limits::data`] of it can only be
 /// zeros, which take time.
 const LAYERS_UNPACKED_MAX: u64 = 1 << 40;
 

@@ -1,6 +1,6 @@
 //! The sandbox's part of a command line.
 
-use sysext::Events;
+use tree::Events;
 
 use super::{Mode, Network, Run, SandboxError, packages};
 use crate::{Cache, Rootfs};

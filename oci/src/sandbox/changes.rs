@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
-use sysext::{Kind, Node, ReadOptions, Tree, TreePath};
+use tree::{Kind, Node, ReadOptions, Tree, TreePath};
 
 use super::lower::{Lower, Stamp};
 use super::wire::{At, Go, Step};
@@ -273,7 +273,7 @@ fn check_size(tree: &Tree, limit: u64) -> Result<(), Step> {
     let mut total = 0u64;
     let mut largest = (0, None);
     for (path, node) in tree.iter() {
-        let len = node.content().map_or(0, sysext::Content::len);
+        let len = node.content().map_or(0, tree::Content::len);
         total = total.saturating_add(len);
         if len > largest.0 {
             largest = (len, Some(path));

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-use sysext::{Event, Events, Tree, WriteOptions};
+use tree::{Event, Events, Tree, WriteOptions};
 
 use super::output::Lines;
 use super::prepare::Prepared;

@@ -122,10 +122,10 @@ pub enum SandboxError {
     },
     /// The image's tree couldn't be made ready.
     #[error(transparent)]
-    Tree(#[from] sysext::TreeError),
+    Tree(#[from] tree::TreeError),
     /// The root couldn't be written to the disk.
     #[error(transparent)]
-    Host(#[from] sysext::HostError),
+    Host(#[from] tree::HostError),
     /// The cache.
     #[error(transparent)]
     Cache(#[from] crate::CacheError),

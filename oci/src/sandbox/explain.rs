@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 
-use sysext::{Arch, Machine, Node, Tree};
+use tree::{Arch, Machine, Node, Tree};
 
 use super::SandboxError;
 
@@ -87,7 +87,7 @@ fn interpreter(head: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sysext::Meta;
+    use tree::Meta;
 
     fn elf(machine: u16, big: bool) -> Vec<u8> {
         let mut out = vec![0u8; 64];

@@ -47,7 +47,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sysext::{Event, Events, Tree};
+use tree::{Event, Events, Tree};
 
 use crate::cache::Expect;
 use crate::{Cache, Config, Digest, LayerBlob, Rootfs};

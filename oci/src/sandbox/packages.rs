@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 
-use sysext::Tree;
+use tree::Tree;
 
 use super::Run;
 
@@ -187,7 +187,7 @@ impl fmt::Display for Manager {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sysext::{Meta, Node};
+    use tree::{Meta, Node};
 
     fn tree(files: &[(&str, Node)]) -> Tree {
         let mut tree = Tree::default();

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use sysext::{Content, Kind, Meta, Node, Tree, TreeError, TreePath};
+use tree::{Content, Kind, Meta, Node, Tree, TreeError, TreePath};
 
 use super::wire::{Fixup, Go};
 use super::{Mode, Network, Run};

@@ -1,6 +1,6 @@
 //! A root file system from wherever the reference says.
 
-use sysext::{Events, TreePath};
+use tree::{Events, TreePath};
 
 use super::{Reader, SourceError};
 use crate::{Context, ImageRef, LayerError, PullError, Rootfs};

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use sysext::{ArchiveError, ContentError, HostError};
+use tree::{ArchiveError, ContentError, HostError};
 
 use crate::{CacheError, Digest, LayerError, ManifestError};
 

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sysext::Content;
+use tree::Content;
 
 use super::store::{self, Store};
 use super::{Reader, SourceError};

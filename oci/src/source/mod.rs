@@ -25,7 +25,7 @@ mod plain;
 
 use std::path::Path;
 
-use sysext::{Events, TreePath};
+use tree::{Events, TreePath};
 
 use crate::{Cache, Config, ImageRef, LayerBlob, Platform, Rootfs, Which};
 use store::Store;

@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 
-use sysext::tree::DumpOptions;
-use sysext::{Event, Events, ReadOptions, Tree, TreePath};
+use tree::{DumpOptions, Event, Events, ReadOptions, Tree, TreePath};
 
 use super::SourceError;
 use super::store::{self, Store};

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
-use sysext::{Blob, Content, Limits, ResolveError, Tree};
+use tree::{Blob, Content, Limits, ResolveError, Tree};
 
 use super::{Reader, SourceError};
 use crate::compress::SNIFF;

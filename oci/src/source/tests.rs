@@ -2,8 +2,10 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use sysext::Silent;
-use sysext::archive::testing::{Raw, TarBuilder};
+use tree::{
+    Silent,
+    archive::testing::{Raw, TarBuilder},
+};
 
 use super::*;
 use crate::Digest;

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Mutex;
 
 use oci::sandbox::{Mode, Run, SandboxError, run_in};
-use sysext::{Blob, Event, Events, Kind, Meta, Node, Tree};
+use tree::{Blob, Event, Events, Kind, Meta, Node, Tree};
 
 pub const MODES: &[Mode] = &[Mode::Root, Mode::Subuid, Mode::Single];
 
@@ -140,8 +140,7 @@ pub fn busybox() -> Tree {
         |path: &str, node: Node| tree.insert_all(path.parse().unwrap(), node, &Meta::dir()).unwrap();
     let len = program.len() as u64;
     let blob = Blob::at_path(path);
-    let node =
-        Node { meta: Meta::with_mode(0o755), kind: Kind::File(sysext::Content::in_blob(blob, 0, len)) };
+    let node = Node { meta: Meta::with_mode(0o755), kind: Kind::File(tree::Content::in_blob(blob, 0, len)) };
     add("/bin/busybox", node);
     for name in [
         "sh", "cat", "chgrp", "chmod", "chown", "chroot", "cp", "cut", "echo", "env", "grep", "hostname",
@@ -189,7 +188,7 @@ impl Case {
         let len = result?;
         let blob = Blob::from_file(&tar, std::fs::File::open(&tar).unwrap());
         std::fs::remove_file(&tar).unwrap();
-        Ok(Tree::from_tar(&blob, 0, len, &sysext::Limits::default()).unwrap())
+        Ok(Tree::from_tar(&blob, 0, len, &tree::Limits::default()).unwrap())
     }
 
     /// Runs a line of shell and gives the dump of what it changed, without the root's line.

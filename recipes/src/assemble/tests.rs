@@ -1,6 +1,6 @@
 use super::*;
 use crate::recipe::{Files, Recipe, Settings};
-use sysext::Arch;
+use tree::Arch;
 
 fn tree(files: &[(&str, Node)]) -> Tree {
     let mut tree = Tree::default();

@@ -3,7 +3,8 @@
 use oci::sandbox::{self, Network, Run, packages};
 use oci::{Cache, Digest, Rootfs, SandboxError};
 use sysext::extension::{Finding, rule};
-use sysext::{Event, Events, ExtensionName, Meta, Tree, TreePath, Wanted};
+use sysext::{ExtensionName, Wanted};
+use tree::{Event, Events, Meta, Tree, TreePath};
 
 use super::BuildCause;
 use crate::assemble::Input;
@@ -74,7 +75,7 @@ fn place(tree: &mut Tree, dir: &TreePath, input: &Input) -> Result<(), BuildCaus
     match input {
         Input::File(content) => {
             let name = dir.file_name().unwrap_or_default().to_vec();
-            tree.insert_all(dir.join(name)?, sysext::Node::file(0o755, content.clone()), &Meta::dir())?;
+            tree.insert_all(dir.join(name)?, tree::Node::file(0o755, content.clone()), &Meta::dir())?;
         }
         Input::Tree(source) => {
             tree.make_dirs(dir, &Meta::dir())?;

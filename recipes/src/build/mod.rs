@@ -10,10 +10,8 @@ use std::path::{Path, PathBuf};
 use oci::{CacheError, Digest, SandboxError};
 use sysext::cli::{OutputArgs, ReleaseArgs};
 use sysext::extension::Finding;
-use sysext::{
-    Event, Extension, ExtensionError, ExtensionName, ImageError, ImageOptions, PathError, RequestError, Tree,
-    TreeError, TreePath, image,
-};
+use sysext::{Extension, ExtensionError, ExtensionName, ImageError, ImageOptions, RequestError, image};
+use tree::{Event, PathError, Tree, TreeError, TreePath};
 
 use crate::assemble::{self, AssembleError, BUILD, Input};
 use crate::checksum::Checksum;

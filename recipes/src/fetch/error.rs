@@ -3,7 +3,7 @@
 use std::fmt;
 
 use oci::{CacheError, ClientError, DownloadError};
-use sysext::tree::ContentError;
+use tree::ContentError;
 
 use crate::checksum::Checksum;
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use oci::{
     Cache, Client, ClientOptions, Credentials, Digest, DownloadError, Environment, FileExpect, Get, LayerBlob,
 };
-use sysext::{Content, Event, Events};
+use tree::{Content, Event, Events};
 
 use crate::checksum::Checksum;
 use crate::config::Config;

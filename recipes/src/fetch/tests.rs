@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oci::RetryPolicy;
-use sysext::Silent;
+use tree::Silent;
 
 use super::*;
 

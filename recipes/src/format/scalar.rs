@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error as _};
-use sysext::Arch;
+use tree::Arch;
 
 use crate::template::Template;
 use crate::version::{Range, Version};
@@ -81,7 +81,7 @@ pub struct Architecture(pub Arch);
 impl FromStr for Architecture {
     type Err = String;
     fn from_str(s: &str) -> Result<Self, String> {
-        let arch: Arch = s.parse().map_err(|e: sysext::arch::UnknownArch| e.to_string())?;
+        let arch: Arch = s.parse().map_err(|e: tree::arch::UnknownArch| e.to_string())?;
         if arch.systemd() != s {
             return Err(format!("architecture is {s:?}, expected systemd's name {:?}", arch.systemd()));
         }

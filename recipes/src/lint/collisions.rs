@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use sysext::extension::Finding;
-use sysext::{Kind, Node, Tree, TreePath};
+use tree::{Kind, Node, Tree, TreePath};
 
 use super::{COLLISION, SAME_FILE, finding};
 

@@ -17,8 +17,8 @@ pub mod verify;
 use std::collections::BTreeSet;
 
 use sysext::extension::{Finding, Rule, Severity, rule};
-use sysext::tree::ContentError;
-use sysext::{Extension, ExtensionError, ExtensionName, ExtensionOptions, Release, Tree, TreePath};
+use sysext::{Extension, ExtensionError, ExtensionName, ExtensionOptions, Release};
+use tree::{ContentError, Tree, TreePath};
 
 macro_rules! rules {
     ($($id:ident $name:literal $severity:ident $allowable:literal $about:literal;)*) => {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use flix::elf::{Elf, ElfKind};
 use sysext::extension::{Finding, rule};
-use sysext::{Machine, Node, Tree, TreePath};
+use tree::{Machine, Node, Tree, TreePath};
 
 use super::{ELF, finding};
 
@@ -168,7 +168,7 @@ mod tests {
     fn a_host_with_glibc_has_its_loader() {
         let need = Need {
             kind: "program",
-            machine: sysext::Arch::X86_64.machine(),
+            machine: tree::Arch::X86_64.machine(),
             loader: Some("/lib64/ld-linux-x86-64.so.2".into()),
             libraries: ["libc.so.6".to_owned()].into(),
         };

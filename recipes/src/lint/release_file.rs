@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use sysext::tree::ContentError;
-use sysext::{Arch, ExtensionName, Release, Tree, TreePath};
+use sysext::{ExtensionName, Release};
+use tree::{Arch, ContentError, Tree, TreePath};
 
 /// Bytes. Release files have a few lines.
 const MAX: u64 = 64 << 10;
@@ -35,7 +35,7 @@ pub fn find(tree: &Tree, name: &ExtensionName) -> Result<Option<ReleaseFile>, Co
         let mut all = tree
             .children(&dir)
             .filter(|(p, _)| p.file_name().is_some_and(|n| n.starts_with(b"extension-release.")));
-        let lax = |n: &sysext::Node| n.meta.xattrs.get(STRICT).is_some_and(|v| v == b"0");
+        let lax = |n: &tree::Node| n.meta.xattrs.get(STRICT).is_some_and(|v| v == b"0");
         match (all.next(), all.next()) {
             (Some((path, node)), None) if lax(node) => Some(path.clone()),
             _ => None,

@@ -1,4 +1,4 @@
-use sysext::{Arch, Meta, Node};
+use tree::{Arch, Meta, Node};
 
 use super::*;
 

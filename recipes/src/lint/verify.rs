@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use sysext::extension::units::parse;
 use sysext::extension::{Finding, unit_programs};
-use sysext::{Tree, TreePath};
+use tree::{Tree, TreePath};
 
 use super::{UNIT_SYNTAX, finding};
 

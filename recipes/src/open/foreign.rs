@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use oci::{Cache, CacheError, Scratch};
-use sysext::{HostError, ReadOptions, Tree};
+use tree::{HostError, ReadOptions, Tree};
 
 use super::{Kind, Range};
 

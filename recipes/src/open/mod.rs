@@ -13,8 +13,10 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use oci::{Cache, CacheError};
-use sysext::archive::{ArchiveError, Limits};
-use sysext::{Blob, HostError, Meta, ReadOptions, Tree, TreeError, TreePath};
+use tree::{
+    Blob, HostError, Meta, ReadOptions, Tree, TreeError, TreePath,
+    archive::{ArchiveError, Limits},
+};
 
 pub use foreign::ForeignError;
 use osimage::gpt;

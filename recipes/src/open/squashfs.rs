@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-use sysext::{Blob, Content, Kind, Meta, Node, PathError, Tree, TreeError, TreePath};
+use tree::{Blob, Content, Kind, Meta, Node, PathError, Tree, TreeError, TreePath};
 
 use super::Range;
 

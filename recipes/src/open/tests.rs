@@ -1,7 +1,8 @@
 use std::process::Command;
 
 use sysext::image::{Codec, Compression, Format, ImageOptions, write};
-use sysext::{Extension, ExtensionName, ExtensionOptions, Node, Release, Silent};
+use sysext::{Extension, ExtensionName, ExtensionOptions, Release};
+use tree::{Node, Silent};
 
 use super::*;
 
@@ -90,7 +91,7 @@ fn squashfs_of_others() {
     let bench = Bench::new();
     let dir = bench.dir.path().join("tree");
     std::fs::create_dir(&dir).unwrap();
-    let _report = extension().tree().write_dir(&dir, &sysext::WriteOptions::for_caller()).unwrap();
+    let _report = extension().tree().write_dir(&dir, &tree::WriteOptions::for_caller()).unwrap();
     let expected = open(&dir, &bench.cache).unwrap();
     assert_eq!(expected.kind, Kind::Directory);
     for arguments in [
@@ -172,7 +173,7 @@ fn disk_images() {
     let bench = Bench::new();
     let extension = extension();
     let path = bench.dir.path().join("x.raw");
-    let verity = sysext::image::Verity { signer: None, architecture: Some(sysext::Arch::X86_64) };
+    let verity = sysext::image::Verity { signer: None, architecture: Some(tree::Arch::X86_64) };
     for format in [Format::Squashfs, Format::Ext4] {
         let options = ImageOptions { format, verity: Some(verity.clone()), ..ImageOptions::default() };
         write(&extension, &path, &options, &Silent).unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use globset::Glob;
-use sysext::TreePath;
+use tree::TreePath;
 
 use super::error::suggestion;
 use super::files::Files;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use sysext::{Arch, TreePath};
+use tree::{Arch, TreePath};
 
 use super::check::glob;
 use super::error::suggestion;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use sysext::{Arch, TreePath};
+use tree::{Arch, TreePath};
 
 pub use crate::format::{Archive, Tool};
 use crate::version::Version;

@@ -21,7 +21,8 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use oci::Digest;
-use sysext::{Arch, ExtensionName};
+use sysext::ExtensionName;
+use tree::Arch;
 
 use crate::format::{Latest, Pattern, RecipeFile, SourceTable, Stream};
 use crate::template::Template;

@@ -168,7 +168,7 @@ fn parameters_and_components() {
 
     let show = |settings: &Settings| {
         let instance = recipe.at(&version, Arch::X86_64, settings).unwrap();
-        let show = |(path, node): (&sysext::TreePath, &Static)| match node {
+        let show = |(path, node): (&tree::TreePath, &Static)| match node {
             Static::File { content, .. } => format!("{path}={:?}", String::from_utf8_lossy(content)),
             Static::Symlink(target) => format!("{path}->{target}"),
         };

@@ -1,7 +1,6 @@
 //! The few things to know of `ar` archives, for Debian packages. deb(5), ar(5).
 
-use sysext::Content;
-use sysext::tree::ContentError;
+use tree::{Content, ContentError};
 
 /// Members that are looked at. A package has three.
 const MEMBERS: usize = 64;

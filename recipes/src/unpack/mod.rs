@@ -8,9 +8,10 @@ use std::io::{self, Read};
 
 use globset::{GlobBuilder, GlobMatcher};
 use oci::{Cache, CacheError, Compression, Digest, Expect};
-use sysext::archive::{ArchiveError, Limits};
-use sysext::tree::ContentError;
-use sysext::{Content, Events, Ino, Meta, Node, PathError, Tree, TreeError, TreePath};
+use tree::{
+    Content, ContentError, Events, Ino, Meta, Node, PathError, Tree, TreeError, TreePath,
+    archive::{ArchiveError, Limits},
+};
 
 use crate::format::Archive;
 

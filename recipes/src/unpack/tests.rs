@@ -1,7 +1,7 @@
 use std::io::Write as _;
 
 use ::zip::write::SimpleFileOptions;
-use sysext::Silent;
+use tree::Silent;
 
 use super::*;
 
@@ -22,10 +22,10 @@ impl Bench {
         let tree = tree.map_err(|e| e.to_string())?;
         let show = |(path, node): (&TreePath, &Node)| {
             let text = match &node.kind {
-                sysext::Kind::File(c) => {
+                tree::Kind::File(c) => {
                     format!(" {:o} {}", node.meta.mode, String::from_utf8(c.read(99).unwrap()).unwrap())
                 }
-                sysext::Kind::Symlink(target) => format!(" -> {}", String::from_utf8_lossy(target)),
+                tree::Kind::Symlink(target) => format!(" -> {}", String::from_utf8_lossy(target)),
                 _ => "/".into(),
             };
             format!("{path}{text}")

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use oci::{Cache, CacheError};
-use sysext::{Blob, Content, Kind, Meta, Node, PathError, Tree, TreeError, TreePath};
+use tree::{Blob, Content, Kind, Meta, Node, PathError, Tree, TreeError, TreePath};
 use zip::ZipArchive;
 use zip::result::ZipError as Malformed;
 

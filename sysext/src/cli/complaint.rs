@@ -5,7 +5,8 @@ use std::io::{self, Write as _};
 use std::iter::successors;
 
 use super::PlaceError;
-use crate::{ExtensionError, ImageError, RequestError, Severity, TreePath};
+use crate::{ExtensionError, ImageError, RequestError, Severity};
+use tree::TreePath;
 
 /// Tells of an error on stderr: `error:` and the chain of reasons, then `hint:` if there is one.
 #[allow(clippy::print_stderr)] // what it is for

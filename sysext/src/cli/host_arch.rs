@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use super::ReleaseArgs;
-use crate::arch::UnknownArch;
-use crate::{Arch, Event, Events, Machine};
+use tree::{Arch, Event, Events, Machine, arch::UnknownArch};
 
 /// `--host-arch`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

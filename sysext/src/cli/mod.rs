@@ -26,9 +26,8 @@ use clap::Args;
 
 use crate::extension::{RULES, ReleaseError};
 use crate::image::{Codec, Compression, Format, ImageError, ImageOptions, Signer, Verity};
-use crate::{
-    Arch, Event, Events, Extension, ExtensionName, ExtensionOptions, Release, Written, image, squashfs,
-};
+use crate::{Extension, ExtensionName, ExtensionOptions, Release, Written, image, squashfs};
+use tree::{Arch, Event, Events};
 
 /// Where the image goes and what it is.
 #[derive(Debug, Clone, Args)]

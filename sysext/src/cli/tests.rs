@@ -1,7 +1,7 @@
 use clap::Parser;
 
 use super::*;
-use crate::Silent;
+use tree::Silent;
 
 #[derive(Debug, Parser)]
 struct Command {

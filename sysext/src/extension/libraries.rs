@@ -1,6 +1,6 @@
 //! Libraries where the host has its own.
 
-use crate::TreePath;
+use tree::TreePath;
 
 /// A library directly in a directory that every loader searches: the host's programs load it in the place of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

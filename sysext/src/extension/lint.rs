@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::rules::*;
 use super::units::{exec_lines, parse};
 use super::{ExtensionError, ExtensionName, HostLibrary, RELEASE_DIR, Release};
-use crate::tree::escape;
-use crate::{Kind, Machine, Node, Tree, TreePath};
+use tree::{Kind, Machine, Node, Tree, TreePath, escape};
 
 /// Findings of one rule that are told one by one; the rest is a number.
 const SHOWN: usize = 10;

@@ -31,8 +31,7 @@ use std::fmt;
 
 use lint::{Lint, show};
 
-use crate::tree::{ContentError, TreeError};
-use crate::{Meta, Node, Tree, TreePath};
+use tree::{ContentError, Meta, Node, Tree, TreeError, TreePath};
 
 /// A tree that was checked and completed, with the name and the release file under which it merges.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::lint::{Lint, show};
 use super::rules::*;
-use crate::{Tree, TreePath};
+use tree::{Tree, TreePath};
 
 /// Set-user-ID and set-group-ID. inode(7).
 const SETUID: u32 = 0o4000;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::Arch;
+use tree::Arch;
 
 /// The fields of `extension-release.NAME`. os-release(5), UAPI.4.
 #[derive(Debug, Clone, PartialEq, Eq)]

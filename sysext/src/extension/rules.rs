@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::TreePath;
+use tree::TreePath;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

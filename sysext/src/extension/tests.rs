@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Arch, Kind};
+use tree::{Arch, Kind};
 
 fn p(s: &str) -> TreePath {
     s.parse().unwrap()
@@ -355,7 +355,7 @@ fn all_is_roots_and_of_one_time() {
     t.link(p("/usr/share/y"), &p("/usr/share/x")).unwrap();
     t.get_mut(&TreePath::root()).unwrap().meta.mode = 0o1777;
     let extension = make(t, Release { reload_manager: true, ..release() }, &[]).unwrap();
-    insta::assert_snapshot!(extension.tree().dump_with(crate::tree::DumpOptions { mtime: true, text: 100 }), @r##"
+    insta::assert_snapshot!(extension.tree().dump_with(tree::DumpOptions { mtime: true, text: 100 }), @r##"
     / dir 0755 0:0 @7
     /usr dir 0755 0:0 @7
     /usr/bin dir 0755 0:0 @7

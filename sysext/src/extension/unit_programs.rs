@@ -2,7 +2,7 @@
 //! now. systemd.service(5), systemd.exec(5).
 
 use super::units::{commands, parse, prefixes, words};
-use crate::TreePath;
+use tree::TreePath;
 
 /// Larger units are left alone. Bytes.
 pub const UNIT_LIMIT: u64 = 1 << 20;

@@ -1,6 +1,6 @@
 //! systemd unit files, as far as their `Exec` lines go.
 
-use crate::tree::escape;
+use tree::escape;
 
 /// `Key=value` of a unit file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,8 +8,7 @@ use super::rules::USER;
 use super::unit_programs::{UNIT_LIMIT, is_unit};
 use super::units::{Directive, parse, words};
 use super::{ExtensionError, show};
-use crate::tree::ContentError;
-use crate::{Tree, TreePath};
+use tree::{ContentError, Tree, TreePath};
 
 /// Users of every host: LSB's required ones, and nobody, which systemd counts on.
 const USERS: [&str; 4] = ["root", "nobody", "bin", "daemon"];
@@ -248,7 +247,8 @@ fn made(tree: &Tree) -> Result<Made, ExtensionError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Extension, ExtensionOptions, Meta, Node, Release};
+    use crate::{Extension, ExtensionOptions, Release};
+    use tree::{Meta, Node};
 
     /// What is said of an extension with these files.
     fn said(files: &[(&str, &str)]) -> Vec<String> {

@@ -13,7 +13,8 @@ use std::process::Command;
 
 use super::tool::{Stage, Tool, unreadable, uuid, uuid_text};
 use super::{Format, ImageError};
-use crate::{Content, Extension, Ino, Kind, Node, Tree, TreePath};
+use crate::Extension;
+use tree::{Content, Ino, Kind, Node, Tree, TreePath};
 
 const MKE2FS: Tool = Tool { name: "mke2fs", package: "e2fsprogs" };
 const DEBUGFS: Tool = Tool { name: "debugfs", package: "e2fsprogs" };

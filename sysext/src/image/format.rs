@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 use super::Verity;
-use crate::TreePath;
+use tree::TreePath;
 
 /// What an image is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

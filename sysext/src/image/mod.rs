@@ -27,9 +27,11 @@ use sha2::{Digest as _, Sha256};
 
 use tool::Stage;
 
-use crate::output::{OutputError, OutputFile};
-use crate::tree::{ContentError, escape};
-use crate::{Events, Extension, HostError, TarError, Tree, TreePath};
+use crate::Extension;
+use tree::{
+    ContentError, Events, HostError, TarError, Tree, TreePath, escape,
+    output::{OutputError, OutputFile},
+};
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]

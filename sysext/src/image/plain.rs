@@ -6,9 +6,12 @@ use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use super::{ImageError, Written};
-use crate::host::{Skipped, WriteOptions};
-use crate::output::OutputDir;
-use crate::{Content, Event, Events, Extension, TreePath};
+use crate::Extension;
+use tree::{
+    Content, Event, Events, TreePath,
+    host::{Skipped, WriteOptions},
+    output::OutputDir,
+};
 
 pub(super) fn tar(extension: &Extension, file: &File, path: &Path) -> Result<(), ImageError> {
     let io = |source| ImageError::Io { path: path.to_owned(), source };

@@ -8,8 +8,9 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::Scope;
 
 use super::{ImageError, ImageOptions};
+use crate::Extension;
 use crate::squashfs::{self, Options};
-use crate::{Content, Event, Events, Extension};
+use tree::{Content, Event, Events};
 
 /// More threads don't help: writing is one thread's work.
 const MAX_THREADS: usize = 16;

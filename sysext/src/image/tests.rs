@@ -2,7 +2,8 @@ use std::num::NonZeroUsize;
 use std::process::Command;
 
 use super::*;
-use crate::{ExtensionOptions, Kind, Meta, Node, Release, Silent};
+use crate::{ExtensionOptions, Release};
+use tree::{Kind, Meta, Node, Silent};
 
 pub(crate) fn p(s: &str) -> TreePath {
     s.parse().unwrap()
@@ -43,7 +44,7 @@ pub(crate) fn sample() -> Tree {
 }
 
 pub(crate) fn extension(tree: Tree) -> Extension {
-    let release = Release { architecture: Some(crate::Arch::X86_64), ..Release::default() };
+    let release = Release { architecture: Some(tree::Arch::X86_64), ..Release::default() };
     Extension::new(tree, "sample".parse().unwrap(), release, &ExtensionOptions::default()).unwrap()
 }
 
@@ -188,8 +189,8 @@ fn a_directory_tells_what_its_file_system_does_not_take() {
     #[derive(Default)]
     struct Heard(std::sync::Mutex<Vec<String>>);
     impl Events for Heard {
-        fn event(&self, event: crate::Event<'_>) {
-            if let crate::Event::Warning(text) = event {
+        fn event(&self, event: tree::Event<'_>) {
+            if let tree::Event::Warning(text) = event {
                 self.0.lock().unwrap().push(text.into_owned());
             }
         }
@@ -221,13 +222,13 @@ fn mount(image: &Path, kind: &str) -> Mounted {
 }
 
 pub(crate) fn dump(tree: &Tree) -> String {
-    tree.dump_with(crate::tree::DumpOptions { mtime: true, text: 50 })
+    tree.dump_with(tree::DumpOptions { mtime: true, text: 50 })
 }
 
 /// What a mounted image holds, without what its mkfs adds.
 pub(crate) fn read_back(image: &Path, kind: &str) -> Tree {
     let mounted = mount(image, kind);
-    let mut tree = Tree::from_dir(mounted.0.path(), &crate::ReadOptions::default()).unwrap();
+    let mut tree = Tree::from_dir(mounted.0.path(), &tree::ReadOptions::default()).unwrap();
     tree.remove(&p("/lost+found"));
     // The content has to be read while it is mounted.
     let paths: Vec<TreePath> = tree.iter().map(|(p, _)| p.clone()).collect();

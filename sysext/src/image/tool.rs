@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use sha2::{Digest as _, Sha256};
 
 use super::ImageError;
-use crate::tree::ContentError;
-use crate::{Extension, Kind, TreePath};
+use crate::Extension;
+use tree::{ContentError, Kind, TreePath};
 
 /// A program and the Debian package that has it.
 #[derive(Debug, Clone, Copy)]
@@ -139,7 +139,7 @@ pub(super) fn uuid_text(uuid: &[u8; 16]) -> String {
 /// A directory beside the image, for files on their way into it; removed on drop and on signals.
 pub(super) struct Stage {
     dir: tempfile::TempDir,
-    _cleanup: crate::output::Cleanup,
+    _cleanup: tree::output::Cleanup,
 }
 
 impl Stage {
@@ -153,7 +153,7 @@ impl Stage {
         let parent = std::path::absolute(parent).map_err(io)?;
         let dir =
             tempfile::Builder::new().prefix(".sysext-").suffix(".tmp").tempdir_in(parent).map_err(io)?;
-        let cleanup = crate::output::register_path(dir.path());
+        let cleanup = tree::output::register_path(dir.path());
         Ok(Stage { dir, _cleanup: cleanup })
     }
 

@@ -5,7 +5,7 @@
 //! all others in the order of their paths, so that a package's files stay neighbours. Measured in
 //! docs/decisions/0034-squashfs-writer.md.
 
-use crate::Tree;
+use tree::Tree;
 
 /// Files of the same name that make it a common one.
 const COMMON: u8 = 3;
@@ -91,7 +91,7 @@ pub(super) fn order(tree: &Tree, by_inode: &[u32], lead: usize, wanted: impl Fn(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Node;
+    use tree::Node;
 
     #[test]
     fn endings() {

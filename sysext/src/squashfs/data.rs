@@ -8,7 +8,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use super::plan::Layout;
 use super::{Options, Output, SquashfsError};
 use crate::image::Encoder;
-use crate::tree::ContentError;
+use tree::ContentError;
 
 /// Set in the size of a block that is stored as it is. SQUASHFS_COMPRESSED_BIT_BLOCK.
 const UNCOMPRESSED: u32 = 1 << 24;

@@ -6,8 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::plan::{content, path_of};
 use super::{Options, SquashfsError};
-use crate::tree::{ContentError, Ino};
-use crate::{Content, Tree};
+use tree::{Content, ContentError, Ino, Tree};
 
 /// Bytes of SHA-256 that are kept. There may be millions of files; 160 bits are still not to be met by chance or by force.
 const DIGEST: usize = 20;
@@ -125,7 +124,7 @@ fn digest(content: &Content, buffer: &mut Vec<u8>) -> Result<[u8; DIGEST], Conte
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Blob, Extent};
+    use tree::{Blob, Extent};
 
     #[test]
     fn holes_and_stored_zeros_are_the_same() {

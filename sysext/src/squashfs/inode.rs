@@ -10,8 +10,7 @@ use super::plan::Layout;
 use super::xattr::{self, XattrTable};
 use super::{Output, SquashfsError};
 use crate::image::Encoder;
-use crate::tree::Ino;
-use crate::{Kind, Meta, Node, Tree, TreePath};
+use tree::{Ino, Kind, Meta, Node, Tree, TreePath};
 
 /// What the rest of the image needs to know.
 pub(super) struct Tables<'t> {

@@ -26,10 +26,9 @@ use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::num::NonZeroUsize;
 
 use crate::image::{Codec, Encoder};
-use crate::tree::ContentError;
-use crate::{Tree, TreePath};
 use metadata::write_table;
 use superblock::{Flags, SuperBlock};
+use tree::{ContentError, Tree, TreePath};
 
 /// Bytes. What mksquashfs takes by default and kernels are tuned for.
 pub const DEFAULT_BLOCK_SIZE: u32 = 128 << 10;

@@ -2,8 +2,7 @@
 
 use super::{Options, SquashfsError};
 use super::{alike, equal};
-use crate::tree::Ino;
-use crate::{Content, Tree, TreePath};
+use tree::{Content, Ino, Tree, TreePath};
 
 /// A place that is none: what is no file, a file without a tail. SQUASHFS_INVALID_FRAG.
 const NONE: u32 = u32::MAX;

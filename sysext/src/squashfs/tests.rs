@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use super::*;
-use crate::{Blob, Content, Extent, Kind, Meta, Node, ReadOptions};
+use tree::{Blob, Content, Extent, Kind, Meta, Node, ReadOptions};
 
 mod edge;
 
@@ -70,7 +70,7 @@ fn dump(tree: &Tree) -> String {
         .iter()
         .filter_map(|(p, n)| n.content().map(|c| format!("{p} {} {}\n", c.len(), hash(c))))
         .collect();
-    tree.dump_with(crate::tree::DumpOptions { mtime: true, text: 0 }) + &contents
+    tree.dump_with(tree::DumpOptions { mtime: true, text: 0 }) + &contents
 }
 
 fn assert_kernel_agrees(tree: &Tree, options: &Options) {

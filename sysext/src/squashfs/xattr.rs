@@ -6,8 +6,7 @@ use std::io::{self, Write};
 use super::metadata::{METADATA_SIZE, MetadataWriter};
 use super::{Output, SquashfsError};
 use crate::image::Encoder;
-use crate::tree::escape;
-use crate::{Meta, TreePath};
+use tree::{Meta, TreePath, escape};
 
 /// The number of an inode without attributes. SQUASHFS_INVALID_XATTR.
 pub(super) const NONE: u32 = u32::MAX;

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 use oci::cli::SourceArgs;
-use sysext::{Event, Events};
+use tree::{Event, Events};
 
 struct Lines;
 

@@ -24,7 +24,7 @@ use oci::{
     Cache, Client, ClientError, ClientOptions, Context, Credentials, Environment, PullError, Registries,
     RetryPolicy,
 };
-use sysext::{Event, Events};
+use tree::{Event, Events};
 
 /// One registry for all tests, with an image of some layers.
 struct Shared {
@@ -136,7 +136,7 @@ impl Bench {
         let cache = Cache::open(Some(&self.cache_dir())).unwrap();
         for layer in &image.layers {
             if let Some(found) = cache.layer(&digest(&layer.tar).parse().unwrap()).unwrap() {
-                let content = sysext::Content::in_blob(found.blob, found.offset, found.len);
+                let content = tree::Content::in_blob(found.blob, found.offset, found.len);
                 assert!(content.read(1 << 30).unwrap() == layer.tar);
             }
         }

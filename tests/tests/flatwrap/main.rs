@@ -10,7 +10,8 @@ use anyhow::{Context, Result};
 use e2e::{Host, Program};
 use flatwrap::{Options, Plan};
 use sysext::image::{ImageOptions, write};
-use sysext::{Blob, Content, Extension, Meta, Node, Release, Silent, Tree};
+use sysext::{Extension, Release};
+use tree::{Blob, Content, Meta, Node, Silent, Tree};
 
 /// A user that nobody knows.
 const USER: &str = "64777";
@@ -71,7 +72,7 @@ fn wrap(work: &Path, image: Tree, name: &str, change: impl FnOnce(&mut Options))
     change(&mut options);
     let items = [format!("/usr/bin/probe:/usr/bin/{name}").parse()?];
     let (tree, _) = Plan::new(&image, &items, options)?.build(image)?;
-    let release = Release { architecture: sysext::Arch::host(), ..Release::default() };
+    let release = Release { architecture: tree::Arch::host(), ..Release::default() };
     let extension = Extension::new(tree, name.parse()?, release, &Default::default())?;
     let path = work.join(format!("{name}.raw"));
     write(&extension, &path, &ImageOptions::default(), &Silent)?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use e2e::{Host, Program, Work, World, place};
-use sysext::WriteOptions;
+use tree::WriteOptions;
 
 use crate::{MAPPED, USER, image, musl_image, run_on, wrap};
 

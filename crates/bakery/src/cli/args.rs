@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use oci::cli::SourceArgs;
 use oci::{Cache, Environment};
-use sysext::Arch;
+use tree::Arch;
 
 use recipes::config::Config;
 use recipes::fetch::Fetcher;

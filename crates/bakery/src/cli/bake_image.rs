@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
 use oci::{Cache, Environment};
+use sysext::ExtensionName;
 use sysext::cli::{Terminal, Verbosity};
-use sysext::tree::Blob;
-use sysext::{Arch, Content, Event, Events, ExtensionName};
+use tree::{Arch, Blob, Content, Event, Events};
 
 use crate::release::Sums;
 use crate::sysupdate;
@@ -140,7 +140,7 @@ impl FromStr for Named {
 /// Does it, and prints the paths of what was written.
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let events = Terminal::new(if args.quiet { Verbosity::Quiet } else { Verbosity::Normal });
-    sysext::remove_on_interrupt().context("signals can't be handled")?;
+    tree::remove_on_interrupt().context("signals can't be handled")?;
     let environment = Environment::current();
     let config = Config::load(args.config.as_deref(), &environment)?;
     let cache = Cache::open(args.cache_dir.as_deref().or(config.cache_dir.as_deref()))?;
@@ -164,7 +164,7 @@ fn bake_image(args: &Args, fetcher: &Fetcher, events: &dyn Events) -> anyhow::Re
             vendor::check()?;
             needs.push_str("; git and docker for the Flatcar SDK");
         }
-        None => drop(sysext::OutputFile::create(&output)?),
+        None => drop(tree::OutputFile::create(&output)?),
     }
     events.event(Event::Note(format!("this takes {needs}: all of it is there").into()));
     let key = Key::of(args)?;
@@ -412,7 +412,7 @@ fn to_vendor(
     let mut written = Vec::new();
     for path in vendor::results(&dir)? {
         let place = target.join(path.file_name().unwrap_or_default());
-        let out = sysext::OutputFile::create(&place)?;
+        let out = tree::OutputFile::create(&place)?;
         std::fs::copy(&path, out.path()).with_context(|| format!("{place:?}"))?;
         out.commit()?;
         written.push(place);

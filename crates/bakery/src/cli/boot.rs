@@ -6,8 +6,9 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
 use oci::{Cache, Context, ImageRef};
+use sysext::ExtensionName;
 use sysext::cli::{Terminal, Verbosity};
-use sysext::{Arch, Event, Events, ExtensionName};
+use tree::{Arch, Event, Events};
 
 use oci::ScratchGuard;
 use osimage::{Payload, Target, bake};
@@ -136,7 +137,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn boot(args: &Args, events: &dyn Events) -> anyhow::Result<Ended> {
-    sysext::remove_on_interrupt().context("signals can't be handled")?;
+    tree::remove_on_interrupt().context("signals can't be handled")?;
     let arch = arch(args)?;
     let machine = Machine {
         arch,

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail};
 use serde_json::json;
 use sysext::cli::{OutputArgs, ReleaseArgs, ReportArgs, Size, Terminal, print};
-use sysext::{Arch, Event, Events};
+use tree::{Arch, Event, Events};
 
 use super::args::Default;
 use super::{CatalogueArgs, SettingsArgs, WorkArgs, lock, parallel};
@@ -60,7 +60,7 @@ pub struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let events = Terminal::new(args.report.verbosity());
-    sysext::remove_on_interrupt().context("signals can't be handled")?;
+    tree::remove_on_interrupt().context("signals can't be handled")?;
     let catalogue = args.catalogue.catalogue()?;
     let mut lock = Lock::read(&args.work.lock)?;
     let fetcher = args.work.fetcher()?;

@@ -2,8 +2,9 @@
 
 use anyhow::{Context as _, bail};
 use oci::{Cache, Environment};
+use sysext::ExtensionName;
 use sysext::cli::print;
-use sysext::{Arch, ExtensionName, Silent};
+use tree::{Arch, Silent};
 
 use crate::release::place::MANIFEST;
 use crate::release::{Sums, file_name};
@@ -163,7 +164,7 @@ fn asked(args: &Args, needed: bool) -> anyhow::Result<Option<Manifest>> {
         Err(error) => {
             let reason = format!("the image's checksum is left out: {error}");
             let events = sysext::cli::Terminal::new(sysext::cli::Verbosity::Normal);
-            sysext::Events::event(&events, sysext::Event::Warning(reason.into()));
+            tree::Events::event(&events, tree::Event::Warning(reason.into()));
             return Ok(None);
         }
     };

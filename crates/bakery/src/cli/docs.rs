@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use sysext::cli::print;
-use sysext::output::OutputFile;
+use tree::output::OutputFile;
 
 use super::CatalogueArgs;
 use crate::docs::{self, MARK, PAGES};

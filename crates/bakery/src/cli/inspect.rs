@@ -60,7 +60,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 
 /// The name of an image: its file's without `.raw`. Releases have version and architecture behind the name, which a symlink
 /// on the host takes off: if the image has one release file whose name begins the file's, that is it.
-pub(super) fn name_of(path: &Path, tree: &sysext::Tree) -> anyhow::Result<ExtensionName> {
+pub(super) fn name_of(path: &Path, tree: &tree::Tree) -> anyhow::Result<ExtensionName> {
     let absolute = std::path::absolute(path)?;
     let file = absolute.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let stem = [".sysext.raw", ".raw", ".tar"].iter().find_map(|e| file.strip_suffix(e)).unwrap_or(&file);

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use sysext::ExtensionName;
 use sysext::cli::{Terminal, Verbosity};
 use sysext::extension::{Finding, Severity};
-use sysext::{ExtensionName, Tree};
+use tree::Tree;
 
 use super::inspect::name_of;
 use super::{CatalogueArgs, WorkArgs, build};

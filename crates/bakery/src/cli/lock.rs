@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use serde_json::json;
 use sysext::cli::{ReportArgs, Terminal, print};
-use sysext::{Event, Events};
+use tree::{Event, Events};
 
 use super::args::Default;
 use super::{CatalogueArgs, SettingsArgs, WorkArgs, parallel};
@@ -40,7 +40,7 @@ pub struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let events = Terminal::new(args.report.verbosity());
-    sysext::remove_on_interrupt().context("signals can't be handled")?;
+    tree::remove_on_interrupt().context("signals can't be handled")?;
     let catalogue = args.catalogue.catalogue()?;
     let mut lock = Lock::read(&args.work.lock)?;
     let recipes = match &args.settings.name {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use sysext::ExtensionName;
 use sysext::cli::print;
-use sysext::output::OutputFile;
+use tree::output::OutputFile;
 
 /// A recipe to start from. `NAME` is the extension's.
 const TEMPLATE: &str = include_str!("new.toml");
@@ -51,8 +51,7 @@ mod tests {
     fn a_new_recipe_parses() {
         let name: ExtensionName = "thing".parse().unwrap();
         let recipe = Recipe::parse("thing", &text(&name), Files::default()).unwrap_or_else(|e| panic!("{e}"));
-        let instance =
-            recipe.at(&"1.2.3".parse().unwrap(), sysext::Arch::Arm64, &Settings::default()).unwrap();
+        let instance = recipe.at(&"1.2.3".parse().unwrap(), tree::Arch::Arm64, &Settings::default()).unwrap();
         let url = "https://github.com/example/thing/releases/download/v1.2.3/thing-1.2.3-linux-arm64.tar.gz";
         assert_eq!(instance.downloads[0].url, url);
         // What is commented out has to be right, too.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use sysext::Arch;
+use tree::Arch;
 
 use crate::sysupdate::{self, BASE_URL};
 use recipes::recipe::Settings;

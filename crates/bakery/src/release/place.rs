@@ -5,9 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use sysext::output::is_temporary;
-use sysext::tree::Content;
-use sysext::{Events, OutputFile};
+use tree::{Content, Events, OutputFile, output::is_temporary};
 
 use super::record::{Record, RecordError};
 use super::sums::{Sums, SumsError};
@@ -42,7 +40,7 @@ pub enum PlaceError {
     },
     /// A file can't be put in its place.
     #[error(transparent)]
-    Output(#[from] sysext::output::OutputError),
+    Output(#[from] tree::output::OutputError),
     /// A file of a URL can't be had.
     #[error(transparent)]
     Fetch(#[from] FetchError),

@@ -120,7 +120,7 @@ fn the_repositorys_release_offers_the_whole_catalogue() {
             {
                 settings.parameters.entry(parameter.clone()).or_insert_with(|| "v1.0.0".into());
             }
-            recipe.at(version, sysext::Arch::X86_64, &settings).unwrap();
+            recipe.at(version, tree::Arch::X86_64, &settings).unwrap();
         }
     }
 }

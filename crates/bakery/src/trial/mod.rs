@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{fs, io};
 
-use sysext::{Arch, ExtensionName};
+use sysext::ExtensionName;
+use tree::Arch;
 
 use recipes::recipe::instance::Test;
 

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use sysext::image::{ImageOptions, write};
-use sysext::{Extension, ExtensionOptions, Meta, Node, Release, Silent, Tree};
+use sysext::{Extension, ExtensionOptions, Release};
+use tree::{Meta, Node, Silent, Tree};
 
 fn image(dir: &Path, file: &str, name: &str, files: &[(&str, &str)]) {
     let mut tree = Tree::default();

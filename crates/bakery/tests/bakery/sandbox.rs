@@ -53,7 +53,7 @@ to = "/usr/bin/"
     mirror.recipe("compiled", &recipe.replace("echo", "/bin/busybox echo"));
     mirror.put("e.org/versions", "1.0\n");
     mirror.put("e.org/source-1.0.tar", tar(&[("s/main.c", 0o644, "int main;\n")]));
-    let arch = sysext::Arch::host().unwrap();
+    let arch = tree::Arch::host().unwrap();
     let out = format!("work/compiled-1.0-{arch}/usr/bin/compiled");
     mirror.bakery(&["build", "compiled", "--update", "--format", "dir"]).good();
     assert_eq!(std::fs::read_to_string(mirror.path(&out)).unwrap(), "int main;\nhello 1.0 0\n");
@@ -84,7 +84,7 @@ fn programs_are_taken_out_of_an_image() {
     );
     mirror.recipe("box", &recipe);
     mirror.bakery(&["build", "box", "1.0", "--update", "--format", "dir"]).good();
-    let dir = mirror.path(&format!("work/box-1.0-{}", sysext::Arch::host().unwrap()));
+    let dir = mirror.path(&format!("work/box-1.0-{}", tree::Arch::host().unwrap()));
     assert_eq!(
         std::fs::read(dir.join("usr/bin/box")).unwrap(),
         std::fs::read(root.join("bin/busybox")).unwrap()

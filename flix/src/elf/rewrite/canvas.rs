@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sysext::Patch;
+use tree::Patch;
 
 /// Bytes by their place in the file, without overlaps.
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! The result, read again and held against the original.
 
 use object::elf;
-use sysext::Content;
+use tree::Content;
 
 use super::super::layout::Layout;
 use super::super::raw::{Phdr, Shdr};

@@ -36,7 +36,7 @@ pub use check::CheckError;
 
 use super::{ElfError, ElfKind};
 use model::Model;
-use sysext::Content;
+use tree::Content;
 
 /// Longest interpreter, with its NUL. Bytes. PATH_MAX, linux/limits.h: the kernel refuses more (fs/binfmt_elf.c).
 pub const MAX_INTERPRETER: usize = 4096;

@@ -1,7 +1,7 @@
 //! Other names for the libraries that a file needs.
 
 use object::elf;
-use sysext::{Content, Patch};
+use tree::{Content, Patch};
 
 use super::super::layout::Layout;
 use super::super::raw::Dyn;

@@ -1,7 +1,7 @@
 //! Where everything goes. Pure: what comes out is a list of patches and the file's new length.
 
 use object::elf;
-use sysext::{Content, Patch};
+use tree::{Content, Patch};
 
 use super::super::layout::SMALLEST_PAGE;
 use super::super::raw::Phdr;

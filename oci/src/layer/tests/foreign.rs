@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use sysext::{ReadOptions, TreePath};
+use tree::{ReadOptions, TreePath};
 
 use super::*;
 

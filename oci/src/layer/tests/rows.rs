@@ -1,7 +1,7 @@
 //! What applying a layer means, one behaviour a test, with where it went wrong elsewhere.
 
 use super::*;
-use sysext::Usage;
+use tree::Usage;
 
 /// CVE-2018-15664, CVE-2025-47290, containerd#12961: a lower layer's symlink leads inside the root, at every use.
 #[test]
@@ -182,9 +182,9 @@ fn overlayfs_attributes_are_left_out_with_a_warning() {
     use std::sync::Mutex;
     #[derive(Default)]
     struct Collect(Mutex<Vec<String>>);
-    impl sysext::Events for Collect {
-        fn event(&self, event: sysext::Event<'_>) {
-            if let sysext::Event::Warning(text) = event {
+    impl tree::Events for Collect {
+        fn event(&self, event: tree::Event<'_>) {
+            if let tree::Event::Warning(text) = event {
                 self.0.lock().unwrap().push(text.into_owned());
             }
         }

@@ -1,7 +1,7 @@
 //! What comes back as a layer.
 
 use oci::sandbox::{Mode, Run, SandboxError};
-use sysext::{Node, Tree};
+use tree::{Node, Tree};
 
 use crate::support::{Case, busybox};
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use oci::sandbox::{Mode, Network, run_in};
 use rustix::fs::OFlags;
-use sysext::{Event, Events, Node};
+use tree::{Event, Events, Node};
 
 use crate::support::{Case, busybox};
 
@@ -156,7 +156,7 @@ pub fn hostile_mount_points(case: &Case) {
         ("/proc", Node::symlink("/tmp")),
         ("/sys", Node::file(0o644, "x")),
         ("/etc", Node::symlink("/../../../tmp")),
-        ("/proc", Node { meta: sysext::Meta::with_mode(0o666), kind: sysext::Kind::Fifo }),
+        ("/proc", Node { meta: tree::Meta::with_mode(0o666), kind: tree::Kind::Fifo }),
     ] {
         let mut tree = busybox();
         tree.remove(&path.parse().unwrap());

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use oci::sandbox::{Mode, Run, packages};
-use sysext::{Blob, Limits, Tree};
+use tree::{Blob, Limits, Tree};
 
 use crate::support::Case;
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use oci::sandbox::{Mode, SandboxError, Status, run_in};
 use oci::{Cache, Digest};
 use rustix::process::Signal;
-use sysext::{Event, Events};
+use tree::{Event, Events};
 
 use crate::support::{Case, busybox};
 

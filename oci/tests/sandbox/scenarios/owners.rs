@@ -1,6 +1,6 @@
 //! Changes of owner: whatever the mode, the layer has them.
 
-use sysext::{Meta, Node};
+use tree::{Meta, Node};
 
 use crate::support::{Case, busybox};
 

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use oci::sandbox::{Cause, Mode, Run, SandboxError};
-use sysext::{Meta, Node, Tree};
+use tree::{Meta, Node, Tree};
 
 use crate::support::{Case, busybox};
 

@@ -3,8 +3,7 @@
 //! fontconfig's src/fccache.c (`FcCacheTimeValid`), src/fcint.h (`struct _FcCache`).
 
 use super::{Recorded, find};
-use crate::tree::ContentError;
-use crate::{Content, Node, Tree, TreePath};
+use tree::{Content, ContentError, Node, Tree, TreePath};
 
 /// `FC_CACHE_MAGIC_MMAP`.
 const MAGIC: u32 = 0xFC02_FC04;

@@ -10,8 +10,7 @@ pub(super) mod pyc;
 use std::collections::BTreeMap;
 
 use super::ExtensionError;
-use crate::tree::{ContentError, Patch};
-use crate::{Content, Ino, Kind, Node, Tree, TreePath};
+use tree::{Content, ContentError, Ino, Kind, Node, Patch, Tree, TreePath};
 
 /// One format that records times.
 struct Format {

@@ -2,8 +2,7 @@
 //! `mtime & 0xFFFFFFFF` and the source's size.
 
 use super::{Recorded, find};
-use crate::tree::{ContentError, Patch};
-use crate::{Content, Kind, Node, Tree, TreePath};
+use tree::{Content, ContentError, Kind, Node, Patch, Tree, TreePath};
 
 const CACHE: &[u8] = b"__pycache__";
 

@@ -4,7 +4,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::{Extension, ExtensionOptions, Meta, Node, ReadOptions, Release, Tree, TreePath, WriteOptions};
+use crate::{Extension, ExtensionOptions, Release};
+use tree::{Meta, Node, ReadOptions, Tree, TreePath, WriteOptions};
 
 /// The interpreter of Debian's package python3, which no version manager stands before.
 const PYTHON: &str = "/usr/bin/python3";

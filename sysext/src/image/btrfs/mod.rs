@@ -14,7 +14,8 @@ use std::process::{Command, Stdio};
 
 use super::tool::{Stage, Tool, clean, uuid, uuid_text};
 use super::{Format, ImageError};
-use crate::{Content, Extension, Kind};
+use crate::Extension;
+use tree::{Content, Kind};
 
 const MKFS: Tool = Tool { name: "mkfs.btrfs", package: "btrfs-progs" };
 const UNSHARE: Tool = Tool { name: "unshare", package: "util-linux" };

@@ -2,7 +2,7 @@
 //! Partitions Specification.
 
 use super::gpt::Guid;
-use crate::Arch;
+use tree::Arch;
 
 /// The types of an architecture's root, root-verity and root-verity-sig partitions.
 pub(super) fn root(arch: Arch) -> [Guid; 3] {

@@ -18,7 +18,8 @@ use sha2::{Digest as _, Sha256};
 
 pub use signer::{Signer, SignerError};
 
-use crate::{Arch, Extension};
+use crate::Extension;
+use tree::Arch;
 
 /// How to make a disk image.
 #[derive(Debug, Clone, Default)]

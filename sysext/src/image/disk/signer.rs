@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::der::{BIT_STRING, CONTEXT_0, INTEGER, NULL, OCTET_STRING, OID, Reader, SEQUENCE, SET, element};
 use super::hex;
-use crate::{Event, Events};
+use tree::{Event, Events};
 
 /// Keys and certificates are a few KiB. Bytes.
 const MAX_FILE: u64 = 1 << 20;

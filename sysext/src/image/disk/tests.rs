@@ -7,7 +7,8 @@ use std::sync::Mutex;
 use super::*;
 use crate::image::tests::{extension, noise, run, sample};
 use crate::image::{Format, ImageError, ImageOptions, Written, write};
-use crate::{Event, Events, ExtensionOptions, Release, Silent};
+use crate::{ExtensionOptions, Release};
+use tree::{Event, Events, Silent};
 
 struct Keys {
     dir: tempfile::TempDir,

@@ -6,7 +6,7 @@ use std::sync::mpsc::sync_channel;
 
 use super::{BLOCK, Output, Settings};
 use crate::image::{Encoder, ImageError};
-use crate::{Content, Tree, TreePath};
+use tree::{Content, Tree, TreePath};
 
 /// What is compressed at a time. The last piece of a file may be half as long again. Bytes.
 pub(super) const PIECE: u64 = 128 << 10;

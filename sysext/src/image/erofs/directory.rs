@@ -1,7 +1,7 @@
 //! Directories: blocks of `struct erofs_dirent` with the names behind them, all sorted.
 
 use super::BLOCK;
-use crate::{Ino, Kind, Node, Tree, TreePath};
+use tree::{Ino, Kind, Node, Tree, TreePath};
 
 /// Bytes.
 const ENTRY: usize = 12;

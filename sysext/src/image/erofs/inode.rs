@@ -6,7 +6,7 @@ use super::data::{Extent, Stored, read};
 use super::place::{Layout, Places, len, own_data};
 use super::{BLOCK, Output, directory, xattr};
 use crate::image::ImageError;
-use crate::{Ino, Kind, Node, Tree, TreePath};
+use tree::{Ino, Kind, Node, Tree, TreePath};
 
 /// Bytes.
 const COMPACT: u64 = 32;

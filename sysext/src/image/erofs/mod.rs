@@ -23,7 +23,8 @@ use std::path::Path;
 use super::squashfs::{EarlySync, threads};
 use super::tool::uuid;
 use super::{Codec, ImageError, ImageOptions};
-use crate::{Content, Event, Events, Extension, Tree};
+use crate::Extension;
+use tree::{Content, Event, Events, Tree};
 
 /// Bytes.
 const BLOCK: u64 = 4096;

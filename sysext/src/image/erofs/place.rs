@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::data::{SMALL, Stored};
 use super::{BLOCK, directory, inode, xattr};
 use crate::image::ImageError;
-use crate::{Ino, Kind, Node, Tree, TreePath};
+use tree::{Ino, Kind, Node, Tree, TreePath};
 
 /// Bytes.
 const SLOT: u64 = 32;

@@ -4,9 +4,10 @@ use std::process::Command;
 
 use super::data::PIECE;
 use super::{Settings, write_tree};
+use crate::Extension;
 use crate::image::tests::{contents, dump, extension, noise, p, read_back, run, sample};
 use crate::image::{Codec, Compression, Format, ImageError, ImageOptions, write};
-use crate::{Extension, Kind, Meta, Node, Silent, Tree};
+use tree::{Kind, Meta, Node, Silent, Tree};
 
 fn image(extension: &Extension, compression: Compression, threads: usize) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
@@ -74,7 +75,7 @@ fn files_of_all_lengths_are_what_they_were() {
             // Debian 12's doesn't know zstd.
             let extracted = format!("--extract={}", dir.path().join("out").display());
             run(Command::new("fsck.erofs").arg(extracted).arg(&path), "erofs-utils");
-            let there = Tree::from_dir(&dir.path().join("out"), &crate::ReadOptions::default()).unwrap();
+            let there = Tree::from_dir(&dir.path().join("out"), &tree::ReadOptions::default()).unwrap();
             assert!(contents(&there) == contents(extension.tree()), "{codec}:{level}, fsck.erofs");
         }
         let found = read_back(&path, "erofs");

@@ -1,7 +1,7 @@
 //! Extended attributes, behind the inode that they belong to: `struct erofs_xattr_ibody_header` and its entries.
 
 use crate::image::{Format, ImageError};
-use crate::{Node, TreePath};
+use tree::{Node, TreePath};
 
 /// EROFS_XATTR_INDEX_*, for names that begin so; the last two are whole names.
 const PREFIXES: [(u8, &[u8]); 5] = [

@@ -3,7 +3,8 @@
 use std::os::unix::ffi::OsStrExt as _;
 
 use super::*;
-use crate::{Extension, ExtensionOptions, ImageOptions, Release, Silent, image as images};
+use crate::{Extension, ExtensionOptions, ImageOptions, Release, image as images};
+use tree::Silent;
 
 #[test]
 fn large_and_many_attributes() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use sysext::{Arch, Event, OutputFile};
+use tree::{Arch, Event, OutputFile};
 
 use super::super::parallel;
 use super::ReleaseCommand;

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
-use sysext::Event;
 use sysext::cli::{OutputArgs, ReleaseArgs, ReportArgs, Size, Terminal, Verbosity, print};
+use tree::Event;
 
 use super::{CatalogueArgs, WorkArgs};
 use crate::release::place::{MANIFEST_SIGNATURE, merge};
@@ -173,7 +173,7 @@ impl ReleaseCommand {
 /// `bakery release`.
 pub(super) fn release(args: &ReleaseCommand) -> anyhow::Result<()> {
     let events = Terminal::new(args.report.verbosity());
-    sysext::remove_on_interrupt().context("signals can't be handled")?;
+    tree::remove_on_interrupt().context("signals can't be handled")?;
     // A key that is of no use is said before anything long begins.
     let signer = args.signer()?;
     for dir in &args.merge {

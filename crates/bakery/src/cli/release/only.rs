@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use sysext::Arch;
+use tree::Arch;
 
 use recipes::lock::Key;
 use recipes::version::Version;

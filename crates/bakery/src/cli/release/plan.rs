@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use sysext::Event;
+use tree::Event;
 
 use super::super::{hint, parallel};
 use super::WhatArgs;

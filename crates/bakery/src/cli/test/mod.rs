@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use oci::ImageRef;
 use sysext::cli::{ReportArgs, Terminal};
-use sysext::{Arch, Event, Events};
+use tree::{Arch, Event, Events};
 
 use super::{CatalogueArgs, WorkArgs, args::pair};
 use crate::trial::{self, Report, Trial, TrialError};
@@ -91,7 +91,7 @@ pub struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let events = Terminal::new(args.report.verbosity());
-    sysext::remove_on_interrupt().context("signals can't be handled")?;
+    tree::remove_on_interrupt().context("signals can't be handled")?;
     let place = Place::of(args)?;
     let catalogue = args.catalogue.catalogue()?;
     let lock = Lock::read(&args.work.lock)?;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use sysext::Arch;
+use tree::Arch;
 
 use super::subject::Subject;
 use crate::trial::{Report, TestResult, TrialError};

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use sysext::{Arch, ExtensionName};
+use sysext::ExtensionName;
+use tree::Arch;
 
 use super::Args;
 use crate::cli::{SettingsArgs, build, inspect};

@@ -6,8 +6,8 @@ use std::fmt;
 use sysext::cli::Size;
 use tree::{Tree, TreePath};
 
-use crate::closure::Reason;
 use crate::plan::{Action, Plan, Why};
+use elf::closure::Reason;
 
 /// A plan with the reasons sorted into a tree.
 #[derive(Debug)]

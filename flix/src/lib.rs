@@ -1,17 +1,8 @@
 //! Takes a program out of an image, with all it needs, and makes a tree of it that runs on any host.
 //!
-//! The image's own loader is simulated to find what belongs together ([`Closure`]), everything that isn't asked for by
+//! The image's own loader is simulated to find what belongs together ([`elf::Closure`]), everything that isn't asked for by
 //! name goes to a private directory (the sysroot), and the ELF files are edited so that nothing but the sysroot is
-//! searched ([`elf`]).
-
-pub mod elf;
-pub use elf::{Elf, ElfKind};
-
-pub mod loader;
-pub use loader::{Family, Loader};
-
-pub mod closure;
-pub use closure::{Closure, ClosureError, DlopenPolicy, ExtraLib, Resolver};
+//! searched ([`elf::rewrite()`]).
 
 pub use sysext::request;
 pub use sysext::request::{Item, RequestError, Wanted};

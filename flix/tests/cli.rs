@@ -1,11 +1,9 @@
 //! The program as users have it.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use std::process::{Command, Output};
 
-use common::Lab;
+use elf::testing::TestRoot;
 
 struct Flix {
     home: tempfile::TempDir,
@@ -54,8 +52,8 @@ fn said(output: Output) -> Said {
 }
 
 /// An image with one musl program and a library.
-fn image() -> (Lab, String) {
-    let lab = Lab::musl();
+fn image() -> (TestRoot, String) {
+    let lab = TestRoot::musl();
     lab.with_musl().shared_library("usr/lib/libone.so.1", "libone.so.1", &[], &[]);
     lab.program("usr/bin/prog", &["usr/lib/libone.so.1"], &[]).script("usr/bin/script", "#!/bin/sh\n");
     let place = format!("dir:{}", lab.path("").display());

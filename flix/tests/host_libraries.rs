@@ -2,19 +2,17 @@
 //! look by itself. Each runs in a root with the extension and such libraries.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use std::path::Path;
 use std::process::Command;
 
-use common::{Lab, p};
-use flix::closure::Options;
+use elf::closure::Options;
+use elf::testing::{TestRoot, p};
 use flix::{Plan, Request};
 use tree::{Tree, WriteOptions};
 
 const RUNPATH: &str = "-Wl,--enable-new-dtags";
 
-fn build(lab: &Lab, words: &[&str], closure: Options) -> (Plan, Tree) {
+fn build(lab: &TestRoot, words: &[&str], closure: Options) -> (Plan, Tree) {
     let request = Request {
         wanted: words.iter().map(|w| w.parse().unwrap()).collect(),
         sysroot: p("/usr/lib/flix/t"),
@@ -74,7 +72,7 @@ impl Host {
 }
 
 /// env(1) for hosts that have nothing.
-fn place_env(lab: &Lab) {
+fn place_env(lab: &TestRoot) {
     let source = "#include <string.h>\n#include <unistd.h>\nint main(int c, char **v) {\n\
         int i = 1; while (v[i] && strchr(v[i], '=')) i++;\n\
         char *p = v[i], *env[64] = { 0 }; for (int j = 1; j < i; j++) env[j - 1] = v[j];\n\
@@ -95,7 +93,7 @@ const OPENER: &str = "#include <dlfcn.h>\n#include <stdio.h>\n#include <stdlib.h
         return 0; }\n";
 
 /// A library whose `say` is what a function of another one says.
-fn caller(lab: &Lab, relative: &str, soname: &str, function: &str, needs: &[&str], flags: &[&str]) {
+fn caller(lab: &TestRoot, relative: &str, soname: &str, function: &str, needs: &[&str], flags: &[&str]) {
     let source = format!("const char *{function}(void);\nconst char *say(void) {{ return {function}(); }}\n");
     let mut args = vec!["-shared".to_owned(), "-fPIC".to_owned(), format!("-Wl,-soname,{soname}")];
     args.extend(flags.iter().map(|f| (*f).to_owned()));
@@ -104,7 +102,7 @@ fn caller(lab: &Lab, relative: &str, soname: &str, function: &str, needs: &[&str
 
 /// An image whose program needs a library that needs another, and what else is there: `host` with other libraries of
 /// those names, `unpacked` with libraries that nobody relocates.
-fn image(lab: &Lab, lib: &str) {
+fn image(lab: &TestRoot, lib: &str) {
     lab.shared_library(&format!("{lib}/libtwo.so.1"), "libtwo.so.1", &[], &[]);
     let source =
         "const char *f_libtwo_so_1(void);\nconst char *f_libone_so_1(void) { return f_libtwo_so_1(); }\n";
@@ -123,7 +121,7 @@ fn image(lab: &Lab, lib: &str) {
 
 #[test]
 fn the_hosts_library_path_comes_after_the_extensions_own() {
-    let lab = Lab::glibc();
+    let lab = TestRoot::glibc();
     lab.with_glibc();
     let lib = "usr/lib/x86_64-linux-gnu";
     image(&lab, lib);
@@ -164,7 +162,7 @@ fn the_hosts_library_path_comes_after_the_extensions_own() {
 
 #[test]
 fn musls_loader_reads_a_variable_that_no_host_sets() {
-    let lab = Lab::musl();
+    let lab = TestRoot::musl();
     lab.with_musl();
     image(&lab, "usr/lib");
     let (plan, tree) = build(&lab, &["/usr/bin/prog"], Options::default());
@@ -188,14 +186,14 @@ fn musls_loader_reads_a_variable_that_no_host_sets() {
 
 #[test]
 fn a_musl_loader_without_the_variable_is_told_of() {
-    let lab = Lab::musl();
+    let lab = TestRoot::musl();
     lab.with_musl().program("usr/bin/prog", &[], &[]);
     let loader = lab.path("lib/ld-musl-x86_64.so.1");
     let mut bytes = std::fs::read(&loader).unwrap();
     let name = b"\0LD_LIBRARY_PATH\0";
     let at = bytes.windows(name.len()).position(|w| w == name).unwrap();
     bytes[at + 1] = b'X';
-    common::place_program(&loader, &bytes);
+    elf::testing::place_program(&loader, &bytes);
     let (plan, _) = build(&lab, &["/usr/bin/prog"], Options::default());
     let expected = "/lib/ld-musl-x86_64.so.1: has no LD_LIBRARY_PATH to switch off; where the host sets it, the host's \
                     libraries come first";
@@ -206,7 +204,7 @@ fn a_musl_loader_without_the_variable_is_told_of() {
 #[test]
 fn what_a_program_unpacks_finds_the_rest_of_glibc() {
     let lab = || {
-        let lab = Lab::glibc();
+        let lab = TestRoot::glibc();
         lab.with_glibc().copy("/lib/x86_64-linux-gnu/libm.so.6", "lib/x86_64-linux-gnu/libm.so.6");
         image(&lab, "usr/lib/x86_64-linux-gnu");
         lab
@@ -231,7 +229,7 @@ fn what_a_program_unpacks_finds_the_rest_of_glibc() {
             assert!(status.expect("objcopy; install binutils").success());
         } else {
             let bytes = [std::fs::read(&prog).unwrap(), payload.clone()].concat();
-            common::place_program(&prog, &bytes);
+            elf::testing::place_program(&prog, &bytes);
         }
         let (plan, tree) = build(&lab, &["/usr/bin/prog"], Options::default());
         let note = "/usr/bin/prog: carries data and opens libraries, perhaps out of it: all of glibc comes along for them";

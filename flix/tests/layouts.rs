@@ -4,8 +4,9 @@
 
 mod common;
 
-use common::{Lab, p, run, speaker};
-use flix::closure::Options;
+use common::{run, speaker};
+use elf::closure::Options;
+use elf::testing::{TestRoot, p};
 use flix::plan::PlanError;
 use flix::{Plan, Request};
 use tree::{Meta, Node, Tree};
@@ -13,7 +14,7 @@ use tree::{Meta, Node, Tree};
 const LOADER: &str = "/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2";
 const LIBC: &str = "/lib/x86_64-linux-gnu/libc.so.6";
 
-fn plan(lab: &Lab, program: &str) -> Result<(Plan, Tree), PlanError> {
+fn plan(lab: &TestRoot, program: &str) -> Result<(Plan, Tree), PlanError> {
     let image = lab.tree();
     let request = Request {
         wanted: vec![program.parse().unwrap()],
@@ -31,7 +32,7 @@ fn plan(lab: &Lab, program: &str) -> Result<(Plan, Tree), PlanError> {
 /// PT_INTERP of a program of an extension.
 fn interpreter(tree: &Tree, program: &str) -> String {
     let content = tree.get(&p(program)).unwrap().content().unwrap();
-    let elf = flix::Elf::parse(content).unwrap().unwrap();
+    let elf = elf::Elf::parse(content).unwrap().unwrap();
     String::from_utf8(elf.interpreter.unwrap()).unwrap()
 }
 
@@ -76,7 +77,7 @@ fn loaders_with_a_version_in_their_name() {
             "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
         ),
     ] {
-        let lab = Lab::glibc();
+        let lab = TestRoot::glibc();
         lab.copy(LOADER, file).copy(LIBC, "usr/lib/x86_64-linux-gnu/libc.so.6");
         lab.symlink("lib", "usr/lib").symlink("lib64", "usr/lib64");
         for (from, to) in links {
@@ -104,7 +105,7 @@ fn programs_that_name_another_loader_than_the_psabi() {
         ("/usr/glibc-compat/lib/ld-linux-x86-64.so.2", "usr/glibc-compat/lib/ld-linux-x86-64.so.2"),
         ("/opt/old/ld-2.31.so", "opt/old/ld-2.31.so"),
     ] {
-        let lab = Lab::glibc();
+        let lab = TestRoot::glibc();
         lab.copy(LOADER, file).copy(LIBC, "lib/x86_64-linux-gnu/libc.so.6");
         if asked.trim_start_matches('/') != file {
             lab.symlink(asked, &format!("/{file}"));
@@ -120,7 +121,7 @@ fn programs_that_name_another_loader_than_the_psabi() {
 #[test]
 fn a_store_without_a_configuration() {
     let store = |rest: &str| format!("nix/store/0c7n0000-{rest}");
-    let lab = Lab::glibc();
+    let lab = TestRoot::glibc();
     lab.copy(LOADER, &store("glibc-2.39/lib/ld-linux-x86-64.so.2"));
     lab.copy(LIBC, &store("glibc-2.39/lib/libc.so.6"));
     let own =
@@ -139,7 +140,7 @@ fn a_store_without_a_configuration() {
 /// libc6-compat of Alpine: musl's loader under glibc's name.
 #[test]
 fn musl_under_glibcs_name_keeps_to_its_own_directories() {
-    let lab = Lab::musl();
+    let lab = TestRoot::musl();
     lab.with_musl().symlink("lib64/ld-linux-x86-64.so.2", "../lib/ld-musl-x86_64.so.1");
     let source = "#include <dlfcn.h>\n#include <stdio.h>\nint main(void) {\n\
                   puts(dlopen(\"libprobe.so\", RTLD_NOW) ? \"the host's\" : \"none\");\n\
@@ -158,7 +159,7 @@ fn musl_under_glibcs_name_keeps_to_its_own_directories() {
 /// gcompat of Alpine: a program under glibc's name that executes musl's loader.
 #[test]
 fn a_program_in_the_place_of_glibcs_loader_is_refused() {
-    let lab = Lab::musl();
+    let lab = TestRoot::musl();
     let source = "int execve(const char *, char **, char **);\nint main(int c, char **v, char **e) {\n\
                   return execve(\"/lib/ld-musl-x86_64.so.1\", v, e);\n}\n";
     for flags in [&["-static"][..], &["-static-pie"]] {

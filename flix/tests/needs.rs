@@ -4,8 +4,9 @@
 
 mod common;
 
-use common::{Lab, p, run, speaker};
-use flix::closure::Options;
+use common::{run, speaker};
+use elf::closure::Options;
+use elf::testing::{TestRoot, p};
 use flix::plan::PlanError;
 use flix::{Plan, Request};
 use tree::Tree;
@@ -13,7 +14,7 @@ use tree::Tree;
 const RPATH: &str = "-Wl,--disable-new-dtags";
 const RUNPATH: &str = "-Wl,--enable-new-dtags";
 
-fn try_plan(lab: &Lab, wanted: &[&str], closure: Options) -> Result<(Plan, Tree), PlanError> {
+fn try_plan(lab: &TestRoot, wanted: &[&str], closure: Options) -> Result<(Plan, Tree), PlanError> {
     let image = lab.tree();
     let request = Request {
         wanted: wanted.iter().map(|w| w.parse().unwrap()).collect(),
@@ -28,7 +29,7 @@ fn try_plan(lab: &Lab, wanted: &[&str], closure: Options) -> Result<(Plan, Tree)
     Ok((plan, built))
 }
 
-fn plan(lab: &Lab, wanted: &[&str], closure: Options) -> (Plan, Tree) {
+fn plan(lab: &TestRoot, wanted: &[&str], closure: Options) -> (Plan, Tree) {
     try_plan(lab, wanted, closure).unwrap_or_else(|e| panic!("{e}"))
 }
 
@@ -41,7 +42,7 @@ fn extra(libs: &[&str], allow_missing: bool) -> Options {
 }
 
 /// Compiles a program or library from its source.
-fn build(lab: &Lab, out: &str, source: &str, flags: &[&str], needs: &[&str]) {
+fn build(lab: &TestRoot, out: &str, source: &str, flags: &[&str], needs: &[&str]) {
     let flags: Vec<String> = flags.iter().map(|f| (*f).to_owned()).collect();
     lab.compile(source, &lab.path(out), &flags, needs);
 }
@@ -55,7 +56,7 @@ fn f(value: u8) -> String {
 #[test]
 fn an_extra_library_stands_in_for_a_needed_name() {
     for musl in [false, true] {
-        let lab = if musl { Lab::musl() } else { Lab::glibc() };
+        let lab = if musl { TestRoot::musl() } else { TestRoot::glibc() };
         if musl {
             lab.with_musl()
         } else {
@@ -84,7 +85,7 @@ fn an_extra_library_stands_in_for_a_needed_name() {
 
 #[test]
 fn a_name_of_several_libraries_has_to_be_a_path() {
-    let lab = Lab::glibc();
+    let lab = TestRoot::glibc();
     lab.with_glibc().program("usr/bin/prog", &[], &[]);
     for dir in ["opt/a", "opt/b"] {
         lab.shared_library(&format!("{dir}/libx.so"), "libx.so", &[], &[]);
@@ -99,7 +100,7 @@ fn a_name_of_several_libraries_has_to_be_a_path() {
 #[test]
 fn a_library_of_a_wanted_folder_stands_in() {
     for (musl, wanted) in [(false, "/opt/jdk"), (false, "/opt/jdk:/usr/lib/jdk"), (true, "/opt/jdk")] {
-        let lab = if musl { Lab::musl() } else { Lab::glibc() };
+        let lab = if musl { TestRoot::musl() } else { TestRoot::glibc() };
         if musl {
             lab.with_musl()
         } else {
@@ -132,7 +133,7 @@ fn a_library_of_a_wanted_folder_stands_in() {
 fn what_may_be_missing_is_no_defect() {
     // liba finds libx where only it looks; libb lacks it.
     for musl in [false, true] {
-        let lab = if musl { Lab::musl() } else { Lab::glibc() };
+        let lab = if musl { TestRoot::musl() } else { TestRoot::glibc() };
         if musl {
             lab.with_musl()
         } else {
@@ -159,7 +160,7 @@ fn a_library_needed_by_its_path_is_led_to() {
         // Depends on the working directory: what the user names stands in.
         ("build/lib/libvendor.so", "opt/v/lib/libvendor.so"),
     ] {
-        let lab = Lab::glibc();
+        let lab = TestRoot::glibc();
         lab.with_glibc();
         // With versions: the file that has them is named in DT_VERNEED, too. The decoy has the same name.
         lab.write("map", "V1 { global: f; local: *; };");
@@ -176,12 +177,12 @@ fn a_library_needed_by_its_path_is_led_to() {
         let (got, tree) = plan(&lab, &["/opt/v/bin/prog:/usr/bin/prog"], options);
         assert_eq!(run(&tree, &["/usr/bin/prog"]), "42\n", "{needed}\n{got}");
         let content = tree.get(&p("/usr/bin/prog")).unwrap().content().unwrap();
-        let elf = flix::Elf::parse(content).unwrap().unwrap();
+        let elf = elf::Elf::parse(content).unwrap().unwrap();
         let path = format!("/usr/lib/flix/t/{file}").into_bytes();
         assert!(elf.needed.contains(&path) && elf.version_needs.iter().any(|v| v.file == path), "{elf:?}");
         assert!(got.warnings.is_empty(), "{:?}", got.warnings);
     }
-    let lab = Lab::glibc();
+    let lab = TestRoot::glibc();
     lab.with_glibc();
     build(&lab, "x.so", &f(0), &["-shared", "-fPIC", "-Wl,-soname,/opt/gone/x.so"], &[]);
     build(&lab, "usr/bin/prog", SAYS, &[], &["x.so"]);
@@ -191,7 +192,7 @@ fn a_library_needed_by_its_path_is_led_to() {
 
 #[test]
 fn the_same_words_lead_each_file_to_its_own_library() {
-    let lab = Lab::glibc();
+    let lab = TestRoot::glibc();
     lab.with_glibc();
     for (dir, value) in [("one", 1), ("two", 20)] {
         let soname = "-Wl,-soname,$ORIGIN/libown.so";
@@ -221,7 +222,7 @@ fn the_same_words_lead_each_file_to_its_own_library() {
 
 #[test]
 fn musl_opens_a_path_and_fills_in_nothing() {
-    let lab = Lab::musl();
+    let lab = TestRoot::musl();
     lab.with_musl();
     build(&lab, "opt/v/libv.so", &f(42), &["-shared", "-fPIC", "-Wl,-soname,/opt/v/libv.so"], &[]);
     build(&lab, "usr/bin/prog", SAYS, &[], &["opt/v/libv.so"]);
@@ -240,7 +241,7 @@ fn filter_libraries_do_what_they_do_in_the_image() {
         ("-f", false, Some("1\n")),
         ("-F", false, None),
     ] {
-        let lab = Lab::glibc();
+        let lab = TestRoot::glibc();
         lab.with_glibc();
         if there {
             let name = "-Wl,-soname,libreal.so.1";
@@ -264,7 +265,7 @@ fn filter_libraries_do_what_they_do_in_the_image() {
         }
     }
     // By a path, as libglvnd's vendors may; and musl, which knows no filters.
-    let lab = Lab::glibc();
+    let lab = TestRoot::glibc();
     lab.with_glibc();
     build(&lab, "opt/real/libreal.so", &f(42), &["-shared", "-fPIC"], &[]);
     let flags = ["-shared", "-fPIC", "-Wl,-soname,libstub.so.1", "-Wl,-f,/opt/real/libreal.so"];
@@ -272,7 +273,7 @@ fn filter_libraries_do_what_they_do_in_the_image() {
     build(&lab, "usr/bin/prog", SAYS, &[], &["usr/lib/libstub.so.1"]);
     let (_, tree) = plan(&lab, &["/usr/bin/prog"], Options::default());
     assert_eq!(run(&tree, &["/usr/bin/prog"]), "42\n");
-    let lab = Lab::musl();
+    let lab = TestRoot::musl();
     lab.with_musl();
     let flags = ["-shared", "-fPIC", "-Wl,-soname,libstub.so.1", "-Wl,-F,libgone.so"];
     build(&lab, "usr/lib/libstub.so.1", &f(1), &flags, &[]);
@@ -290,7 +291,7 @@ fn the_images_library_path_has_its_place() {
         (true, RPATH, "opt/path/libone.so\n"),
         (true, RUNPATH, "opt/path/libone.so\n"),
     ] {
-        let lab = if musl { Lab::musl() } else { Lab::glibc() };
+        let lab = if musl { TestRoot::musl() } else { TestRoot::glibc() };
         if musl {
             lab.with_musl()
         } else {
@@ -305,7 +306,7 @@ fn the_images_library_path_has_its_place() {
         let environment =
             ["LD_LIBRARY_PATH=/gone".to_owned(), "LD_LIBRARY_PATH=/opt/gone:/opt/path".to_owned()];
         let options =
-            || Options { library_path: flix::closure::library_path(&environment), ..Options::default() };
+            || Options { library_path: elf::closure::library_path(&environment), ..Options::default() };
         let (_, tree) = plan(&lab, &["/usr/bin/prog"], options());
         assert_eq!(run(&tree, &["/usr/bin/prog"]), expected, "{musl} {tags}");
         let (_, tree) = plan(&lab, &["/usr/bin/bare"], options());
@@ -315,7 +316,7 @@ fn the_images_library_path_has_its_place() {
 
 #[test]
 fn libraries_that_are_opened_by_their_path_are_told() {
-    let lab = Lab::glibc();
+    let lab = TestRoot::glibc();
     lab.with_glibc().shared_library("usr/lib/app/plugin.so", "plugin.so", &[], &[]);
     lab.shared_library("opt/path/libby-name.so", "libby-name.so", &[], &[]).write("usr/lib/app/text.so", "x");
     let source = "#include <dlfcn.h>\n#include <stdio.h>\nconst char *other = \"/usr/lib/app/text.so\";\n\

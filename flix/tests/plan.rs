@@ -3,8 +3,9 @@
 
 mod common;
 
-use common::{Lab, p, run, speaker};
-use flix::closure::Options;
+use common::{run, speaker};
+use elf::closure::Options;
+use elf::testing::{TestRoot, p};
 use flix::{Explanation, Plan, Request};
 use tree::Tree;
 
@@ -22,20 +23,20 @@ fn request(words: &[&str]) -> Request {
     }
 }
 
-fn plan(lab: &Lab, words: &[&str]) -> (Plan, Tree) {
+fn plan(lab: &TestRoot, words: &[&str]) -> (Plan, Tree) {
     let image = lab.tree();
     let plan = Plan::new(&image, &request(words)).unwrap_or_else(|e| panic!("{e}"));
     let built = plan.build(&image).unwrap_or_else(|e| panic!("{e}"));
     (plan, built)
 }
 
-fn refused(lab: &Lab, words: &[&str]) -> String {
+fn refused(lab: &TestRoot, words: &[&str]) -> String {
     Plan::new(&lab.tree(), &request(words)).unwrap_err().to_string()
 }
 
 #[test]
 fn a_glibc_program_with_links_origin_and_variants() {
-    let lab = Lab::glibc();
+    let lab = TestRoot::glibc();
     lab.with_glibc();
     lab.shared_library("usr/lib/x86_64-linux-gnu/libone.so.1.2", "libone.so.1", &[], &[]);
     lab.symlink("usr/lib/x86_64-linux-gnu/libone.so.1", "libone.so.1.2");
@@ -78,7 +79,7 @@ fn a_glibc_program_with_links_origin_and_variants() {
 
 #[test]
 fn a_musl_program_and_its_path_file() {
-    let lab = Lab::musl();
+    let lab = TestRoot::musl();
     lab.with_musl().symlink("lib/libc.musl-x86_64.so.1", "ld-musl-x86_64.so.1");
     lab.shared_library("usr/lib/libone.so.1", "libone.so.1", &[], &[]);
     lab.shared_library("usr/local/lib/libtwo.so.2", "libtwo.so.2", &[], &[]);
@@ -114,7 +115,7 @@ fn a_musl_program_and_its_path_file() {
 
 #[test]
 fn an_inherited_rpath_reaches_the_libraries_libraries() {
-    let lab = Lab::glibc();
+    let lab = TestRoot::glibc();
     lab.with_glibc().shared_library("opt/app/lib/libb.so", "libb.so", &[], &[]);
     // The decoy is what the default directories have.
     lab.shared_library("usr/lib/libb.so", "libb.so", &[], &[]);
@@ -135,7 +136,7 @@ fn an_inherited_rpath_reaches_the_libraries_libraries() {
 
 #[test]
 fn a_folder_is_used_where_it_stands() {
-    let lab = Lab::glibc();
+    let lab = TestRoot::glibc();
     lab.with_glibc().shared_library("srv/app/lib/libplug.so", "libplug.so", &[], &[]);
     speaker(
         &lab,
@@ -174,7 +175,7 @@ fn a_folder_is_used_where_it_stands() {
 
 #[test]
 fn libraries_of_the_usual_directories_stay_away_from_the_hosts() {
-    let lab = Lab::glibc();
+    let lab = TestRoot::glibc();
     let dir = "usr/lib/x86_64-linux-gnu";
     lab.copy("/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", &format!("{dir}/ld-linux-x86-64.so.2"));
     lab.copy("/lib/x86_64-linux-gnu/libc.so.6", &format!("{dir}/libc.so.6"));
@@ -210,7 +211,7 @@ fn libraries_of_the_usual_directories_stay_away_from_the_hosts() {
 
 #[test]
 fn a_library_that_the_user_puts_at_a_usual_place_has_a_second_copy() {
-    let lab = Lab::glibc();
+    let lab = TestRoot::glibc();
     lab.with_glibc().shared_library("usr/lib/libone.so.1", "libone.so.1", &[], &[]);
     speaker(&lab, "usr/bin/prog", &["libone.so.1"], &["usr/lib/libone.so.1"], &[]);
     let (plan, tree) = plan(&lab, &["/usr/bin/prog", "/usr/lib/libone.so.1:/usr/lib/libone.so.1"]);
@@ -222,7 +223,7 @@ fn a_library_that_the_user_puts_at_a_usual_place_has_a_second_copy() {
 
 #[test]
 fn symlinks_bring_their_targets() {
-    let lab = Lab::musl();
+    let lab = TestRoot::musl();
     lab.with_musl();
     lab.compile(
         "#include <stdio.h>\nint main(int c, char **v) { puts(v[0]); return 0; }\n",
@@ -254,7 +255,7 @@ fn symlinks_bring_their_targets() {
 
 #[test]
 fn hard_links_stay_links() {
-    let lab = Lab::glibc();
+    let lab = TestRoot::glibc();
     lab.with_glibc().program("usr/bin/a", &[], &[]);
     std::fs::hard_link(lab.path("usr/bin/a"), lab.path("usr/bin/b")).unwrap();
     let image = Tree::from_dir(&lab.path(""), &tree::ReadOptions::default()).unwrap();
@@ -265,7 +266,7 @@ fn hard_links_stay_links() {
 
 #[test]
 fn what_loads_together_is_told_in_the_order_of_loading() {
-    let lab = Lab::glibc();
+    let lab = TestRoot::glibc();
     lab.with_glibc().program("usr/bin/a", &[], &[]).program("usr/sbin/b", &[], &[]);
     let (plan, tree) = plan(&lab, &["/usr/bin/a", "/usr/sbin/b"]);
     let order: Vec<String> = plan.load_order().iter().map(ToString::to_string).collect();
@@ -278,7 +279,7 @@ fn what_loads_together_is_told_in_the_order_of_loading() {
 
 #[test]
 fn scripts_go_with_their_interpreters() {
-    let lab = Lab::musl();
+    let lab = TestRoot::musl();
     lab.with_musl();
     lab.compile(
         "#include <stdio.h>\nint main(int c, char **v) { puts(v[0]); return 0; }\n",
@@ -313,7 +314,7 @@ fn scripts_go_with_their_interpreters() {
 
 #[test]
 fn units_follow_their_programs() {
-    let lab = Lab::glibc();
+    let lab = TestRoot::glibc();
     lab.with_glibc().program("usr/sbin/daemon", &[], &[]).symlink("sbin", "usr/sbin");
     let unit = "[Unit]\nConditionFileIsExecutable=|/usr/sbin/daemon\nAssertPathExists=/etc/conf\n[Service]\nExecStart=\\\n  /usr/sbin/daemon -x /usr/sbin/daemon\nExecStop=-/sbin/daemon stop\nExecReload=/bin/kill $MAINPID\n";
     lab.write("etc/systemd/system/d.service", unit);
@@ -331,7 +332,7 @@ fn units_follow_their_programs() {
 /// A path within a shell's script, and in other texts by which a host starts programs.
 #[test]
 fn texts_follow_their_programs_or_are_told_of() {
-    let lab = Lab::glibc();
+    let lab = TestRoot::glibc();
     lab.with_glibc().program("usr/sbin/daemon", &[], &[]).symlink("sbin", "usr/sbin");
     let unit = "[Service]\nExecStartPre=/bin/sh -c 'test -x /usr/sbin/daemon && exec /sbin/daemon -c \"$X\"'\n\
                 ExecStart=/bin/sh -c '${ROOT}/usr/sbin/daemon'\n# /usr/sbin/daemon\n";
@@ -381,7 +382,7 @@ fn texts_follow_their_programs_or_are_told_of() {
 /// Bytecode stays fresh when the first line of its source gets longer. Python itself says so.
 #[test]
 fn bytecode_follows_its_script() {
-    let lab = Lab::glibc();
+    let lab = TestRoot::glibc();
     lab.with_glibc().copy("/usr/bin/python3", "usr/bin/python3.x").symlink("usr/bin/python", "python3.x");
     lab.script("usr/lib/app/tool.py", "#!/usr/bin/python\nX = 1\n").write("usr/lib/app/other.py", "X = 1\n");
     let python = |args: &[&str]| {
@@ -413,7 +414,7 @@ fn bytecode_follows_its_script() {
 /// A script that is its own archive, by the place of a byte.
 #[test]
 fn data_behind_a_script_stays_in_its_place() {
-    let lab = Lab::glibc();
+    let lab = TestRoot::glibc();
     for program in ["dash", "tail", "cat"] {
         lab.copy(&format!("/bin/{program}"), &format!("usr/bin/{program}"));
     }
@@ -443,7 +444,7 @@ fn data_behind_a_script_stays_in_its_place() {
 /// What nobody has named comes along as it is, with a warning, if it can't be used as a program.
 #[test]
 fn odd_matches_of_a_pattern_are_no_errors() {
-    let lab = Lab::glibc();
+    let lab = TestRoot::glibc();
     lab.with_glibc().program("usr/bin/p-good", &[], &[]).script("usr/bin/p-script", "#!/usr/bin/perl\n");
     lab.symlink("usr/bin/p-dead", "nowhere").write("usr/bin/p-broken", "\x7fELF and no more");
     lab.program("usr/bin/p-full", &[], &["-fuse-ld=lld", "-Wl,--build-id=none"]);
@@ -474,7 +475,7 @@ fn odd_matches_of_a_pattern_are_no_errors() {
 
 #[test]
 fn refusals() {
-    let lab = Lab::glibc();
+    let lab = TestRoot::glibc();
     lab.with_glibc().program("usr/bin/prog", &[], &[]).write("usr/lib/a", "1").write("srv/a", "2");
     for (words, expected) in [
         (&["/usr/bin/none"][..], "/usr/bin/none is not in the image"),
@@ -499,7 +500,7 @@ fn refusals() {
 
 #[test]
 fn the_loader_forgets_the_hosts_cache() {
-    let lab = Lab::glibc();
+    let lab = TestRoot::glibc();
     lab.with_glibc().program("usr/bin/prog", &[], &[]);
     let (_, tree) = plan(&lab, &["/usr/bin/prog"]);
     let loader = tree
@@ -517,7 +518,7 @@ fn the_loader_forgets_the_hosts_cache() {
 
 #[test]
 fn character_sets_come_from_the_sysroot_alone() {
-    let lab = Lab::glibc();
+    let lab = TestRoot::glibc();
     let gconv = "/usr/lib/x86_64-linux-gnu/gconv";
     lab.with_glibc();
     for file in ["gconv-modules", "gconv-modules.cache", "EUC-JP.so", "libJIS.so"] {
@@ -560,7 +561,7 @@ fn character_sets_come_from_the_sysroot_alone() {
 /// A symlink in a wanted folder, wanted by itself or with what it leads to in its place.
 #[test]
 fn a_folder_and_what_is_in_it_are_no_rivals() {
-    let lab = Lab::glibc();
+    let lab = TestRoot::glibc();
     lab.with_glibc().program("usr/lib/app/real", &[], &[]).symlink("usr/lib/app/link", "real");
     lab.write("usr/share/x", "data").symlink("usr/lib/app/out", "/usr/share/x");
     lab.write("usr/share/d/y", "data").symlink("usr/lib/app/dir", "../../share/d");
@@ -593,7 +594,7 @@ fn a_folder_and_what_is_in_it_are_no_rivals() {
 #[test]
 fn a_folder_of_plugins_may_be_one_of_extra_libraries_too() {
     for dir in ["usr/lib/app/plugins", "usr/lib/x86_64-linux-gnu/plugins", "usr/lib/x86_64-linux-gnu"] {
-        let lab = Lab::glibc();
+        let lab = TestRoot::glibc();
         lab.with_glibc().shared_library(&format!("{dir}/libplug.so.1.2"), "libplug.so.1", &[], &[]);
         lab.symlink(&format!("{dir}/libplug.so.1"), "./libplug.so.1.2");
         lab.symlink(&format!("{dir}/libplug.so"), &format!("/{dir}/libplug.so.1"));
@@ -614,7 +615,7 @@ fn a_folder_of_plugins_may_be_one_of_extra_libraries_too() {
 /// What lacks a library in the image works there without: a module that nothing loads.
 #[test]
 fn a_module_without_its_library_does_not_refuse_its_folder() {
-    let lab = Lab::glibc();
+    let lab = TestRoot::glibc();
     lab.with_glibc().shared_library("tmp/libgone.so", "libgone.so", &[], &[]);
     lab.shared_library("usr/lib/app/good.so", "good.so", &[], &[]);
     lab.shared_library("usr/lib/app/optional.so", "optional.so", &["tmp/libgone.so"], &[]);
@@ -646,7 +647,7 @@ fn a_module_without_its_library_does_not_refuse_its_folder() {
 
 #[test]
 fn files_of_another_machine_are_data_in_a_folder() {
-    let lab = Lab::glibc();
+    let lab = TestRoot::glibc();
     lab.with_glibc().program("usr/lib/app/prog", &[], &[]);
     lab.shared_library("usr/lib/app/arm64/plugin.so", "plugin.so", &["lib/x86_64-linux-gnu/libc.so.6"], &[]);
     lab.program("usr/lib/app/arm64/prog", &[], &[]).program("usr/lib/app/arm64/static", &[], &["-static"]);
@@ -659,7 +660,7 @@ fn files_of_another_machine_are_data_in_a_folder() {
         if let Some(at) = bytes.windows(old.len()).position(|w| w == old) {
             bytes[at..at + old.len()].copy_from_slice(b"/lib/ld-linux-aarch64.so.1\0");
         }
-        common::place_program(&path, &bytes);
+        elf::testing::place_program(&path, &bytes);
     }
     for words in [&["/usr/lib/app"][..], &["/usr/lib/app/**"]] {
         let (plan, tree) = plan(&lab, words);

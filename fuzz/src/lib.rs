@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use flix::elf::{Edit, Elf, rewrite};
+use elf::{Edit, Elf, rewrite};
 use oci::{Config, DecodeLimits, Decoder, Document, ImageRef, LayerBlob, Rootfs};
 use tree::{Blob, Content, Limits, Tree};
 

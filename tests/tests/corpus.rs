@@ -13,7 +13,7 @@ use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
 use e2e::{Program, place, work};
-use flix::elf::{Edit, Elf, ElfKind, RewriteError, rewrite};
+use elf::{Edit, Elf, ElfKind, RewriteError, rewrite};
 use tree::{Blob, Content};
 
 /// Unpacked with all that they depend on, some 900 packages and 3,600 ELF files: C, C++, Rust, Go, Perl, Python, PHP and

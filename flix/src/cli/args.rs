@@ -10,8 +10,8 @@ use sysext::ExtensionName;
 use sysext::cli::{OutputArgs, ReleaseArgs, ReportArgs};
 use tree::TreePath;
 
-use crate::closure::{DlopenPolicy, ExtraLib};
 use crate::request::Wanted;
+use elf::closure::{DlopenPolicy, ExtraLib};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -4,10 +4,10 @@ use std::error::Error;
 
 use sysext::extension::HostLibrary;
 
-use crate::closure::ClosureError;
-use crate::elf::RewriteError;
-use crate::loader::LoaderError;
 use crate::plan::{BuildError, Plan, PlanError};
+use elf::RewriteError;
+use elf::closure::ClosureError;
+use elf::loader::LoaderError;
 
 /// What helps against a missing library.
 pub(super) const MISSING: &str = "--package P installs what has it, --extra-lib PATH names it where it is";

@@ -16,9 +16,9 @@ use sysext::image::ImageOptions;
 use tree::{Event, Events, TreePath};
 
 use crate::Explanation;
-use crate::closure::{self, ExtraLib};
 use crate::plan::units::NOT_FOLLOWED;
 use crate::plan::{Plan, Request};
+use elf::closure::{self, ExtraLib};
 use report::Report;
 
 /// Does what the arguments ask for.

@@ -7,8 +7,8 @@ use sysext::{Extension, Written};
 use tree::TreePath;
 
 use crate::Explanation;
-use crate::closure::Reason;
 use crate::plan::{Action, Plan, Why};
+use elf::closure::Reason;
 
 /// The result.
 #[derive(Debug)]

@@ -6,9 +6,9 @@ use sysext::extension::resized;
 use tree::{Content, Ino, Kind, Meta, Node, Patch, Tree, TreePath};
 
 use super::{Action, BuildError, Entry, Plan, Relocation};
-use crate::closure::{DlopenPolicy, ExtraLib, Options, Resolver};
-use crate::elf::{Edit, rewrite};
 use crate::scripts::SCRIPT_LIMIT;
+use elf::closure::{DlopenPolicy, ExtraLib, Options, Resolver};
+use elf::{Edit, rewrite};
 
 impl Plan {
     /// Follows the plan, then checks the result: each program has to load in it what it loads in the image.

@@ -11,7 +11,7 @@
 
 use tree::{Content, ContentError, Patch, TreePath};
 
-use crate::loader::compiled_in;
+use elf::loader::compiled_in;
 
 /// What the loader's paths end with: `/etc/ld.so.cache`, with the prefix of the build before it; `/etc/ld.so.preload`,
 /// which Nix calls `/etc/ld-nix.so.preload`.
@@ -26,7 +26,7 @@ const VARIABLE: &[u8] = b"LD_LIBRARY_PATH";
 const _: () = assert!(MUSL_VARIABLE.len() == VARIABLE.len());
 
 /// The patches of glibc's loader, in order; and the paths that it doesn't have. `system_dirs` are the directories that it
-/// searches by itself, as [`Loader::system_dirs`](crate::loader::Loader::system_dirs) has them.
+/// searches by itself, as [`Loader::system_dirs`](elf::loader::Loader::system_dirs) has them.
 pub(super) fn loader(
     content: &Content,
     system_dirs: &[Vec<u8>],

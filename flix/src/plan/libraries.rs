@@ -6,9 +6,9 @@ use tree::{Patch, TreePath};
 
 use super::planner::{Planner, relative};
 use super::{Action, PlanError, Relocation, Why, confine};
-use crate::closure::{Closure, Object};
-use crate::elf::ElfKind;
-use crate::loader::{Family, Loader};
+use elf::ElfKind;
+use elf::closure::{Closure, Object};
+use elf::loader::{Family, Loader};
 
 /// Where libraries are after the move, by the directory that the image's loader searches.
 type Moved = BTreeMap<TreePath, BTreeSet<TreePath>>;
@@ -273,7 +273,7 @@ impl Planner<'_> {
         let converts = |(path, object): &(&TreePath, &Object)| {
             let libc = object.elf.soname.as_deref() == Some(b"libc.so.6") || object.is_loader;
             let content = self.tree.get(path).and_then(|n| n.content()).filter(|_| !libc);
-            content.is_some_and(|c| crate::elf::mentions(c, &["iconv_open"]).unwrap_or(false))
+            content.is_some_and(|c| elf::mentions(c, &["iconv_open"]).unwrap_or(false))
         };
         let glibc = closure.loaders.iter().any(|l| l.family == Family::Glibc);
         if let Some((path, _)) =

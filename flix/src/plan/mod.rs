@@ -18,9 +18,9 @@ use std::fmt;
 
 use tree::{ContentError, Machine, Meta, Patch, PathError, TreeError, TreePath};
 
-use crate::closure::{self, ClosureError, Missing, ProcessMap, Reason};
-use crate::elf::RewriteError;
 use crate::request::{RequestError, Wanted};
+use elf::RewriteError;
+use elf::closure::{self, ClosureError, Missing, ProcessMap, Reason};
 
 /// What to make.
 #[derive(Debug, Clone)]

@@ -7,8 +7,8 @@ use tree::TreePath;
 
 use super::planner::Planner;
 use super::{Opened, PlanError};
-use crate::closure::{Closure, Object};
-use crate::elf::{Elf, ElfKind, library_paths, mentions};
+use elf::closure::{Closure, Object};
+use elf::{Elf, ElfKind, library_paths, mentions};
 
 impl Planner<'_> {
     /// Looks for the paths of libraries in all files that call dlopen, once everything has its place.

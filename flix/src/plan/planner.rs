@@ -7,9 +7,9 @@ use tree::{Kind, Machine, Tree, TreePath};
 
 use super::build::relocate;
 use super::{Action, BuildError, Entry, Plan, PlanError, Request, Why, confine};
-use crate::closure::{Closure, Object, Reason, Resolver};
-use crate::elf::ElfKind;
 use crate::request::{Item, allowed, home, locate};
+use elf::ElfKind;
+use elf::closure::{Closure, Object, Reason, Resolver};
 
 /// A regular file that the request puts into the extension.
 #[derive(Debug, Clone)]

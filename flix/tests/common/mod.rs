@@ -1,148 +1,47 @@
-//! Trees and ELF files for the tests.
-#![allow(dead_code, missing_docs, unused_imports, clippy::unwrap_used)]
+//! Programs that say which libraries they have, and a root to run them in.
 
-mod place;
-mod run;
-
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub use place::{place_copy, place_program};
-pub use run::{run, speaker};
-use tree::{Blob, Content, Meta, Node, Tree, TreePath};
+use tree::{Tree, WriteOptions};
 
-pub fn p(path: &str) -> TreePath {
-    path.parse().unwrap()
-}
+use elf::testing::TestRoot;
 
-/// The given directories of a root on disk, and the way there.
-pub fn tree_of(root: &Path, dirs: &[&str]) -> Tree {
-    let mut tree = Tree::default();
-    for dir in dirs {
-        add(&mut tree, root, Path::new(dir));
-    }
-    tree
-}
-
-fn add(tree: &mut Tree, root: &Path, relative: &Path) {
-    let full = root.join(relative);
-    let Ok(stat) = std::fs::symlink_metadata(&full) else { return };
-    let path = TreePath::new(relative.as_os_str().as_encoded_bytes()).unwrap();
-    let meta = Meta::with_mode(stat.mode());
-    if stat.is_dir() {
-        tree.insert_all(path, Node { meta, kind: tree::Kind::Dir }, &Meta::dir()).unwrap();
-        let mut names: Vec<_> = std::fs::read_dir(&full).unwrap().map(|e| e.unwrap().file_name()).collect();
-        names.sort();
-        for name in names {
-            add(tree, root, &relative.join(name));
+/// Runs a program in a root that holds the extension and nothing else.
+pub fn run(tree: &Tree, argv: &[&str]) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let (written, root) = (dir.path().join("written"), dir.path().join("root"));
+    std::fs::create_dir(&written).unwrap();
+    _ = tree.write_dir(&written, &WriteOptions::for_caller()).unwrap();
+    // A child's copies, for the reason that `place_program` gives.
+    assert!(Command::new("cp").arg("-a").arg(&written).arg(&root).status().unwrap().success());
+    let root_user = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()) == 0;
+    let mut command = match root_user {
+        true => Command::new("/usr/sbin/chroot"),
+        false => {
+            let mut c = Command::new("/usr/bin/unshare");
+            c.args(["--map-root-user", "/usr/sbin/chroot"]);
+            c
         }
-    } else if stat.is_symlink() {
-        let target = std::fs::read_link(&full).unwrap();
-        let node = Node::symlink(target.as_os_str().as_encoded_bytes());
-        tree.insert_all(path, node, &Meta::dir()).unwrap();
-    } else if stat.is_file() {
-        let content = Content::in_blob(Blob::at_path(&full), 0, stat.len());
-        tree.insert_all(path, Node { meta, kind: tree::Kind::File(content) }, &Meta::dir()).unwrap();
-    }
+    };
+    let output = command.arg(&root).args(argv).env_clear().output().expect("chroot; install coreutils");
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{argv:?}: {} {text}\n{}", output.status, tree.dump());
+    text
 }
 
-/// A root on disk in which small programs and libraries are linked, to be read as a tree and run in place.
-#[derive(Debug)]
-pub struct Lab {
-    dir: tempfile::TempDir,
-    cc: &'static str,
-}
-
-impl Lab {
-    pub fn glibc() -> Lab {
-        Lab { dir: tempfile::tempdir().unwrap(), cc: "gcc" }
+/// A program that prints what its libraries say.
+pub fn speaker(lab: &TestRoot, relative: &str, sonames: &[&str], needs: &[&str], flags: &[&str]) {
+    let symbol = |s: &str| s.replace(['.', '-'], "_");
+    let mut source = String::from("#include <stdio.h>\n");
+    for s in sonames {
+        source += &format!("const char *f_{}(void);\n", symbol(s));
     }
-
-    pub fn musl() -> Lab {
-        Lab { dir: tempfile::tempdir().unwrap(), cc: "musl-gcc" }
+    source += "int main(void) {\n";
+    for s in sonames {
+        source += &format!("  puts(f_{}());\n", symbol(s));
     }
-
-    pub fn path(&self, relative: &str) -> PathBuf {
-        self.dir.path().join(relative.trim_start_matches('/'))
-    }
-
-    pub fn write(&self, relative: &str, bytes: impl AsRef<[u8]>) -> &Self {
-        let path = self.path(relative);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, bytes).unwrap();
-        self
-    }
-
-    pub fn script(&self, relative: &str, text: &str) -> &Self {
-        let path = self.path(relative);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        place_program(&path, text.as_bytes());
-        self
-    }
-
-    pub fn symlink(&self, relative: &str, target: &str) -> &Self {
-        let path = self.path(relative);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::os::unix::fs::symlink(target, path).unwrap();
-        self
-    }
-
-    /// Copies a file of this machine, links followed.
-    pub fn copy(&self, from: &str, relative: &str) -> &Self {
-        let path = self.path(relative);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        place_copy(&path, Path::new(from));
-        self
-    }
-
-    /// A library of the soname that needs others (paths in the lab). It has a function named after the soname.
-    pub fn shared_library(&self, relative: &str, soname: &str, needs: &[&str], flags: &[&str]) -> &Self {
-        let out = self.path(relative);
-        std::fs::create_dir_all(out.parent().unwrap()).unwrap();
-        let source = format!("const char *f_{}(void) {{ return \"{relative}\"; }}\n", symbol(soname));
-        let mut args = vec!["-shared".to_owned(), "-fPIC".to_owned(), format!("-Wl,-soname,{soname}")];
-        args.extend(flags.iter().map(|f| (*f).to_owned()));
-        self.compile(&source, &out, &args, needs);
-        self
-    }
-
-    pub fn program(&self, relative: &str, needs: &[&str], flags: &[&str]) -> &Self {
-        let args: Vec<String> = flags.iter().map(|f| (*f).to_owned()).collect();
-        self.compile("int main(void) { return 0; }\n", &self.path(relative), &args, needs);
-        self
-    }
-
-    pub fn compile(&self, source: &str, out: &Path, args: &[String], needs: &[&str]) {
-        std::fs::create_dir_all(out.parent().unwrap()).unwrap();
-        let c = self.dir.path().join(format!(".{}.c", out.file_name().unwrap().to_str().unwrap()));
-        std::fs::write(&c, source).unwrap();
-        let mut command = Command::new(self.cc);
-        // What the libraries need themselves is looked for at run time only.
-        command.arg(&c).arg("-o").arg(out).args(args).arg("-Wl,--no-as-needed,--allow-shlib-undefined");
-        command.arg("-Wl,--unresolved-symbols=ignore-all").args(needs.iter().map(|n| self.path(n)));
-        let status = command.status();
-        let status = status.unwrap_or_else(|e| panic!("{}: {e}; install gcc and musl-tools", self.cc));
-        assert!(status.success(), "{command:?}");
-        std::fs::remove_file(c).unwrap();
-    }
-
-    /// This machine's loader and C library at their usual places.
-    pub fn with_glibc(&self) -> &Self {
-        let dir = "/lib/x86_64-linux-gnu";
-        self.copy(&format!("{dir}/ld-linux-x86-64.so.2"), "lib64/ld-linux-x86-64.so.2");
-        self.copy(&format!("{dir}/libc.so.6"), "lib/x86_64-linux-gnu/libc.so.6")
-    }
-
-    pub fn with_musl(&self) -> &Self {
-        self.copy("/lib/ld-musl-x86_64.so.1", "lib/ld-musl-x86_64.so.1")
-    }
-
-    pub fn tree(&self) -> Tree {
-        tree_of(self.dir.path(), &[""])
-    }
-}
-
-fn symbol(soname: &str) -> String {
-    soname.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+    source += "  return 0;\n}\n";
+    let flags: Vec<String> = flags.iter().map(|f| (*f).to_owned()).collect();
+    lab.compile(&source, &lab.path(relative), &flags, needs);
 }

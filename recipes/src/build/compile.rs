@@ -116,9 +116,9 @@ pub(super) fn extract(
             let request = flix::Request {
                 wanted,
                 sysroot: TreePath::new("/usr/lib/flix")?.join(name.as_str())?,
-                closure: flix::closure::Options {
-                    library_path: flix::closure::library_path(&rootfs.config.env),
-                    ..flix::closure::Options::default()
+                closure: elf::closure::Options {
+                    library_path: elf::closure::library_path(&rootfs.config.env),
+                    ..elf::closure::Options::default()
                 },
                 keep_sbin: false,
                 charsets: false,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use flix::elf::{Elf, ElfKind};
+use elf::{Elf, ElfKind};
 use sysext::extension::{Finding, rule};
 use tree::{Machine, Node, Tree, TreePath};
 

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 
 use tree::{Ino, Kind, Meta, Node, Tree, TreePath};
 
-use crate::plan::{Plan, PlanError, Shown};
-use crate::prune::{self, Pruned};
-use crate::script::{self, Role};
+use crate::{
+    plan::{Plan, PlanError, Shown},
+    prune::{self, Pruned},
+    script::{self, Role},
+};
 
 /// What was left out of the image on the way.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -4,9 +4,11 @@ use std::fmt::Write as _;
 
 use tree::{Tree, TreePath};
 
-use crate::mounts::Mounts;
-use crate::options::{self, Options};
-use crate::quote::sh;
+use crate::{
+    mounts::Mounts,
+    options::{self, Options},
+    quote::sh,
+};
 
 /// Who has the last word on a variable that the image sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,11 +8,13 @@ use sysext::request::{Item, locate};
 use sysext::{RequestError, Wanted};
 use tree::{Kind, Machine, Tree, TreeError, TreePath};
 
-use crate::command::{Command, CommandError};
-use crate::environment::{self, Variable};
-use crate::mounts::{MountError, Mounts};
-use crate::options::Options;
-use crate::script;
+use crate::{
+    command::{Command, CommandError},
+    environment::{self, Variable},
+    mounts::{MountError, Mounts},
+    options::Options,
+    script,
+};
 
 /// What one path of the host is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,11 +15,13 @@ use std::fmt::Write as _;
 
 use tree::TreePath;
 
-use crate::command::Command;
-use crate::environment::{self, Variable};
-use crate::mounts::{Mount, Mounts, Source};
-use crate::options::{Bwrap, Options};
-use crate::quote::{fstab, sh};
+use crate::{
+    command::Command,
+    environment::{self, Variable},
+    mounts::{Mount, Mounts, Source},
+    options::{Bwrap, Options},
+    quote::{fstab, sh},
+};
 
 /// Where the scripts are in the sysroot.
 pub const DIR: &str = ".flatwrap";

@@ -127,7 +127,7 @@ fn layout(bench: &Bench, config: &str) -> String {
     let blobs = dir.join("blobs/sha256");
     std::fs::create_dir_all(&blobs).unwrap();
     let put = |bytes: &[u8], kind: &str| {
-        let digest = oci::Digest::of(bytes);
+        let digest = store::Digest::of(bytes);
         std::fs::write(blobs.join(digest.hex()), bytes).unwrap();
         let length = bytes.len();
         format!(r#"{{"mediaType":"application/vnd.oci.image.{kind}","digest":"{digest}","size":{length}}}"#)
@@ -135,7 +135,7 @@ fn layout(bench: &Bench, config: &str) -> String {
     let tree = tree::Tree::from_dir(&bench.0.path().join("image"), &tree::ReadOptions::default()).unwrap();
     let mut tar = Vec::new();
     tree.write_tar(&mut tar).unwrap();
-    let diff_id = oci::Digest::of(&tar);
+    let diff_id = store::Digest::of(&tar);
     let layer = put(&tar, "layer.v1.tar");
     let config = format!(
         r#"{{"architecture":"amd64","os":"linux","config":{config},"rootfs":{{"type":"layers","diff_ids":["{diff_id}"]}}}}"#

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use elf::{Edit, Elf, rewrite};
-use oci::{Config, DecodeLimits, Decoder, Document, ImageRef, LayerBlob, Rootfs};
+use oci::{Config, Document, ImageRef, Rootfs};
+use store::{DecodeLimits, Decoder, LayerBlob};
 use tree::{Blob, Content, Limits, Tree};
 
 /// A target's name and function.
@@ -33,7 +34,7 @@ pub fn reference(data: &[u8]) {
         let Ok(ImageRef::Registry(again)) = again else { panic!("{reference} is no reference: {again:?}") };
         assert_eq!(again.to_string(), reference.to_string());
     }
-    let _ = text.parse::<oci::Digest>();
+    let _ = text.parse::<store::Digest>();
     let _ = text.parse::<oci::Platform>();
 }
 
@@ -94,7 +95,7 @@ pub fn tar(data: &[u8]) {
 pub fn layer(data: &[u8]) {
     let Some(blob) = blob(data) else { return };
     let layer =
-        LayerBlob { diff_id: oci::Digest::of(data), digest: None, blob, offset: 0, len: data.len() as u64 };
+        LayerBlob { diff_id: store::Digest::of(data), digest: None, blob, offset: 0, len: data.len() as u64 };
     let _ = Rootfs::from_layers(Config::default(), &[layer.clone(), layer], &tree::Silent);
 }
 

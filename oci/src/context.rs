@@ -1,6 +1,7 @@
 //! What all operations share.
 
-use crate::{Cache, Client, ClientOptions, Credentials, Environment, Platform, PlatformError, Registries};
+use crate::{Client, ClientOptions, Credentials, Platform, PlatformError, Registries};
+use store::{Cache, Environment};
 
 /// Where images come from, what they should run on, and where they are kept.
 #[derive(Debug)]

@@ -12,10 +12,10 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::environment::Environment;
 use crate::reference::DOCKER_HUB;
 use file::AuthFile;
 use helper::Helper;
+use store::Environment;
 
 /// A user's secret for a registry.
 #[derive(Clone, PartialEq, Eq)]

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use sysext::{Wanted, request};
 use tree::{Event, Events, TreePath};
 
-use crate::cli::{ContextError, SourceArgs};
-use crate::sandbox::{SandboxArgs, SandboxError, packages};
-use crate::source::RootfsError;
-use crate::{ImageRef, Rootfs};
+use crate::{
+    ImageRef, Rootfs,
+    cli::{ContextError, SourceArgs},
+    sandbox::{SandboxArgs, SandboxError, packages},
+    source::RootfsError,
+};
 
 /// Why there is no tree.
 #[derive(Debug, thiserror::Error)]

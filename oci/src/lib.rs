@@ -6,19 +6,11 @@ pub use reference::{ImageRef, Reference, ReferenceError, Which};
 pub mod registries;
 pub use registries::{Endpoint, Registries, RegistriesError};
 
-pub mod small_file;
-
-mod environment;
-pub use environment::Environment;
-
 pub mod credentials;
 pub use credentials::{Credential, Credentials, CredentialsError};
 
 pub mod client;
 pub use client::{Client, ClientError, ClientOptions, Download, Get, RetryPolicy};
-
-pub mod digest;
-pub use digest::{Digest, DigestError, Hasher};
 
 pub mod platform;
 pub use platform::{Platform, PlatformError};
@@ -27,13 +19,7 @@ pub mod manifest;
 pub use manifest::{Config, Descriptor, Document, Index, Manifest, ManifestError, Part, find_manifest};
 
 pub mod layer;
-pub use layer::{LayerBlob, LayerError, Rootfs};
-
-pub mod cache;
-pub use cache::{Cache, CacheError, DownloadError, Expect, FileExpect, Scratch, ScratchGuard};
-
-pub mod compress;
-pub use compress::{Compression, DecodeError, DecodeLimits, Decoder};
+pub use layer::{LayerError, Rootfs};
 
 pub mod source;
 pub use source::{RootfsError, SourceError};

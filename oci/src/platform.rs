@@ -51,7 +51,7 @@ impl Platform {
     pub fn known(self) -> Result<Self, PlatformError> {
         match self.os != "linux" || known().contains(&self.architecture.as_str()) {
             true => Ok(self),
-            false => Err(PlatformError::Unknown(crate::digest::shorten(&self.architecture))),
+            false => Err(PlatformError::Unknown(store::digest::shorten(&self.architecture))),
         }
     }
 
@@ -143,7 +143,7 @@ impl FromStr for Platform {
         };
         let parts: Vec<&str> = s.split('/').collect();
         if !parts.iter().all(|w| word(w)) {
-            return Err(PlatformError::Syntax(crate::digest::shorten(s)));
+            return Err(PlatformError::Syntax(store::digest::shorten(s)));
         }
         match parts[..] {
             [architecture] => Ok(Self::new("linux", architecture, None)),
@@ -153,7 +153,7 @@ impl FromStr for Platform {
             }
             [os, architecture] => Ok(Self::new(os, architecture, None)),
             [os, architecture, variant] => Ok(Self::new(os, architecture, Some(variant))),
-            _ => Err(PlatformError::Syntax(crate::digest::shorten(s))),
+            _ => Err(PlatformError::Syntax(store::digest::shorten(s))),
         }
     }
 }

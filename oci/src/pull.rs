@@ -6,13 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tree::{Event, Events};
 
-use crate::cache::Found;
-use crate::digest::shorten;
-use crate::manifest::{Document, Manifest, Unpacked};
 use crate::{
-    CacheError, ClientError, Config, Context, Descriptor, Digest, Endpoint, Expect, LayerBlob, ManifestError,
-    Part, Reference, RegistriesError, find_manifest,
+    ClientError, Config, Context, Descriptor, Endpoint, ManifestError, Part, Reference, RegistriesError,
+    find_manifest,
+    manifest::{Document, Manifest, Unpacked},
 };
+use store::{CacheError, Digest, Expect, LayerBlob, cache::Found, digest::shorten};
 
 /// An image, complete in the cache.
 #[derive(Debug, Clone)]

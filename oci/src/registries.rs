@@ -12,8 +12,8 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::environment::Environment;
 use crate::reference::{Reference, ReferenceError, is_domain};
+use store::Environment;
 
 /// The rules of the machine for registries.
 #[derive(Debug, Clone, Default)]
@@ -313,7 +313,7 @@ fn matched(prefix: &str, name: &str) -> Option<usize> {
 }
 
 fn read(path: &Path) -> Result<String, RegistriesError> {
-    crate::small_file::read_text(path).map_err(|source| RegistriesError::Io { path: path.into(), source })
+    store::small_file::read_text(path).map_err(|source| RegistriesError::Io { path: path.into(), source })
 }
 
 fn drop_ins(dir: &Path) -> Result<Vec<PathBuf>, RegistriesError> {

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tree::{Content, ContentError, Kind, Meta, Node, Tree, TreeError, TreePath};
 
-use crate::recipe::Instance;
-use crate::recipe::instance::{Install, Static};
+use crate::{
+    recipe::Instance,
+    recipe::instance::{Install, Static},
+};
 
 /// A download, or what was compiled.
 #[derive(Debug, Clone)]

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use oci::Digest;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha512};
+use store::Digest;
 use tree::{Content, ContentError};
 
 /// Bytes. Lists have a line for each asset of a release.
@@ -85,7 +85,7 @@ impl Checksum {
     pub fn of_same_kind(&self, content: &Content) -> Result<Checksum, ContentError> {
         Ok(match self {
             Checksum::Sha256(_) => {
-                let mut hasher = oci::Hasher::new();
+                let mut hasher = store::Hasher::new();
                 each_part(content, |part| hasher.update(part))?;
                 Checksum::Sha256(hasher.finish())
             }

@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use oci::Environment;
 use serde::Deserialize;
+use store::Environment;
 
 /// Downloads at once, unless the user says otherwise.
 const JOBS: usize = 4;

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use oci::Cache;
+use store::Cache;
 use sysext::ExtensionName;
 use tree::{Arch, ContentError};
 
-use crate::lint::release_file;
-use crate::open::{ForeignError, OpenCause, OpenError, open};
+use crate::{
+    lint::release_file,
+    open::{ForeignError, OpenCause, OpenError, open},
+};
 
 /// Why a host won't merge an image.
 #[derive(Debug, thiserror::Error)]

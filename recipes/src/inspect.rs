@@ -7,8 +7,10 @@ use sysext::ExtensionName;
 use sysext::extension::unit_programs;
 use tree::{ContentError, Kind, Tree};
 
-use crate::lint::{Needs, release_file};
-use crate::open::Opened;
+use crate::{
+    lint::{Needs, release_file},
+    open::Opened,
+};
 
 /// Files that are listed as the largest.
 const LARGEST: usize = 5;
@@ -219,7 +221,7 @@ mod tests {
         add("/usr/bin/cut", b"\x7fELF and nothing more of it");
         std::fs::create_dir(dir.path().join("x")).unwrap();
         let _report = tree.write_dir(&dir.path().join("x"), &tree::WriteOptions::for_caller()).unwrap();
-        let cache = oci::Cache::open(Some(&dir.path().join("cache"))).unwrap();
+        let cache = store::Cache::open(Some(&dir.path().join("cache"))).unwrap();
         let opened = crate::open::open(&dir.path().join("x"), &cache).unwrap();
         let told = Inspection::new(&opened, &"x".parse().unwrap()).unwrap();
         insta::assert_snapshot!(told.text());

@@ -5,15 +5,17 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use oci::Digest;
 use serde::{Deserialize, Serialize};
+use store::Digest;
 use tree::{
     Arch,
     output::{OutputError, OutputFile},
 };
 
-use crate::recipe::Settings;
-use crate::version::{Version, compare};
+use crate::{
+    recipe::Settings,
+    version::{Version, compare},
+};
 
 /// The file's name, unless the user has another.
 pub const FILE_NAME: &str = "recipes.lock";

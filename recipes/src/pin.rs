@@ -1,15 +1,18 @@
 //! Pinning: every input is fetched and checked as upstream allows, and written down.
 
-use oci::{Digest, ImageRef};
+use oci::ImageRef;
+use store::Digest;
 use tree::{Arch, Event};
 
-use crate::checksum::{self, Checksum as Sum, ChecksumError, LIST_MAX};
-use crate::fetch::{FetchError, Fetched, Want};
-use crate::lock::{Digested, Input, Key, Pins};
-use crate::recipe::instance::{Checksum, Download, Instance, Signature, SignatureKind};
-use crate::recipe::{InstanceError, Recipe};
-use crate::tools::{ToolsError, Workshop};
-use crate::versions::{self, VersionsError};
+use crate::{
+    checksum::{self, Checksum as Sum, ChecksumError, LIST_MAX},
+    fetch::{FetchError, Fetched, Want},
+    lock::{Digested, Input, Key, Pins},
+    recipe::instance::{Checksum, Download, Instance, Signature, SignatureKind},
+    recipe::{InstanceError, Recipe},
+    tools::{ToolsError, Workshop},
+    versions::{self, VersionsError},
+};
 use signature::{self, SIGNATURE_MAX, Scheme, SignatureError};
 
 /// Why something can't be pinned.

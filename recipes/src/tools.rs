@@ -1,7 +1,10 @@
 //! What all work needs: the fetcher, the cache, images, and somebody to tell.
 
-use oci::cli::{ContextError, SourceArgs};
-use oci::{Cache, Context, Digest, ImageRef, Rootfs, RootfsError, SandboxError};
+use oci::{
+    Context, ImageRef, Rootfs, RootfsError, SandboxError,
+    cli::{ContextError, SourceArgs},
+};
+use store::{Cache, Digest};
 use tree::{Arch, Events};
 
 use crate::fetch::Fetcher;

@@ -10,8 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use crate::Program;
-use crate::layout::hex;
+use crate::{Program, layout::hex};
 
 /// A package and what it installs.
 #[derive(Debug)]

@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::layout::{self, Platform};
-use crate::place::{cached, repository, shared};
-use crate::{Program, apk, roots};
+use crate::{
+    Program, apk,
+    layout::{self, Platform},
+    place::{cached, repository, shared},
+    roots,
+};
 
 /// Where Debian's packages put musl's loader and arm64's libraries.
 const MUSL: &str = "/lib/ld-musl-x86_64.so.1";

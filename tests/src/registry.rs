@@ -12,8 +12,7 @@ use flate2::{Compression, write::GzEncoder};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::Program;
-use crate::layout::hex;
+use crate::{Program, layout::hex};
 
 /// A running registry; it ends with this value, or with this process, whatever ends that.
 #[derive(Debug)]

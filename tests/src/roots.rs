@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::Program;
-use crate::place::cached;
-use crate::work::require_root;
+use crate::{Program, place::cached, work::require_root};
 
 /// A tar of what Debian's official image holds: `minbase`, nothing else. Some 180 MB.
 ///

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::place::cached;
-use crate::{Program, roots};
+use crate::{Program, place::cached, roots};
 
 /// A virtual machine that boots, runs a script, and goes off. Its root is in memory: nothing of it stays.
 #[derive(Debug)]

@@ -7,8 +7,10 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::Result;
 
-use crate::registry::{Registry, Settings};
-use crate::{Account, Program, Work, apk, http, images, place, place_program};
+use crate::{
+    Account, Program, Work, apk, http, images, place, place_program,
+    registry::{Registry, Settings},
+};
 
 /// What the tests of one process share: made by the first that asks, gone with the process.
 #[derive(Debug)]

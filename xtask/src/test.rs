@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::ValueEnum;
 
-use crate::command::{self, cargo};
-use crate::{architecture, licences, packages};
+use crate::{
+    architecture,
+    command::{self, cargo},
+    licences, packages,
+};
 
 /// Installs what the tests need, then runs fmt, clippy, docs, licences, doc tests, unit tests, end-to-end tests.
 #[derive(Debug, clap::Args)]

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use oci::compress::{Compression, DecodeLimits, Decoder, SNIFF};
+use store::compress::{Compression, DecodeLimits, Decoder, SNIFF};
 use tree::{Event, Events, OutputFile};
 
 use super::payload::{Payload, Place};

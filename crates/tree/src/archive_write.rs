@@ -5,8 +5,10 @@ use std::io::{self, Write};
 
 use tar::{EntryType, Header};
 
-use crate::tree::{ContentError, escape};
-use crate::{Content, Ino, Kind, Meta, Node, Tree, TreePath};
+use crate::{
+    Content, Ino, Kind, Meta, Node, Tree, TreePath,
+    tree::{ContentError, escape},
+};
 
 /// Why a tar could not be written.
 #[derive(Debug, thiserror::Error)]

@@ -4,14 +4,16 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use oci::sandbox::{self, Run};
-use oci::{Context, ImageRef};
+use oci::{
+    Context, ImageRef,
+    sandbox::{self, Run},
+};
 use sysext::ExtensionName;
 use tree::{Arch, Blob, Content, Event, Events, Meta, Node, Tree, TreeError, TreePath};
 
 use super::cpio::{self, CpioError};
 use super::inside::{Piece, pieces};
-use oci::ScratchGuard;
+use store::ScratchGuard;
 
 /// The image of which a host is made unless another is named.
 pub const BASE: &str = "docker.io/library/debian:trixie-slim";
@@ -63,7 +65,7 @@ pub enum GuestError {
     },
     /// There is no place to work in.
     #[error(transparent)]
-    Cache(#[from] oci::CacheError),
+    Cache(#[from] store::CacheError),
     /// A file could not be read or written.
     #[error("{path:?}: {source}")]
     Io {

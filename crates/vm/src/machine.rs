@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use oci::Cache;
+use store::Cache;
 use tree::{Arch, Event, Events, process::ChildGuard};
 
 use super::console::Console;

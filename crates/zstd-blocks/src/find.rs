@@ -1,7 +1,9 @@
 //! All matches that are worth a look.
 
-use crate::block::{Block, PLACE, PLACE_BITS, table};
-use crate::sequence::{LEAST, Recent, Sequence};
+use crate::{
+    block::{Block, PLACE, PLACE_BITS, table},
+    sequence::{LEAST, Recent, Sequence},
+};
 
 const SLOT_BITS: u32 = 14;
 const SLOT: usize = (1 << SLOT_BITS) - 1;

@@ -1,7 +1,9 @@
 //! A quick choice of matches: the last two places with the same four bytes, and one look ahead.
 
-use crate::block::{Block, PLACE, PLACE_BITS, table};
-use crate::sequence::{Recent, Sequence};
+use crate::{
+    block::{Block, PLACE, PLACE_BITS, table},
+    sequence::{Recent, Sequence},
+};
 
 /// A table of 256 KiB, which a processor core has near with the block itself. Twice as much makes Debian's image 0.12 % smaller.
 const SLOT_BITS: u32 = 15;

@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
-use crate::block::Block;
-use crate::entropy::{BIT, bits};
-use crate::sequence::{LEN_CODES, LITERALS_CODES, OFFSET_CODES, Recent, Sequence, len_code, literals_code};
+use crate::{
+    block::Block,
+    entropy::{BIT, bits},
+    sequence::{LEN_CODES, LITERALS_CODES, OFFSET_CODES, Recent, Sequence, len_code, literals_code},
+};
 
 /// Bytes that are taken together or apart.
 const CHUNK: usize = 4 << 10;

@@ -7,8 +7,7 @@ use std::ptr::NonNull;
 
 use zstd::zstd_safe::zstd_sys::{self as ffi, ZSTD_cParameter as Parameter};
 
-use crate::block::LONGEST;
-use crate::sequence::Sequence;
+use crate::{block::LONGEST, sequence::Sequence};
 
 /// Turns sequences into frames: the codes are chosen and written by libzstd. zstd.h, ZSTD_compressSequences().
 pub(crate) struct Coder {

@@ -1,13 +1,15 @@
 //! The sequences that take the fewest bits, as far as can be told from what the symbols of a quick choice take.
 
-use crate::block::{Block, table};
-use crate::entropy::{BIT, log2};
-use crate::find::{Finder, Found};
-use crate::sequence::{
-    LEAST, LEN_CODES, LITERALS_CODES, OFFSET_CODES, Recent, Sequence, len_bits, len_code, literals_bits,
-    literals_code,
+use crate::{
+    block::{Block, table},
+    entropy::{BIT, log2},
+    find::{Finder, Found},
+    sequence::{
+        LEAST, LEN_CODES, LITERALS_CODES, OFFSET_CODES, Recent, Sequence, len_bits, len_code, literals_bits,
+        literals_code,
+    },
+    split::{Counts, LENGTHS, LITERALS, LITERALS_LENGTHS, OFFSETS, Part},
 };
-use crate::split::{Counts, LENGTHS, LITERALS, LITERALS_LENGTHS, OFFSETS, Part};
 
 /// Prices of lengths are kept up to this one. A match of [`Thorough::enough`] bytes is taken as it is, so none is longer.
 const LENS: usize = 64;

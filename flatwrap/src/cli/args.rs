@@ -1,9 +1,11 @@
 //! The command line as typed.
 
 use clap::Parser;
-use oci::ImageRef;
-use oci::cli::{OtherArgs, SourceArgs};
-use oci::sandbox::SandboxArgs;
+use oci::{
+    ImageRef,
+    cli::{OtherArgs, SourceArgs},
+    sandbox::SandboxArgs,
+};
 use sysext::cli::{OutputArgs, ReleaseArgs, ReportArgs};
 use sysext::{ExtensionName, Wanted};
 use tree::TreePath;

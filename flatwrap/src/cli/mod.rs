@@ -12,11 +12,13 @@ use sysext::extension::unit_programs::is_unit;
 use sysext::{Extension, Written};
 use tree::{Event, Events, TreePath};
 
-use crate::build::Report;
-use crate::command::Process;
-use crate::options::{Options, Workdir, absolute};
-use crate::plan::{Plan, PlanError, Shown};
-use crate::units::NOT_FOLLOWED;
+use crate::{
+    build::Report,
+    command::Process,
+    options::{Options, Workdir, absolute},
+    plan::{Plan, PlanError, Shown},
+    units::NOT_FOLLOWED,
+};
 
 /// Does what the arguments ask for.
 ///
@@ -278,7 +280,7 @@ mod tests {
         let args = Args::parse_from(["flatwrap", "x", "n", "/usr/bin/x", "--chroot-dir", "/usr"]);
         let mut tree = tree::Tree::default();
         tree.insert("/usr".parse().unwrap(), tree::Node::dir()).unwrap();
-        let rootfs = Rootfs { tree, config: Config::default(), id: oci::Digest::of(b"") };
+        let rootfs = Rootfs { tree, config: Config::default(), id: store::Digest::of(b"") };
         let show = |chroot: Option<&str>, host: Option<&str>| {
             let owned = |o: Option<&str>| o.map(str::to_owned);
             let o = options(&args, &rootfs, owned(chroot), owned(host)).unwrap();

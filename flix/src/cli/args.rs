@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use oci::ImageRef;
-use oci::cli::{OtherArgs, SourceArgs};
-use oci::sandbox::SandboxArgs;
+use oci::{
+    ImageRef,
+    cli::{OtherArgs, SourceArgs},
+    sandbox::SandboxArgs,
+};
 use sysext::ExtensionName;
 use sysext::cli::{OutputArgs, ReleaseArgs, ReportArgs};
 use tree::TreePath;

@@ -10,9 +10,10 @@ use clap::Args;
 use tree::{Arch, Machine};
 
 use crate::{
-    Cache, CacheError, Client, ClientOptions, Context, Credentials, CredentialsError, Environment,
-    FetchError, ImageRef, Platform, PlatformError, Registries, RegistriesError,
+    Client, ClientOptions, Context, Credentials, CredentialsError, FetchError, ImageRef, Platform,
+    PlatformError, Registries, RegistriesError,
 };
+use store::{Cache, CacheError, Environment};
 
 /// Where images come from.
 #[derive(Debug, Clone, Default, Args)]

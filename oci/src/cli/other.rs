@@ -8,8 +8,7 @@ use clap_complete::Shell;
 use sysext::cli::Size;
 
 use super::SourceArgs;
-use crate::cache::Prune;
-use crate::{Cache, CacheError};
+use store::{Cache, CacheError, cache::Prune};
 
 /// What a command can do beside its work.
 #[derive(Debug, Clone, Default, Args)]

@@ -12,8 +12,7 @@ use super::challenge::Challenge;
 use super::http::Response;
 use super::url::{Scheme, Url, form};
 use super::{Client, ClientError};
-use crate::credentials::Credential;
-use crate::registries::Endpoint;
+use crate::{credentials::Credential, registries::Endpoint};
 use tree::Events;
 
 /// Bytes. A token with a long list of scopes has some KiB.

@@ -6,8 +6,8 @@ use std::io::{self, ErrorKind, Read};
 use tree::{Event, Events};
 
 use super::{Client, ClientError};
-use crate::Digest;
 use crate::registries::Endpoint;
+use store::Digest;
 
 /// Bytes. With this much progress, patience starts anew.
 const PROGRESS: u64 = 256 << 10;

@@ -13,7 +13,7 @@ use super::retry::retry_after;
 use super::tls::Trust;
 use super::url::{Scheme, Url};
 use super::{ClientError, proxy};
-use crate::environment::Environment;
+use store::Environment;
 
 /// Bytes of an error's body that are looked at.
 const ERROR_BODY: u64 = 64 << 10;

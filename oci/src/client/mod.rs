@@ -30,14 +30,10 @@ use std::time::Duration;
 
 use tree::{Event, Events};
 
-use crate::credentials::Credentials;
-use crate::environment::Environment;
-use crate::manifest::MANIFEST_MAX;
-use crate::reference::DOCKER_HUB;
-use crate::registries::Endpoint;
-use crate::{Digest, Hasher};
+use crate::{credentials::Credentials, manifest::MANIFEST_MAX, reference::DOCKER_HUB, registries::Endpoint};
 use auth::Accesses;
 use http::{Http, Response};
+use store::{Digest, Environment, Hasher};
 use tls::Trust;
 use url::{Scheme, Url};
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::ClientError;
 use super::url::{Scheme, Url};
-use crate::environment::Environment;
+use store::Environment;
 
 /// The proxy for a URL, if any: `https_proxy` or `http_proxy`, else `all_proxy`, in either case, unless `no_proxy` names the
 /// host. Loopback addresses are never asked for by proxy, as with Go's programs.

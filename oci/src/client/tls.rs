@@ -73,7 +73,7 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>, ClientError> {
 }
 
 fn items(path: &Path) -> Result<Vec<PemItem<'static>>, ClientError> {
-    let pem = crate::small_file::read(path).map_err(|e| error(path, e))?;
+    let pem = store::small_file::read(path).map_err(|e| error(path, e))?;
     parse_pem(&pem).collect::<Result<_, _>>().map_err(|_| error(path, "is not valid PEM"))
 }
 

@@ -46,7 +46,7 @@ impl AuthFile {
     /// Reads a file; none if it isn't there.
     pub fn read(path: &Path) -> Result<Option<AuthFile>, CredentialsError> {
         let io = |source| CredentialsError::Io { path: path.into(), source };
-        let text = match crate::small_file::read_text(path) {
+        let text = match store::small_file::read_text(path) {
             Ok(text) => text,
             // Another user's runtime directory can't be entered.
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),

@@ -155,3 +155,23 @@ fn helper_programs() {
     assert_eq!(global.find("basic.io", "x").unwrap(), basic("u", "p"));
     assert_eq!(global.find("plain.io", "x").unwrap(), basic("a", "1"));
 }
+
+#[test]
+fn configuration_files_are_not_cut_off() {
+    use crate::Registries;
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    let limit = store::small_file::LIMIT as usize;
+    // Both are valid as far as the limit.
+    std::fs::write(&path, format!("# {}\n[[registry]]\nlocation = 'x.io'\n", "#".repeat(limit))).unwrap();
+    let registries = Registries::load(Some(&path), &Environment::default()).map(drop);
+    std::fs::write(&path, format!("{{}}{}", " ".repeat(limit))).unwrap();
+    let credentials = Credentials::load(Some(&path), &Environment::default()).unwrap().find("x.io", "a");
+    for (name, text) in [
+        ("registries", registries.unwrap_err().to_string()),
+        ("credentials", credentials.unwrap_err().to_string()),
+    ] {
+        assert!(text.contains("file\": file is larger than 4194304 bytes"), "{name}: {text}");
+    }
+}

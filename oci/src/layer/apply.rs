@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use tree::{Entry, Item, Limits, Node, Tree, TreePath, Usage, entries};
 
-use super::{LayerBlob, LayerError, LayerProblem};
+use super::{LayerError, LayerProblem};
+use store::LayerBlob;
 
 /// What a layer did, as far as somebody should know.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use tree::ArchiveError;
 
-use crate::Digest;
+use store::Digest;
 
 /// What is wrong, and with which layer.
 #[derive(Debug, thiserror::Error)]

@@ -2,8 +2,10 @@
 
 use tree::{Event, Events, Limits, Tree, Usage};
 
-use super::{LayerBlob, LayerError, apply};
-use crate::{Config, Digest};
+use super::{LayerError, apply};
+use crate::Config;
+use store::Digest;
+use store::LayerBlob;
 
 /// A root file system in memory, and the config that came with it.
 #[derive(Debug, Clone)]
@@ -33,7 +35,7 @@ impl Rootfs {
         events: &dyn Events,
     ) -> Result<Self, LayerError> {
         for entry in config.odd_env.iter().take(8) {
-            let entry = crate::digest::shorten(entry);
+            let entry = store::digest::shorten(entry);
             let text = format!("config has Env entry {entry:?}, which is no NAME=VALUE and is left out");
             events.event(Event::Note(text.into()));
         }

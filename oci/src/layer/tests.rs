@@ -5,6 +5,7 @@ use tree::{
 
 use super::*;
 use crate::Config;
+use store::{Digest, LayerBlob};
 
 pub(super) fn layer(tar: &[u8]) -> LayerBlob {
     LayerBlob { diff_id: Digest::of(tar), digest: None, blob: blob(tar), offset: 0, len: tar.len() as u64 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{ManifestError, wire};
-use crate::{Digest, Platform};
+use crate::Platform;
+use store::Digest;
 
 /// What an image says about itself and about the process to run in it. Empty for sources that have no config.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,7 +49,7 @@ impl Config {
         // Old builders leave the type out; there never was another one.
         let kind = rootfs.kind.unwrap_or_default();
         if !matches!(kind.as_str(), "" | "layers") {
-            let kind = crate::digest::shorten(&kind);
+            let kind = store::digest::shorten(&kind);
             return Err(ManifestError::Config(format!("has rootfs.type {kind:?}, expected \"layers\"")));
         }
         let diff_ids = rootfs.diff_ids.unwrap_or_default();

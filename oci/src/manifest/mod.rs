@@ -7,12 +7,12 @@ pub use config::Config;
 
 mod environment;
 
-use crate::digest::shorten;
-use crate::{Digest, DigestError, Platform};
+use crate::Platform;
+use store::{Digest, DigestError, digest::shorten};
 
 /// Bytes. A manifest larger than this is refused; image-spec wants registries to take 4 MiB at least, and clients need no
 /// more.
-pub const MANIFEST_MAX: u64 = 4 << 20;
+pub const MANIFEST_MAX: u64 = store::cache::BLOB_MAX;
 
 /// How deep indexes may be nested. The spec sets no limit, practice knows one level below the top.
 const NESTING_MAX: usize = 4;

@@ -11,7 +11,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Descriptor as Resolved, MANIFEST_MAX, ManifestError};
-use crate::{Digest, Platform};
+use crate::Platform;
+use store::Digest;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

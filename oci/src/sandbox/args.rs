@@ -3,7 +3,8 @@
 use tree::Events;
 
 use super::{Mode, Network, Run, SandboxError, packages};
-use crate::{Cache, Rootfs};
+use crate::Rootfs;
+use store::Cache;
 
 /// What is to be run in the image before anything is taken out of it.
 #[derive(Debug, Clone, Default, clap::Args)]

@@ -128,7 +128,7 @@ pub enum SandboxError {
     Host(#[from] tree::HostError),
     /// The cache.
     #[error(transparent)]
-    Cache(#[from] crate::CacheError),
+    Cache(#[from] store::CacheError),
     /// The changes don't fit the image.
     #[error(transparent)]
     Layer(#[from] crate::LayerError),

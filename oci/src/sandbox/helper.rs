@@ -18,7 +18,7 @@ use rustix::thread::UnshareFlags;
 use super::sys::{self, Fork};
 use super::wire::{At, Channel, Order, Report, Setup, Step};
 use super::{Mode, Status, changes, lower, pid1, root};
-use crate::cache::remove_tree;
+use store::cache::remove_tree;
 
 /// What the helper is called, its `argv[0]`.
 pub(super) const NAME: &str = "flix-sandbox";

@@ -49,9 +49,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tree::{Event, Events, Tree};
 
-use crate::cache::Expect;
-use crate::{Cache, Config, Digest, LayerBlob, Rootfs};
+use crate::{Config, Rootfs};
 use driver::{Helper, Outcome};
+use store::{Cache, Digest, LayerBlob, cache::Expect};
 
 /// The cache's key space for runs.
 const KEYS: &str = "sandbox";
@@ -133,7 +133,7 @@ pub fn run_in<T: Send>(
 ) -> Result<T, SandboxError> {
     let result = run_there(tree, config, run, scratch, events, take);
     // The helper did so, if there was one, as the owner of what the user may not remove.
-    let _ = crate::cache::remove_tree(scratch);
+    let _ = store::cache::remove_tree(scratch);
     result
 }
 

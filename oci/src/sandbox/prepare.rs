@@ -196,8 +196,8 @@ pub(super) fn host_files(network: Network) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// The name under which the result of a run is kept. Two runs with the same name do the same.
-pub(super) fn key(rootfs: &crate::Digest, run: &Run, env: &[(OsString, OsString)]) -> String {
-    let mut hasher = crate::Hasher::new();
+pub(super) fn key(rootfs: &store::Digest, run: &Run, env: &[(OsString, OsString)]) -> String {
+    let mut hasher = store::Hasher::new();
     let mut field = |bytes: &[u8]| {
         hasher.update(&(bytes.len() as u64).to_le_bytes());
         hasher.update(bytes);

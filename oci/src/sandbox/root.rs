@@ -45,7 +45,7 @@ pub(super) fn probe_overlay(userxattr: bool) -> io::Result<()> {
     if mounted.is_ok() {
         rustix::mount::unmount("probe/root", UnmountFlags::DETACH)?;
     }
-    crate::cache::remove_tree(Path::new("probe"))?;
+    store::cache::remove_tree(Path::new("probe"))?;
     mounted
 }
 

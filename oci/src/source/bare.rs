@@ -1,24 +1,28 @@
 //! What `skopeo copy … dir:` and `podman save --format docker-dir` write: a directory with `manifest.json`, `version`, and
 //! blobs under the bare hex digits of their digests. containers-transports(5), "dir:path".
 
-use super::store::Store;
+use super::layout_files::LayoutFiles;
 use super::{Reader, SourceError, layout};
-use crate::{Config, Document, LayerBlob, Part};
+use crate::{Config, Document, Part};
+use store::LayerBlob;
 
 /// What the file `version` starts with. It is what tells such a directory from a root file system.
 const VERSION: &[u8] = b"Directory Transport Version: ";
 
-pub(super) fn is_image(store: &Store) -> bool {
+pub(super) fn is_image(files: &LayoutFiles) -> bool {
     // One that is far too large is somebody else's file.
-    let version = store.read("version").ok().flatten();
-    version.is_some_and(|v| v.starts_with(VERSION)) && matches!(store.file("manifest.json"), Ok(Some(_)))
+    let version = files.read("version").ok().flatten();
+    version.is_some_and(|v| v.starts_with(VERSION)) && matches!(files.file("manifest.json"), Ok(Some(_)))
 }
 
-pub(super) fn read(reader: &Reader<'_>, store: &Store) -> Result<(Config, Vec<LayerBlob>), SourceError> {
-    let bytes = store.read("manifest.json")?.ok_or_else(|| store.missing("manifest.json"))?;
+pub(super) fn read(
+    reader: &Reader<'_>,
+    files: &LayoutFiles,
+) -> Result<(Config, Vec<LayerBlob>), SourceError> {
+    let bytes = files.read("manifest.json")?.ok_or_else(|| files.missing("manifest.json"))?;
     let document = Document::parse(&bytes, None)
-        .map_err(|source| SourceError::Manifest { path: store.path().to_owned(), source })?;
-    layout::image(reader, store, document, &|part, digest| match part {
+        .map_err(|source| SourceError::Manifest { path: files.path().to_owned(), source })?;
+    layout::image(reader, files, document, &|part, digest| match part {
         Part::Document => vec![format!("{}.manifest.json", digest.hex()), digest.hex()],
         // The first version had an ending.
         Part::Config => vec![digest.hex(), format!("{}.tar", digest.hex())],

@@ -1,9 +1,9 @@
 //! One image of several in one place: by its name, or by its position.
 
 use super::SourceError;
-use super::store::Store;
-use crate::digest::shorten;
+use super::layout_files::LayoutFiles;
 use crate::{Reference, Which};
+use store::digest::shorten;
 
 /// Names that a message lists, at most.
 const SHOWN: usize = 32;
@@ -60,26 +60,26 @@ fn labels(candidates: &[Candidate]) -> Vec<String> {
 }
 
 /// There are several, and nothing says which one is meant.
-pub(super) fn several(store: &Store, transport: &'static str, candidates: &[Candidate]) -> SourceError {
-    let (names, example) = describe(store, transport, candidates);
-    SourceError::Several { path: store.path().to_owned(), names, example }
+pub(super) fn several(files: &LayoutFiles, transport: &'static str, candidates: &[Candidate]) -> SourceError {
+    let (names, example) = describe(files, transport, candidates);
+    SourceError::Several { path: files.path().to_owned(), names, example }
 }
 
 /// There is none that is meant.
 pub(super) fn no_such(
-    store: &Store,
+    files: &LayoutFiles,
     transport: &'static str,
     candidates: &[Candidate],
     which: &Which,
 ) -> SourceError {
-    let (names, example) = describe(store, transport, candidates);
-    SourceError::NoImage { path: store.path().to_owned(), which: shorten(&which.to_string()), names, example }
+    let (names, example) = describe(files, transport, candidates);
+    SourceError::NoImage { path: files.path().to_owned(), which: shorten(&which.to_string()), names, example }
 }
 
 /// The names for a message, and a reference that works.
-fn describe(store: &Store, transport: &'static str, candidates: &[Candidate]) -> (String, String) {
+fn describe(files: &LayoutFiles, transport: &'static str, candidates: &[Candidate]) -> (String, String) {
     let labels = labels(candidates);
-    let path = store.path().display();
+    let path = files.path().display();
     let example = match labels.first() {
         Some(label) => format!("{transport}:{path}:{label}"),
         None => format!("{transport}:{path}"),

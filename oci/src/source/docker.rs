@@ -4,10 +4,10 @@ use serde::Deserialize;
 
 use super::choice::{Candidate, named, no_such, several};
 use super::layers::{Wanted, get_all};
-use super::store::Store;
+use super::layout_files::LayoutFiles;
 use super::{Reader, SourceError};
-use crate::digest::shorten;
-use crate::{Config, Digest, LayerBlob, ManifestError, Which};
+use crate::{Config, ManifestError, Which};
+use store::{Digest, LayerBlob, digest::shorten};
 
 /// As references call such archives.
 pub(super) const TRANSPORT: &str = "docker-archive";
@@ -23,26 +23,26 @@ struct Item {
 }
 
 /// Whether a tar is such an archive, and not a root file system that happens to have a `/manifest.json`.
-pub(super) fn is_archive(store: &Store) -> bool {
+pub(super) fn is_archive(files: &LayoutFiles) -> bool {
     // One that is far too large, or no JSON, is somebody else's file.
-    let manifest = store.read("manifest.json").ok().flatten();
+    let manifest = files.read("manifest.json").ok().flatten();
     let items = manifest.and_then(|bytes| serde_json::from_slice::<Vec<Item>>(&bytes).ok());
     match items.as_deref() {
-        Some([first, ..]) => matches!(store.file(&first.config), Ok(Some(_))),
+        Some([first, ..]) => matches!(files.file(&first.config), Ok(Some(_))),
         _ => false,
     }
 }
 
 pub(super) fn read(
     reader: &Reader<'_>,
-    store: &Store,
+    files: &LayoutFiles,
     which: Option<&Which>,
 ) -> Result<(Config, Vec<LayerBlob>), SourceError> {
-    let path = || store.path().to_owned();
+    let path = || files.path().to_owned();
     let wrong = |source| SourceError::Manifest { path: path(), source };
     let kind = |why| SourceError::Kind { path: path(), why };
-    let Some(manifest) = store.read("manifest.json")? else {
-        return Err(kind(match store.file("repositories")? {
+    let Some(manifest) = files.read("manifest.json")? else {
+        return Err(kind(match files.file("repositories")? {
             Some(_) => "archive was written by Docker before 1.10, expected one with a manifest.json",
             None => "not a docker save archive: the file manifest.json is missing",
         }));
@@ -53,8 +53,8 @@ pub(super) fn read(
     if items.is_empty() {
         return Err(kind("manifest.json is empty, expected an image"));
     }
-    let first = choose(store, &items, which)?;
-    let bytes = store.read(&first.config)?.ok_or_else(|| store.missing(shorten(&first.config)))?;
+    let first = choose(files, &items, which)?;
+    let bytes = files.read(&first.config)?.ok_or_else(|| files.missing(shorten(&first.config)))?;
     if let Some(expected) = first.id() {
         let got = Digest::of(&bytes);
         if got != expected {
@@ -72,7 +72,7 @@ pub(super) fn read(
         .zip(&config.diff_ids)
         .map(|(name, diff_id)| Wanted { name: name.clone(), blob: None, diff_id: *diff_id, note: "" })
         .collect();
-    let layers = get_all(reader, store, &wanted)?;
+    let layers = get_all(reader, files, &wanted)?;
     Ok((config, layers))
 }
 
@@ -84,7 +84,11 @@ impl Item {
     }
 }
 
-fn choose<'a>(store: &Store, items: &'a [Item], which: Option<&Which>) -> Result<&'a Item, SourceError> {
+fn choose<'a>(
+    files: &LayoutFiles,
+    items: &'a [Item],
+    which: Option<&Which>,
+) -> Result<&'a Item, SourceError> {
     let candidate = |item: &Item| Candidate {
         names: item.repo_tags.clone().unwrap_or_default(),
         digest: item.id().map(|d| d.to_string()).unwrap_or_default(),
@@ -98,7 +102,7 @@ fn choose<'a>(store: &Store, items: &'a [Item], which: Option<&Which>) -> Result
     match (found.as_slice(), which) {
         // Several names for one image need no choice.
         ([first, rest @ ..], _) if rest.iter().all(|i| i.config == first.config) => Ok(first),
-        ([], Some(which)) => Err(no_such(store, TRANSPORT, &candidates, which)),
-        _ => Err(several(store, TRANSPORT, &candidates)),
+        ([], Some(which)) => Err(no_such(files, TRANSPORT, &candidates, which)),
+        _ => Err(several(files, TRANSPORT, &candidates)),
     }
 }

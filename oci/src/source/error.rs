@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use tree::{ArchiveError, ContentError, HostError};
 
-use crate::{CacheError, Digest, LayerError, ManifestError};
+use crate::{LayerError, ManifestError};
+use store::{CacheError, Digest};
 
 /// What is wrong, and with which file or directory.
 #[derive(Debug, thiserror::Error)]

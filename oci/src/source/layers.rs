@@ -5,16 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tree::Content;
 
-use super::store::{self, Store};
+use super::layout_files::{self, LayoutFiles};
 use super::{Reader, SourceError};
-use crate::compress::SNIFF;
 use crate::manifest::Unpacked;
-use crate::{Compression, Digest, Expect, LayerBlob};
+use store::{Compression, Digest, Expect, LayerBlob, compress::SNIFF};
 
 /// A layer that is wanted.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
-    /// The file in the store.
+    /// The name of its file in the layout.
     pub name: String,
     /// Digest and length of that file, where the image tells.
     pub blob: Option<(Digest, u64)>,
@@ -26,7 +25,7 @@ pub(super) struct Wanted {
 /// Gets all layers, several at a time.
 pub(super) fn get_all(
     reader: &Reader<'_>,
-    store: &Store,
+    files: &LayoutFiles,
     wanted: &[Wanted],
 ) -> Result<Vec<LayerBlob>, SourceError> {
     // Inflating one layer keeps a core busy and hashing it half of another one.
@@ -34,10 +33,10 @@ pub(super) fn get_all(
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::with_capacity(wanted.len()));
     let unpacked = Unpacked::default();
-    let too_large = |source| SourceError::Manifest { path: store.path().to_owned(), source };
+    let too_large = |source| SourceError::Manifest { path: files.path().to_owned(), source };
     let work = || {
         while let Some(layer) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let result = get(reader, store, layer);
+            let result = get(reader, files, layer);
             let result = result.and_then(|l| unpacked.add(l.len).map(|()| l).map_err(too_large));
             let failed = result.is_err();
             if let Ok(mut results) = results.lock() {
@@ -61,11 +60,11 @@ pub(super) fn get_all(
         layers.insert(diff_id, result?);
     }
     // A layer may be there several times.
-    wanted.iter().map(|w| layers.get(&w.diff_id).cloned().ok_or_else(|| store.missing(&w.name))).collect()
+    wanted.iter().map(|w| layers.get(&w.diff_id).cloned().ok_or_else(|| files.missing(&w.name))).collect()
 }
 
-fn get(reader: &Reader<'_>, store: &Store, wanted: &Wanted) -> Result<LayerBlob, SourceError> {
-    let path = || store.path().to_owned();
+fn get(reader: &Reader<'_>, files: &LayoutFiles, wanted: &Wanted) -> Result<LayerBlob, SourceError> {
+    let path = || files.path().to_owned();
     let in_cache = |source| SourceError::Cache { path: path(), source };
     if let Some((digest, _)) = &wanted.blob {
         // Both digests were checked when it came in, and that one belongs to the other.
@@ -75,13 +74,13 @@ fn get(reader: &Reader<'_>, store: &Store, wanted: &Wanted) -> Result<LayerBlob,
         }
     }
     let missing = || SourceError::Missing { path: path(), name: wanted.name.clone(), note: wanted.note };
-    let content = store.file(&wanted.name)?.ok_or_else(missing)?;
+    let content = files.file(&wanted.name)?.ok_or_else(missing)?;
     if let Some((digest, expected)) = wanted.blob
         && content.len() != expected
     {
         return Err(SourceError::Size { path: path(), digest, got: content.len(), expected });
     }
-    if let Some(layer) = in_place(store, wanted, &content)? {
+    if let Some(layer) = in_place(files, wanted, &content)? {
         return Ok(layer);
     }
     let expect = Expect {
@@ -93,16 +92,20 @@ fn get(reader: &Reader<'_>, store: &Store, wanted: &Wanted) -> Result<LayerBlob,
 }
 
 /// The layer where it is, if it isn't compressed; its digest is checked all the same.
-fn in_place(store: &Store, wanted: &Wanted, content: &Content) -> Result<Option<LayerBlob>, SourceError> {
+fn in_place(
+    files: &LayoutFiles,
+    wanted: &Wanted,
+    content: &Content,
+) -> Result<Option<LayerBlob>, SourceError> {
     let Some((blob, offset)) = content.place() else { return Ok(None) };
-    let path = store.path();
+    let path = files.path();
     let head = content
         .head(SNIFF)
         .map_err(|source| SourceError::Content { path: path.join(&wanted.name), source })?;
     if !matches!(Compression::sniff(&head), Ok(Compression::None)) {
         return Ok(None);
     }
-    let got = store::digest(path, content)?;
+    let got = layout_files::digest(path, content)?;
     for expected in wanted.blob.map(|(digest, _)| digest).into_iter().chain([wanted.diff_id]) {
         if got != expected {
             return Err(SourceError::Digest { path: path.to_owned(), got, expected });

@@ -4,11 +4,10 @@ use serde::Deserialize;
 
 use super::choice::{Candidate, named, no_such, several};
 use super::layers::{Wanted, get_all};
-use super::store::Store;
+use super::layout_files::LayoutFiles;
 use super::{Reader, SourceError};
-use crate::{
-    Config, Descriptor, Digest, Document, Index, LayerBlob, ManifestError, Part, Which, find_manifest,
-};
+use crate::{Config, Descriptor, Document, Index, ManifestError, Part, Which, find_manifest};
+use store::{Digest, LayerBlob};
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The whole reference; containerd and docker save write it beside the tag.
@@ -21,32 +20,32 @@ struct Marker {
 }
 
 /// A root file system may have anything under these names, so that what can't be read is no error.
-pub(super) fn is_layout(store: &Store) -> bool {
-    ["oci-layout", "index.json"].iter().all(|name| matches!(store.file(name), Ok(Some(_))))
+pub(super) fn is_layout(files: &LayoutFiles) -> bool {
+    ["oci-layout", "index.json"].iter().all(|name| matches!(files.file(name), Ok(Some(_))))
 }
 
 pub(super) fn read(
     reader: &Reader<'_>,
-    store: &Store,
+    files: &LayoutFiles,
     transport: &'static str,
     which: Option<&Which>,
 ) -> Result<(Config, Vec<LayerBlob>), SourceError> {
-    let path = || store.path().to_owned();
+    let path = || files.path().to_owned();
     let wrong = |source: ManifestError| SourceError::Manifest { path: path(), source };
     let kind = |why| SourceError::Kind { path: path(), why };
-    let marker = store.read("oci-layout")?;
+    let marker = files.read("oci-layout")?;
     let marker = marker.ok_or_else(|| kind("not an OCI image layout: the file oci-layout is missing"))?;
     let marker: Marker = serde_json::from_slice(&marker)
         .map_err(|source| wrong(ManifestError::Json { what: "oci-layout", source }))?;
     if !marker.version.starts_with("1.") {
         return Err(kind("OCI image layout has an unknown version, expected 1.0.0"));
     }
-    let index = store.read("index.json")?.ok_or_else(|| store.missing("index.json"))?;
+    let index = files.read("index.json")?.ok_or_else(|| files.missing("index.json"))?;
     let Document::Index(index) = Document::parse(&index, None).map_err(wrong)? else {
         return Err(kind("index.json is an image manifest, expected an index"));
     };
-    let document = Document::Index(choose(store, transport, index, which)?);
-    image(reader, store, document, &|_, digest| vec![blob_name(digest)])
+    let document = Document::Index(choose(files, transport, index, which)?);
+    image(reader, files, document, &|_, digest| vec![blob_name(digest)])
 }
 
 /// The files that a blob may be in. Whether it is a manifest of an index, or another one, says the part.
@@ -55,19 +54,19 @@ pub(super) type Names<'a> = &'a dyn Fn(Part, &Digest) -> Vec<String>;
 /// The image for the platform.
 pub(super) fn image(
     reader: &Reader<'_>,
-    store: &Store,
+    files: &LayoutFiles,
     document: Document,
     names: Names<'_>,
 ) -> Result<(Config, Vec<LayerBlob>), SourceError> {
-    let wrong = |source: ManifestError| SourceError::Manifest { path: store.path().to_owned(), source };
+    let wrong = |source: ManifestError| SourceError::Manifest { path: files.path().to_owned(), source };
     let blob = |part: Part, descriptor: &Descriptor| {
         let names = names(part, &descriptor.digest);
         for name in &names {
-            if let Some(bytes) = store.read(name)? {
+            if let Some(bytes) = files.read(name)? {
                 return Ok(bytes);
             }
         }
-        Err(store.missing(names.into_iter().next().unwrap_or_default()))
+        Err(files.missing(names.into_iter().next().unwrap_or_default()))
     };
     // find_manifest wants one error type for what it says itself and for what `blob` says.
     let found = find_manifest(document, reader.platform, |part, d| blob(part, d).map_err(Either::Source));
@@ -83,7 +82,7 @@ pub(super) fn image(
     for (d, diff_id) in manifest.layers.iter().zip(&config.diff_ids) {
         let mut names = names(Part::Config, &d.digest).into_iter();
         let first = names.next().unwrap_or_default();
-        let name = match store.file(&first)? {
+        let name = match files.file(&first)? {
             Some(_) => first,
             None => names.next().unwrap_or(first),
         };
@@ -95,7 +94,7 @@ pub(super) fn image(
             note: if d.urls.is_empty() { "" } else { "; its other URLs are not followed" },
         });
     }
-    let layers = get_all(reader, store, &wanted)?;
+    let layers = get_all(reader, files, &wanted)?;
     Ok((config, layers))
 }
 
@@ -121,7 +120,7 @@ fn names(descriptor: &Descriptor) -> impl Iterator<Item = &str> {
 
 /// The entries of `index.json` that may be meant.
 fn choose(
-    store: &Store,
+    files: &LayoutFiles,
     transport: &'static str,
     index: Index,
     which: Option<&Which>,
@@ -137,7 +136,7 @@ fn choose(
         Some(Which::Name(name)) => named(&candidates, name).into_iter().map(|i| all[i].clone()).collect(),
     };
     if let (true, Some(which)) = (manifests.is_empty(), which) {
-        return Err(no_such(store, transport, &candidates, which));
+        return Err(no_such(files, transport, &candidates, which));
     }
     // Several names for one image, or one image for several platforms, need no choice.
     let mut chosen: Vec<Descriptor> = Vec::new();
@@ -155,7 +154,7 @@ fn choose(
     // Without a name there is no telling whether two entries are one image for two platforms.
     let unknown = chosen.iter().filter(|d| d.platform.is_none()).count() > 1 && named.contains(&None);
     if named.len() > 1 || unknown {
-        return Err(several(store, transport, &candidates));
+        return Err(several(files, transport, &candidates));
     }
     Ok(index.with_manifests(chosen))
 }

@@ -9,7 +9,7 @@ pub use error::SourceError;
 mod any;
 pub use any::RootfsError;
 
-mod store;
+mod layout_files;
 
 mod layout;
 
@@ -27,8 +27,9 @@ use std::path::Path;
 
 use tree::{Events, TreePath};
 
-use crate::{Cache, Config, ImageRef, LayerBlob, Platform, Rootfs, Which};
-use store::Store;
+use crate::{Config, ImageRef, Platform, Rootfs, Which};
+use layout_files::LayoutFiles;
+use store::{Cache, LayerBlob};
 
 /// What a local image is read with.
 #[derive(Clone, Copy)]
@@ -67,29 +68,29 @@ impl Reader<'_> {
     pub fn rootfs_with(&self, image: &ImageRef, wanted: &[TreePath]) -> Result<Option<Rootfs>, SourceError> {
         let rootfs = match image {
             ImageRef::OciDir { path, which } => {
-                let store = Store::any(self, path)?;
-                self.image(&store, layout::read(self, &store, "oci", which.as_ref())?)?
+                let files = LayoutFiles::any(self, path)?;
+                self.image(&files, layout::read(self, &files, "oci", which.as_ref())?)?
             }
             ImageRef::OciArchive { path, which } => {
-                let store = Store::any(self, path)?;
-                self.image(&store, layout::read(self, &store, "oci-archive", which.as_ref())?)?
+                let files = LayoutFiles::any(self, path)?;
+                self.image(&files, layout::read(self, &files, "oci-archive", which.as_ref())?)?
             }
             ImageRef::DockerArchive { path, which } => {
-                let store = Store::any(self, path)?;
-                let read = self.docker(&store, which.as_ref())?;
-                self.image(&store, read)?
+                let files = LayoutFiles::any(self, path)?;
+                let read = self.docker(&files, which.as_ref())?;
+                self.image(&files, read)?
             }
             ImageRef::Tar(path) => {
-                let store = Store::archive(self, path)?;
-                match self.by_content(&store, "oci-archive")? {
-                    Some(read) => self.image(&store, read)?,
-                    None => plain::tar(store)?,
+                let files = LayoutFiles::archive(self, path)?;
+                match self.by_content(&files, "oci-archive")? {
+                    Some(read) => self.image(&files, read)?,
+                    None => plain::tar(files)?,
                 }
             }
             ImageRef::Dir(path) => {
-                let store = Store::dir(path)?;
-                match self.by_content(&store, "oci")? {
-                    Some(read) => self.image(&store, read)?,
+                let files = LayoutFiles::dir(path)?;
+                match self.by_content(&files, "oci")? {
+                    Some(read) => self.image(&files, read)?,
                     None => plain::dir(path, wanted, self.events)?,
                 }
             }
@@ -99,41 +100,41 @@ impl Reader<'_> {
     }
 
     /// An image that nobody has called one, in a directory or an archive; none if it is a root file system.
-    fn by_content(&self, store: &Store, transport: &'static str) -> Result<Option<Read>, SourceError> {
-        if docker::is_archive(store) {
-            return self.docker(store, None).map(Some);
+    fn by_content(&self, files: &LayoutFiles, transport: &'static str) -> Result<Option<Read>, SourceError> {
+        if docker::is_archive(files) {
+            return self.docker(files, None).map(Some);
         }
-        if layout::is_layout(store) {
-            return layout::read(self, store, transport, None).map(Some);
+        if layout::is_layout(files) {
+            return layout::read(self, files, transport, None).map(Some);
         }
-        if bare::is_image(store) {
-            return bare::read(self, store).map(Some);
+        if bare::is_image(files) {
+            return bare::read(self, files).map(Some);
         }
         Ok(None)
     }
 
     /// Newer versions of `docker save` write a layout and their own list into one archive. The layout says more, but the list
     /// has the positions, and names that the layout may lack.
-    fn docker(&self, store: &Store, which: Option<&Which>) -> Result<Read, SourceError> {
-        let has_list = docker::is_archive(store);
-        if !layout::is_layout(store) || (has_list && matches!(which, Some(Which::Position(_)))) {
-            return docker::read(self, store, which);
+    fn docker(&self, files: &LayoutFiles, which: Option<&Which>) -> Result<Read, SourceError> {
+        let has_list = docker::is_archive(files);
+        if !layout::is_layout(files) || (has_list && matches!(which, Some(Which::Position(_)))) {
+            return docker::read(self, files, which);
         }
-        match layout::read(self, store, docker::TRANSPORT, which) {
+        match layout::read(self, files, docker::TRANSPORT, which) {
             Err(SourceError::NoImage { .. } | SourceError::Several { .. }) if has_list => {
-                docker::read(self, store, which)
+                docker::read(self, files, which)
             }
             read => read,
         }
     }
 
-    fn image(&self, store: &Store, read: Read) -> Result<Rootfs, SourceError> {
-        self.merge(store.path(), read.0, &read.1)
+    fn image(&self, files: &LayoutFiles, read: Read) -> Result<Rootfs, SourceError> {
+        self.merge(files.path(), read.0, &read.1)
     }
 
     fn merge(&self, path: &Path, config: Config, layers: &[LayerBlob]) -> Result<Rootfs, SourceError> {
         if let Some(got) = config.mismatch(self.platform) {
-            let (got, wanted) = (crate::digest::shorten(&got.to_string()), self.platform.to_string());
+            let (got, wanted) = (store::digest::shorten(&got.to_string()), self.platform.to_string());
             return Err(SourceError::Platform { path: path.to_owned(), got, wanted });
         }
         let at = |source| SourceError::Layer { path: path.to_owned(), source };

@@ -7,17 +7,18 @@ use std::path::Path;
 use tree::{DumpOptions, Event, Events, ReadOptions, Tree, TreePath};
 
 use super::SourceError;
-use super::store::{self, Store};
-use crate::{Config, Digest, Hasher, Rootfs};
+use super::layout_files::{self, LayoutFiles};
+use crate::{Config, Rootfs};
+use store::{Digest, Hasher};
 
 /// A tar of a root file system. No whiteouts: they mean something in layers alone.
-pub(super) fn tar(store: Store) -> Result<Rootfs, SourceError> {
-    let path = store.path().to_owned();
-    let Some((tree, tar)) = store.into_archive() else {
+pub(super) fn tar(files: LayoutFiles) -> Result<Rootfs, SourceError> {
+    let path = files.path().to_owned();
+    let Some((tree, tar)) = files.into_archive() else {
         return Err(SourceError::Kind { path, why: "not a file" });
     };
     // Not the ChainID of the same tar as a layer: its whiteouts would make another tree.
-    let id = Digest::of(format!("tar {}", store::digest(&path, &tar)?));
+    let id = Digest::of(format!("tar {}", layout_files::digest(&path, &tar)?));
     Ok(Rootfs { tree, id, config: Config::default() })
 }
 

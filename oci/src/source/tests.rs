@@ -8,7 +8,7 @@ use tree::{
 };
 
 use super::*;
-use crate::Digest;
+use store::Digest;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";

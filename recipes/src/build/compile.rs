@@ -1,14 +1,19 @@
 //! What is compiled or taken out of an OCI image.
 
-use oci::sandbox::{self, Network, Run, packages};
-use oci::{Cache, Digest, Rootfs, SandboxError};
+use oci::{
+    Rootfs, SandboxError,
+    sandbox::{self, Network, Run, packages},
+};
+use store::{Cache, Digest};
 use sysext::extension::{Finding, rule};
 use sysext::{ExtensionName, Wanted};
 use tree::{Event, Events, Meta, Tree, TreePath};
 
 use super::BuildCause;
-use crate::assemble::Input;
-use crate::recipe::instance::{Build, Image, Tool};
+use crate::{
+    assemble::Input,
+    recipe::instance::{Build, Image, Tool},
+};
 
 /// Where `[build]` finds its sources, and where it installs.
 const SOURCES: &str = "/src";

@@ -7,21 +7,24 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use oci::{CacheError, Digest, SandboxError};
+use oci::SandboxError;
+use store::{CacheError, Digest};
 use sysext::cli::{OutputArgs, ReleaseArgs};
 use sysext::extension::Finding;
 use sysext::{Extension, ExtensionError, ExtensionName, ImageError, ImageOptions, RequestError, image};
 use tree::{Event, PathError, Tree, TreeError, TreePath};
 
-use crate::assemble::{self, AssembleError, BUILD, Input};
-use crate::checksum::Checksum;
-use crate::fetch::{FetchError, Fetched, Want};
-use crate::lint::needs::{self, Needs};
-use crate::lock::{Key, Pins};
-use crate::recipe::instance::{Archive, Download, Instance};
-use crate::recipe::{InstanceError, Recipe};
-use crate::tools::{ToolsError, Workshop};
-use crate::unpack::{UnpackError, UnpackOptions, unpack};
+use crate::{
+    assemble::{self, AssembleError, BUILD, Input},
+    checksum::Checksum,
+    fetch::{FetchError, Fetched, Want},
+    lint::needs::{self, Needs},
+    lock::{Key, Pins},
+    recipe::instance::{Archive, Download, Instance},
+    recipe::{InstanceError, Recipe},
+    tools::{ToolsError, Workshop},
+    unpack::{UnpackError, UnpackOptions, unpack},
+};
 use compile::Source;
 use stamp::Stamp;
 
@@ -416,7 +419,7 @@ impl Workshop<'_> {
 fn hash(path: &Path) -> Result<String, BuildCause> {
     let io = |source| BuildCause::Io { path: path.to_owned(), source };
     let mut file = std::fs::File::open(path).map_err(io)?;
-    let mut hasher = oci::Hasher::new();
+    let mut hasher = store::Hasher::new();
     let mut buffer = vec![0; 256 << 10];
     loop {
         match file.read(&mut buffer).map_err(io)? {

@@ -4,7 +4,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use oci::{Cache, CacheError, Digest};
+use store::{Cache, CacheError, Digest};
 
 /// The cache's key space for stamps.
 const KEYS: &str = "built";

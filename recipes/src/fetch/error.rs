@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use oci::{CacheError, ClientError, DownloadError};
+use oci::ClientError;
+use store::{CacheError, DownloadError};
 use tree::ContentError;
 
 use crate::checksum::Checksum;

@@ -7,13 +7,11 @@ use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use oci::{
-    Cache, Client, ClientOptions, Credentials, Digest, DownloadError, Environment, FileExpect, Get, LayerBlob,
-};
+use oci::{Client, ClientOptions, Credentials, Get};
+use store::{Cache, Digest, DownloadError, Environment, FileExpect, LayerBlob};
 use tree::{Content, Event, Events};
 
-use crate::checksum::Checksum;
-use crate::config::Config;
+use crate::{checksum::Checksum, config::Config};
 
 /// Bytes. The largest thing in the catalogue has 1.5 GB.
 const FILE_MAX: u64 = 16 << 30;

@@ -15,8 +15,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::template::Template;
-use crate::version::Range;
+use crate::{template::Template, version::Range};
 
 /// A recipe: what an extension is, where its parts come from and where they go. In all texts that are marked as templates,
 /// `{word}` stands for a value: `{name}`, `{version}`, `{plain}` (without a `v` before it), `{major}`, `{minor}` (the first two numbers), `{arch}` (x86-64,

@@ -9,8 +9,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error as _};
 use tree::Arch;
 
-use crate::template::Template;
-use crate::version::{Range, Version};
+use crate::{
+    template::Template,
+    version::{Range, Version},
+};
 
 /// A regular expression that has to match a whole text.
 #[derive(Debug, Clone)]

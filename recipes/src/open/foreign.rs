@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use oci::{Cache, CacheError, Scratch};
+use store::{Cache, CacheError, Scratch};
 use tree::{HostError, ReadOptions, Tree};
 
 use super::{Kind, Range};

@@ -12,7 +12,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use oci::{Cache, CacheError};
+use store::{Cache, CacheError};
 use tree::{
     Blob, HostError, Meta, ReadOptions, Tree, TreeError, TreePath,
     archive::{ArchiveError, Limits},

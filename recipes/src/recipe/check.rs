@@ -8,11 +8,13 @@ use tree::TreePath;
 
 use super::error::suggestion;
 use super::files::Files;
-use crate::format::{
-    ChecksumTable, DownloadTable, FileTable, InstallTable, ParameterTable, RecipeFile, SignatureTable,
-    SourceTable, When,
+use crate::{
+    format::{
+        ChecksumTable, DownloadTable, FileTable, InstallTable, ParameterTable, RecipeFile, SignatureTable,
+        SourceTable, When,
+    },
+    template::{self, Template},
 };
-use crate::template::{self, Template};
 
 /// A problem, and the byte of the file where its table starts.
 pub(super) struct Problem {

@@ -13,12 +13,14 @@ use super::instance::{
     SignatureKind, Static, Test, file_name,
 };
 use super::{ParameterValue, Recipe};
-use crate::format::{
-    ChecksumTable, ChecksumWord, DownloadTable, FileTable, InstallTable, Mode, Pattern, SignatureTable,
-    SourceTable, When,
+use crate::{
+    format::{
+        ChecksumTable, ChecksumWord, DownloadTable, FileTable, InstallTable, Mode, Pattern, SignatureTable,
+        SourceTable, When,
+    },
+    template::{Template, UnknownWord, Values},
+    version::Version,
 };
-use crate::template::{Template, UnknownWord, Values};
-use crate::version::Version;
 
 /// The target of a unit that starts by itself, if the recipe names none.
 pub(crate) const UPHOLD_DEFAULT: &str = "multi-user.target";

@@ -20,12 +20,14 @@ pub use expand::{InstanceError, Query};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use oci::Digest;
+use store::Digest;
 use sysext::ExtensionName;
 use tree::Arch;
 
-use crate::format::{Latest, Pattern, RecipeFile, SourceTable, Stream};
-use crate::template::Template;
+use crate::{
+    format::{Latest, Pattern, RecipeFile, SourceTable, Stream},
+    template::Template,
+};
 
 /// A recipe.
 #[derive(Debug, Clone)]
@@ -193,7 +195,7 @@ impl Recipe {
 }
 
 fn digest(text: &str, files: &Files) -> Digest {
-    let mut hasher = oci::Hasher::new();
+    let mut hasher = store::Hasher::new();
     // Lengths first, so that no two folders hash the same bytes.
     let mut feed = |kind: u8, path: &str, content: &[u8]| {
         hasher.update(&[kind]);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use globset::{GlobBuilder, GlobMatcher};
-use oci::{Cache, CacheError, Compression, Digest, Expect};
+use store::{Cache, CacheError, Compression, Digest, Expect};
 use tree::{
     Content, ContentError, Events, Ino, Meta, Node, PathError, Tree, TreeError, TreePath,
     archive::{ArchiveError, Limits},
@@ -182,7 +182,7 @@ fn inflated(
     key: &str,
     reader: impl Read + Send,
     events: &dyn Events,
-) -> Result<oci::LayerBlob, UnpackCause> {
+) -> Result<store::LayerBlob, UnpackCause> {
     let known = cache.key("unpacked", key)?.and_then(|d| d.parse::<Digest>().ok());
     if let Some(layer) = known.map(|d| cache.layer(&d)).transpose()?.flatten() {
         return Ok(layer);
@@ -301,7 +301,7 @@ fn inside(
 }
 
 fn hash(content: &Content) -> Result<Digest, ContentError> {
-    let mut hasher = oci::Hasher::new();
+    let mut hasher = store::Hasher::new();
     let mut buf = vec![0; 256 << 10];
     let mut at = 0;
     loop {

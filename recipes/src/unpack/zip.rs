@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use oci::{Cache, CacheError};
+use store::{Cache, CacheError};
 use tree::{Blob, Content, Kind, Meta, Node, PathError, Tree, TreeError, TreePath};
 use zip::ZipArchive;
 use zip::result::ZipError as Malformed;

@@ -8,9 +8,11 @@ mod schedule;
 use std::collections::BTreeSet;
 use std::error::Error;
 
-use crate::format::{Latest, Pattern, SourceTable};
-use crate::recipe::{Query, Recipe};
-use crate::version::{Version, compare};
+use crate::{
+    format::{Latest, Pattern, SourceTable},
+    recipe::{Query, Recipe},
+    version::{Version, compare},
+};
 
 /// Fetches a document by its URL. For tests something else than the network.
 pub type Ask<'a> = dyn Fn(&str) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> + 'a;

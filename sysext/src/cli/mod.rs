@@ -24,9 +24,13 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use crate::extension::{RULES, ReleaseError};
-use crate::image::{Codec, Compression, Format, ImageError, ImageOptions, Signer, Verity};
-use crate::{Extension, ExtensionName, ExtensionOptions, Release, Written, image, squashfs};
+use crate::{
+    Extension, ExtensionName, ExtensionOptions, Release, Written,
+    extension::{RULES, ReleaseError},
+    image,
+    image::{Codec, Compression, Format, ImageError, ImageOptions, Signer, Verity},
+    squashfs,
+};
 use tree::{Arch, Event, Events};
 
 /// Where the image goes and what it is.

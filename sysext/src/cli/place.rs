@@ -3,8 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::ExtensionName;
-use crate::image::Format;
+use crate::{ExtensionName, image::Format};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 /// A directory that can't take the output.

@@ -8,8 +8,10 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::Scope;
 
 use super::{ImageError, ImageOptions};
-use crate::Extension;
-use crate::squashfs::{self, Options};
+use crate::{
+    Extension,
+    squashfs::{self, Options},
+};
 use tree::{Content, Event, Events};
 
 /// More threads don't help: writing is one thread's work.

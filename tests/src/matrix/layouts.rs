@@ -8,8 +8,10 @@ use std::fs;
 use anyhow::{Context, Result};
 
 use super::{Form, Root};
-use crate::Program;
-use crate::place::{cached, repository};
+use crate::{
+    Program,
+    place::{cached, repository},
+};
 
 /// A distribution whose packages can't be had here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,9 +17,11 @@ pub use programs::{ALL, Job, Kind};
 use roots::{alpine, debian, musl};
 pub use rows::Row;
 
-use crate::place::{self, repository};
-use crate::registry::Authority;
-use crate::{Host, Program, Work, http};
+use crate::{
+    Host, Program, Work, http,
+    place::{self, repository},
+    registry::Authority,
+};
 
 /// What a root's programs are made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::{Form, Machine, Root};
-use crate::place::{cached, repository, shared};
-use crate::work::require_root;
-use crate::{Program, place_program};
+use crate::{
+    Program,
+    place::{cached, repository, shared},
+    place_program,
+    work::require_root,
+};
 
 /// In `../shared`.
 pub(super) const ALPINE: &str = "images/alpine-minirootfs-3.20.3-x86_64.tar.gz";

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::programs::Machine;
-use crate::place::cached;
-use crate::{Program, roots};
+use crate::{Program, place::cached, roots};
 
 /// Packages for both machines, and the versions that upstream gives them.
 const BOTH: [&str; 2] = ["nebula", "nats-server"];

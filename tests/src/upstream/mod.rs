@@ -16,8 +16,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, Result};
 
-use crate::place::cached;
-use crate::{Program, http};
+use crate::{Program, http, place::cached};
 use programs::Programs;
 use site::Site;
 

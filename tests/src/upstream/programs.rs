@@ -5,8 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::Program;
-use crate::place::repository;
+use crate::{Program, place::repository};
 
 /// What upstream builds for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

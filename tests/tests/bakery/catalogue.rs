@@ -12,8 +12,10 @@ use recipes::recipe::instance::Test;
 use recipes::{Catalogue, Settings};
 use sysext::ExtensionName;
 
-use crate::keepalived;
-use crate::kitchen::{CATALOGUE, Kitchen};
+use crate::{
+    keepalived,
+    kitchen::{CATALOGUE, Kitchen},
+};
 
 #[test]
 fn everything_builds_for_both_architectures_the_same_twice_and_is_merged_and_runs() -> Result<()> {

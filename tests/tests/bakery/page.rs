@@ -6,8 +6,10 @@ use anyhow::{Context, Result};
 use e2e::browser::Browser;
 use e2e::{Upstream, Work, http};
 
-use crate::kitchen::Kitchen;
-use crate::shelf::{files, whole};
+use crate::{
+    kitchen::Kitchen,
+    shelf::{files, whole},
+};
 
 const SHOWN: &str = "[...document.querySelectorAll('article:not([hidden])')].map(a => a.id).join(' ')";
 

@@ -11,8 +11,10 @@ use e2e::fault_proxy::{Fault, FaultProxy};
 use e2e::{Upstream, http};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::kitchen::{CATALOGUE, Kitchen};
-use crate::shelf::{agrees, files, folders, publish_nebula, same, whole};
+use crate::{
+    kitchen::{CATALOGUE, Kitchen},
+    shelf::{agrees, files, folders, publish_nebula, same, whole},
+};
 
 const BASE: &str = "https://example.org/extensions/";
 

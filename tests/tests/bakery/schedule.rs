@@ -8,8 +8,7 @@ use e2e::registry::Authority;
 use e2e::{Upstream, Vm, Work, http};
 use serde_json::Value;
 
-use crate::kitchen::Kitchen;
-use crate::shelf::publish_nebula;
+use crate::{kitchen::Kitchen, shelf::publish_nebula};
 
 /// An address, and the time that certificates want.
 const NETWORK: &str = "

@@ -7,8 +7,10 @@ use anyhow::{Context, Result};
 use e2e::registry::Authority;
 use e2e::{Program, Updater, Upstream, Work, http};
 
-use crate::kitchen::Kitchen;
-use crate::shelf::{Keys, publish_kubernetes, publish_nebula};
+use crate::{
+    kitchen::Kitchen,
+    shelf::{Keys, publish_kubernetes, publish_nebula},
+};
 
 /// Version of the image that the host is going to merge.
 const CURRENT: &str = "readlink /etc/extensions/nebula.raw";

@@ -6,8 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use e2e::{Program, Upstream, Vm};
 
-use crate::keepalived;
-use crate::kitchen::Kitchen;
+use crate::{keepalived, kitchen::Kitchen};
 
 /// The images are in another extension, which is merged from the start.
 const SCRIPT: &str = "\

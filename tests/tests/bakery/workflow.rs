@@ -7,8 +7,10 @@ use anyhow::{Context, Result, ensure};
 use e2e::place::{self, cached, repository};
 use e2e::{Host, Program, Upstream, Work, http};
 
-use crate::kitchen::Kitchen;
-use crate::shelf::{agrees, files, same, whole};
+use crate::{
+    kitchen::Kitchen,
+    shelf::{agrees, files, same, whole},
+};
 
 /// `check-jsonschema`'s version; it brings the schema of workflows along.
 const CHECK: &str = "check-jsonschema==0.39.0";

@@ -20,10 +20,8 @@ use std::time::Duration;
 use e2e::fault_proxy::{Fault, FaultProxy, Request};
 use e2e::registry::{Authority, Image, Layer, Registry, Settings, digest};
 use e2e::{Program, Work};
-use oci::{
-    Cache, Client, ClientError, ClientOptions, Context, Credentials, Environment, PullError, Registries,
-    RetryPolicy,
-};
+use oci::{Client, ClientError, ClientOptions, Context, Credentials, PullError, Registries, RetryPolicy};
+use store::{Cache, Environment};
 use tree::{Event, Events};
 
 /// One registry for all tests, with an image of some layers.

@@ -157,7 +157,7 @@ fn documents_that_lie() {
         assert!(error.contains(word), "{name}: {error}");
         bench.check_cache(&image);
         assert!(
-            bench.context().cache.list().unwrap().iter().all(|e| e.kind != oci::cache::EntryKind::Layer),
+            bench.context().cache.list().unwrap().iter().all(|e| e.kind != store::cache::EntryKind::Layer),
             "{name}"
         );
     }
@@ -188,7 +188,9 @@ fn manifests_that_are_none() {
         let (_proxy, bench, image) = proxied(move |_| fault.clone());
         let error = bench.pull(&image).unwrap_err().to_string();
         assert!(error.contains(word) && !error.contains('\n'), "{word}: {error}");
-        assert!(bench.context().cache.list().unwrap().iter().all(|e| e.kind == oci::cache::EntryKind::Blob));
+        assert!(
+            bench.context().cache.list().unwrap().iter().all(|e| e.kind == store::cache::EntryKind::Blob)
+        );
     }
     let (_proxy, bench, image) = proxied(|r| match big(r) {
         true => Fault::Answer("200 OK", vec![("Content-Type", "text/html".into())], b"<html>".to_vec()),

@@ -137,7 +137,7 @@ fn killed_at_any_point() {
         child.wait().unwrap();
         complete(&bench.pull(&image).unwrap(), &SHARED.image);
         bench.check_cache(&SHARED.image);
-        let all = oci::cache::Prune { all: true, ..Default::default() };
+        let all = store::cache::Prune { all: true, ..Default::default() };
         bench.context().cache.prune(&all).unwrap();
         assert!(bench.context().cache.list().unwrap().is_empty(), "{name}");
     }

@@ -5,8 +5,10 @@ use std::os::unix::fs::MetadataExt;
 
 use anyhow::Result;
 
-use crate::disk::{self, MIB};
-use crate::flatcar::{CONF, Flatcar, IMAGE, Keys, Parts, extension};
+use crate::{
+    disk::{self, MIB},
+    flatcar::{CONF, Flatcar, IMAGE, Keys, Parts, extension},
+};
 
 const ROOT: &str = "\
 d 755 0:0 /etc

@@ -11,8 +11,10 @@ use e2e::program::wait_for;
 use e2e::{Account, Program};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use crate::disk::{self, MIB};
-use crate::flatcar::{Flatcar, IMAGE, Keys, Parts, extension};
+use crate::{
+    disk::{self, MIB},
+    flatcar::{Flatcar, IMAGE, Keys, Parts, extension},
+};
 
 /// All names below a directory, but for the cache's.
 fn names(dir: &Path) -> Result<Vec<String>> {

@@ -7,8 +7,10 @@ use std::path::Path;
 use anyhow::Result;
 use e2e::{Account, Program};
 
-use crate::disk::{self, MIB};
-use crate::flatcar::{Flatcar, Parts, extension};
+use crate::{
+    disk::{self, MIB},
+    flatcar::{Flatcar, Parts, extension},
+};
 
 struct Kitchen {
     flatcar: Flatcar,

@@ -15,8 +15,10 @@ use e2e::{Account, Program, Upstream, Work, World, images};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use crate::flatcar::{Parts, extension};
-use crate::{bootable, disk};
+use crate::{
+    bootable, disk,
+    flatcar::{Parts, extension},
+};
 
 /// `bakery boot` by somebody, with the registry as docker.io's mirror. Emulated: what /dev/kvm is worth here nobody knows.
 fn boot(by: &Account) -> Result<Program> {

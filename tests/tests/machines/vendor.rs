@@ -6,8 +6,10 @@ use std::path::Path;
 use anyhow::Result;
 use e2e::{Program, place_program};
 
-use crate::disk;
-use crate::flatcar::{Flatcar, IMAGE, Keys};
+use crate::{
+    disk,
+    flatcar::{Flatcar, IMAGE, Keys},
+};
 
 /// Each says how it was called. The repository that "git" clones has the SDK's front door.
 const GIT: &str = r#"#!/bin/sh -eu

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use oci::cli::SourceArgs;
-use oci::{Cache, Environment};
+use store::{Cache, Environment};
 use tree::Arch;
 
 use recipes::config::Config;

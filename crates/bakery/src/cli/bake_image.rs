@@ -4,14 +4,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
-use oci::{Cache, Environment};
+use store::{Cache, Environment, ScratchGuard};
 use sysext::ExtensionName;
 use sysext::cli::{Terminal, Verbosity};
 use tree::{Arch, Blob, Content, Event, Events};
 
-use crate::release::Sums;
-use crate::sysupdate;
-use oci::ScratchGuard;
+use crate::{release::Sums, sysupdate};
 use osimage::flatcar::{FINGERPRINT, INDEX, Release, Wanted};
 use osimage::{Payload, Place, Target, bake, check, vendor};
 use recipes::checksum::Checksum;

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
-use oci::{Cache, Context, ImageRef};
+use oci::{Context, ImageRef};
+use store::{Cache, ScratchGuard};
 use sysext::ExtensionName;
 use sysext::cli::{Terminal, Verbosity};
 use tree::{Arch, Event, Events};
 
-use oci::ScratchGuard;
 use osimage::{Payload, Target, bake};
 use recipes::fit::{Fit, fit};
 use vm::guest::{self, Inside};

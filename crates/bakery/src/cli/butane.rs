@@ -1,15 +1,17 @@
 //! `bakery butane` and `bakery ignition`.
 
 use anyhow::{Context as _, bail};
-use oci::{Cache, Environment};
+use store::{Cache, Environment};
 use sysext::ExtensionName;
 use sysext::cli::print;
 use tree::{Arch, Silent};
 
-use crate::release::place::MANIFEST;
-use crate::release::{Sums, file_name};
-use crate::snippets::{Machine, Update};
-use crate::sysupdate::{BASE_URL, Stream, base_url, directory};
+use crate::{
+    release::place::MANIFEST,
+    release::{Sums, file_name},
+    snippets::{Machine, Update},
+    sysupdate::{BASE_URL, Stream, base_url, directory},
+};
 use recipes::config::Config;
 use recipes::fetch::Fetcher;
 use recipes::version::Version;

@@ -10,8 +10,10 @@ use sysext::cli::print;
 use tree::output::OutputFile;
 
 use super::CatalogueArgs;
-use crate::docs::{self, MARK, PAGES};
-use crate::sysupdate;
+use crate::{
+    docs::{self, MARK, PAGES},
+    sysupdate,
+};
 
 const EXAMPLES: &str = "\
 Examples:

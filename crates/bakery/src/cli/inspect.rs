@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use oci::Cache;
+use store::Cache;
 use sysext::ExtensionName;
 
 use recipes::inspect::Inspection;

@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 
 use super::{MARK, files, streams, units, verified};
-use crate::snippets::{Machine, Update};
-use crate::sysupdate::{self, Form, Transfer};
+use crate::{
+    snippets::{Machine, Update},
+    sysupdate::{self, Form, Transfer},
+};
 use recipes::format::{RequiresTable, Stream};
 use recipes::recipe::{ParameterValue, Recipe};
 

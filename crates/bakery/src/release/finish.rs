@@ -7,9 +7,11 @@ use super::place::{Contents, MANIFEST, MANIFEST_SIGNATURE, PlaceError, add_sums,
 use super::record::Record;
 use super::sums::Sums;
 use super::{ReleaseConfig, notes};
-use crate::site::{self, Entry, Image, Page, Snippet};
-use crate::snippets::{Machine, Update};
-use crate::sysupdate::{Form, NOOP, Stream, Transfer, directory, streams};
+use crate::{
+    site::{self, Entry, Image, Page, Snippet},
+    snippets::{Machine, Update},
+    sysupdate::{Form, NOOP, Stream, Transfer, directory, streams},
+};
 use recipes::recipe::Recipe;
 use recipes::version::compare;
 use signature::{SignatureError, Signer};
@@ -261,5 +263,5 @@ fn verified(record: &Record) -> String {
 }
 
 fn digest(text: &[u8]) -> String {
-    oci::Digest::of(text).hex()
+    store::Digest::of(text).hex()
 }

@@ -334,7 +334,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), PlaceError> {
 /// SHA-256 of a file, in hex.
 pub(super) fn hash(path: &Path) -> Result<String, PlaceError> {
     let mut file = fs::File::open(path).map_err(io_error(path))?;
-    let mut hasher = oci::Hasher::new();
+    let mut hasher = store::Hasher::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
         match io::Read::read(&mut file, &mut buffer).map_err(io_error(path))? {

@@ -48,7 +48,7 @@ mode = "0755"
 "#;
 
 fn sum(bytes: &[u8]) -> String {
-    oci::Digest::of(bytes).hex().to_string()
+    store::Digest::of(bytes).hex().to_string()
 }
 
 /// Two recipes, of which one has three versions.

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use crate::tree::escape;
-use crate::{ContentError, PathError, ResolveError, TreeError, TreePath};
+use crate::{ContentError, PathError, ResolveError, TreeError, TreePath, tree::escape};
 
 /// What is wrong, and where.
 #[derive(Debug)]

@@ -4,10 +4,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::archive::Limits;
-use crate::testing::trees;
-use crate::tree::DumpOptions;
-use crate::{Blob, Extent};
+use crate::{Blob, Extent, archive::Limits, testing::trees, tree::DumpOptions};
 
 fn p(s: &str) -> TreePath {
     s.parse().unwrap()

@@ -18,8 +18,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 
-use crate::TreePath;
-use crate::tree::{ContentError, PathError, TreeError};
+use crate::{
+    TreePath,
+    tree::{ContentError, PathError, TreeError},
+};
 
 /// Why a directory could not be read or written.
 #[derive(Debug, thiserror::Error)]

@@ -2,8 +2,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use super::*;
-use crate::tree::DumpOptions;
-use crate::{Extent, Kind, Meta, Node, Tree};
+use crate::{Extent, Kind, Meta, Node, Tree, tree::DumpOptions};
 
 fn p(s: &str) -> TreePath {
     s.parse().unwrap()

@@ -12,8 +12,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps
 use rustix::io::Errno;
 
 use super::{DIRECTORY, HostError, Skipped, io_error, open_beneath, proc_path};
-use crate::tree::escape;
-use crate::{Content, Ino, Kind, Meta, Tree, TreePath};
+use crate::{Content, Ino, Kind, Meta, Tree, TreePath, tree::escape};
 
 /// What of a tree is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

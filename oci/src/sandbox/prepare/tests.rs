@@ -1,5 +1,5 @@
 use super::*;
-use crate::Digest;
+use store::Digest;
 
 type File<'a> = (&'a str, Node);
 

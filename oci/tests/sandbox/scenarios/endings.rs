@@ -6,8 +6,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use oci::sandbox::{Mode, SandboxError, Status, run_in};
-use oci::{Cache, Digest};
 use rustix::process::Signal;
+use store::{Cache, Digest};
 use tree::{Event, Events};
 
 use crate::support::{Case, busybox};

@@ -5,9 +5,11 @@ use std::process::Command;
 use std::sync::Mutex;
 
 use super::*;
-use crate::image::tests::{extension, noise, run, sample};
-use crate::image::{Format, ImageError, ImageOptions, Written, write};
-use crate::{ExtensionOptions, Release};
+use crate::{
+    ExtensionOptions, Release,
+    image::tests::{extension, noise, run, sample},
+    image::{Format, ImageError, ImageOptions, Written, write},
+};
 use tree::{Event, Events, Silent};
 
 struct Keys {

@@ -4,9 +4,11 @@ use std::process::Command;
 
 use super::data::PIECE;
 use super::{Settings, write_tree};
-use crate::Extension;
-use crate::image::tests::{contents, dump, extension, noise, p, read_back, run, sample};
-use crate::image::{Codec, Compression, Format, ImageError, ImageOptions, write};
+use crate::{
+    Extension,
+    image::tests::{contents, dump, extension, noise, p, read_back, run, sample},
+    image::{Codec, Compression, Format, ImageError, ImageOptions, write},
+};
 use tree::{Kind, Meta, Node, Silent, Tree};
 
 fn image(extension: &Extension, compression: Compression, threads: usize) -> (tempfile::TempDir, PathBuf) {

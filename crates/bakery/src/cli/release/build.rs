@@ -9,10 +9,12 @@ use tree::{Arch, Event, OutputFile};
 use super::super::parallel;
 use super::ReleaseCommand;
 use super::plan::{Plan, tell};
-use crate::release::place::{SBOM, STATEMENT, paper};
-use crate::release::plan::{image_name, word};
-use crate::release::record::WITHOUT;
-use crate::release::{Input, Record, sbom};
+use crate::{
+    release::place::{SBOM, STATEMENT, paper},
+    release::plan::{image_name, word},
+    release::record::WITHOUT,
+    release::{Input, Record, sbom},
+};
 use recipes::build::{BuildOptions, BuildPlan};
 use recipes::lock::{Key, Pins};
 use recipes::tools::Workshop;

@@ -12,10 +12,12 @@ use sysext::cli::{OutputArgs, ReleaseArgs, ReportArgs, Size, Terminal, Verbosity
 use tree::Event;
 
 use super::{CatalogueArgs, WorkArgs};
-use crate::release::place::{MANIFEST_SIGNATURE, merge};
-use crate::release::plan::{PlanFormat, image_name, images, text, word};
-use crate::release::{Locked, Papers};
-use crate::sysupdate;
+use crate::{
+    release::place::{MANIFEST_SIGNATURE, merge},
+    release::plan::{PlanFormat, image_name, images, text, word},
+    release::{Locked, Papers},
+    sysupdate,
+};
 use only::{Only, Shard};
 use plan::Plan;
 use recipes::lock::Key;

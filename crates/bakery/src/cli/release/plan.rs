@@ -8,9 +8,11 @@ use tree::Event;
 
 use super::super::{hint, parallel};
 use super::WhatArgs;
-use crate::release::Contents;
-use crate::release::config::{self, ReleaseConfig, Wanted};
-use crate::release::plan::{image_name, word};
+use crate::{
+    release::Contents,
+    release::config::{self, ReleaseConfig, Wanted},
+    release::plan::{image_name, word},
+};
 use recipes::catalogue::Catalogue;
 use recipes::lock::{Key, Lock};
 use recipes::recipe::{ParameterValue, Recipe, Settings};

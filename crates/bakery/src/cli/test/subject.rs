@@ -7,8 +7,10 @@ use sysext::ExtensionName;
 use tree::Arch;
 
 use super::Args;
-use crate::cli::{SettingsArgs, build, inspect};
-use crate::release::Contents;
+use crate::{
+    cli::{SettingsArgs, build, inspect},
+    release::Contents,
+};
 use recipes::Catalogue;
 use recipes::build::{BuildOptions, BuildPlan};
 use recipes::lock::{Key, Lock, LockError};

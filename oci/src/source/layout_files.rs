@@ -9,29 +9,28 @@ use rustix::fs::{Mode, OFlags};
 use tree::{Blob, Content, Limits, ResolveError, Tree};
 
 use super::{Reader, SourceError};
-use crate::compress::SNIFF;
-use crate::{Compression, Digest, Expect, Hasher, LayerBlob};
+use store::{Compression, Digest, Expect, Hasher, LayerBlob, compress::SNIFF};
 
 /// Where a layout's files are.
 #[derive(Debug)]
-pub(super) struct Store {
+pub(super) struct LayoutFiles {
     path: PathBuf,
-    files: Files,
+    files: Backing,
 }
 
 #[derive(Debug)]
-enum Files {
+enum Backing {
     Dir,
     Archive { tree: Tree, tar: Content },
 }
 
-impl Store {
+impl LayoutFiles {
     pub(super) fn dir(path: &Path) -> Result<Self, SourceError> {
         let at = |source| SourceError::Io { path: path.to_owned(), source };
         if !path.metadata().map_err(at)?.is_dir() {
             return Err(SourceError::Kind { path: path.to_owned(), why: "not a directory" });
         }
-        Ok(Store { path: path.to_owned(), files: Files::Dir })
+        Ok(LayoutFiles { path: path.to_owned(), files: Backing::Dir })
     }
 
     /// A directory, or an archive of it: whoever unpacked one, or packed one, means the same image.
@@ -48,7 +47,7 @@ impl Store {
         let at = |source| SourceError::Archive { path: path.to_owned(), source };
         let (blob, offset) = tar.place().ok_or(SourceError::Kind { path: path.into(), why: "not a file" })?;
         let tree = Tree::from_tar(blob, offset, tar.len(), &Limits::default()).map_err(at)?;
-        Ok(Store { path: path.to_owned(), files: Files::Archive { tree, tar } })
+        Ok(LayoutFiles { path: path.to_owned(), files: Backing::Archive { tree, tar } })
     }
 
     /// For messages.
@@ -59,8 +58,8 @@ impl Store {
     /// All of an archive: its files, and itself.
     pub(super) fn into_archive(self) -> Option<(Tree, Content)> {
         match self.files {
-            Files::Dir => None,
-            Files::Archive { tree, tar } => Some((tree, tar)),
+            Backing::Dir => None,
+            Backing::Archive { tree, tar } => Some((tree, tar)),
         }
     }
 
@@ -69,12 +68,12 @@ impl Store {
     /// their digests, so it is no matter where a link leads to.
     pub(super) fn file(&self, name: &str) -> Result<Option<Content>, SourceError> {
         match &self.files {
-            Files::Archive { tree, .. } => match tree.resolve(name, true) {
+            Backing::Archive { tree, .. } => match tree.resolve(name, true) {
                 Ok(found) => Ok(tree.get(&found.path).and_then(|n| n.content()).cloned()),
                 Err(ResolveError::NotFound { .. } | ResolveError::NotADirectory { .. }) => Ok(None),
                 Err(_) => Ok(None),
             },
-            Files::Dir => {
+            Backing::Dir => {
                 let path = self.path.join(name);
                 match open(&path) {
                     Ok((file, len)) => Ok(Some(Content::in_blob(Blob::from_file(path, file), 0, len))),

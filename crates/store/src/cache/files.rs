@@ -107,7 +107,7 @@ pub(super) fn touch(path: &Path) {
 
 /// Removes a directory with all below it, whatever modes a hostile image gave its directories and however deep they are
 /// nested. Links are not followed, mounts not entered.
-pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
+pub fn remove_tree(path: &Path) -> io::Result<()> {
     let top = match open_dir(CWD, path.as_os_str()) {
         Ok(top) => top,
         Err(Errno::NOENT) => return Ok(()),

@@ -14,7 +14,7 @@ use crate::{Digest, Hasher, LayerBlob};
 
 /// What a look for a layer brings.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub enum Found {
     /// It is here.
     Layer(LayerBlob),
     /// It isn't.
@@ -49,7 +49,11 @@ impl Cache {
         Ok(self.find_by_digest(digest)?.ok())
     }
 
-    pub(crate) fn find_by_digest(&self, digest: &Digest) -> Result<Found, CacheError> {
+    /// As [`Cache::layer_by_digest`], and tells what is damaged from what is missing.
+    ///
+    /// # Errors
+    /// The file is there but can't be read.
+    pub fn find_by_digest(&self, digest: &Digest) -> Result<Found, CacheError> {
         let map = self.path("digests", &digest.hex());
         let Some(bytes) = super::read_small(&map)? else { return Ok(Found::Missing) };
         let diff_id = std::str::from_utf8(&bytes).ok().and_then(|t| t.trim_end().parse::<Digest>().ok());
@@ -65,7 +69,11 @@ impl Cache {
         self.path("layers", &format!("{}.tar", diff_id.hex()))
     }
 
-    pub(crate) fn find_layer(&self, diff_id: &Digest) -> Result<Found, CacheError> {
+    /// As [`Cache::layer`], and tells what is damaged from what is missing.
+    ///
+    /// # Errors
+    /// The file is there but can't be read.
+    pub fn find_layer(&self, diff_id: &Digest) -> Result<Found, CacheError> {
         let path = self.layer_path(diff_id);
         let Some(file) = open_shared(&path)? else { return Ok(Found::Missing) };
         let seen = self.stamp(&file).map_err(at(&path))?;

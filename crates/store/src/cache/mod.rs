@@ -18,10 +18,10 @@
 mod lock;
 
 mod files;
-pub(crate) use files::remove_tree;
+pub use files::remove_tree;
 
 mod layers;
-pub(crate) use layers::Found;
+pub use layers::Found;
 
 mod ingest;
 pub use ingest::Expect;
@@ -48,9 +48,7 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use crate::environment::Environment;
-use crate::manifest::MANIFEST_MAX;
-use crate::{DecodeError, DecodeLimits, Digest};
+use crate::{DecodeError, DecodeLimits, Digest, Environment};
 
 /// A cache directory. Cheap to clone; may be used from several threads and processes at once.
 #[derive(Debug, Clone)]
@@ -133,7 +131,7 @@ pub enum CacheError {
         limit: u64,
     },
     /// More than belongs into memory.
-    #[error("blob {digest} is {len} bytes, expected at most {MANIFEST_MAX}")]
+    #[error("blob {digest} is {len} bytes, expected at most {BLOB_MAX}")]
     TooLarge {
         /// Its digest.
         digest: Digest,
@@ -168,6 +166,9 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> CacheError {
     let path = path.to_owned();
     move |source| CacheError::Io { path, source }
 }
+
+/// Bytes. Larger blobs and facts aren't kept: they are read into memory whole.
+pub const BLOB_MAX: u64 = 4 << 20;
 
 const DIRS: [&str; 8] = ["layers", "digests", "blobs", "partial", "keys", "locks", "tmp", "scratch"];
 
@@ -291,6 +292,6 @@ fn read_small(path: &Path) -> Result<Option<Vec<u8>>, CacheError> {
         Err(e) => return Err(at(path)(e)),
     };
     let mut bytes = Vec::new();
-    file.take(MANIFEST_MAX + 1).read_to_end(&mut bytes).map_err(at(path))?;
+    file.take(BLOB_MAX + 1).read_to_end(&mut bytes).map_err(at(path))?;
     Ok(Some(bytes))
 }

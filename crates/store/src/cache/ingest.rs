@@ -13,8 +13,7 @@ use tree::{Event, Events};
 use super::lock::Lock;
 use super::partial::Partial;
 use super::{Cache, CacheError, at};
-use crate::compress::ZEROS;
-use crate::{DecodeError, DecodeLimits, Decoder, Digest, Hasher, LayerBlob};
+use crate::{DecodeError, DecodeLimits, Decoder, Digest, Hasher, LayerBlob, compress::ZEROS};
 
 /// Bytes that go from one stage to the next at once.
 const BUFFER: usize = 256 << 10;

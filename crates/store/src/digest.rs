@@ -80,7 +80,7 @@ impl Digest {
 }
 
 /// What of hostile text goes into a message: some of it, and one line, so that it can't pass for another message.
-pub(crate) fn shorten(text: &str) -> String {
+pub fn shorten(text: &str) -> String {
     const MAX: usize = 120;
     let mut rest = text.chars();
     let shown = rest.by_ref().take(MAX).map(|c| if c.is_control() { '\u{fffd}' } else { c });

@@ -15,6 +15,7 @@ pub use command::{Command, CommandError, Process};
 pub mod plan;
 mod units;
 pub use plan::{Plan, PlanError, Shown};
+pub use units::NOT_FOLLOWED;
 
 mod build;
 pub use build::Report;
@@ -24,5 +25,3 @@ pub use prune::Pruned;
 
 pub mod quote;
 pub mod script;
-
-pub mod cli;

@@ -11,7 +11,7 @@ use tree::{Tree, TreePath};
 use crate::plan::{Plan, PlanError, Shown};
 
 /// How the warnings end that a change of the text would mend.
-pub(crate) const NOT_FOLLOWED: &str = "which is not followed";
+pub const NOT_FOLLOWED: &str = "which is not followed";
 
 impl Plan {
     /// Reads the units, points them at the entry points, and warns of what else they need.

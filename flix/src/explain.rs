@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
-use sysext::cli::Size;
-use tree::{Tree, TreePath};
+use tree::{Size, Tree, TreePath};
 
 use crate::plan::{Action, Plan, Why};
 use elf::closure::Reason;

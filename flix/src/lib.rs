@@ -11,9 +11,7 @@ pub mod scripts;
 pub use sysext::extension::unit_programs as units;
 
 pub mod plan;
-pub use plan::{Plan, Request};
+pub use plan::{NOT_FOLLOWED, Plan, Request};
 
 pub mod explain;
 pub use explain::Explanation;
-
-pub mod cli;

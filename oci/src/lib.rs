@@ -30,10 +30,5 @@ pub use context::Context;
 pub mod pull;
 pub use pull::{Image, PullCause, PullError};
 
-pub mod cli;
-
-pub mod fetch;
-pub use fetch::FetchError;
-
 pub mod sandbox;
 pub use sandbox::{Run, SandboxError};

@@ -1,9 +1,7 @@
 //! What all work needs: the fetcher, the cache, images, and somebody to tell.
 
-use oci::{
-    Context, ImageRef, Rootfs, RootfsError, SandboxError,
-    cli::{ContextError, SourceArgs},
-};
+use cli::args::{ContextError, SourceArgs};
+use oci::{Context, ImageRef, Rootfs, RootfsError, SandboxError};
 use store::{Cache, Digest};
 use tree::{Arch, Events};
 

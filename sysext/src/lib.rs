@@ -12,5 +12,3 @@ pub use request::{RequestError, Wanted};
 
 pub mod image;
 pub use image::{Format, ImageError, ImageOptions, Written};
-
-pub mod cli;

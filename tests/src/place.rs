@@ -34,13 +34,13 @@ pub fn shared(file: &str) -> Option<PathBuf> {
 /// The `flix` program: `FLIX_BIN`, else cargo's own after a build.
 pub fn flix() -> Result<PathBuf> {
     static BUILT: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
-    built(&BUILT, "flix", "flix", "FLIX_BIN")
+    built(&BUILT, "cli", "flix", "FLIX_BIN")
 }
 
 /// The `flatwrap` program: `FLATWRAP_BIN`, else cargo's own after a build.
 pub fn flatwrap() -> Result<PathBuf> {
     static BUILT: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
-    built(&BUILT, "flatwrap", "flatwrap", "FLATWRAP_BIN")
+    built(&BUILT, "cli", "flatwrap", "FLATWRAP_BIN")
 }
 
 /// The `bakery` program: `BAKERY_BIN`, else cargo's own after a build.

@@ -25,7 +25,7 @@ pub fn run() -> Result<ExitCode> {
         Some(built) => PathBuf::from(built),
         None => {
             say("build flix");
-            show(&mut cargo(["build", "--quiet", "--locked", "--package", "flix", "--bins"]))?;
+            show(&mut cargo(["build", "--quiet", "--locked", "--package", "cli", "--bin", "flix"]))?;
             crate::target().join("debug/flix")
         }
     };

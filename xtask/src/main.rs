@@ -97,9 +97,7 @@ fn bench(runs: u32, only: Option<&str>) -> anyhow::Result<ExitCode> {
         "--release",
         "--locked",
         "--package",
-        "flix",
-        "--package",
-        "flatwrap",
+        "cli",
         "--bins",
     ]))?;
     let mut bench =
@@ -139,7 +137,7 @@ fn matrix() -> anyhow::Result<ExitCode> {
         "--release",
         "--locked",
         "--package",
-        "flix",
+        "cli",
         "--bins",
     ]))?;
     let mut matrix =

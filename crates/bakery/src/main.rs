@@ -2,9 +2,7 @@
 
 use std::process::ExitCode;
 
-use bakery::cli;
-
 fn main() -> ExitCode {
     oci::sandbox::init();
-    sysext::cli::end(cli::run(&sysext::cli::parse()), cli::hint)
+    cli::end(bakery::cli::run(&cli::parse()), bakery::cli::hint)
 }

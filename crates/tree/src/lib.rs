@@ -29,5 +29,8 @@ pub mod process;
 pub mod events;
 pub use events::{Event, Events, Silent};
 
+mod size;
+pub use size::Size;
+
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -12,6 +12,7 @@ mod opened;
 mod planner;
 mod text;
 pub(crate) mod units;
+pub use units::NOT_FOLLOWED;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

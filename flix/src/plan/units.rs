@@ -9,7 +9,7 @@ use super::{Action, PlanError};
 use crate::units;
 
 /// How the warnings of [`Planner::units`] end that a change of the text would mend.
-pub(crate) const NOT_FOLLOWED: &str = "which is not followed";
+pub const NOT_FOLLOWED: &str = "which is not followed";
 
 impl Planner<'_> {
     /// Follows moved programs in the texts that come along.

@@ -4,8 +4,7 @@ use tree::{Event, Events, Limits, Tree, Usage};
 
 use super::{LayerError, apply};
 use crate::Config;
-use store::Digest;
-use store::LayerBlob;
+use store::{Digest, LayerBlob};
 
 /// A root file system in memory, and the config that came with it.
 #[derive(Debug, Clone)]

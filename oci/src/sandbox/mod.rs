@@ -14,9 +14,6 @@ pub use packages::{Manager, PackageError};
 mod error;
 pub use error::{SandboxError, Status};
 
-mod args;
-pub use args::SandboxArgs;
-
 mod unavailable;
 pub use unavailable::{Cause, Unavailable};
 

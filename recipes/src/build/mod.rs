@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use cli::{OutputArgs, ReleaseArgs};
 use oci::SandboxError;
 use store::{CacheError, Digest};
-use sysext::cli::{OutputArgs, ReleaseArgs};
 use sysext::extension::Finding;
 use sysext::{Extension, ExtensionError, ExtensionName, ImageError, ImageOptions, RequestError, image};
 use tree::{Event, PathError, Tree, TreeError, TreePath};

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::{Context, Result};
-use oci::cli::SourceArgs;
+use cli::SourceArgs;
 use tree::{Event, Events};
 
 struct Lines;

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
-use oci::cli::SourceArgs;
+use cli::SourceArgs;
 use store::{Cache, Environment};
 use tree::Arch;
 

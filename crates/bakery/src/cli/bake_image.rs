@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
+use cli::{Terminal, Verbosity};
 use store::{Cache, Environment, ScratchGuard};
 use sysext::ExtensionName;
-use sysext::cli::{Terminal, Verbosity};
 use tree::{Arch, Blob, Content, Event, Events};
 
 use crate::{release::Sums, sysupdate};
@@ -146,7 +146,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let written = bake_image(args, &fetcher, &events)?;
     events.clear();
     let lines: String = written.iter().map(|path| format!("{}\n", path.display())).collect();
-    sysext::cli::print(lines.as_bytes()).context("stdout")
+    cli::print(lines.as_bytes()).context("stdout")
 }
 
 fn bake_image(args: &Args, fetcher: &Fetcher, events: &dyn Events) -> anyhow::Result<Vec<PathBuf>> {

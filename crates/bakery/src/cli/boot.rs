@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
+use cli::{Terminal, Verbosity};
 use oci::{Context, ImageRef};
 use store::{Cache, ScratchGuard};
 use sysext::ExtensionName;
-use sysext::cli::{Terminal, Verbosity};
 use tree::{Arch, Event, Events};
 
 use osimage::{Payload, Target, bake};
@@ -69,7 +69,7 @@ pub struct Args {
     timeout: u64,
 
     #[command(flatten)]
-    source: oci::cli::SourceArgs,
+    source: cli::SourceArgs,
 
     /// Print errors only
     #[arg(short, long)]

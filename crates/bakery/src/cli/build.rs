@@ -1,9 +1,9 @@
 //! `bakery build`
 
 use anyhow::{Context as _, bail};
+use cli::{OutputArgs, ReleaseArgs, ReportArgs, Terminal, print};
 use serde_json::json;
-use sysext::cli::{OutputArgs, ReleaseArgs, ReportArgs, Size, Terminal, print};
-use tree::{Arch, Event, Events};
+use tree::{Arch, Event, Events, Size};
 
 use super::args::Default;
 use super::{CatalogueArgs, SettingsArgs, WorkArgs, lock, parallel};

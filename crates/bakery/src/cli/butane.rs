@@ -1,9 +1,9 @@
 //! `bakery butane` and `bakery ignition`.
 
 use anyhow::{Context as _, bail};
+use cli::print;
 use store::{Cache, Environment};
 use sysext::ExtensionName;
-use sysext::cli::print;
 use tree::{Arch, Silent};
 
 use crate::{
@@ -165,7 +165,7 @@ fn asked(args: &Args, needed: bool) -> anyhow::Result<Option<Manifest>> {
         Err(error) if needed => return Err(error.into()),
         Err(error) => {
             let reason = format!("the image's checksum is left out: {error}");
-            let events = sysext::cli::Terminal::new(sysext::cli::Verbosity::Normal);
+            let events = cli::Terminal::new(cli::Verbosity::Normal);
             tree::Events::event(&events, tree::Event::Warning(reason.into()));
             return Ok(None);
         }

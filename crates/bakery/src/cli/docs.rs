@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use sysext::cli::print;
+use cli::print;
 use tree::output::OutputFile;
 
 use super::CatalogueArgs;

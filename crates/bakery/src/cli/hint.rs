@@ -35,8 +35,7 @@ pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| error.downcast_ref().and_then(MachineError::hint))
         .or_else(|| error.downcast_ref().and_then(TrialError::hint))
         .or_else(|| error.downcast_ref().and_then(FitError::hint))
-        .or_else(|| flix::cli::hint(error))
-        .or_else(|| flatwrap::cli::hint(error))
+        .or_else(|| cli::hint(error))
 }
 
 fn sign_key(_: &SignKeyError) -> String {
@@ -71,15 +70,15 @@ fn build(error: &BuildCause) -> Option<String> {
         }
         BuildCause::Extension(e) => refused(e),
         BuildCause::Image(e) => e.hint(),
-        BuildCause::FlixPlan(e) => flix::cli::hint(e.as_ref()),
-        BuildCause::Flatwrap(e) => flatwrap::cli::hint(e.as_ref()),
+        BuildCause::FlixPlan(e) => cli::hint(e.as_ref()),
+        BuildCause::Flatwrap(e) => cli::hint(e.as_ref()),
         _ => None,
     }
 }
 
 /// Rules of the lint. In the recipe there is a better place for what a file's destination is and for what upstream forces on us.
 fn refused(error: &ExtensionError) -> Option<String> {
-    let ExtensionError::Refused { findings, .. } = error else { return sysext::cli::hint(error) };
+    let ExtensionError::Refused { findings, .. } = error else { return cli::hint(error) };
     let errors: BTreeSet<&str> =
         findings.iter().filter(|f| f.severity == Severity::Error).map(|f| f.rule).collect();
     let host = errors.contains("needs-host-libraries");

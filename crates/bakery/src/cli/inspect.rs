@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         true => serde_json::to_string_pretty(&all)? + "\n",
         false => all.iter().map(Inspection::text).collect::<Vec<_>>().join("\n"),
     };
-    sysext::cli::print(text.as_bytes()).context("stdout")
+    cli::print(text.as_bytes()).context("stdout")
 }
 
 /// The name of an image: its file's without `.raw`. Releases have version and architecture behind the name, which a symlink

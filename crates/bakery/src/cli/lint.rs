@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use cli::{Terminal, Verbosity};
 use sysext::ExtensionName;
-use sysext::cli::{Terminal, Verbosity};
 use sysext::extension::{Finding, Severity};
 use tree::Tree;
 
@@ -164,7 +164,7 @@ fn paths(args: &Args, catalogue: &recipes::Catalogue, dir: &Path) -> anyhow::Res
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
-    sysext::cli::print(text.as_bytes()).context("stdout")
+    cli::print(text.as_bytes()).context("stdout")
 }
 
 fn text(told: &[(String, Finding)], images: usize) -> String {

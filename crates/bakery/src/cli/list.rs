@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use anyhow::Context as _;
+use cli::print;
 use serde_json::json;
-use sysext::cli::print;
 
 use super::CatalogueArgs;
 use recipes::recipe::{ParameterValue, Recipe};

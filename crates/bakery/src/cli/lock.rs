@@ -1,8 +1,8 @@
 //! `bakery lock`: also what `--update` does before a build.
 
 use anyhow::Context as _;
+use cli::{ReportArgs, Terminal, print};
 use serde_json::json;
-use sysext::cli::{ReportArgs, Terminal, print};
 use tree::{Event, Events};
 
 use super::args::Default;
@@ -79,7 +79,7 @@ fn line(key: &Key, pins: &Pins) -> String {
     for (id, input) in &pins.inputs {
         out.push_str(&format!(
             "  {id}: {}, {}, {}\n",
-            sysext::cli::Size(input.size),
+            tree::Size(input.size),
             input.sha256.0,
             input.verified
         ));

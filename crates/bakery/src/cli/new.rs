@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
+use cli::print;
 use sysext::ExtensionName;
-use sysext::cli::print;
 use tree::output::OutputFile;
 
 /// A recipe to start from. `NAME` is the extension's.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Context as _;
-use sysext::cli::{Terminal, Verbosity, print};
+use cli::{Terminal, Verbosity, print};
 
 use super::{CatalogueArgs, WorkArgs};
 use recipes::tools::Workshop;

@@ -7,9 +7,9 @@ mod plan;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
+use cli::{OutputArgs, ReleaseArgs, ReportArgs, Terminal, Verbosity, print};
 use serde_json::json;
-use sysext::cli::{OutputArgs, ReleaseArgs, ReportArgs, Size, Terminal, Verbosity, print};
-use tree::Event;
+use tree::{Event, Size};
 
 use super::{CatalogueArgs, WorkArgs};
 use crate::{

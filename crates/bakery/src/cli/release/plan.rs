@@ -203,7 +203,7 @@ impl WhatArgs {
 /// Tells of what went wrong with one of many.
 pub(super) fn tell(error: &anyhow::Error, workshop: Workshop<'_>) {
     let hint = error.chain().find_map(hint).map(|h| format!("; {h}")).unwrap_or_default();
-    workshop.events.event(Event::Warning(format!("{}{hint}", sysext::cli::reasons(error.as_ref())).into()));
+    workshop.events.event(Event::Warning(format!("{}{hint}", cli::reasons(error.as_ref())).into()));
 }
 
 /// All builds that the release wants, sorted.

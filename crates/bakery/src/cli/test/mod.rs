@@ -6,8 +6,8 @@ mod subject;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
+use cli::{ReportArgs, Terminal};
 use oci::ImageRef;
-use sysext::cli::{ReportArgs, Terminal};
 use tree::{Arch, Event, Events};
 
 use super::{CatalogueArgs, WorkArgs, args::pair};
@@ -131,7 +131,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
-    sysext::cli::print(text.as_bytes()).context("stdout")
+    cli::print(text.as_bytes()).context("stdout")
 }
 
 /// Where it is tried. What is missing for that is told before anything long begins.

@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 
+use elf::closure::Reason;
+use flix::Explanation;
+use flix::plan::{Action, Entry, Plan, Why};
 use serde::Serialize;
 use sysext::{Extension, Written};
 use tree::TreePath;
 
-use crate::Explanation;
-use crate::plan::{Action, Plan, Why};
-use elf::closure::Reason;
+use crate::args::written_line;
 
 /// The result.
 #[derive(Debug)]
@@ -78,7 +79,7 @@ impl Report<'_> {
             None => {}
         }
         if let Some(written) = self.written.filter(|_| !quiet) {
-            out += &sysext::cli::written_line(written);
+            out += &written_line(written);
         }
         out
     }
@@ -89,7 +90,7 @@ impl Report<'_> {
     /// None in practice; the serialiser's.
     pub fn json(&self) -> serde_json::Result<String> {
         let tree = self.extension.tree();
-        let file = |(path, entry): (&TreePath, &crate::plan::Entry)| {
+        let file = |(path, entry): (&TreePath, &Entry)| {
             let (interpreter, rpath) = match &entry.action {
                 Action::Relocate(r) => (
                     r.interpreter.as_ref().map(TreePath::to_string),

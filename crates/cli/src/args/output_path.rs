@@ -3,13 +3,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::{ExtensionName, image::Format};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
+use sysext::{ExtensionName, Format};
 
 /// A directory that can't take the output.
 #[derive(Debug, thiserror::Error)]
 #[error("output directory {path:?}: {source}")]
-pub struct PlaceError {
+pub struct OutputPathError {
     /// The directory.
     pub path: PathBuf,
     /// What the kernel says.
@@ -17,14 +17,14 @@ pub struct PlaceError {
 }
 
 /// Whether a file can be made at `path`.
-pub(super) fn check(path: &Path) -> Result<(), PlaceError> {
+pub(super) fn check(path: &Path) -> Result<(), OutputPathError> {
     let dir = match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
     };
     // "/." makes an error of what is no directory.
     accessat(CWD, dir.join("."), Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)
-        .map_err(|e| PlaceError { path: dir.to_owned(), source: e.into() })
+        .map_err(|e| OutputPathError { path: dir.to_owned(), source: e.into() })
 }
 
 /// What to do about a name under which hosts refuse the image. Its release file is for `name` alone, and one image that

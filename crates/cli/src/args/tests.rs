@@ -1,7 +1,11 @@
+use std::path::PathBuf;
+
 use clap::Parser;
+use sysext::ExtensionName;
+use sysext::image::{Codec, Compression};
+use tree::{Arch, Silent};
 
 use super::*;
-use tree::Silent;
 
 #[derive(Debug, Parser)]
 struct Command {

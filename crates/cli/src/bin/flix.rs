@@ -2,10 +2,8 @@
 
 use std::process::ExitCode;
 
-use flix::cli;
-
 fn main() -> ExitCode {
     // Does not come back if this process is the sandbox's own.
     oci::sandbox::init();
-    sysext::cli::end(cli::run(&sysext::cli::parse()), cli::hint)
+    cli::end(cli::flix::run(&cli::parse()), cli::hint)
 }

@@ -1,19 +1,14 @@
-//! Arguments that the commands share.
+//! Where container images come from.
 
-mod other;
-pub use other::{OtherArgs, OtherError};
-
-use std::error::Error;
 use std::path::PathBuf;
 
 use clap::Args;
-use tree::{Arch, Machine};
-
-use crate::{
-    Client, ClientOptions, Context, Credentials, CredentialsError, FetchError, ImageRef, Platform,
-    PlatformError, Registries, RegistriesError,
+use oci::{
+    Client, ClientOptions, Context, Credentials, CredentialsError, Platform, PlatformError, Registries,
+    RegistriesError,
 };
 use store::{Cache, CacheError, Environment};
+use tree::Arch;
 
 /// Where images come from.
 #[derive(Debug, Clone, Default, Args)]
@@ -105,30 +100,6 @@ impl SourceArgs {
         }
     }
 
-    /// Holds the ELF files that an image turned out to have against `--arch`. Images from registries, and layouts, say
-    /// themselves what they are for; a tar or a directory doesn't.
-    ///
-    /// # Errors
-    /// None of them is for the architecture asked for, or for a machine whose programs its hosts may run, too.
-    pub fn check_machines(
-        &self,
-        image: &ImageRef,
-        machines: impl IntoIterator<Item = Machine>,
-    ) -> Result<(), FetchError> {
-        let (ImageRef::Tar(path) | ImageRef::Dir(path)) = image else { return Ok(()) };
-        let Some(wanted) = self.platform().map_err(ContextError::from)? else { return Ok(()) };
-        let machines: Vec<Machine> = machines.into_iter().collect();
-        let host: Option<Arch> = wanted.architecture.parse().ok();
-        let fits = |m: &Machine| host.is_some_and(|a| a.machine() == *m || a.compat(*m).is_some());
-        if machines.is_empty() || machines.iter().any(fits) {
-            return Ok(());
-        }
-        let name = |m: &Machine| m.arch().map_or_else(|| m.to_string(), |arch| arch.oci().to_owned());
-        let names: Vec<String> = machines.iter().map(name).collect();
-        let got = format!("linux/{}", names.join(" and linux/"));
-        Err(FetchError::Machine { path: path.clone(), got, wanted: wanted.to_string() })
-    }
-
     /// As [`SourceArgs::context`], in another environment.
     ///
     /// # Errors
@@ -165,12 +136,6 @@ impl SourceArgs {
             jobs: 4,
         })
     }
-}
-
-/// What helps after an error of this crate, or of the one below it, that a user can do something about.
-pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
-    let fetch = error.downcast_ref::<FetchError>().and_then(FetchError::hint);
-    fetch.or_else(|| sysext::cli::hint(error))
 }
 
 #[cfg(test)]

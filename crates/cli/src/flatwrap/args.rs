@@ -1,16 +1,14 @@
 //! The command line as typed.
 
 use clap::Parser;
-use oci::{
-    ImageRef,
-    cli::{OtherArgs, SourceArgs},
-    sandbox::SandboxArgs,
-};
-use sysext::cli::{OutputArgs, ReleaseArgs, ReportArgs};
+use oci::ImageRef;
 use sysext::{ExtensionName, Wanted};
 use tree::TreePath;
 
-use crate::options::{Bind, Bwrap, Map, Setting, Workdir, absolute, environment};
+use crate::args::OtherArgs;
+use crate::convert::ConvertArgs;
+
+use flatwrap::options::{Bind, Bwrap, Map, Setting, Workdir, absolute, environment};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,102 +38,81 @@ That of an entry point is its program's; 125 if the private root can't be made."
 pub struct Args {
     /// Where the files come from
     #[arg(value_name = "IMAGE", required_unless_present_any = OtherArgs::IDS)]
-    pub image: Option<ImageRef>,
+    pub(super) image: Option<ImageRef>,
 
     /// The extension's name
     #[arg(value_name = "NAME", required_unless_present_any = OtherArgs::IDS)]
-    pub name: Option<ExtensionName>,
+    pub(super) name: Option<ExtensionName>,
 
     /// What shows on the host: programs, files, folders, units or patterns of the image; PATH:DEST gives another place
     #[arg(value_name = "PATH", required_unless_present_any = OtherArgs::IDS.into_iter().chain(["entrypoint"]))]
-    pub paths: Vec<Wanted>,
+    pub(super) paths: Vec<Wanted>,
 
     /// Whose /etc programs see: host or chroot (the image's)
     #[arg(long, value_name = "WHOSE", env = "ETCMAP", default_value = "host", hide_env_values = true, help_heading = ROOT)]
-    pub etcmap: Map,
+    pub(super) etcmap: Map,
 
     /// Whose /var
     #[arg(long, value_name = "WHOSE", env = "VARMAP", default_value = "host", hide_env_values = true, help_heading = ROOT)]
-    pub varmap: Map,
+    pub(super) varmap: Map,
 
     /// Whose /home and /root
     #[arg(long, value_name = "WHOSE", env = "HOMEMAP", default_value = "host", hide_env_values = true, help_heading = ROOT)]
-    pub homemap: Map,
+    pub(super) homemap: Map,
 
     /// A directory that is the image's even below one of the host's; repeatable
     #[arg(long, value_name = "DIR", value_parser = absolute, help_heading = ROOT)]
-    pub chroot_dir: Vec<TreePath>,
+    pub(super) chroot_dir: Vec<TreePath>,
 
     /// A directory that is the host's, and has to be there; repeatable
     #[arg(long, value_name = "DIR", value_parser = absolute, help_heading = ROOT)]
-    pub host_dir: Vec<TreePath>,
+    pub(super) host_dir: Vec<TreePath>,
 
     /// Something of the host's at another place; OPTIONS are ro, optional (no error if the host lacks it) and file (the
     /// place is one); repeatable
     #[arg(long, value_name = "SRC[:DST][:OPTIONS]", help_heading = ROOT)]
-    pub bind: Vec<Bind>,
+    pub(super) bind: Vec<Bind>,
 
     /// Makes an entry point /usr/bin/NAME of what the image runs: its Entrypoint and Cmd, in its working directory
     #[arg(long, help_heading = ROOT)]
-    pub entrypoint: bool,
+    pub(super) entrypoint: bool,
 
     /// Sets a variable for the programs; NAME alone leaves one that the image sets to the caller; repeatable
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = environment, help_heading = ROOT)]
-    pub env: Vec<Setting>,
+    pub(super) env: Vec<Setting>,
 
     /// Leaves out the variables that the image sets for its programs
     #[arg(long, help_heading = ROOT)]
-    pub no_image_env: bool,
+    pub(super) no_image_env: bool,
 
     /// Working directory of the programs, instead of the caller's: a directory, or "image" for the image's own
     #[arg(long, value_name = "DIR", help_heading = ROOT)]
-    pub workdir: Option<Workdir>,
+    pub(super) workdir: Option<Workdir>,
 
     /// When others than root go by bwrap: auto (where the kernel leaves no other way), always (where the host has it)
     /// or never
     #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = ROOT)]
-    pub bwrap: Bwrap,
+    pub(super) bwrap: Bwrap,
 
     /// Folder of the extension for the image [default: /usr/lib/flatwrap/NAME]
     #[arg(long, value_name = "DIR", value_parser = absolute, help_heading = FILES)]
-    pub sysroot: Option<TreePath>,
+    pub(super) sysroot: Option<TreePath>,
 
     /// Leaves out what running programs don't need: package caches, documents, manuals, locales, what the host's
     /// directories hide
     #[arg(long, help_heading = FILES)]
-    pub prune: bool,
+    pub(super) prune: bool,
 
     /// A locale that --prune leaves in: de, pt_BR; repeatable
     #[arg(long, value_name = "LOCALE", requires = "prune", help_heading = FILES)]
-    pub locale: Vec<String>,
+    pub(super) locale: Vec<String>,
 
     /// Leaves programs in /usr/sbin, /usr/local/bin and /usr/local/sbin, which not all hosts survive (see --allow)
     #[arg(long, help_heading = FILES)]
-    pub keep_sbin: bool,
+    pub(super) keep_sbin: bool,
 
-    #[allow(missing_docs)] // they would become help
     #[command(flatten)]
-    pub source: SourceArgs,
-
-    #[allow(missing_docs)] // they would become help
-    #[command(flatten)]
-    pub sandbox: SandboxArgs,
-
-    #[allow(missing_docs)] // they would become help
-    #[command(flatten)]
-    pub output: OutputArgs,
-
-    #[allow(missing_docs)] // they would become help
-    #[command(flatten)]
-    pub release: ReleaseArgs,
-
-    #[allow(missing_docs)] // they would become help
-    #[command(flatten)]
-    pub report: ReportArgs,
-
-    #[allow(missing_docs)] // they would become help
-    #[command(flatten)]
-    pub other: OtherArgs,
+    pub(super) common: ConvertArgs,
 }
 
 const ROOT: &str = "The private root";

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Arg, Parser};
 
-use super::{complain, hint};
+use crate::hint::hint;
+use crate::message::complain;
 
 /// The command line. Ends the process where there is nothing to go on with: help, the version, a wrong command line.
 ///

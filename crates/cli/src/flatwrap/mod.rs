@@ -1,64 +1,65 @@
-//! The command line: arguments, the way through, and what is told at the end.
+//! The flatwrap command: a whole image behind entry points.
 
 mod args;
 pub use args::Args;
 
-use std::error::Error;
+use std::collections::BTreeSet;
 
 use anyhow::Context as _;
+use flatwrap::options::{Workdir, absolute};
+use flatwrap::{NOT_FOLLOWED, Options, Plan, Process, Pruned, Report, Shown, Source};
 use oci::{Config, Rootfs};
-use sysext::cli::{Terminal, print, written_line};
 use sysext::extension::unit_programs::is_unit;
-use sysext::{Extension, Written};
-use tree::{Event, Events, TreePath};
+use sysext::{Extension, ExtensionName, Written};
+use tree::{Event, Events, Machine, TreePath};
 
-use crate::{
-    build::Report,
-    command::Process,
-    options::{Options, Workdir, absolute},
-    plan::{Plan, PlanError, Shown},
-    units::NOT_FOLLOWED,
-};
+use crate::args::written_line;
+use crate::convert::{Built, Conversion, convert};
 
 /// Does what the arguments ask for.
 ///
 /// # Errors
 /// Whatever went wrong, with the chain of reasons.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    if let Some(text) = args.other.run::<Args>(&args.source)? {
-        return print(&text).context("stdout");
-    }
-    let events = Terminal::new(args.report.verbosity());
-    // Clap has seen to it that they are there.
-    let image = args.image.as_ref().context("IMAGE is missing")?;
-    let name = args.name.as_ref().context("NAME is missing")?;
-    tree::remove_on_interrupt().context("signals can't be handled")?;
+    convert::<Args, Args>(&args.common, args.image.as_ref(), args.name.as_ref(), &args.paths, args)
+}
 
-    // Before the work: a key that can't be read, or a directory that takes no image, should cost no pull.
-    args.output.check_place(name)?;
-    let image_options = args.output.image_options(args.source.architecture(), &events)?;
-    let rootfs = oci::fetch::fetch(&args.source, &args.sandbox, image, &args.paths, name.as_str(), &events)?;
-    let options = options(args, &rootfs, std::env::var("CHROOT").ok(), std::env::var("HOST").ok())?;
-    let plan = Plan::new(&rootfs.tree, &args.paths, options)?;
-    let machines = plan.machines(&rootfs.tree);
-    args.source.check_machines(image, machines.iter().copied())?;
-    let image_for = args.source.image_architecture(rootfs.config.platform.as_ref());
-    let architecture = args.release.architecture(&machines, image_for, &events);
-    let Rootfs { tree, config, .. } = rootfs;
-    let (tree, report) = plan.build(tree)?;
-    tell_image(args, &config, &events);
-    tell(&plan, &report, &events);
-    let has_units = plan.shown().keys().any(is_unit);
-    let release = args.release.release(architecture, has_units)?;
-    let extension = Extension::new(tree, name.clone(), release, &args.output.extension_options())?;
-    let written = args.output.write(&extension, &image_options, &args.report, &events)?;
-    events.clear();
-    let text = match args.report.json {
-        true => json(&plan, &report, &extension, written.as_ref())?,
-        false if args.report.quiet && written.is_some() => String::new(),
-        false => written.as_ref().map_or_else(|| plan.to_string(), written_line),
-    };
-    print(text.as_bytes()).context("stdout")
+impl Conversion for Args {
+    type Plan = Plan;
+    type Report = Report;
+
+    fn plan(&self, name: &ExtensionName, rootfs: &Rootfs) -> anyhow::Result<Plan> {
+        let variable = |name| std::env::var(name).ok();
+        let options = options(self, name, rootfs, variable("CHROOT"), variable("HOST"))?;
+        Ok(Plan::new(&rootfs.tree, &self.paths, options)?)
+    }
+
+    fn machines(&self, plan: &Plan, rootfs: &Rootfs) -> BTreeSet<Machine> {
+        plan.machines(&rootfs.tree)
+    }
+
+    fn build(&self, plan: &Plan, rootfs: Rootfs, events: &dyn Events) -> anyhow::Result<(Built, Report)> {
+        let Rootfs { tree, config, .. } = rootfs;
+        let (tree, report) = plan.build(tree)?;
+        tell_image(self, &config, events);
+        tell(plan, &report, events);
+        let has_units = plan.shown().keys().any(is_unit);
+        Ok((Built { tree, has_units, findings: Vec::new(), load_order: Vec::new() }, report))
+    }
+
+    fn report(
+        &self,
+        plan: &Plan,
+        report: &Report,
+        extension: &Extension,
+        written: Option<&Written>,
+    ) -> anyhow::Result<String> {
+        match &self.common.report {
+            args if args.json => json(plan, report, extension, written),
+            args if args.quiet && written.is_some() => Ok(String::new()),
+            _ => Ok(written.map_or_else(|| plan.to_string(), written_line)),
+        }
+    }
 }
 
 /// The options of the plan: the flags, and the variables that the shell tool reads.
@@ -67,11 +68,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 /// the directories that are the host's by default. Some shells set `HOST` to the machine's name: only paths count.
 fn options(
     args: &Args,
+    name: &ExtensionName,
     rootfs: &Rootfs,
     chroot: Option<String>,
     host: Option<String>,
 ) -> anyhow::Result<Options> {
-    let name = args.name.as_ref().context("NAME is missing")?;
     let Rootfs { tree: image, config, .. } = rootfs;
     let words = |variable: &str, text: Option<String>| -> anyhow::Result<Option<Vec<TreePath>>> {
         let Some(text) = text.filter(|t| t.trim_start().starts_with('/')) else { return Ok(None) };
@@ -219,8 +220,8 @@ fn json(
         .iter()
         .map(|m| {
             let (whose, source) = match &m.source {
-                crate::Source::Host(p) => ("host", p),
-                crate::Source::Image(p) => ("image", p),
+                Source::Host(p) => ("host", p),
+                Source::Image(p) => ("image", p),
             };
             serde_json::json!({
                 "path": m.target.to_string(), "of": whose, "source": source.to_string(),
@@ -244,29 +245,11 @@ fn json(
         "release": extension.release().text(),
         "shown": shown,
         "mounts": mounts,
-        "pruned_bytes": report.pruned.as_ref().map(crate::Pruned::bytes),
+        "pruned_bytes": report.pruned.as_ref().map(Pruned::bytes),
         "notes": plan.notes,
         "warnings": warnings,
     });
     Ok(format!("{value:#}\n"))
-}
-
-/// What helps after an error, if there is something to say.
-pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
-    let plan = error.downcast_ref::<PlanError>().and_then(plan_hint);
-    plan.or_else(|| oci::cli::hint(error))
-}
-
-fn plan_hint(error: &PlanError) -> Option<String> {
-    match error {
-        PlanError::Request(e) => sysext::cli::hint(e),
-        PlanError::Hides { .. } | PlanError::HidesHost { .. } | PlanError::InSysroot { .. } => {
-            Some("give it another place: PATH:DEST".to_owned())
-        }
-        PlanError::BadSysroot(_) => Some("leave --sysroot out for /usr/lib/flatwrap/NAME".to_owned()),
-        PlanError::Command(_) => Some("leave --entrypoint out, and name the program as a PATH".to_owned()),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -283,7 +266,7 @@ mod tests {
         let rootfs = Rootfs { tree, config: Config::default(), id: store::Digest::of(b"") };
         let show = |chroot: Option<&str>, host: Option<&str>| {
             let owned = |o: Option<&str>| o.map(str::to_owned);
-            let o = options(&args, &rootfs, owned(chroot), owned(host)).unwrap();
+            let o = options(&args, &"n".parse().unwrap(), &rootfs, owned(chroot), owned(host)).unwrap();
             let join = |l: &[TreePath]| l.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
             format!("{} | {}", join(&o.chroot_dirs), join(&o.host_defaults))
         };

@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use clap::{ArgAction, Args, CommandFactory};
 use clap_complete::Shell;
-use sysext::cli::Size;
+use store::{Cache, CacheError, cache::Prune};
+use tree::Size;
 
 use super::SourceArgs;
-use store::{Cache, CacheError, cache::Prune};
 
 /// What a command can do beside its work.
 #[derive(Debug, Clone, Default, Args)]

@@ -1,21 +1,20 @@
-//! From an image's name to a tree with all that is wanted of it: what every tool does first.
+//! From an image's name to a root file system that has all that is wanted of it: what flix and flatwrap do first.
+//!
+//! The policy is here: a wanted path that the image lacks means that the package called like the extension is installed.
 
 use std::path::PathBuf;
 
+use oci::sandbox::{SandboxError, packages};
+use oci::{ImageRef, Rootfs, RootfsError};
 use sysext::{Wanted, request};
-use tree::{Event, Events, TreePath};
+use tree::{Arch, Event, Events, Machine, TreePath};
 
-use crate::{
-    ImageRef, Rootfs,
-    cli::{ContextError, SourceArgs},
-    sandbox::{SandboxArgs, SandboxError, packages},
-    source::RootfsError,
-};
+use crate::args::{ContextError, SandboxArgs, SourceArgs};
 
-/// Why there is no tree.
+/// Why there is no root file system.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum FetchError {
+pub enum RootError {
     /// Arguments or configuration.
     #[error(transparent)]
     Context(#[from] ContextError),
@@ -45,44 +44,19 @@ pub enum FetchError {
     },
 }
 
-impl FetchError {
-    /// What helps, if a user can do something about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            FetchError::Rootfs(e) => e.hint(),
-            FetchError::Sandbox(e) => e.hint(),
-            FetchError::Installation { source, similar } => Some(match (similar.as_slice(), source) {
-                ([], SandboxError::Install { .. }) => {
-                    "NAME was tried as a package, since a PATH is missing; --package P names others, --no-install forbids \
-                     it, --verbose shows all that the package manager says"
-                        .to_owned()
-                }
-                ([], e) => e.hint().unwrap_or_else(|| {
-                    "NAME was tried as a package; --package P names others, --no-install forbids it".to_owned()
-                }),
-                (similar, _) => sysext::cli::did_you_mean(similar),
-            }),
-            FetchError::Machine { got, .. } => Some(format!(
-                "a tar or directory can't be chosen by --arch; leave it (and ARCH) out for {got}"
-            )),
-            _ => None,
-        }
-    }
-}
-
 /// Pulls or reads the image, runs and installs in it what the arguments say, and installs the package of the extension's
 /// name if something wanted is missing.
 ///
 /// # Errors
 /// Whatever went wrong on the way. That something wanted is still missing is for the caller to find.
-pub fn fetch(
+pub fn root_file_system(
     source: &SourceArgs,
     sandbox: &SandboxArgs,
     image: &ImageRef,
     wanted: &[Wanted],
     package: &str,
     events: &dyn Events,
-) -> Result<Rootfs, FetchError> {
+) -> Result<Rootfs, RootError> {
     let context = source.context()?;
     let sandbox = &SandboxArgs { offline: source.offline, ..sandbox.clone() };
     let places: Vec<TreePath> = wanted.iter().filter_map(|w| TreePath::new(&w.source).ok()).collect();
@@ -104,7 +78,7 @@ pub fn fetch(
     ));
     sandbox
         .install(rootfs, &[package.to_owned()], &context.cache, events)
-        .map_err(|source| FetchError::Installation { source, similar })
+        .map_err(|source| RootError::Installation { source, similar })
 }
 
 /// Nobody who asks for a program of his own machine's root wants a copy of all of it for a package to be installed in.
@@ -115,19 +89,26 @@ fn is_this_machine(image: &ImageRef) -> bool {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_package_nobody_asked_for_is_explained() {
-        let failed = || SandboxError::HelperDied(Vec::new());
-        let installation = |source| FetchError::Installation { source, similar: Vec::new() };
-        assert_eq!(FetchError::Sandbox(failed()).hint(), None);
-        let hint = installation(failed()).hint().unwrap();
-        assert_eq!(hint, "NAME was tried as a package; --package P names others, --no-install forbids it");
-        // What the sandbox itself has to say goes first.
-        let hint = installation(SandboxError::NoPackageManager).hint().unwrap();
-        assert!(hint.contains("--run"), "{hint}");
+/// Holds the ELF files that an image turned out to have against `--arch`. Images from registries, and layouts, say
+/// themselves what they are for; a tar or a directory doesn't.
+///
+/// # Errors
+/// None of them is for the architecture asked for, or for a machine whose programs its hosts may run, too.
+pub fn check_machines(
+    source: &SourceArgs,
+    image: &ImageRef,
+    machines: impl IntoIterator<Item = Machine>,
+) -> Result<(), RootError> {
+    let (ImageRef::Tar(path) | ImageRef::Dir(path)) = image else { return Ok(()) };
+    let Some(wanted) = source.platform().map_err(ContextError::from)? else { return Ok(()) };
+    let machines: Vec<Machine> = machines.into_iter().collect();
+    let host: Option<Arch> = wanted.architecture.parse().ok();
+    let fits = |m: &Machine| host.is_some_and(|a| a.machine() == *m || a.compat(*m).is_some());
+    if machines.is_empty() || machines.iter().any(fits) {
+        return Ok(());
     }
+    let name = |m: &Machine| m.arch().map_or_else(|| m.to_string(), |arch| arch.oci().to_owned());
+    let names: Vec<String> = machines.iter().map(name).collect();
+    let got = format!("linux/{}", names.join(" and linux/"));
+    Err(RootError::Machine { path: path.clone(), got, wanted: wanted.to_string() })
 }

@@ -1,19 +1,15 @@
 //! The command line as typed.
 
-use std::path::PathBuf;
-
 use clap::{Parser, ValueEnum};
-use oci::{
-    ImageRef,
-    cli::{OtherArgs, SourceArgs},
-    sandbox::SandboxArgs,
-};
+use oci::ImageRef;
 use sysext::ExtensionName;
-use sysext::cli::{OutputArgs, ReleaseArgs, ReportArgs};
 use tree::TreePath;
 
-use crate::request::Wanted;
+use crate::args::OtherArgs;
+use crate::convert::ConvertArgs;
+
 use elf::closure::{DlopenPolicy, ExtraLib};
+use sysext::Wanted;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -45,72 +41,51 @@ Exit status: 0 if the image was written (or, with --dry-run, would be), 1 after 
 pub struct Args {
     /// Where the files come from
     #[arg(value_name = "IMAGE", required_unless_present_any = OtherArgs::IDS)]
-    pub image: Option<ImageRef>,
+    pub(super) image: Option<ImageRef>,
 
     /// The extension's name
     #[arg(value_name = "NAME", required_unless_present_any = OtherArgs::IDS)]
-    pub name: Option<ExtensionName>,
+    pub(super) name: Option<ExtensionName>,
 
     /// Files, folders or patterns of the image; PATH:DEST gives it another place
     #[arg(value_name = "PATH", required_unless_present_any = OtherArgs::IDS)]
-    pub paths: Vec<Wanted>,
+    pub(super) paths: Vec<Wanted>,
 
     /// Folder of the extension for libraries [default: /usr/lib/flix/NAME]
     #[arg(long, value_name = "DIR", help_heading = LIBRARIES)]
-    pub sysroot: Option<TreePath>,
+    pub(super) sysroot: Option<TreePath>,
 
     /// Takes along a library that the programs load by themselves: a path or folder of the image, or a name; repeatable.
     /// EXTRALIBS names more, separated by spaces, tabs, newlines or colons
     #[arg(long, value_name = "PATH|NAME", help_heading = LIBRARIES)]
-    pub extra_lib: Vec<ExtraLib>,
+    pub(super) extra_lib: Vec<ExtraLib>,
 
     /// Which of the libraries that programs declare to load by dlopen come along
     #[arg(long, value_name = "WHICH", default_value = "recommended", help_heading = LIBRARIES)]
-    pub dlopen: Dlopen,
+    pub(super) dlopen: Dlopen,
 
     /// Takes along glibc's character sets, for programs that convert other ones than UTF-8 and ASCII by iconv
     #[arg(long, help_heading = LIBRARIES)]
-    pub charsets: bool,
+    pub(super) charsets: bool,
 
     /// Goes on if the image lacks a library
     #[arg(long, help_heading = LIBRARIES)]
-    pub allow_missing: bool,
+    pub(super) allow_missing: bool,
 
     /// Leaves programs in /usr/sbin, /usr/local/bin and /usr/local/sbin, which not all hosts survive (see --allow)
     #[arg(long, help_heading = LIBRARIES)]
-    pub keep_sbin: bool,
+    pub(super) keep_sbin: bool,
 
     /// Leaves scripts to interpreters of the host
     #[arg(long, help_heading = LIBRARIES)]
-    pub host_interpreters: bool,
+    pub(super) host_interpreters: bool,
 
-    #[allow(missing_docs)] // they would become help
     #[command(flatten)]
-    pub source: SourceArgs,
-
-    #[allow(missing_docs)] // they would become help
-    #[command(flatten)]
-    pub sandbox: SandboxArgs,
-
-    #[allow(missing_docs)] // they would become help
-    #[command(flatten)]
-    pub output: OutputArgs,
-
-    #[allow(missing_docs)] // they would become help
-    #[command(flatten)]
-    pub release: ReleaseArgs,
+    pub(super) common: ConvertArgs,
 
     /// Prints why each file comes along, and how large it is
     #[arg(long, help_heading = "Reports")]
-    pub explain: bool,
-
-    #[allow(missing_docs)] // they would become help
-    #[command(flatten)]
-    pub report: ReportArgs,
-
-    #[allow(missing_docs)] // they would become help
-    #[command(flatten)]
-    pub other: OtherArgs,
+    pub(super) explain: bool,
 }
 
 const LIBRARIES: &str = "Files and libraries";
@@ -136,13 +111,6 @@ impl From<Dlopen> for DlopenPolicy {
             Dlopen::Recommended => DlopenPolicy::Recommended,
             Dlopen::All => DlopenPolicy::All,
         }
-    }
-}
-
-impl Args {
-    /// Where the image goes.
-    pub fn output_path(&self, name: &ExtensionName) -> PathBuf {
-        self.output.path(name)
     }
 }
 

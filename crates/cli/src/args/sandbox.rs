@@ -1,10 +1,9 @@
 //! The sandbox's part of a command line.
 
-use tree::Events;
-
-use super::{Mode, Network, Run, SandboxError, packages};
-use crate::Rootfs;
+use oci::Rootfs;
+use oci::sandbox::{Mode, Network, Run, SandboxError, packages, run};
 use store::Cache;
+use tree::Events;
 
 /// What is to be run in the image before anything is taken out of it.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -54,7 +53,7 @@ impl SandboxArgs {
             rootfs = self.install(rootfs, &self.package, cache, events)?;
         }
         for command in &self.run {
-            rootfs = super::run(rootfs, &self.with_settings(Run::shell(command)), cache, events)?;
+            rootfs = run(rootfs, &self.with_settings(Run::shell(command)), cache, events)?;
         }
         Ok(rootfs)
     }
@@ -71,7 +70,7 @@ impl SandboxArgs {
         events: &dyn Events,
     ) -> Result<Rootfs, SandboxError> {
         let manager = packages::detect(&rootfs.tree).ok_or(SandboxError::NoPackageManager)?;
-        super::run(rootfs, &self.with_settings(manager.install(names)?), cache, events)
+        run(rootfs, &self.with_settings(manager.install(names)?), cache, events)
     }
 
     /// The run with this network and mode.

@@ -1,0 +1,77 @@
+//! Which hosts merge the extension.
+
+use clap::Args;
+use sysext::Release;
+use sysext::extension::ReleaseError;
+use tree::Arch;
+
+use super::HostArch;
+
+/// Where the extension merges.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Release file")]
+pub struct ReleaseArgs {
+    /// ID of the hosts that may merge it, _any for all; "flatcar" implies --sysext-level 1.0
+    #[arg(long, env = "OS", value_name = "ID", default_value = "_any", hide_env_values = true)]
+    pub os: String,
+
+    /// SYSEXT_LEVEL that the host has to have
+    #[arg(long, value_name = "LEVEL")]
+    pub sysext_level: Option<String>,
+
+    /// VERSION_ID that the host has to have
+    #[arg(long, value_name = "VERSION")]
+    pub os_version: Option<String>,
+
+    /// Architecture of the hosts that may merge it, "any" for all. By default the programs', and 64-bit for 32-bit programs of
+    /// a 64-bit image and for 32-bit x86 ones: systemd holds it against the kernel's
+    #[arg(long, value_name = "ARCH")]
+    pub host_arch: Option<HostArch>,
+
+    /// Has the host's service manager reloaded after merging [default: if units come along]
+    #[arg(
+        long, env = "RELOAD", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_parser = parse_bool, hide_env_values = true,
+    )]
+    pub reload: Option<bool>,
+
+    /// The contrary of --reload
+    #[arg(long, overrides_with = "reload")]
+    pub no_reload: bool,
+
+    /// SYSEXT_SCOPE: any of system, portable and initrd
+    #[arg(long, value_name = "WORDS")]
+    pub scope: Option<String>,
+}
+
+fn parse_bool(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "" | "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err("expected true or false".to_owned()),
+    }
+}
+
+impl ReleaseArgs {
+    /// The release file for an architecture. `has_units` decides about the reload if the user didn't.
+    ///
+    /// # Errors
+    /// A value of another form than os-release(5) asks for.
+    pub fn release(&self, architecture: Option<Arch>, has_units: bool) -> Result<Release, ReleaseError> {
+        let level = match (self.os.as_str(), &self.sysext_level, &self.os_version) {
+            // Flatcar promises this level for all its releases; without it each would need its own image.
+            ("flatcar", None, None) => Some("1.0".to_owned()),
+            (_, level, _) => level.clone(),
+        };
+        let release = Release {
+            id: self.os.clone(),
+            sysext_level: level,
+            version_id: self.os_version.clone(),
+            architecture,
+            reload_manager: !self.no_reload && self.reload.unwrap_or(has_units),
+            scope: self.scope.clone(),
+        };
+        release.check()?;
+        Ok(release)
+    }
+}

@@ -1,0 +1,9 @@
+//! The `flatwrap` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Does not come back if this process is the sandbox's own.
+    oci::sandbox::init();
+    cli::end(cli::flatwrap::run(&cli::parse()), cli::hint)
+}

@@ -1,0 +1,114 @@
+//! From an image's name to an extension's image: what flix and flatwrap do alike.
+
+use std::collections::BTreeSet;
+
+use anyhow::Context as _;
+use clap::{Args, CommandFactory};
+use oci::{ImageRef, Rootfs};
+use sysext::extension::Finding;
+use sysext::image::ImageOptions;
+use sysext::{Extension, ExtensionName, Wanted, Written};
+use tree::{Events, Machine, Tree, TreePath};
+
+use crate::args::{OtherArgs, OutputArgs, ReleaseArgs, ReportArgs, SandboxArgs, SourceArgs};
+use crate::root::{check_machines, root_file_system};
+use crate::{Terminal, print};
+
+/// The arguments of both commands.
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) sandbox: SandboxArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) release: ReleaseArgs,
+    #[command(flatten)]
+    pub(crate) report: ReportArgs,
+    #[command(flatten)]
+    pub(crate) other: OtherArgs,
+}
+
+/// What a command makes of a root file system.
+pub(crate) struct Built {
+    /// The extension's, without its release file.
+    pub(crate) tree: Tree,
+    /// Whether the host's service manager has to be told.
+    pub(crate) has_units: bool,
+    /// What the lint can't know by itself.
+    pub(crate) findings: Vec<Finding>,
+    /// Files in the order in which starting the programs reads them.
+    pub(crate) load_order: Vec<TreePath>,
+}
+
+/// A command's own part.
+pub(crate) trait Conversion {
+    type Plan;
+
+    /// What the extension is to have. Changes nothing.
+    fn plan(&self, name: &ExtensionName, rootfs: &Rootfs) -> anyhow::Result<Self::Plan>;
+
+    /// The machines that the plan's programs are for.
+    fn machines(&self, plan: &Self::Plan, rootfs: &Rootfs) -> BTreeSet<Machine>;
+
+    /// Carries the plan out, and tells what the user should know of it.
+    fn build(
+        &self,
+        plan: &Self::Plan,
+        rootfs: Rootfs,
+        events: &dyn Events,
+    ) -> anyhow::Result<(Built, Self::Report)>;
+
+    type Report;
+
+    /// What is printed on stdout.
+    fn report(
+        &self,
+        plan: &Self::Plan,
+        report: &Self::Report,
+        extension: &Extension,
+        written: Option<&Written>,
+    ) -> anyhow::Result<String>;
+}
+
+/// Does what the arguments ask for. `A` is the whole command.
+///
+/// # Errors
+/// Whatever went wrong, with the chain of reasons.
+pub(crate) fn convert<A: CommandFactory, C: Conversion>(
+    args: &ConvertArgs,
+    image: Option<&ImageRef>,
+    name: Option<&ExtensionName>,
+    paths: &[Wanted],
+    command: &C,
+) -> anyhow::Result<()> {
+    if let Some(text) = args.other.run::<A>(&args.source)? {
+        return print(&text).context("stdout");
+    }
+    let events = Terminal::new(args.report.verbosity());
+    // Clap has seen to it that they are there.
+    let image = image.context("IMAGE is missing")?;
+    let name = name.context("NAME is missing")?;
+    tree::remove_on_interrupt().context("signals can't be handled")?;
+
+    // Before the work: a key that can't be read, or a directory that takes no image, should cost no pull.
+    args.output.check_path(name)?;
+    let image_options = args.output.image_options(args.source.architecture(), &events)?;
+    let rootfs = root_file_system(&args.source, &args.sandbox, image, paths, name.as_str(), &events)?;
+    let plan = command.plan(name, &rootfs)?;
+    let machines = command.machines(&plan, &rootfs);
+    check_machines(&args.source, image, machines.iter().copied())?;
+    let image_for = args.source.image_architecture(rootfs.config.platform.as_ref());
+    let (built, report) = command.build(&plan, rootfs, &events)?;
+    let architecture = args.release.architecture(&machines, image_for, &events);
+    let release = args.release.release(architecture, built.has_units)?;
+    let mut options = args.output.extension_options();
+    options.findings.extend(built.findings);
+    let extension = Extension::new(built.tree, name.clone(), release, &options)?;
+    let options = ImageOptions { first: built.load_order, ..image_options };
+    let written = args.output.write(&extension, &options, &args.report, &events)?;
+    events.clear();
+    print(command.report(&plan, &report, &extension, written.as_ref())?.as_bytes()).context("stdout")
+}

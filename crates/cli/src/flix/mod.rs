@@ -1,0 +1,135 @@
+//! The flix command: a program and its libraries out of an image.
+
+mod args;
+pub use args::Args;
+
+mod report;
+
+mod warnings;
+
+use std::collections::BTreeSet;
+
+use anyhow::Context as _;
+use elf::closure::{self, ExtraLib};
+use flix::Explanation;
+use flix::plan::{NOT_FOLLOWED, Plan, Request};
+use oci::Rootfs;
+use sysext::extension::{Finding, rule};
+use sysext::{Extension, ExtensionName, Written};
+use tree::{Event, Events, Machine, TreePath};
+
+use crate::convert::{Built, Conversion, convert};
+use crate::hint::MISSING;
+use report::Report;
+
+/// Does what the arguments ask for.
+///
+/// # Errors
+/// Whatever went wrong, with the chain of reasons.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    convert::<Args, Args>(&args.common, args.image.as_ref(), args.name.as_ref(), &args.paths, args)
+}
+
+impl Conversion for Args {
+    type Plan = Plan;
+    type Report = ();
+
+    fn plan(&self, name: &ExtensionName, rootfs: &Rootfs) -> anyhow::Result<Plan> {
+        Ok(Plan::new(&rootfs.tree, &request(self, name, &rootfs.config.env)?)?)
+    }
+
+    fn machines(&self, plan: &Plan, _rootfs: &Rootfs) -> BTreeSet<Machine> {
+        plan.machines.clone()
+    }
+
+    fn build(&self, plan: &Plan, rootfs: Rootfs, events: &dyn Events) -> anyhow::Result<(Built, ())> {
+        tell(plan, self.allow_missing, events);
+        let variables = rootfs.config.notable_variables();
+        if !variables.is_empty() && !plan.machines.is_empty() {
+            let list = variables.join(", ");
+            let text = format!(
+                "the image sets {list} for its programs, and nothing does on the host: a unit's Environment=, or \
+                 flatwrap, which takes them along"
+            );
+            events.event(Event::Note(text.into()));
+        }
+        let tree = plan.build(&rootfs.tree)?;
+        let load_order = plan.load_order();
+        Ok((Built { tree, has_units: plan.has_units, findings: findings(plan), load_order }, ()))
+    }
+
+    fn report(
+        &self,
+        plan: &Plan,
+        _report: &(),
+        extension: &Extension,
+        written: Option<&Written>,
+    ) -> anyhow::Result<String> {
+        let (report, args) = (Report { plan, extension, written }, &self.common.report);
+        if args.json {
+            return Ok(report.json()?);
+        }
+        let explanation = self.explain.then(|| Explanation::new(plan, extension.tree()));
+        Ok(report.text(args.dry_run, args.quiet, explanation.as_ref()))
+    }
+}
+
+/// The request, from the flags and from the environment that the shell tool reads.
+fn request(args: &Args, name: &ExtensionName, environment: &[String]) -> anyhow::Result<Request> {
+    let sysroot = match &args.sysroot {
+        Some(dir) => dir.clone(),
+        None => TreePath::new("/usr/lib/flix")?.join(name.as_str())?,
+    };
+    let mut extra_libs = args.extra_lib.clone();
+    if let Ok(list) = std::env::var("EXTRALIBS") {
+        for word in list.split([' ', '\t', '\n', ':']).filter(|w| !w.is_empty()) {
+            extra_libs.push(word.parse::<ExtraLib>().with_context(|| format!("EXTRALIBS: {word}"))?);
+        }
+    }
+    Ok(Request {
+        wanted: args.paths.clone(),
+        sysroot,
+        closure: closure::Options {
+            allow_missing: args.allow_missing,
+            dlopen: args.dlopen.into(),
+            needed_only: false,
+            sealed: false,
+            extra_libs,
+            library_path: closure::library_path(environment),
+        },
+        keep_sbin: args.keep_sbin,
+        charsets: args.charsets,
+        host_interpreters: args.host_interpreters,
+    })
+}
+
+fn tell(plan: &Plan, allow_missing: bool, events: &dyn Events) {
+    for note in &plan.notes {
+        events.event(Event::Note(note.into()));
+    }
+    for warning in &plan.warnings {
+        events.event(Event::Warning(warning.into()));
+    }
+    for text in warnings::warnings(plan) {
+        events.event(Event::Note(text.into()));
+    }
+    if plan.warnings.iter().any(|w| w.contains(NOT_FOLLOWED)) {
+        events.event(Event::Hint("--run 'sed -i …' changes a text in the image first".into()));
+    }
+    if !allow_missing && !plan.missing.is_empty() {
+        // Named by a folder or a pattern alone, so that it is no error.
+        events.event(Event::Hint(MISSING.into()));
+    }
+}
+
+/// What the lint can't know by itself: libraries that the programs would take from the host.
+fn findings(plan: &Plan) -> Vec<Finding> {
+    let rule = rule("needs-host-libraries");
+    let of = |m: &closure::Missing| {
+        let rule = rule?;
+        let path = m.chain.first().and_then(|p| plan.home(p));
+        let message = format!("needs {}, which the extension lacks", m.name);
+        Some(Finding { rule: rule.name, severity: rule.severity, path, message })
+    };
+    plan.missing.iter().filter_map(of).collect()
+}

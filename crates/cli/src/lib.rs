@@ -1,0 +1,26 @@
+//! Command lines: the flix and flatwrap commands, and what the bakery command shares with them.
+//!
+//! Arguments, environment variables, the terminal and hints are known here and in the commands; the libraries below take
+//! resolved options and return data and typed errors.
+
+pub mod args;
+pub use args::{OutputArgs, ReleaseArgs, ReportArgs, SandboxArgs, SourceArgs};
+
+mod terminal;
+pub use terminal::{Terminal, Verbosity};
+
+mod message;
+pub use message::{complain, print, reasons};
+
+mod hint;
+pub use hint::hint;
+
+mod frame;
+pub use frame::{end, parse};
+
+pub mod root;
+
+mod convert;
+
+pub mod flatwrap;
+pub mod flix;

@@ -10,7 +10,7 @@ pub mod credentials;
 pub use credentials::{Credential, Credentials, CredentialsError};
 
 pub mod client;
-pub use client::{Client, ClientError, ClientOptions, Download, Get, RetryPolicy};
+pub use client::{Client, ClientError, ClientOptions};
 
 pub mod platform;
 pub use platform::{Platform, PlatformError};

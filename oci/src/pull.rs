@@ -11,6 +11,7 @@ use crate::{
     find_manifest,
     manifest::{Document, Manifest, Unpacked},
 };
+use store::http::HttpError;
 use store::{CacheError, Digest, Expect, LayerBlob, cache::Found, digest::shorten};
 
 /// An image, complete in the cache.
@@ -121,22 +122,25 @@ impl PullError {
         }
         match self.client()? {
             ClientError::Denied { .. } => Some("log in with podman or skopeo, or pass --authfile"),
-            ClientError::PlainHttp { .. } => {
+            ClientError::Http(HttpError::PlainHttp { .. }) => {
                 Some("pass --insecure HOST[:PORT], or mark it in registries.conf")
             }
-            ClientError::WithoutTls { .. } => {
+            ClientError::Http(HttpError::WithoutTls { .. }) => {
                 Some("pass --insecure HOST[:PORT] for that host too, if nobody listens on the way there")
             }
-            ClientError::Tls { .. } => Some("pass --ca-file if the registry has its own authority"),
-            ClientError::Status { status: 429, .. } => Some("log in for a higher limit, or set up a mirror"),
+            ClientError::Http(HttpError::Tls { .. }) => {
+                Some("pass --ca-file if the registry has its own authority")
+            }
+            ClientError::Http(HttpError::Status { status: 429, .. }) => {
+                Some("log in for a higher limit, or set up a mirror")
+            }
             _ => None,
         }
     }
 
     /// Whether another registry may have it.
     fn is_elsewhere(&self) -> bool {
-        let elsewhere =
-            |e: &ClientError| matches!(e, ClientError::NotFound { .. } | ClientError::Denied { .. });
+        let elsewhere = |e: &ClientError| e.is_not_found() || matches!(e, ClientError::Denied { .. });
         matches!(self.cause, PullCause::Offline { .. }) || self.client().is_some_and(elsewhere)
     }
 }
@@ -267,7 +271,7 @@ impl Pull<'_> {
         let mut reader = client.blob(self.endpoints(), digest, size, 0, self.events);
         reader.read_to_end(&mut bytes).map_err(|e| match e.downcast::<ClientError>() {
             Ok(source) => source,
-            Err(source) => ClientError::Body { url: digest.to_string(), source },
+            Err(source) => HttpError::Body { url: digest.to_string(), source }.into(),
         })?;
         Ok(bytes)
     }

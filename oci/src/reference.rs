@@ -331,7 +331,7 @@ impl FromStr for Reference {
             None | Some("docker.io" | "index.docker.io" | "registry-1.docker.io") => DOCKER_HUB,
             Some(domain) => domain,
         };
-        if !is_domain(registry) {
+        if !store::http::is_domain(registry) {
             return Err(part(text, "registry", registry, "expected a host name, optionally with a port"));
         }
         if short && digest.is_none() && tag.is_none() && path.len() == 64 && path.bytes().all(is_lower_hex) {
@@ -401,34 +401,6 @@ fn split_domain(name: &str) -> (Option<&str>, &str) {
         }
         _ => (None, name),
     }
-}
-
-/// Host with an optional port: names, IPv4, IPv6 in brackets.
-pub(crate) fn is_domain(text: &str) -> bool {
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let Some((address, port)) = rest.split_once(']') else { return false };
-            if address.parse::<std::net::Ipv6Addr>().is_err() {
-                return false;
-            }
-            match port.strip_prefix(':') {
-                None => return port.is_empty(),
-                Some(port) => ("ipv6", Some(port)),
-            }
-        }
-        None => match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        },
-    };
-    let label = |l: &str| {
-        !l.is_empty()
-            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-            && !l.starts_with('-')
-            && !l.ends_with('-')
-    };
-    host.split('.').all(label)
-        && port.is_none_or(|p| p.bytes().all(|b| b.is_ascii_digit()) && p.parse::<u16>().is_ok_and(|p| p > 0))
 }
 
 fn is_path_component(text: &str) -> bool {

@@ -12,8 +12,9 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::reference::{Reference, ReferenceError, is_domain};
+use crate::reference::{Reference, ReferenceError};
 use store::Environment;
+use store::http::is_domain;
 
 /// The rules of the machine for registries.
 #[derive(Debug, Clone, Default)]

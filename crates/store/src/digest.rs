@@ -49,33 +49,15 @@ impl Digest {
 
     /// The 64 lower-case hex digits, without the algorithm.
     pub fn hex(&self) -> String {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut out = String::with_capacity(64);
-        for b in self.0 {
-            out.push(char::from(DIGITS[usize::from(b >> 4)]));
-            out.push(char::from(DIGITS[usize::from(b & 15)]));
-        }
-        out
+        base16ct::lower::encode_string(&self.0)
     }
 
     /// From exactly 64 lower-case hex digits.
     pub fn from_hex(hex: &str) -> Option<Self> {
-        fn digit(b: u8) -> Option<u8> {
-            match b {
-                b'0'..=b'9' => Some(b - b'0'),
-                // Upper case is not the canonical form, and two spellings of one digest would be two cache entries.
-                b'a'..=b'f' => Some(b - b'a' + 10),
-                _ => None,
-            }
-        }
-        if hex.len() != 64 {
-            return None;
-        }
+        // Upper case is not the canonical form, and two spellings of one digest would be two cache entries.
         let mut out = [0; 32];
-        for (o, pair) in out.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-            *o = digit(pair[0])? << 4 | digit(pair[1])?;
-        }
-        Some(Digest(out))
+        let len = base16ct::lower::decode(hex, &mut out).ok()?.len();
+        (len == out.len()).then_some(Digest(out))
     }
 }
 

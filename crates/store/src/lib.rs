@@ -14,5 +14,8 @@ pub mod small_file;
 mod blob;
 pub use blob::LayerBlob;
 
+pub mod http;
+pub use http::{HttpClient, HttpError, HttpOptions};
+
 pub mod cache;
 pub use cache::{Cache, CacheError, DownloadError, Expect, FileExpect, Scratch, ScratchGuard};

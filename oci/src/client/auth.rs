@@ -7,13 +7,12 @@ use std::sync::{Arc, Mutex};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use store::http::{HttpError, Response, Scheme, Url, form_encode, one_line};
+use tree::Events;
 
 use super::challenge::Challenge;
-use super::http::Response;
-use super::url::{Scheme, Url, form};
 use super::{Client, ClientError};
 use crate::{credentials::Credential, registries::Endpoint};
-use tree::Events;
 
 /// Bytes. A token with a long list of scopes has some KiB.
 const TOKEN_MAX: u64 = 1 << 20;
@@ -77,7 +76,7 @@ impl Client {
             (None, Some(Credential::Basic { user, password })) if basic => basic_header(user, password),
             (None, _) if basic => return Err(self.denied(endpoint, refused)),
             (None, _) => {
-                let schemes: Vec<_> = challenges.iter().map(|c| super::error::one_line(&c.scheme)).collect();
+                let schemes: Vec<_> = challenges.iter().map(|c| one_line(&c.scheme)).collect();
                 let schemes = if schemes.is_empty() { "nothing".into() } else { schemes.join(", ") };
                 return Err(ClientError::Challenge { host: endpoint.host.clone(), schemes });
             }
@@ -124,7 +123,7 @@ impl Client {
         let insecure = self.is_insecure(endpoint, &url);
         if url.scheme == Scheme::Http && !insecure {
             let host = endpoint.host.clone();
-            return Err(ClientError::WithoutTls { host, what: "token server", url: url.to_string() });
+            return Err(HttpError::WithoutTls { host, what: "token server", url: url.to_string() }.into());
         }
         let own_scope = format!("repository:{}:pull", endpoint.repository);
         let scope = challenge.get("scope").filter(|s| !s.is_empty()).unwrap_or(&own_scope);
@@ -136,10 +135,10 @@ impl Client {
                     [("service", service), ("scope", Some(scope)), ("refresh_token", Some(refresh))]
                 {
                     if let Some(value) = value {
-                        body.push_str(&format!("&{name}={}", form(value)));
+                        body.push_str(&format!("&{name}={}", form_encode(value)));
                     }
                 }
-                self.retrying(false, events, || self.http.send(&url, insecure, &[], Some(&body)))?
+                self.http.retrying(false, events, || self.http.post_form(&url, insecure, &body))?
             }
             credential => {
                 let mut url = url.clone();
@@ -157,16 +156,16 @@ impl Client {
                     }
                     _ => None,
                 };
-                self.retrying(false, events, || self.follow(&url, endpoint, header.as_deref(), &[]))?
+                self.http.retrying(false, events, || self.follow(&url, endpoint, header.as_deref(), &[]))?
             }
         };
         match response.status {
             200 => {}
             400 | 401 | 403 => return Err(self.denied(endpoint, response)),
-            _ => return Err(response.into_error()),
+            _ => return Err(response.into_error().into()),
         }
         let mut bytes = Vec::new();
-        let read = response.body.into_reader().take(TOKEN_MAX).read_to_end(&mut bytes);
+        let read = response.body.take(TOKEN_MAX).read_to_end(&mut bytes);
         read.map_err(|e| bad(format!("broke off: {e}")))?;
         let answer: Answer = serde_json::from_slice(&bytes).map_err(|_| bad("gave no valid JSON".into()))?;
         let token = [answer.token, answer.access_token].into_iter().flatten().find(|t| !t.is_empty());

@@ -167,7 +167,7 @@ fn place(path: &Path, what: &'static str, text: &str) -> Result<String, Registri
         return Err(value(path, what, text, "expected no scheme"));
     }
     let host = trimmed.split('/').next().unwrap_or_default();
-    if !crate::reference::is_domain(host) {
+    if !store::http::is_domain(host) {
         return Err(value(path, what, text, "expected HOST[:PORT][/PATH]"));
     }
     Ok(trimmed.into())

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use oci::ClientError;
+use store::http::HttpError;
 use store::{CacheError, DownloadError};
 use tree::ContentError;
 
@@ -27,7 +27,7 @@ pub struct FetchError {
 pub enum FetchCause {
     /// The server, or the way to it.
     #[error(transparent)]
-    Client(Box<ClientError>),
+    Http(Box<HttpError>),
     /// What came isn't what was expected, or the cache can't take it.
     #[error(transparent)]
     Download(Box<DownloadError>),
@@ -67,16 +67,16 @@ impl From<CacheError> for FetchCause {
     }
 }
 
-impl From<ClientError> for FetchCause {
-    fn from(e: ClientError) -> Self {
-        FetchCause::Client(Box::new(e))
+impl From<HttpError> for FetchCause {
+    fn from(e: HttpError) -> Self {
+        FetchCause::Http(Box::new(e))
     }
 }
 
 impl From<DownloadError> for FetchCause {
     fn from(e: DownloadError) -> Self {
         match e {
-            DownloadError::Source(e) => match e.downcast::<ClientError>() {
+            DownloadError::Source(e) => match e.downcast::<HttpError>() {
                 Ok(e) => e.into(),
                 Err(e) => FetchCause::Download(Box::new(DownloadError::Source(e))),
             },
@@ -108,7 +108,7 @@ impl std::error::Error for FetchError {}
 impl FetchError {
     /// Whether upstream, or the mirror, says that there is no such file.
     pub fn is_not_found(&self) -> bool {
-        matches!(&self.cause, FetchCause::Client(e) if e.is_not_found())
+        matches!(&self.cause, FetchCause::Http(e) if e.is_not_found())
     }
 
     /// What the user can do about it.
@@ -120,16 +120,16 @@ impl FetchError {
             FetchCause::NoPlace => Some("see [mirrors] in the configuration"),
             FetchCause::Checksum { .. } | FetchCause::Size { .. } => Some(REPLACED),
             FetchCause::Download(e) if e.is_content() => Some(REPLACED),
-            FetchCause::Client(e) => match e.as_ref() {
-                ClientError::Status { status: 403 | 429, .. } if github => {
+            FetchCause::Http(e) => match e.as_ref() {
+                HttpError::Status { status: 403 | 429, .. } if github => {
                     Some("set GITHUB_TOKEN: GitHub's API has a higher limit for those who show a token")
                 }
-                ClientError::NotFound { .. } if mirrored => Some("the mirror may lack what upstream has"),
-                ClientError::NotFound { .. } => Some("upstream has no such version, or has moved the file"),
-                ClientError::Connect { refused: true, .. } if !mirrored => {
+                HttpError::NotFound { .. } if mirrored => Some("the mirror may lack what upstream has"),
+                HttpError::NotFound { .. } => Some("upstream has no such version, or has moved the file"),
+                HttpError::Connect { refused: true, .. } if !mirrored => {
                     Some("[mirrors] in the configuration names other places to ask")
                 }
-                ClientError::Tls { .. } => {
+                HttpError::Tls { .. } => {
                     Some("ca-files in the configuration names further authorities to trust")
                 }
                 _ => None,

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use oci::{Client, ClientOptions, Credentials, Get};
+use store::http::{Get, HttpClient, HttpOptions};
 use store::{Cache, Digest, DownloadError, Environment, FileExpect, LayerBlob};
 use tree::{Content, Event, Events};
 
@@ -52,7 +52,7 @@ impl Fetched {
 /// Gets files. May be used from several threads at once.
 #[derive(Debug)]
 pub struct Fetcher {
-    client: Client,
+    client: HttpClient,
     cache: Cache,
     config: Config,
     token: Option<String>,
@@ -62,14 +62,14 @@ pub struct Fetcher {
 impl Fetcher {
     /// One that asks where the configuration says. The environment has proxies, and a token for GitHub's API.
     pub fn new(config: Config, cache: Cache, environment: Environment, offline: bool) -> Fetcher {
-        Self::with_options(config, cache, ClientOptions::new(&environment), environment, offline)
+        Self::with_options(config, cache, HttpOptions::new(&environment), environment, offline)
     }
 
     /// As [`Fetcher::new`], with other patience.
     pub fn with_options(
         config: Config,
         cache: Cache,
-        mut options: ClientOptions,
+        mut options: HttpOptions,
         environment: Environment,
         offline: bool,
     ) -> Fetcher {
@@ -77,7 +77,7 @@ impl Fetcher {
         let token = token.map(|t| format!("Bearer {t}"));
         options.ca_files.extend(config.ca_files.iter().cloned());
         options.user_agent = concat!("bakery/", env!("CARGO_PKG_VERSION")).into();
-        let client = Client::new(options, Credentials::none(), environment);
+        let client = HttpClient::new(options, environment);
         Fetcher { client, cache, config, token, offline }
     }
 
@@ -283,7 +283,7 @@ impl Fetcher {
 /// Whether another place may do better.
 fn is_elsewhere(cause: &FetchCause) -> bool {
     match cause {
-        FetchCause::Client(_) | FetchCause::Checksum { .. } | FetchCause::Size { .. } => true,
+        FetchCause::Http(_) | FetchCause::Checksum { .. } | FetchCause::Size { .. } => true,
         FetchCause::Download(e) => e.is_content() || matches!(**e, DownloadError::Limit { .. }),
         _ => false,
     }

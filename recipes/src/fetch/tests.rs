@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oci::RetryPolicy;
+use store::http::RetryPolicy;
 use tree::Silent;
 
 use super::*;
@@ -98,7 +98,7 @@ impl Bench {
 
     fn fetcher(&self, offline: bool) -> Fetcher {
         let environment = Environment::from_iter([("GITHUB_TOKEN", "secret")]);
-        let mut options = ClientOptions::new(&environment);
+        let mut options = HttpOptions::new(&environment);
         options.retry = RetryPolicy { sleep: Arc::new(|_: Duration| ()), ..RetryPolicy::default() };
         let cache = Cache::open(Some(self.dir.path())).unwrap();
         Fetcher::with_options(self.config.clone(), cache, options, environment, offline)

@@ -26,7 +26,7 @@ fn redirects_leave_credentials_at_home() {
     bench.auth = auth(&front.address);
     // The registry is marked insecure, the store isn't.
     let error = bench.pull(&format!("{}/team/app:1", front.address)).unwrap_err();
-    assert!(matches!(error.client(), Some(ClientError::WithoutTls { .. })), "{error:?}");
+    assert!(matches!(error.client(), Some(ClientError::Http(HttpError::WithoutTls { .. }))), "{error:?}");
     assert!(error.hint().unwrap().contains("--insecure") && store.log().is_empty(), "{error}");
     bench.conf += &insecure(target);
     complete(&bench.pull(&format!("{}/team/app:1", front.address)).unwrap(), &SHARED.image);
@@ -189,7 +189,7 @@ fn a_token_server_is_insecure_by_its_own_mark_alone() {
         });
         bench.auth = Some(format!(r#"{{"auths": {{"{}": {{{auth}}}}}}}"#, front.address));
         let error = bench.pull(&image).unwrap_err();
-        assert!(matches!(error.client(), Some(ClientError::WithoutTls { .. })), "{error:?}");
+        assert!(matches!(error.client(), Some(ClientError::Http(HttpError::WithoutTls { .. }))), "{error:?}");
         assert!(error.to_string().contains(&format!("token server \"http://{server}/token\"")), "{error}");
         assert!(error.hint().unwrap().contains("--insecure") && thief.log().is_empty());
         // A mark for a path is none for the host.

@@ -20,7 +20,8 @@ use std::time::Duration;
 use e2e::fault_proxy::{Fault, FaultProxy, Request};
 use e2e::registry::{Authority, Image, Layer, Registry, Settings, digest};
 use e2e::{Program, Work};
-use oci::{Client, ClientError, ClientOptions, Context, Credentials, PullError, Registries, RetryPolicy};
+use oci::{Client, ClientError, ClientOptions, Context, Credentials, PullError, Registries};
+use store::http::{HttpError, RetryPolicy};
 use store::{Cache, Environment};
 use tree::{Event, Events};
 
@@ -93,13 +94,13 @@ impl Bench {
             None => Credentials::none(),
         };
         let mut options = ClientOptions::new(&Environment::default());
-        options.ca_files = self.ca.clone().into_iter().collect();
-        options.certs_dirs = self.certs_dir.clone().into_iter().collect();
-        options.idle_timeout = Duration::from_secs(10);
+        options.http.ca_files = self.ca.clone().into_iter().collect();
+        options.http.certs_dirs = self.certs_dir.clone().into_iter().collect();
+        options.http.idle_timeout = Duration::from_secs(10);
         options.insecure_hosts = registries.insecure_hosts();
         let pauses = self.pauses.clone();
         let sleep = Arc::new(move |d| pauses.lock().unwrap().push(d));
-        options.retry = RetryPolicy { sleep, ..RetryPolicy::default() };
+        options.http.retry = RetryPolicy { sleep, ..RetryPolicy::default() };
         let mut context = Context::new(Cache::open(Some(&self.cache_dir())).unwrap()).unwrap();
         context.client = Client::new(options, credentials, self.environment.clone());
         context.registries = registries;

@@ -66,7 +66,7 @@ fn a_line_that_always_breaks_ends_in_an_error_and_keeps_what_came() {
     let (proxy, bench, image) = proxied(|r| if big(r) { Fault::ResetAfter(100_000) } else { Fault::Pass });
     let error = bench.pull(&image).unwrap_err();
     assert!(error.to_string().contains(&SHARED.image.layer_digest(0)), "{error}");
-    assert!(matches!(error.client(), Some(ClientError::Body { .. })), "{error:?}");
+    assert!(matches!(error.client(), Some(ClientError::Http(HttpError::Body { .. }))), "{error:?}");
     bench.check_cache(&SHARED.image);
     // The next run, with a better line, asks for the rest alone.
     let better = FaultProxy::start(SHARED.registry.address, |_| Fault::Pass).unwrap();

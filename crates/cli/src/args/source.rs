@@ -121,7 +121,7 @@ impl SourceArgs {
         let credentials = Credentials::load(path(&self.authfile).as_deref(), &environment)?
             .with_helpers(registries.credential_helpers());
         let mut options = ClientOptions::new(&environment);
-        options.ca_files = self.ca_file.clone();
+        options.http.ca_files = self.ca_file.clone();
         options.insecure_hosts = registries.insecure_hosts();
         let cache_dir = match path(&self.cache_dir) {
             Some(dir) => dir,

@@ -2,13 +2,12 @@
 
 use std::net::IpAddr;
 
-use super::ClientError;
-use super::url::{Scheme, Url};
-use store::Environment;
+use super::{HttpError, Scheme, Url};
+use crate::Environment;
 
 /// The proxy for a URL, if any: `https_proxy` or `http_proxy`, else `all_proxy`, in either case, unless `no_proxy` names the
 /// host. Loopback addresses are never asked for by proxy, as with Go's programs.
-pub(super) fn select(environment: &Environment, url: &Url) -> Result<Option<ureq::Proxy>, ClientError> {
+pub(super) fn select(environment: &Environment, url: &Url) -> Result<Option<ureq::Proxy>, HttpError> {
     let both = |name: &str| {
         let upper = name.to_ascii_uppercase();
         let value = environment.text(name).map(|v| (name.to_owned(), v));
@@ -24,14 +23,14 @@ pub(super) fn select(environment: &Environment, url: &Url) -> Result<Option<ureq
     }
     // The address may hold a password, so it is not in the message.
     let full = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
-    ureq::Proxy::new(&full).map(Some).map_err(|_| ClientError::Proxy { variable })
+    ureq::Proxy::new(&full).map(Some).map_err(|_| HttpError::Proxy { variable })
 }
 
 fn address(host: &str) -> Option<IpAddr> {
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
-pub(super) fn is_loopback(host: &str) -> bool {
+fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.ends_with(".localhost") || address(host).is_some_and(|ip| ip.is_loopback())
 }
 

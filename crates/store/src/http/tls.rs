@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, TlsProvider, parse_pem};
 
-use super::ClientError;
+use super::HttpError;
 
 /// Certificates to trust and to show. System certificates are read when the first connection needs them.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ impl Trust {
         Trust { ca_files, certs_dirs, system: OnceLock::new() }
     }
 
-    pub fn config(&self, authority: &str, insecure: bool) -> Result<TlsConfig, ClientError> {
+    pub fn config(&self, authority: &str, insecure: bool) -> Result<TlsConfig, HttpError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut builder = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
@@ -59,11 +59,11 @@ impl Trust {
     }
 }
 
-fn error(path: &Path, message: impl ToString) -> ClientError {
-    ClientError::Certificate { path: path.into(), message: message.to_string() }
+fn error(path: &Path, message: impl ToString) -> HttpError {
+    HttpError::Certificate { path: path.into(), message: message.to_string() }
 }
 
-fn files(dir: &Path) -> Result<Vec<PathBuf>, ClientError> {
+fn files(dir: &Path) -> Result<Vec<PathBuf>, HttpError> {
     let mut out = Vec::new();
     for entry in dir.read_dir().map_err(|e| error(dir, e))? {
         out.push(entry.map_err(|e| error(dir, e))?.path());
@@ -72,13 +72,13 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>, ClientError> {
     Ok(out)
 }
 
-fn items(path: &Path) -> Result<Vec<PemItem<'static>>, ClientError> {
-    let pem = store::small_file::read(path).map_err(|e| error(path, e))?;
+fn items(path: &Path) -> Result<Vec<PemItem<'static>>, HttpError> {
+    let pem = crate::small_file::read(path).map_err(|e| error(path, e))?;
     parse_pem(&pem).collect::<Result<_, _>>().map_err(|_| error(path, "is not valid PEM"))
 }
 
 /// All certificates of a PEM file.
-pub(super) fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, ClientError> {
+fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, HttpError> {
     let mut out = Vec::new();
     for item in items(path)? {
         if let PemItem::Certificate(c) = item {
@@ -96,7 +96,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, Cli
     Ok(out)
 }
 
-fn client_pair(cert: &Path, key: &Path) -> Result<ClientCert, ClientError> {
+fn client_pair(cert: &Path, key: &Path) -> Result<ClientCert, HttpError> {
     let mut chain = Vec::new();
     for item in items(cert)? {
         if let PemItem::Certificate(c) = item {

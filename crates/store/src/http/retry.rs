@@ -4,7 +4,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ClientError;
+use super::HttpError;
+
+/// An error of a transfer, which may pass.
+pub trait TransferError: fmt::Display {
+    /// What HTTP had to do with it.
+    fn http(&self) -> Option<&HttpError>;
+}
+
+impl TransferError for HttpError {
+    fn http(&self) -> Option<&HttpError> {
+        Some(self)
+    }
+}
 
 /// Exponential back-off without randomness: a build asks one registry from one machine, not a herd of them.
 #[derive(Clone)]
@@ -47,11 +59,11 @@ impl Default for RetryPolicy {
 impl RetryPolicy {
     /// How long to wait after the `failed`th failure in a row (from 1) before the next request; none if there should be
     /// none. `spare` says that there is another place to ask, so that this one needs less patience.
-    pub(super) fn pause(&self, error: &ClientError, failed: u32, spare: bool) -> Option<Duration> {
+    pub(super) fn pause(&self, error: &dyn TransferError, failed: u32, spare: bool) -> Option<Duration> {
+        let error = error.http().filter(|e| e.is_transient())?;
         let attempts = match error {
-            _ if !error.is_transient() => return None,
-            ClientError::Connect { refused: true, .. } if spare => 1,
-            ClientError::Connect { refused: true, .. } => self.attempts.min(3),
+            HttpError::Connect { refused: true, .. } if spare => 1,
+            HttpError::Connect { refused: true, .. } => self.attempts.min(3),
             _ if spare => self.attempts.min(2),
             _ => self.attempts,
         };
@@ -60,8 +72,8 @@ impl RetryPolicy {
         }
         let own = self.base.saturating_mul(1 << (failed - 1).min(16)).min(self.cap);
         match error {
-            ClientError::Status { retry_after: Some(wanted), .. } if *wanted > self.longest => None,
-            ClientError::Status { retry_after: Some(wanted), .. } => Some((*wanted).max(own)),
+            HttpError::Status { retry_after: Some(wanted), .. } if *wanted > self.longest => None,
+            HttpError::Status { retry_after: Some(wanted), .. } => Some((*wanted).max(own)),
             _ => Some(own),
         }
     }
@@ -74,42 +86,26 @@ pub(super) fn retry_after(value: Option<&str>, date: Option<&str>) -> Option<Dur
     if let Ok(seconds) = value.parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }
-    let (then, now) = (http_date(value)?, http_date(date?.trim())?);
-    Some(Duration::from_secs(u64::try_from(then - now).unwrap_or(0)))
-}
-
-/// Seconds since the epoch of `Sun, 06 Nov 1994 08:49:37 GMT`.
-fn http_date(text: &str) -> Option<i64> {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let mut words = text.split_once(", ")?.1.split(' ');
-    let day: i64 = words.next()?.parse().ok().filter(|d| (1..=31).contains(d))?;
-    let month = words.next()?;
-    let month = MONTHS.iter().position(|m| *m == month)? as i64 + 1;
-    let year: i64 = words.next()?.parse().ok().filter(|y| (1970..=9999).contains(y))?;
-    let mut time =
-        words.next()?.splitn(3, ':').map(|n| n.parse::<i64>().ok().filter(|n| (0..=60).contains(n)));
-    let (h, m, s) = (time.next()??, time.next()??, time.next()??);
-    // Days since the epoch; the year starts in March, so that the leap day is its last.
-    let (y, m_from_march) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
-    let days = y * 365 + y / 4 - y / 100 + y / 400 + (m_from_march * 153 + 2) / 5 + day - 1 - 719_468;
-    Some(days * 86_400 + h * 3600 + m * 60 + s)
+    let parse = |text: &str| httpdate::parse_http_date(text).ok();
+    let (then, now) = (parse(value)?, parse(date?.trim())?);
+    // A date that has passed means: now.
+    Some(then.duration_since(now).unwrap_or(Duration::ZERO))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn status(status: u16, after: Option<u64>) -> ClientError {
+    fn status(status: u16, after: Option<u64>) -> HttpError {
         let retry_after = after.map(Duration::from_secs);
-        ClientError::Status { url: String::new(), status, message: String::new(), retry_after }
+        HttpError::Status { url: String::new(), status, message: String::new(), retry_after }
     }
 
     #[test]
     fn pauses() {
         let policy = RetryPolicy::default();
-        let refused = ClientError::Connect { host: String::new(), message: String::new(), refused: true };
-        let ms = |error: &ClientError, spare| -> Vec<u128> {
+        let refused = HttpError::Connect { host: String::new(), message: String::new(), refused: true };
+        let ms = |error: &HttpError, spare| -> Vec<u128> {
             (1..).map_while(|n| policy.pause(error, n, spare)).map(|d| d.as_millis()).collect()
         };
         assert_eq!(ms(&status(503, None), false), [500, 1000, 2000, 4000]);
@@ -125,18 +121,19 @@ mod tests {
     #[test]
     fn dates() {
         let date = "Sun, 06 Nov 1994 08:49:37 GMT";
-        assert_eq!(http_date(date), Some(784_111_777));
-        assert_eq!(http_date("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
-        assert_eq!(http_date("Thu, 29 Feb 2024 12:00:00 GMT"), Some(1_709_208_000));
         for bad in
             ["", "x", "Sun, 06 Xxx 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49", "Sun, 99 Nov 1994 1:1:1"]
         {
-            assert_eq!(http_date(bad), None, "{bad}");
+            assert_eq!(retry_after(Some(bad), Some(date)), None, "{bad}");
         }
         let after = |value, date| retry_after(Some(value), date).map(|d| d.as_secs());
         assert_eq!(after("7", None), Some(7));
         assert_eq!(after("Sun, 06 Nov 1994 08:50:37 GMT", Some(date)), Some(60));
         assert_eq!(after(date, Some("Sun, 06 Nov 1994 08:50:37 GMT")), Some(0));
+        assert_eq!(
+            after("Thu, 29 Feb 2024 12:00:00 GMT", Some("Thu, 01 Jan 1970 00:00:00 GMT")),
+            Some(1_709_208_000)
+        );
         assert_eq!(after(date, None), None);
         assert_eq!(after("-1", None), None);
         assert_eq!(after("soon", Some(date)), None);

@@ -1,16 +1,21 @@
-//! The few things to know about URLs.
+//! URLs: http and https, absolute, without user and password. What a server sends is refused or escaped, never normalized as
+//! browsers do: a cache key and a same-origin check want one spelling. RFC 3986.
 
 use std::fmt;
 
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_encode, utf8_percent_encode};
+
 /// `http` or `https`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Scheme {
+pub enum Scheme {
+    /// Port 80.
     Http,
+    /// Port 443.
     Https,
 }
 
 impl Scheme {
-    pub fn default_port(self) -> u16 {
+    fn default_port(self) -> u16 {
         match self {
             Scheme::Http => 80,
             Scheme::Https => 443,
@@ -29,7 +34,8 @@ impl fmt::Display for Scheme {
 
 /// An absolute URL without user, password and fragment.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Url {
+pub struct Url {
+    /// Whether TLS is spoken.
     pub scheme: Scheme,
     /// Host and port as they stand there, lower case.
     pub authority: String,
@@ -53,11 +59,13 @@ impl fmt::Debug for Url {
 }
 
 impl Url {
+    /// `path` starts with a slash.
     pub fn new(scheme: Scheme, authority: &str, path: &str) -> Url {
         Url { scheme, authority: authority.to_ascii_lowercase(), path: path.into(), query: String::new() }
     }
 
-    /// The error says what is wrong, without the text.
+    /// # Errors
+    /// What is wrong, without the text.
     pub fn parse(text: &str) -> Result<Url, &'static str> {
         let (scheme, rest) = text.split_once("://").ok_or("has no scheme")?;
         let scheme = match scheme.to_ascii_lowercase().as_str() {
@@ -93,22 +101,18 @@ impl Url {
     }
 
     /// Where a `Location` header leads, whatever stands in it: what needs an escape and has none gets one, as in browsers.
+    ///
+    /// # Errors
+    /// What is wrong, without the text.
     pub fn join_bytes(&self, location: &[u8]) -> Result<Url, &'static str> {
-        let mut text = String::with_capacity(location.len());
-        for &b in location {
-            match b {
-                0..b' ' | 0x7f => return Err("has control characters"),
-                b' ' | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | 0x80.. => {
-                    text.push_str(&format!("%{b:02X}"));
-                }
-                b => text.push(char::from(b)),
-            }
+        if location.iter().any(u8::is_ascii_control) {
+            return Err("has control characters");
         }
-        self.join(&text)
+        self.join(&percent_encode(location, NEED_ESCAPE).to_string())
     }
 
     /// RFC 3986, section 5.2.
-    pub fn join(&self, location: &str) -> Result<Url, &'static str> {
+    fn join(&self, location: &str) -> Result<Url, &'static str> {
         if let Some(rest) = location.strip_prefix("//") {
             return Url::parse(&format!("{}://{rest}", self.scheme));
         }
@@ -132,9 +136,9 @@ impl Url {
     /// Adds a parameter to the query.
     pub fn with(mut self, name: &str, value: &str) -> Url {
         self.query.push(if self.query.is_empty() { '?' } else { '&' });
-        self.query.push_str(&form(name));
+        self.query.push_str(&form_encode(name));
         self.query.push('=');
-        self.query.push_str(&form(value));
+        self.query.push_str(&form_encode(value));
         self
     }
 
@@ -148,6 +152,7 @@ impl Url {
         (self.scheme, self.host(), self.port()) == (other.scheme, other.host(), other.port())
     }
 
+    /// Without the port; IPv6 addresses in brackets.
     pub fn host(&self) -> &str {
         match self.authority.rsplit_once(':') {
             Some((host, port)) if !port.contains(']') => host,
@@ -155,15 +160,44 @@ impl Url {
         }
     }
 
+    /// That of the URL, or of its scheme.
     pub fn port(&self) -> u16 {
         let port = self.authority[self.host().len()..].strip_prefix(':').and_then(|p| p.parse().ok());
         port.unwrap_or_else(|| self.scheme.default_port())
     }
 }
 
+/// Host with an optional port: names, IPv4, IPv6 in brackets.
+pub fn is_domain(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let Some((address, port)) = rest.split_once(']') else { return false };
+            if address.parse::<std::net::Ipv6Addr>().is_err() {
+                return false;
+            }
+            match port.strip_prefix(':') {
+                None => return port.is_empty(),
+                Some(port) => ("ipv6", Some(port)),
+            }
+        }
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    let label = |l: &str| {
+        !l.is_empty()
+            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !l.starts_with('-')
+            && !l.ends_with('-')
+    };
+    host.split('.').all(label)
+        && port.is_none_or(|p| p.bytes().all(|b| b.is_ascii_digit()) && p.parse::<u16>().is_ok_and(|p| p > 0))
+}
+
 /// Host and port of a URL. Laxer than those of references: buckets have names with underscores, and with hyphens at the end.
 fn is_authority(text: &str) -> bool {
-    if crate::reference::is_domain(text) {
+    if is_domain(text) {
         return true;
     }
     let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
@@ -194,16 +228,25 @@ fn without_dots(path: &str) -> String {
     format!("/{}", out.join("/"))
 }
 
-/// application/x-www-form-urlencoded.
-pub(super) fn form(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for b in text.bytes() {
-        match b {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(b)),
-            b => out.push_str(&format!("%{b:02X}")),
-        }
-    }
-    out
+/// What may stand in no part of a URL. RFC 3986, section 2.
+const NEED_ESCAPE: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// All but RFC 3986's unreserved characters.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// For a name or value in a query or a form.
+pub fn form_encode(text: &str) -> String {
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 #[cfg(test)]

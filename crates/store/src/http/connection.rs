@@ -1,40 +1,51 @@
-//! One request, one answer: connections, TLS, proxies. Redirects, authentication and patience are the callers'.
+//! One request, one answer: connections, TLS, proxies. Redirects, authentication and retries are the callers'.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io::Read;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use ureq::Agent;
 use ureq::http::{HeaderMap, Request};
-use ureq::{Agent, Body};
 
-use super::error::one_line;
+use super::error::{HttpError, one_line};
+use super::proxy;
 use super::retry::retry_after;
 use super::tls::Trust;
 use super::url::{Scheme, Url};
-use super::{ClientError, proxy};
-use store::Environment;
+use crate::Environment;
 
 /// Bytes of an error's body that are looked at.
 const ERROR_BODY: u64 = 64 << 10;
 
 /// An answer. The body has not been read.
-#[derive(Debug)]
-pub(super) struct Response {
+pub struct Response {
     /// Where it came from, after redirects.
     pub url: Url,
     /// A redirect led there from another host: what it asks for isn't the registry's word.
     pub foreign: bool,
+    /// HTTP status.
     pub status: u16,
+    /// As they came.
     pub headers: HeaderMap,
-    pub body: Body,
+    /// What follows the headers.
+    pub body: Box<dyn Read + Send>,
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Response({} from {})", self.status, self.url)
+    }
 }
 
 impl Response {
+    /// A header, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|v| v.to_str().ok())
     }
 
+    /// Bytes of the body, if the server tells.
     pub fn content_length(&self) -> Option<u64> {
         self.header("content-length").and_then(|v| v.parse().ok())
     }
@@ -45,12 +56,31 @@ impl Response {
         Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
     }
 
+    /// Whether it is a success that says to be a web page.
+    pub fn is_page(&self) -> bool {
+        self.status == 200 && self.content_type().as_deref() == Some("text/html")
+    }
+
+    /// All of a body that has `limit` bytes at most.
+    ///
+    /// # Errors
+    /// The connection breaks, or the body is larger.
+    pub fn bytes(self, limit: u64, too_large: impl Fn() -> HttpError) -> Result<Vec<u8>, HttpError> {
+        if self.content_length().is_some_and(|len| len > limit) {
+            return Err(too_large());
+        }
+        let mut bytes = Vec::new();
+        let read = self.body.take(limit.saturating_add(1)).read_to_end(&mut bytes);
+        read.map_err(|source| HttpError::Body { url: self.url.to_string(), source })?;
+        if bytes.len() as u64 > limit { Err(too_large()) } else { Ok(bytes) }
+    }
+
     /// What an answer that is no success says, in one line. Distribution-spec: `{"errors": [{"code", "message"}]}`; token
     /// servers: `{"details"}`, `{"error_description"}`.
     pub fn message(self) -> String {
         let is_text = self.content_type().is_none_or(|t| t != "text/html");
         let mut bytes = Vec::new();
-        let _ = self.body.into_reader().take(ERROR_BODY).read_to_end(&mut bytes);
+        let _ = self.body.take(ERROR_BODY).read_to_end(&mut bytes);
         if let Ok(json) = serde_json::from_slice::<serde_json::Value>(&bytes) {
             let first = &json["errors"][0];
             let found = [&first["message"], &first["code"], &json["details"], &json["error_description"]];
@@ -61,13 +91,13 @@ impl Response {
     }
 
     /// The error for an answer that is none of those expected.
-    pub fn into_error(self) -> ClientError {
+    pub fn into_error(self) -> HttpError {
         let (url, status) = (self.url.to_string(), self.status);
         let retry_after = retry_after(self.header("retry-after"), self.header("date"));
         let message = self.message();
         match status {
-            404 => ClientError::NotFound { url, message },
-            _ => ClientError::Status { url, status, message, retry_after },
+            404 => HttpError::NotFound { url, message },
+            _ => HttpError::Status { url, status, message, retry_after },
         }
     }
 }
@@ -77,7 +107,7 @@ type Key = (Scheme, String, bool);
 
 /// Connections to hosts.
 #[derive(Debug)]
-pub(super) struct Http {
+pub(super) struct Connections {
     environment: Environment,
     trust: Trust,
     user_agent: String,
@@ -86,7 +116,7 @@ pub(super) struct Http {
     agents: Mutex<HashMap<Key, Agent>>,
 }
 
-impl Http {
+impl Connections {
     pub fn new(
         environment: Environment,
         trust: Trust,
@@ -94,10 +124,17 @@ impl Http {
         connect_timeout: Duration,
         idle_timeout: Duration,
     ) -> Self {
-        Http { environment, trust, user_agent, connect_timeout, idle_timeout, agents: Mutex::default() }
+        Connections {
+            environment,
+            trust,
+            user_agent,
+            connect_timeout,
+            idle_timeout,
+            agents: Mutex::default(),
+        }
     }
 
-    fn agent(&self, url: &Url, insecure: bool) -> Result<Agent, ClientError> {
+    fn agent(&self, url: &Url, insecure: bool) -> Result<Agent, HttpError> {
         let key = (url.scheme, url.authority.clone(), insecure);
         let mut agents = self.agents.lock().unwrap_or_else(|e| e.into_inner());
         if let Some(agent) = agents.get(&key) {
@@ -130,7 +167,7 @@ impl Http {
         insecure: bool,
         headers: &[(&str, &str)],
         form: Option<&str>,
-    ) -> Result<Response, ClientError> {
+    ) -> Result<Response, HttpError> {
         let agent = self.agent(url, insecure)?;
         let method = if form.is_some() { "POST" } else { "GET" };
         let mut request = Request::builder().method(method).uri(url.full());
@@ -146,22 +183,23 @@ impl Http {
         };
         let (parts, body) = sent.map_err(|e| explain(e, url))?.into_parts();
         let status = parts.status.as_u16();
+        let body = Box::new(body.into_reader());
         Ok(Response { url: url.clone(), foreign: false, status, headers: parts.headers, body })
     }
 }
 
 /// Sorts a transport's error.
-fn explain(error: ureq::Error, url: &Url) -> ClientError {
+fn explain(error: ureq::Error, url: &Url) -> HttpError {
     let host = url.authority.clone();
-    let connect = |message: String, refused| ClientError::Connect { host: host.clone(), message, refused };
+    let connect = |message: String, refused| HttpError::Connect { host: host.clone(), message, refused };
     let tls = |e: &rustls::Error| match e {
         // An answer to the ClientHello that is no TLS record.
-        rustls::Error::InvalidMessage(_) => ClientError::PlainHttp { host: host.clone() },
-        e => ClientError::Tls { host: host.clone(), message: e.to_string() },
+        rustls::Error::InvalidMessage(_) => HttpError::PlainHttp { host: host.clone() },
+        e => HttpError::Tls { host: host.clone(), message: e.to_string() },
     };
     match error {
         ureq::Error::Rustls(e) => tls(&e),
-        ureq::Error::Tls(e) => ClientError::Tls { host, message: e.into() },
+        ureq::Error::Tls(e) => HttpError::Tls { host, message: e.into() },
         ureq::Error::HostNotFound => connect("host not found".into(), true),
         ureq::Error::ConnectionFailed => connect("no connection".into(), true),
         ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => {
@@ -180,7 +218,7 @@ fn explain(error: ureq::Error, url: &Url) -> ClientError {
             connect(e.to_string(), refused)
         }
         ureq::Error::LargeResponseHeader(_, limit) => {
-            ClientError::TooLarge { url: url.to_string(), what: "header", limit: limit as u64 }
+            HttpError::TooLarge { url: url.to_string(), what: "header", limit: limit as u64 }
         }
         other => connect(other.to_string(), false),
     }

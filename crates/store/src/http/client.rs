@@ -1,0 +1,120 @@
+//! What all transfers of a program share.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tree::{Event, Events};
+
+use super::connection::{Connections, Response};
+use super::redirect::{self, RedirectPolicy};
+use super::retry::{RetryPolicy, TransferError};
+use super::tls::Trust;
+use super::{HttpError, Url};
+use crate::Environment;
+
+/// How an [`HttpClient`] behaves.
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    /// Files with certificate authorities to trust besides the system's.
+    pub ca_files: Vec<PathBuf>,
+    /// Directories as containers-certs.d(5) has them.
+    pub certs_dirs: Vec<PathBuf>,
+    /// When to try again.
+    pub retry: RetryPolicy,
+    /// For a connection, TLS included.
+    pub connect_timeout: Duration,
+    /// How long a server may be silent.
+    pub idle_timeout: Duration,
+    /// `User-Agent`.
+    pub user_agent: String,
+}
+
+impl HttpOptions {
+    /// The defaults, with the directories that the environment leads to.
+    pub fn new(environment: &Environment) -> Self {
+        let user = environment.config_home().map(|c| c.join("containers/certs.d"));
+        let system = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from);
+        HttpOptions {
+            ca_files: Vec::new(),
+            certs_dirs: user.into_iter().chain(system).collect(),
+            retry: RetryPolicy::default(),
+            connect_timeout: Duration::from_secs(20),
+            idle_timeout: Duration::from_secs(60),
+            user_agent: concat!("flix/", env!("CARGO_PKG_VERSION")).into(),
+        }
+    }
+}
+
+/// Connections to servers, and when to try again. May be used from several threads at once.
+#[derive(Debug)]
+pub struct HttpClient {
+    connections: Connections,
+    pub(super) retry: RetryPolicy,
+}
+
+impl HttpClient {
+    /// A client without connections. The environment says which proxies to use.
+    pub fn new(options: HttpOptions, environment: Environment) -> HttpClient {
+        let trust = Trust::new(options.ca_files, options.certs_dirs);
+        let connections = Connections::new(
+            environment,
+            trust,
+            options.user_agent,
+            options.connect_timeout,
+            options.idle_timeout,
+        );
+        HttpClient { connections, retry: options.retry }
+    }
+
+    /// One POST of a form, without redirects.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn post_form(&self, url: &Url, insecure: bool, form: &str) -> Result<Response, HttpError> {
+        self.connections.send(url, insecure, &[], Some(form))
+    }
+
+    /// A GET that follows redirects as far as `policy` allows. The authorization stays with its origin.
+    ///
+    /// # Errors
+    /// No answer, or a redirect that isn't followed. A status that is no success is no error.
+    pub fn get(
+        &self,
+        url: &Url,
+        authorization: Option<&str>,
+        headers: &[(&str, &str)],
+        policy: &dyn RedirectPolicy,
+    ) -> Result<Response, HttpError> {
+        redirect::follow(&self.connections, url, authorization, headers, policy)
+    }
+
+    /// Repeats what fails for reasons that pass. `spare` tells that there is another place to ask.
+    ///
+    /// # Errors
+    /// The last attempt's.
+    pub fn retrying<T, E: TransferError>(
+        &self,
+        spare: bool,
+        events: &dyn Events,
+        mut attempt: impl FnMut() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut failed = 0;
+        loop {
+            let error = match attempt() {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            failed += 1;
+            match self.retry.pause(&error, failed, spare) {
+                Some(pause) => self.wait(&error, pause, events),
+                None => return Err(error),
+            }
+        }
+    }
+
+    pub(super) fn wait(&self, error: &dyn std::fmt::Display, pause: Duration, events: &dyn Events) {
+        let text = format!("{error}; trying again in {:.1} s", pause.as_secs_f32());
+        events.event(Event::Warning(text.into()));
+        (self.retry.sleep)(pause);
+    }
+}

@@ -1,0 +1,117 @@
+//! Files by URL, for those who fetch from elsewhere than a registry.
+
+use tree::Events;
+
+use super::{HttpClient, HttpError, Origin, RedirectPolicy, Response, ResumableDownload, Scheme, Url};
+
+/// A GET of something that isn't a registry's.
+#[derive(Debug, Clone, Copy)]
+pub struct Get<'a> {
+    /// Absolute, http or https.
+    pub url: &'a str,
+    /// `Accept`, if the default won't do.
+    pub accept: Option<&'a str>,
+    /// `Authorization`; goes to the URL's own host only, not along with redirects.
+    pub authorization: Option<&'a str>,
+    /// Whether a web page is what is wanted.
+    pub html: bool,
+    /// Whether there is another place to ask, so that this one needs less patience.
+    pub spare: bool,
+}
+
+impl<'a> Get<'a> {
+    /// A plain one.
+    pub fn new(url: &'a str) -> Self {
+        Get { url, accept: None, authorization: None, html: false, spare: false }
+    }
+}
+
+/// A file that is being downloaded.
+pub type Download<'a> = ResumableDownload<'a, UrlOrigin<'a>>;
+
+/// One URL.
+#[derive(Debug)]
+pub struct UrlOrigin<'a> {
+    client: &'a HttpClient,
+    get: Get<'a>,
+}
+
+/// Away from TLS never.
+struct KeepTls;
+
+impl RedirectPolicy for KeepTls {
+    fn is_insecure(&self, _: &Url) -> bool {
+        false
+    }
+
+    fn check(&self, from: &Url, to: &Url) -> Result<(), HttpError> {
+        if from.scheme == Scheme::Https && to.scheme == Scheme::Http {
+            let message = format!("leads to {to}, away from TLS");
+            return Err(HttpError::Redirect { url: from.to_string(), message });
+        }
+        Ok(())
+    }
+}
+
+impl Origin for UrlOrigin<'_> {
+    type Error = HttpError;
+
+    fn request(&self, headers: &[(&str, &str)]) -> Result<Response, HttpError> {
+        self.client.ask(&self.get, headers)
+    }
+
+    fn has_spare(&self) -> bool {
+        self.get.spare
+    }
+
+    fn next_place(&mut self) -> Option<String> {
+        None
+    }
+}
+
+impl HttpClient {
+    /// The whole of a small document, of `limit` bytes at most.
+    ///
+    /// # Errors
+    /// As [`HttpError`] lists; also a document that is larger.
+    pub fn document(&self, get: &Get<'_>, limit: u64, events: &dyn Events) -> Result<Vec<u8>, HttpError> {
+        let too_large = || HttpError::TooLarge { url: get.url.to_owned(), what: "document", limit };
+        self.retrying(get.spare, events, || {
+            let response = self.ask(get, &[])?;
+            if response.status != 200 {
+                return Err(response.into_error());
+            }
+            response.bytes(limit, too_large)
+        })
+    }
+
+    /// A file from `offset` on. The first answer is waited for here, so that its length is known.
+    ///
+    /// `pinned` is as [`ResumableDownload`] has it. An `offset` of other than 0 needs it.
+    ///
+    /// # Errors
+    /// As [`HttpError`] lists.
+    pub fn download<'a>(
+        &'a self,
+        get: Get<'a>,
+        offset: u64,
+        pinned: bool,
+        events: &'a dyn Events,
+    ) -> Result<Download<'a>, HttpError> {
+        let origin = UrlOrigin { client: self, get };
+        let mut download = ResumableDownload::new(self, origin, None, offset, pinned, events);
+        download.start()?;
+        Ok(download)
+    }
+
+    fn ask(&self, get: &Get<'_>, headers: &[(&str, &str)]) -> Result<Response, HttpError> {
+        let url = Url::parse(get.url).map_err(|why| HttpError::Url { url: get.url.to_owned(), why })?;
+        let mut all = headers.to_vec();
+        all.extend(get.accept.map(|a| ("accept", a)));
+        let response = self.get(&url, get.authorization, &all, &KeepTls)?;
+        if response.is_page() && !get.html {
+            return Err(HttpError::Html { url: response.url.to_string(), expected: "a file" });
+        }
+        Ok(response)
+    }
+}

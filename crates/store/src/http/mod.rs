@@ -1,0 +1,30 @@
+//! Transfers over HTTP: connections, TLS, proxies, redirects, patience, and downloads that go on where they broke.
+//!
+//! Registries and plain URLs share all of it. Who may be asked and with which credentials is the callers' part.
+
+mod url;
+pub use url::{Scheme, Url, form_encode, is_domain};
+
+mod error;
+pub use error::{HttpError, one_line};
+
+mod proxy;
+mod tls;
+
+mod connection;
+pub use connection::Response;
+
+mod retry;
+pub use retry::{RetryPolicy, TransferError};
+
+mod redirect;
+pub use redirect::RedirectPolicy;
+
+mod resume;
+pub use resume::{Origin, ResumableDownload};
+
+mod client;
+pub use client::{HttpClient, HttpOptions};
+
+mod download;
+pub use download::{Download, Get};

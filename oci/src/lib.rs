@@ -29,6 +29,3 @@ pub use context::Context;
 
 pub mod pull;
 pub use pull::{Image, PullCause, PullError};
-
-pub mod sandbox;
-pub use sandbox::{Run, SandboxError};

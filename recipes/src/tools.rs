@@ -1,7 +1,8 @@
 //! What all work needs: the fetcher, the cache, images, and somebody to tell.
 
 use cli::args::{ContextError, SourceArgs};
-use oci::{Context, ImageRef, Rootfs, RootfsError, SandboxError};
+use oci::{Context, ImageRef, Rootfs, RootfsError};
+use sandbox::SandboxError;
 use store::{Cache, Digest};
 use tree::{Arch, Events};
 

@@ -6,7 +6,7 @@ use std::io;
 use elf::RewriteError;
 use elf::closure::ClosureError;
 use elf::loader::LoaderError;
-use oci::SandboxError;
+use sandbox::SandboxError;
 use sysext::{ExtensionError, ImageError, RequestError, Severity};
 use tree::TreePath;
 

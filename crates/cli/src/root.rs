@@ -4,8 +4,8 @@
 
 use std::path::PathBuf;
 
-use oci::sandbox::{SandboxError, packages};
 use oci::{ImageRef, Rootfs, RootfsError};
+use sandbox::{SandboxError, packages};
 use sysext::{Wanted, request};
 use tree::{Arch, Event, Events, Machine, TreePath};
 

@@ -4,10 +4,8 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use oci::{
-    Context, ImageRef,
-    sandbox::{self, Run},
-};
+use oci::{Context, ImageRef};
+use sandbox::Run;
 use sysext::ExtensionName;
 use tree::{Arch, Blob, Content, Event, Events, Meta, Node, Tree, TreeError, TreePath};
 
@@ -54,7 +52,7 @@ pub enum GuestError {
     Rootfs(#[from] oci::RootfsError),
     /// Making a host of it failed.
     #[error("the image can't be made a host: {0}")]
-    Install(#[from] oci::SandboxError),
+    Install(#[from] sandbox::SandboxError),
     /// It isn't a host even so.
     #[error("{image}: has no {what}")]
     Lacks {

@@ -1,9 +1,7 @@
 //! What is compiled or taken out of an OCI image.
 
-use oci::{
-    Rootfs, SandboxError,
-    sandbox::{self, Network, Run, packages},
-};
+use oci::Rootfs;
+use sandbox::{Network, Run, SandboxError, packages};
 use store::{Cache, Digest};
 use sysext::extension::{Finding, rule};
 use sysext::{ExtensionName, Wanted};

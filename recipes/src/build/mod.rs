@@ -8,7 +8,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use cli::{OutputArgs, ReleaseArgs};
-use oci::SandboxError;
+use sandbox::SandboxError;
 use store::{CacheError, Digest};
 use sysext::extension::Finding;
 use sysext::{Extension, ExtensionError, ExtensionName, ImageError, ImageOptions, RequestError, image};

@@ -1,7 +1,7 @@
 //! The sandbox's part of a command line.
 
 use oci::Rootfs;
-use oci::sandbox::{Mode, Network, Run, SandboxError, packages, run};
+use sandbox::{Mode, Network, Run, SandboxError, packages, run};
 use store::Cache;
 use tree::Events;
 

@@ -1,6 +1,6 @@
 //! What comes back as a layer.
 
-use oci::sandbox::{Mode, Run, SandboxError};
+use sandbox::{Mode, Run, SandboxError};
 use tree::{Node, Tree};
 
 use crate::support::{Case, busybox};

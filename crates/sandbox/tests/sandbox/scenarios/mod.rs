@@ -8,7 +8,7 @@ mod owners;
 mod starting;
 
 use crate::support::{MODES, Scenario};
-use oci::sandbox::Mode;
+use sandbox::Mode;
 
 pub use endings::wait;
 

@@ -9,12 +9,12 @@ mod scenarios;
 mod support;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use oci::sandbox::Mode;
+use sandbox::Mode;
 
 use support::{Case, MODES};
 
 fn main() {
-    oci::sandbox::init();
+    sandbox::init();
     if let Some(code) = support::as_child(scenarios::ALL) {
         std::process::exit(code);
     }

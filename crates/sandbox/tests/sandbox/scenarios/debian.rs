@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use oci::sandbox::{Mode, Run, packages};
+use sandbox::{Mode, Run, packages};
 use tree::{Blob, Limits, Tree};
 
 use crate::support::Case;

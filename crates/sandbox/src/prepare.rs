@@ -7,7 +7,7 @@ use tree::{Content, Kind, Meta, Node, Tree, TreeError, TreePath};
 
 use super::wire::{Fixup, Go};
 use super::{Mode, Network, Run};
-use crate::Config;
+use oci::Config;
 
 /// What commands find without the image's own saying. Debian's and Alpine's, docker's.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use oci::sandbox::{Mode, Network, run_in};
 use rustix::fs::OFlags;
+use sandbox::{Mode, Network, run_in};
 use tree::{Event, Events, Node};
 
 use crate::support::{Case, busybox};

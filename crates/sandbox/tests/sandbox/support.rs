@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
-use oci::sandbox::{Mode, Run, SandboxError, run_in};
+use sandbox::{Mode, Run, SandboxError, run_in};
 use tree::{Blob, Event, Events, Kind, Meta, Node, Tree};
 
 pub const MODES: &[Mode] = &[Mode::Root, Mode::Subuid, Mode::Single];

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use oci::sandbox::{Mode, SandboxError, Status, run_in};
 use rustix::process::Signal;
+use sandbox::{Mode, SandboxError, Status, run_in};
 use store::{Cache, Digest};
 use tree::{Event, Events};
 
@@ -61,8 +61,7 @@ pub fn cached(case: &Case) {
     let config = oci::Config::default();
     let mut run = case.shell("echo x > /srv/x; echo ran");
     let layer = |run: &_, id: &str| {
-        let layer =
-            oci::sandbox::layer(&busybox(), &Digest::of(id), &config, run, &cache, &case.events).unwrap();
+        let layer = sandbox::layer(&busybox(), &Digest::of(id), &config, run, &cache, &case.events).unwrap();
         (layer.diff_id, case.events.take_lines().len())
     };
     let (first, ran) = layer(&run, "image");
@@ -78,8 +77,7 @@ pub fn cached(case: &Case) {
     // A failure isn't kept.
     run.argv[2].push("; exit 1");
     for _ in 0..2 {
-        oci::sandbox::layer(&busybox(), &Digest::of("image"), &config, &run, &cache, &case.events)
-            .unwrap_err();
+        sandbox::layer(&busybox(), &Digest::of("image"), &config, &run, &cache, &case.events).unwrap_err();
         assert_eq!(case.events.take_lines().len(), 1);
     }
     assert_eq!(std::fs::read_dir(cache.dir().join("scratch")).unwrap().count(), 0);

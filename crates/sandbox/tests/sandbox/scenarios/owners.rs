@@ -27,7 +27,7 @@ pub fn owners(case: &Case) {
          /srv/l file 0644 0:0 2 \"k\\n\"\n";
     // cp and busybox's chown ask stat what the owner is, and nobody but root is to be seen in the mode with one uid.
     let rest: String = dump.strip_prefix(expected).unwrap_or_else(|| panic!("{dump}")).to_owned();
-    let single = case.mode == oci::sandbox::Mode::Single;
+    let single = case.mode == sandbox::Mode::Single;
     let m = if single { "0:0" } else { "33:33" };
     let o = if single { "0:42" } else { "65534:42" };
     let link = if single { "0:0" } else { "33:33" };

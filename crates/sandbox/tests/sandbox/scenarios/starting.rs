@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use oci::sandbox::{Cause, Mode, Run, SandboxError};
+use sandbox::{Cause, Mode, Run, SandboxError};
 use tree::{Meta, Node, Tree};
 
 use crate::support::{Case, busybox};

@@ -100,8 +100,8 @@ pub enum SandboxError {
         /// What it printed last.
         Vec<String>,
     ),
-    /// [`super::init`] wasn't called.
-    #[error("sandbox: this program doesn't call oci::sandbox::init() first in main()")]
+    /// [`crate::init`] wasn't called.
+    #[error("sandbox: this program doesn't call sandbox::init() first in main()")]
     NotInitialised,
     /// An empty command.
     #[error("command is empty")]
@@ -131,7 +131,7 @@ pub enum SandboxError {
     Cache(#[from] store::CacheError),
     /// The changes don't fit the image.
     #[error(transparent)]
-    Layer(#[from] crate::LayerError),
+    Layer(#[from] oci::LayerError),
 }
 
 impl SandboxError {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use tree::TreePath;
+use tree::process::find_program;
 
 use super::payload::{Entry, Item};
 use super::{Partition, gpt};
@@ -292,14 +293,8 @@ fn complaints(output: &Output) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A program in PATH or where administrators' programs lie, which isn't in everybody's PATH.
 fn tool(name: &'static str) -> Result<PathBuf, Ext4Error> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from))
-        .map(|dir| dir.join(name))
-        .find(|p| p.is_absolute() && p.is_file())
-        .ok_or(Ext4Error::NoTool { tool: name })
+    find_program(name).ok_or(Ext4Error::NoTool { tool: name })
 }
 
 // The offset is handed on in bytes, as the table has it.

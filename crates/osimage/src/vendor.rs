@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
 
+use tree::process::is_in_path;
+
 use super::flatcar::Release;
 
 /// The formats that the SDK knows.
@@ -83,13 +85,10 @@ pub enum VendorError {
 /// # Errors
 /// [`VendorError::NoTool`].
 pub fn check() -> Result<(), VendorError> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    for tool in ["git", "docker"] {
-        if !std::env::split_paths(&path).any(|dir| dir.join(tool).is_file()) {
-            return Err(VendorError::NoTool(tool));
-        }
+    match ["git", "docker"].into_iter().find(|tool| !is_in_path(tool)) {
+        Some(missing) => Err(VendorError::NoTool(missing)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Gets the SDK's scripts of a release into a new directory.

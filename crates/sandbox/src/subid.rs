@@ -1,7 +1,8 @@
 //! The ranges of ids that /etc/subuid and /etc/subgid give to a user. subuid(5), newuidmap(1).
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use tree::process::find_program;
 
 use super::wire::Step;
 
@@ -22,7 +23,7 @@ impl Maps {
     pub(super) fn find() -> Result<Maps, Step> {
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         for tool in ["newuidmap", "newgidmap"] {
-            program(tool).ok_or_else(|| Step {
+            find_program(tool).ok_or_else(|| Step {
                 step: tool.into(),
                 message: "no such program (Debian's package uidmap has it)".into(),
             })?;
@@ -42,7 +43,7 @@ impl Maps {
             [("newuidmap", self.uid, self.uids), ("newgidmap", self.gid, self.gids)]
         {
             let failed = |message: String| Step { step: tool.into(), message };
-            let program = program(tool).ok_or_else(|| failed("no such program".into()))?;
+            let program = find_program(tool).ok_or_else(|| failed("no such program".into()))?;
             let numbers = [pid, 0, own, 1, 1, start, count].map(|n| n.to_string());
             let done = Command::new(program).args(numbers).output().map_err(|e| failed(e.to_string()))?;
             if !done.status.success() {
@@ -51,12 +52,6 @@ impl Maps {
         }
         Ok(())
     }
-}
-
-fn program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let system = ["/usr/bin", "/usr/local/bin"].map(PathBuf::from);
-    std::env::split_paths(&path).chain(system).map(|dir| dir.join(name)).find(|p: &PathBuf| Path::is_file(p))
 }
 
 fn user_name(passwd: &str, uid: u32) -> Option<String> {

@@ -1,6 +1,8 @@
 //! Child processes that never outlive this program.
 
+use std::ffi::OsStr;
 use std::io::{self, Read as _};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -70,6 +72,31 @@ pub fn output(command: &mut Command) -> io::Result<Output> {
     Ok(Output { status: child.wait()?, stdout, stderr })
 }
 
+/// Directories of administrators' programs, which aren't in everybody's PATH, and those of everybody.
+const SYSTEM_DIRS: [&str; 6] =
+    ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin"];
+
+/// Absolute path of a program of the host, in PATH or else where administrators' programs are.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    search(name, &search_path(), &SYSTEM_DIRS).into_iter().find(|path| path.is_absolute())
+}
+
+/// Whether `Command::new(name)` will find the program: whether it is in PATH.
+pub fn is_in_path(name: &str) -> bool {
+    !search(name, &search_path(), &[]).is_empty()
+}
+
+/// PATH of this process. The one environment variable that a library reads by itself: it says which programs the host has,
+/// and starting a program reads it, too. Whatever else a variable decides is passed in.
+fn search_path() -> std::ffi::OsString {
+    std::env::var_os("PATH").unwrap_or_default()
+}
+
+fn search(name: &str, path: &OsStr, system: &[&str]) -> Vec<PathBuf> {
+    let dirs = std::env::split_paths(path).chain(system.iter().map(PathBuf::from));
+    dirs.map(|dir| dir.join(name)).filter(|path| path.is_file()).collect()
+}
+
 fn read(pipe: impl io::Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     match pipe.take(OUTPUT_MAX + 1).read_to_end(&mut bytes)? as u64 {
@@ -81,6 +108,20 @@ fn read(pipe: impl io::Read) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_are_found_in_path_before_the_systems_directories() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("sh"), "").unwrap();
+        std::fs::create_dir(dir.path().join("env")).unwrap();
+        let path = std::env::join_paths(["/does/not/exist".as_ref(), dir.path()]).unwrap();
+        let first = |name| search(name, &path, &SYSTEM_DIRS).into_iter().next();
+        assert_eq!(first("sh"), Some(dir.path().join("sh")));
+        // A directory is no program.
+        assert_eq!(first("env"), Some("/usr/bin/env".into()));
+        assert_eq!(first("no-such-program"), None);
+        assert_eq!(search("env", &path, &[]), Vec::<PathBuf>::new());
+    }
 
     #[test]
     fn what_a_program_prints_is_bounded() {

@@ -9,7 +9,10 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use store::Cache;
-use tree::{Arch, Event, Events, process::ChildGuard};
+use tree::{
+    Arch, Event, Events,
+    process::{ChildGuard, is_in_path},
+};
 
 use super::console::Console;
 use super::inside;
@@ -195,8 +198,7 @@ impl Machine {
     /// It isn't, or there is none for this architecture.
     pub fn check(&self) -> Result<(), MachineError> {
         let program = self.program()?;
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        match std::env::split_paths(&path).any(|dir| dir.join(program).is_file()) {
+        match is_in_path(program) {
             true => Ok(()),
             false => Err(MachineError::NoTool(program)),
         }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use store::{Cache, CacheError, Scratch};
+use tree::process::find_program;
 use tree::{HostError, ReadOptions, Tree};
 
 use super::{Kind, Range};
@@ -76,7 +77,7 @@ pub(super) fn read(
         _ => ("btrfs", "btrfs-progs"),
     };
     let failed = |tried| ForeignError::NoWay { kind, tried, program, package };
-    let Some(found) = find(program) else {
+    let Some(found) = find_program(program) else {
         tried.push(format!("{program} is not installed"));
         return Err(failed(tried));
     };
@@ -128,16 +129,6 @@ fn mount(range: &Range, kind: Kind, cache: &Cache) -> Result<Result<(Tree, File)
     }
     let place = PathBuf::from(format!("/proc/self/fd/{}/.", file.as_raw_fd()));
     Ok(Ok((Tree::from_dir(&place, &ReadOptions::default())?, file)))
-}
-
-/// A program in PATH, or where administrators' programs lie.
-fn find(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let system = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
-    std::env::split_paths(&path)
-        .chain(system)
-        .map(|d| d.join(program))
-        .find(|p| p.is_absolute() && p.is_file())
 }
 
 /// Runs a program; the inner error is what it said.

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::ImageError;
 use crate::Extension;
+use tree::process::find_program;
 use tree::{ContentError, Kind, TreePath};
 
 /// A program and the Debian package that has it.
@@ -18,15 +19,8 @@ pub(super) struct Tool {
 }
 
 impl Tool {
-    /// The program, in PATH or where administrators' programs lie, which isn't in everybody's PATH.
     pub(super) fn find(self) -> Result<PathBuf, ImageError> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let system = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
-        std::env::split_paths(&path)
-            .chain(system)
-            .map(|dir| dir.join(self.name))
-            .find(|p| p.is_absolute() && p.is_file())
-            .ok_or(ImageError::NoTool { tool: self.name, package: self.package })
+        find_program(self.name).ok_or(ImageError::NoTool { tool: self.name, package: self.package })
     }
 
     /// A command in an environment that says nothing of this machine.

@@ -50,7 +50,7 @@ pub mod inspect;
 pub use inspect::Inspection;
 
 pub mod tools;
-pub use tools::{ToolsError, Workshop};
+pub use tools::{BuildContext, ToolsError};
 
 pub mod pin;
 pub use pin::PinError;

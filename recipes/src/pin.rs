@@ -10,7 +10,7 @@ use crate::{
     lock::{Digested, Input, Key, Pins},
     recipe::instance::{Checksum, Download, Instance, Signature, SignatureKind},
     recipe::{InstanceError, Recipe},
-    tools::{ToolsError, Workshop},
+    tools::{BuildContext, ToolsError},
     versions::{self, VersionsError},
 };
 use signature::{self, SIGNATURE_MAX, Scheme, SignatureError};
@@ -88,7 +88,7 @@ impl From<FetchError> for PinCause {
     }
 }
 
-impl Workshop<'_> {
+impl BuildContext<'_> {
     /// Pins a build: finds out its parameters, fetches and checks its inputs.
     ///
     /// # Errors

@@ -1,6 +1,5 @@
-//! What all work needs: the fetcher, the cache, images, and somebody to tell.
+//! What builds share: the fetcher, the cache, images, and a listener.
 
-use cli::args::{ContextError, SourceArgs};
 use oci::{Context, ImageRef, Rootfs, RootfsError};
 use sandbox::SandboxError;
 use store::{Cache, Digest};
@@ -11,20 +10,26 @@ use crate::fetch::Fetcher;
 /// Bytes. Lists of versions; GitHub's are the largest.
 const LIST_MAX: u64 = 64 << 20;
 
-/// Where work is done. May be used from several threads at once.
+/// Opens the context in which images of an architecture are pulled.
+pub type OpenImages<'a> = dyn Fn(Arch) -> Result<Context, BoxedError> + Sync + 'a;
+
+/// Somebody else's error.
+pub type BoxedError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What builds share. May be used from several threads at once.
 #[derive(Clone, Copy)]
-pub struct Workshop<'a> {
+pub struct BuildContext<'a> {
     /// Gets files.
     pub fetcher: &'a Fetcher,
-    /// How images are come by; the architecture is the build's.
-    pub images: &'a SourceArgs,
+    /// Opened for builds that take images only. Its cache and whether it is offline are the fetcher's.
+    pub images: &'a OpenImages<'a>,
     /// Who is told.
     pub events: &'a dyn Events,
 }
 
-impl std::fmt::Debug for Workshop<'_> {
+impl std::fmt::Debug for BuildContext<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Workshop").field("images", &self.images).finish_non_exhaustive()
+        f.debug_struct("BuildContext").field("fetcher", &self.fetcher).finish_non_exhaustive()
     }
 }
 
@@ -32,9 +37,9 @@ impl std::fmt::Debug for Workshop<'_> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ToolsError {
-    /// Arguments or configuration about images.
+    /// Configuration about images.
     #[error(transparent)]
-    Context(#[from] Box<ContextError>),
+    Images(BoxedError),
     /// Not an image's name.
     #[error("image {image:?}: {message}")]
     Reference {
@@ -73,7 +78,7 @@ impl From<SandboxError> for ToolsError {
     }
 }
 
-impl<'a> Workshop<'a> {
+impl<'a> BuildContext<'a> {
     /// The cache.
     pub fn cache(&self) -> &'a Cache {
         self.fetcher.cache()
@@ -83,17 +88,13 @@ impl<'a> Workshop<'a> {
     ///
     /// # Errors
     /// It can't be had.
-    pub fn ask(&self, url: &str) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+    pub fn ask(&self, url: &str) -> Result<Vec<u8>, BoxedError> {
         Ok(self.fetcher.text(url, LIST_MAX, self.events)?)
     }
 
     /// Where images come from, for an architecture.
     pub(crate) fn context(&self, arch: Arch) -> Result<Context, ToolsError> {
-        let mut args = self.images.clone();
-        args.arch = Some(arch.oci().to_owned());
-        args.cache_dir = Some(self.cache().dir().to_owned());
-        args.offline = self.fetcher.is_offline();
-        args.context().map_err(|e| ToolsError::Context(Box::new(e)))
+        (self.images)(arch).map_err(ToolsError::Images)
     }
 
     pub(crate) fn image_ref(&self, image: &str) -> Result<ImageRef, ToolsError> {

@@ -2,7 +2,7 @@
 
 use oci::Rootfs;
 use sandbox::{Network, Run, SandboxError, packages};
-use store::{Cache, Digest};
+use store::Digest;
 use sysext::extension::{Finding, rule};
 use sysext::{ExtensionName, Wanted};
 use tree::{Event, Events, Meta, Tree, TreePath};
@@ -11,6 +11,7 @@ use super::BuildCause;
 use crate::{
     assemble::Input,
     recipe::instance::{Build, Image, Tool},
+    tools::BuildContext,
 };
 
 /// Where `[build]` finds its sources, and where it installs.
@@ -30,10 +31,9 @@ pub(super) fn compile(
     mut rootfs: Rootfs,
     sources: &[Source<'_>],
     epoch: i64,
-    cache: &Cache,
-    events: &dyn Events,
+    context: BuildContext<'_>,
 ) -> Result<Tree, BuildCause> {
-    install(&mut rootfs, &build.packages, cache, events)?;
+    install(&mut rootfs, &build.packages, context)?;
     let mut id = format!("{}", rootfs.id);
     for source in sources {
         let dir = TreePath::new(SOURCES)?.join(source.id)?;
@@ -53,23 +53,20 @@ pub(super) fn compile(
     run.env = fixed.into_iter().chain(own).map(|(k, v)| (k.into(), v.into())).collect();
     run.network = Network::None;
     run.title = Some("compiling".to_owned());
-    let built = sandbox::run(rootfs, &run, cache, events)?;
+    run.offline = context.fetcher.is_offline();
+    let built = sandbox::run(rootfs, &run, context.cache(), context.events)?;
     below(&built.tree, &TreePath::new(DESTDIR)?)
 }
 
-fn install(
-    rootfs: &mut Rootfs,
-    names: &[String],
-    cache: &Cache,
-    events: &dyn Events,
-) -> Result<(), BuildCause> {
+fn install(rootfs: &mut Rootfs, names: &[String], context: BuildContext<'_>) -> Result<(), BuildCause> {
     if names.is_empty() {
         return Ok(());
     }
     let manager = packages::detect(&rootfs.tree).ok_or(SandboxError::NoPackageManager)?;
-    let run = manager.install(names).map_err(SandboxError::from)?;
+    let mut run = manager.install(names).map_err(SandboxError::from)?;
+    run.offline = context.fetcher.is_offline();
     let empty = Rootfs::empty(rootfs.config.clone());
-    *rootfs = sandbox::run(std::mem::replace(rootfs, empty), &run, cache, events)?;
+    *rootfs = sandbox::run(std::mem::replace(rootfs, empty), &run, context.cache(), context.events)?;
     Ok(())
 }
 
@@ -109,10 +106,9 @@ pub(super) fn extract(
     image: &Image,
     mut rootfs: Rootfs,
     name: &ExtensionName,
-    cache: &Cache,
-    events: &dyn Events,
+    context: BuildContext<'_>,
 ) -> Result<(Tree, Vec<Finding>), BuildCause> {
-    install(&mut rootfs, &image.packages, cache, events)?;
+    install(&mut rootfs, &image.packages, context)?;
     let wanted = image.paths.iter().map(|p| p.parse::<Wanted>()).collect::<Result<Vec<_>, _>>()?;
     match image.tool {
         Tool::Flix => {
@@ -128,7 +124,7 @@ pub(super) fn extract(
                 host_interpreters: false,
             };
             let plan = flix::Plan::new(&rootfs.tree, &request).map_err(Box::new)?;
-            tell(&plan.notes, &plan.warnings, events);
+            tell(&plan.notes, &plan.warnings, context.events);
             let tree = plan.build(&rootfs.tree).map_err(Box::new)?;
             let missing = plan.missing.iter().filter_map(|m| {
                 let rule = rule("needs-host-libraries")?;
@@ -142,7 +138,7 @@ pub(super) fn extract(
             let mut options = flatwrap::Options::new(name.clone())?;
             options.take_variables(&rootfs.config);
             let plan = flatwrap::Plan::new(&rootfs.tree, &wanted, options).map_err(Box::new)?;
-            tell(&plan.notes, &plan.warnings, events);
+            tell(&plan.notes, &plan.warnings, context.events);
             let (tree, _) = plan.build(rootfs.tree).map_err(Box::new)?;
             Ok((tree, Vec::new()))
         }

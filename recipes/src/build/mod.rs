@@ -1,17 +1,20 @@
-//! Building: from a recipe and its pins to an image. [`BuildPlan::new`] decides, [`Workshop::build`] acts.
+//! Building: from a recipe and its pins to an image. [`BuildPlan::new`] decides, [`BuildContext::build`] acts.
 
 mod compile;
+mod digest;
+mod options;
 mod stamp;
+
+pub use options::{BuildOptions, Destination, ReleaseOptions};
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use cli::{OutputArgs, ReleaseArgs};
 use sandbox::SandboxError;
 use store::{CacheError, Digest};
 use sysext::extension::Finding;
-use sysext::{Extension, ExtensionError, ExtensionName, ImageError, ImageOptions, RequestError, image};
+use sysext::{Extension, ExtensionError, ExtensionName, ExtensionOptions, ImageError, RequestError, image};
 use tree::{Event, PathError, Tree, TreeError, TreePath};
 
 use crate::{
@@ -22,10 +25,11 @@ use crate::{
     lock::{Key, Pins},
     recipe::instance::{Archive, Download, Instance},
     recipe::{InstanceError, Recipe},
-    tools::{ToolsError, Workshop},
+    tools::{BuildContext, ToolsError},
     unpack::{UnpackError, UnpackOptions, unpack},
 };
 use compile::Source;
+use digest::BuildInputs;
 use stamp::Stamp;
 
 /// Why there is no image.
@@ -163,21 +167,6 @@ impl From<SandboxError> for BuildCause {
     }
 }
 
-/// How images are written; the same for all of a run.
-#[derive(Debug, Clone)]
-pub struct BuildOptions {
-    /// Format, compression, time, the directory or file.
-    pub output: OutputArgs,
-    /// Of `output`, read once.
-    pub image: ImageOptions,
-    /// Where the extension merges.
-    pub release: ReleaseArgs,
-    /// Whether the hash of an output of before is checked, and not only its size and time.
-    pub verify: bool,
-    /// Whether everything is built, whatever was built before.
-    pub rebuild: bool,
-}
-
 /// What is done for one image. Nothing of it needs the network or upstream's files to be decided.
 #[derive(Debug, Clone)]
 pub struct BuildPlan {
@@ -205,9 +194,6 @@ pub struct Built {
     /// What the lint has to say.
     pub findings: Vec<Finding>,
 }
-
-/// Changes whenever the same plan gives other bytes than before.
-const REVISION: u32 = 1;
 
 impl BuildPlan {
     /// Decides on a build.
@@ -252,16 +238,11 @@ impl BuildPlan {
             });
         }
         let file = format!("{}-{}-{}", key.name, key.version, key.arch).parse::<ExtensionName>()?;
-        let output = options.output.path(&file);
-        let digest = digest(recipe, key, pins, options);
-        Ok(BuildPlan {
-            key: key.clone(),
-            instance,
-            pins: pins.clone(),
-            name: recipe.name().clone(),
-            output,
-            digest,
-        })
+        let file = format!("{file}{}", options.image.format.suffix());
+        let output = options.destination.path(Path::new(&file));
+        let name = recipe.name().clone();
+        let digest = BuildInputs { name: &name, instance: &instance, pins, options }.digest();
+        Ok(BuildPlan { key: key.clone(), instance, pins: pins.clone(), name, output, digest })
     }
 
     /// What is built.
@@ -280,23 +261,7 @@ impl BuildPlan {
     }
 }
 
-/// Of all that decides about the bytes of the image.
-fn digest(recipe: &Recipe, key: &Key, pins: &Pins, options: &BuildOptions) -> Digest {
-    // Another program may make other bytes of it, even if nobody gave it another version.
-    let program = std::fs::metadata("/proc/self/exe").and_then(|m| Ok((m.len(), m.modified()?))).ok();
-    let OutputArgs { format, compression, block_size, verity, sign_verity, cert, epoch, allow, .. } =
-        &options.output;
-    let text = format!(
-        "{REVISION} {} {program:?}\n{} {key:?} {pins:?}\n{:?}\n{format} {compression:?} {block_size:?} {verity} \
-         {sign_verity:?} {cert:?} {epoch} {allow:?}",
-        env!("CARGO_PKG_VERSION"),
-        recipe.digest(),
-        options.release,
-    );
-    Digest::of(text)
-}
-
-impl Workshop<'_> {
+impl BuildContext<'_> {
     /// Makes the image, unless it is there already.
     ///
     /// # Errors
@@ -326,20 +291,19 @@ impl Workshop<'_> {
 
     fn make(&self, plan: &BuildPlan, options: &BuildOptions) -> Result<Built, BuildCause> {
         self.events.event(Event::Step(format!("building {}", plan.key).into()));
-        let (tree, mut findings) = self.tree(plan, options.output.epoch)?;
+        let (tree, mut findings) = self.tree(plan, options.epoch)?;
         let units = TreePath::new("/usr/lib/systemd/system")?;
         let has_units = tree.subtree(&units).any(|(_, n)| !n.is_dir());
         let reload = plan.instance.reload.unwrap_or(has_units);
-        let release = options.release.release(Some(plan.key.arch), reload)?;
+        let release = options.release.release(plan.key.arch, reload)?;
         if release.is_any() {
             // What flix knows of the image, it knows better.
             let known: Vec<Option<TreePath>> = findings.iter().map(|f| f.path.clone()).collect();
             let needs = needs::findings(&Needs::of(&tree), &plan.instance.host_libraries);
             findings.extend(needs.into_iter().filter(|f| !known.contains(&f.path)));
         }
-        let mut extension_options = options.output.extension_options();
-        extension_options.allow.extend(plan.instance.allow.iter().cloned());
-        extension_options.findings = findings;
+        let allow = options.allow.iter().chain(&plan.instance.allow).cloned().collect();
+        let extension_options = ExtensionOptions { epoch: options.epoch, allow, findings };
         let extension = Extension::new(tree, plan.name.clone(), release, &extension_options)?;
         let written = image::write(&extension, &plan.output, &options.image, self.events)?;
         if let Some(sha256) = &written.sha256 {
@@ -359,7 +323,7 @@ impl Workshop<'_> {
     /// The extension's tree, and what is to be said of it beyond what the lint finds.
     ///
     /// # Errors
-    /// As [`Workshop::build`].
+    /// As [`BuildContext::build`].
     pub fn tree(&self, plan: &BuildPlan, epoch: i64) -> Result<(Tree, Vec<Finding>), BuildCause> {
         let instance = &plan.instance;
         let wants = instance.downloads.iter().filter_map(|d| {
@@ -384,13 +348,13 @@ impl Workshop<'_> {
             });
             let sources: Vec<Source<'_>> = sources.collect();
             let rootfs = pinned(&build.image)?;
-            let out = compile::compile(build, rootfs, &sources, epoch, self.cache(), self.events)?;
+            let out = compile::compile(build, rootfs, &sources, epoch, *self)?;
             inputs.insert(BUILD.to_owned(), Input::Tree(out));
         }
         let (base, findings) = match &instance.image {
             Some(image) => {
                 let rootfs = pinned(&image.reference)?;
-                compile::extract(image, rootfs, &plan.name, self.cache(), self.events)?
+                compile::extract(image, rootfs, &plan.name, *self)?
             }
             None => (Tree::default(), Vec::new()),
         };

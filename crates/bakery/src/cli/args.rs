@@ -13,6 +13,7 @@ use recipes::config::Config;
 use recipes::fetch::Fetcher;
 use recipes::lock::FILE_NAME;
 use recipes::recipe::{Recipe, Settings};
+use recipes::tools::BoxedError;
 use recipes::version::Version;
 use recipes::{Catalogue, template};
 
@@ -82,6 +83,20 @@ impl WorkArgs {
         Ok(Fetcher::new(config, cache, environment, self.source.offline))
     }
 
+    /// Opens images for an architecture, in the fetcher's cache.
+    pub fn images<'a>(
+        &'a self,
+        fetcher: &'a Fetcher,
+    ) -> impl Fn(Arch) -> Result<oci::Context, BoxedError> + Sync + 'a {
+        |arch| {
+            let mut source = self.source.clone();
+            source.arch = Some(arch.oci().to_owned());
+            source.cache_dir = Some(fetcher.cache().dir().to_owned());
+            source.offline = fetcher.is_offline();
+            Ok(source.context()?)
+        }
+    }
+
     /// Builds at once.
     pub fn builds(&self) -> usize {
         let processors = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -146,6 +161,12 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 impl SettingsArgs {
+    /// A recipe, as it is pinned.
+    pub fn of(name: &str) -> SettingsArgs {
+        let name = Some(name.to_owned());
+        SettingsArgs { name, version: None, set: Vec::new(), without: Vec::new(), update: false }
+    }
+
     /// What the user chose, by flags or by the variables that the shell scripts read.
     ///
     /// # Errors

@@ -1,16 +1,19 @@
 //! `bakery build`
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context as _, bail};
 use cli::{OutputArgs, ReleaseArgs, ReportArgs, Terminal, print};
 use serde_json::json;
+use sysext::{Format, Release};
 use tree::{Arch, Event, Events, Size};
 
 use super::args::Default;
 use super::{CatalogueArgs, SettingsArgs, WorkArgs, lock, parallel};
-use recipes::build::{BuildOptions, BuildPlan, Built};
+use recipes::build::{BuildOptions, BuildPlan, Built, Destination, ReleaseOptions};
 use recipes::lock::{Key, Lock, LockError};
 use recipes::recipe::Recipe;
-use recipes::tools::Workshop;
+use recipes::tools::BuildContext;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -64,7 +67,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let catalogue = args.catalogue.catalogue()?;
     let mut lock = Lock::read(&args.work.lock)?;
     let fetcher = args.work.fetcher()?;
-    let workshop = Workshop { fetcher: &fetcher, images: &args.work.source, events: &events };
+    let images = args.work.images(&fetcher);
+    let context = BuildContext { fetcher: &fetcher, images: &images, events: &events };
 
     let recipes = match &args.settings.name {
         Some(name) => vec![catalogue.recipe(name)?],
@@ -75,20 +79,18 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let keys = match (args.settings.update, args.all) {
         (true, all) => {
             let default = if all { Default::All } else { Default::Host };
-            let wanted = lock::wanted(&recipes, &args.settings, &args.work, default, workshop)?;
-            lock::pin(&wanted, &mut lock, &args.work, workshop)?;
+            let wanted = lock::wanted(&recipes, &args.settings, &args.work, default, context)?;
+            lock::pin(&wanted, &mut lock, &args.work, context)?;
             wanted
         }
         (false, true) => everything(args, &recipes, &lock)?,
-        (false, false) => named(args, &recipes, &lock)?,
+        (false, false) => named(&args.settings, &args.work, &recipes, &lock)?,
     };
 
-    let wanted = args.work.source.arch.as_deref().and_then(|a| a.parse().ok()).or_else(Arch::host);
-    let mut image = args.output.image_options(wanted, &events)?;
     let jobs = args.work.builds().min(keys.len()).max(1);
-    image.threads = image.threads.or_else(|| threads(jobs));
-    let (output, release) = (args.output.clone(), args.release.clone());
-    let options = BuildOptions { output, image, release, verify: args.verify, rebuild: args.rebuild };
+    let mut options = resolve(&args.output, &args.release, &events)?;
+    options.image.threads = options.image.threads.or_else(|| threads(jobs));
+    (options.verify, options.rebuild) = (args.verify, args.rebuild);
     let plans: Vec<BuildPlan> = keys
         .iter()
         .map(|(recipe, key)| Ok(BuildPlan::new(recipe, key, lock.expect(key, &args.work.lock)?, &options)?))
@@ -99,11 +101,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         return print(plans.iter().map(dry).collect::<String>().as_bytes()).context("stdout");
     }
 
-    let folder = options.output.output.as_ref().filter(|o| o.as_os_str().as_encoded_bytes().ends_with(b"/"));
+    let folder = args.output.output.as_ref().filter(|o| o.as_os_str().as_encoded_bytes().ends_with(b"/"));
     if let Some(dir) = folder {
         std::fs::create_dir_all(dir).with_context(|| format!("{dir:?}"))?;
     }
-    let results = parallel::each(jobs, &plans, |plan| workshop.build(plan, &options));
+    let results = parallel::each(jobs, &plans, |plan| context.build(plan, &options));
     let mut built = Vec::new();
     let mut failed = None;
     for result in results.into_iter().flatten() {
@@ -125,52 +127,52 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     }
 }
 
-/// What is typed to build one recipe into a directory.
-#[derive(clap::Parser)]
-struct Words {
-    #[command(flatten)]
-    args: Args,
-}
-
-/// How images are written into a directory, for commands that look at them.
-pub(super) fn options_for(
-    name: &str,
-    dir: &std::path::Path,
-    work: &WorkArgs,
+/// The arguments about images, as the library takes them. Images of recipes have an architecture, so none is needed for the disk.
+pub(super) fn resolve(
+    output: &OutputArgs,
+    release: &ReleaseArgs,
     events: &dyn Events,
 ) -> anyhow::Result<BuildOptions> {
-    let args = words(name, dir)?;
-    let wanted = work.source.arch.as_deref().and_then(|a| a.parse().ok()).or_else(Arch::host);
-    let image = args.output.image_options(wanted, events)?;
-    let (output, release) = (args.output, args.release);
-    Ok(BuildOptions { output, image, release, verify: false, rebuild: false })
+    let image = output.image_options(None, events)?;
+    let destination = match &output.output {
+        None => Destination::Directory(PathBuf::new()),
+        Some(path) if path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
+            Destination::Directory(path.clone())
+        }
+        // A directory as output is the image itself, unless a directory was named to hold it.
+        Some(path) if output.format != Format::Dir && path.is_dir() => Destination::Directory(path.clone()),
+        Some(path) => Destination::File(path.clone()),
+    };
+    let reload = if release.no_reload { Some(false) } else { release.reload };
+    let Release { id, sysext_level, version_id, scope, .. } = release.release(None, false)?;
+    Ok(BuildOptions {
+        image,
+        epoch: output.epoch,
+        allow: output.allow.iter().cloned().collect(),
+        release: ReleaseOptions { id, sysext_level, version_id, scope, reload },
+        ..BuildOptions::new(destination)
+    })
 }
 
-fn words(name: &str, dir: &std::path::Path) -> anyhow::Result<Args> {
-    let mut args = <Words as clap::Parser>::try_parse_from(["build", name])?.args;
-    // A slash at its end says that it is a directory that takes images.
-    args.output.output = Some(dir.join(""));
-    Ok(args)
-}
-
-/// Images of the newest that is pinned of a recipe, in a directory.
+/// Builds plain images of the newest that is pinned of a recipe, in a directory.
 pub(super) fn into_directory(
     name: &str,
-    dir: &std::path::Path,
+    dir: &Path,
     catalogue: &CatalogueArgs,
     work: &WorkArgs,
     events: &dyn Events,
 ) -> anyhow::Result<Vec<Built>> {
-    let args = Args { catalogue: catalogue.clone(), work: work.clone(), ..words(name, dir)? };
+    let settings = SettingsArgs::of(name);
     let lock = Lock::read(&work.lock)?;
     let fetcher = work.fetcher()?;
-    let workshop = Workshop { fetcher: &fetcher, images: &work.source, events };
+    let images = work.images(&fetcher);
+    let context = BuildContext { fetcher: &fetcher, images: &images, events };
     let recipes = [catalogue.catalogue()?.recipe(name)?];
-    let options = options_for(name, dir, work, events)?;
+    let options = BuildOptions::new(Destination::Directory(dir.to_owned()));
     let mut built = Vec::new();
-    for (recipe, key) in named(&args, &recipes, &lock)? {
+    for (recipe, key) in named(&settings, work, &recipes, &lock)? {
         let plan = BuildPlan::new(recipe, &key, lock.expect(&key, &work.lock)?, &options)?;
-        built.push(workshop.build(&plan, &options)?);
+        built.push(context.build(&plan, &options)?);
     }
     Ok(built)
 }
@@ -191,30 +193,35 @@ fn everything<'r>(args: &Args, recipes: &'r [Recipe], lock: &Lock) -> anyhow::Re
         out.extend(own.filter(|key| arch.is_none_or(|a| a == key.arch)).map(|key| (recipe, key.clone())));
     }
     if out.is_empty() {
-        return Err(not_pinned("anything", args, lock).into());
+        return Err(not_pinned("anything", &args.settings, &args.work, lock).into());
     }
     Ok(out)
 }
 
-fn named<'r>(args: &Args, recipes: &'r [Recipe], lock: &Lock) -> anyhow::Result<Vec<(&'r Recipe, Key)>> {
-    let settings = args.settings.settings(|name| std::env::var(name).ok())?;
+fn named<'r>(
+    args: &SettingsArgs,
+    work: &WorkArgs,
+    recipes: &'r [Recipe],
+    lock: &Lock,
+) -> anyhow::Result<Vec<(&'r Recipe, Key)>> {
+    let settings = args.settings(|name| std::env::var(name).ok())?;
     let mut out = Vec::new();
     for recipe in recipes {
         let name = recipe.name().as_str();
-        for arch in args.work.architectures(recipe, Default::Host)? {
+        for arch in work.architectures(recipe, Default::Host)? {
             let newest = || lock.newest(name, arch, &settings).cloned();
-            let version = args.settings.version.clone().or_else(newest);
-            let version = version.ok_or_else(|| not_pinned(&format!("{name} {arch}"), args, lock))?;
+            let version = args.version.clone().or_else(newest);
+            let version = version.ok_or_else(|| not_pinned(&format!("{name} {arch}"), args, work, lock))?;
             out.push((recipe, Key { name: name.to_owned(), version, arch, settings: settings.clone() }));
         }
     }
     Ok(out)
 }
 
-fn not_pinned(what: &str, args: &Args, lock: &Lock) -> LockError {
-    let name = args.settings.name.as_deref();
+fn not_pinned(what: &str, args: &SettingsArgs, work: &WorkArgs, lock: &Lock) -> LockError {
+    let name = args.name.as_deref();
     let pinned = lock.iter().map(|(k, _)| k).filter(|k| Some(k.name.as_str()) == name).map(Key::to_string);
-    LockError::NotPinned { what: what.to_owned(), path: args.work.lock.clone(), pinned: pinned.collect() }
+    LockError::NotPinned { what: what.to_owned(), path: work.lock.clone(), pinned: pinned.collect() }
 }
 
 /// Processors for each of several builds at once.

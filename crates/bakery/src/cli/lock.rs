@@ -9,7 +9,7 @@ use super::args::Default;
 use super::{CatalogueArgs, SettingsArgs, WorkArgs, parallel};
 use recipes::lock::{Key, Lock, Pins};
 use recipes::recipe::{ParameterValue, Recipe, Settings};
-use recipes::tools::Workshop;
+use recipes::tools::BuildContext;
 use recipes::versions;
 
 const EXAMPLES: &str = "\
@@ -48,8 +48,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         None => catalogue.recipes()?,
     };
     let fetcher = args.work.fetcher()?;
-    let workshop = Workshop { fetcher: &fetcher, images: &args.work.source, events: &events };
-    let wanted = wanted(&recipes, &args.settings, &args.work, Default::All, workshop)?;
+    let images = args.work.images(&fetcher);
+    let context = BuildContext { fetcher: &fetcher, images: &images, events: &events };
+    let wanted = wanted(&recipes, &args.settings, &args.work, Default::All, context)?;
     let wanted: Vec<(&Recipe, Key)> =
         wanted.into_iter().filter(|(_, k)| args.settings.update || lock.get(k).is_none()).collect();
     if args.report.dry_run {
@@ -57,7 +58,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         let lines: String = wanted.iter().map(|(_, key)| format!("{key}\n")).collect();
         return print(lines.as_bytes()).context("stdout");
     }
-    let pinned = pin(&wanted, &mut lock, &args.work, workshop)?;
+    let pinned = pin(&wanted, &mut lock, &args.work, context)?;
     events.clear();
     let text = match args.report.json {
         true => {
@@ -96,11 +97,11 @@ pub(super) fn wanted<'r>(
     args: &SettingsArgs,
     work: &WorkArgs,
     default: Default,
-    workshop: Workshop<'_>,
+    context: BuildContext<'_>,
 ) -> anyhow::Result<Vec<(&'r Recipe, Key)>> {
     let settings = args.settings(|name| std::env::var(name).ok())?;
     let named = args.name.is_some();
-    let ask = |url: &str| workshop.ask(url);
+    let ask = |url: &str| context.ask(url);
     let latest = parallel::each(work.builds().max(4), recipes, |recipe| {
         if let Some(version) = &args.version {
             return Ok(vec![version.clone()]);
@@ -108,7 +109,7 @@ pub(super) fn wanted<'r>(
         let needs = recipe.parameters().iter().find(|(_, p)| matches!(p.value, ParameterValue::Required));
         if let Some((name, _)) = needs.filter(|_| !named) {
             let text = format!("{} is left out: its parameter {name} has to be set", recipe.name());
-            workshop.events.event(Event::Warning(text.into()));
+            context.events.event(Event::Warning(text.into()));
             return Ok(Vec::new());
         }
         let all = versions::all(recipe, &ask)?;
@@ -140,16 +141,16 @@ pub(super) fn pin(
     wanted: &[(&Recipe, Key)],
     lock: &mut Lock,
     work: &WorkArgs,
-    workshop: Workshop<'_>,
+    context: BuildContext<'_>,
 ) -> anyhow::Result<Vec<(Key, Pins)>> {
-    let results = parallel::each(work.builds(), wanted, |(recipe, key)| workshop.pin(recipe, key));
+    let results = parallel::each(work.builds(), wanted, |(recipe, key)| context.pin(recipe, key));
     let mut pinned = Vec::new();
     let mut failed = None;
     for (result, (_, key)) in results.into_iter().zip(wanted) {
         match result {
             Some(Ok(pins)) => {
                 if let Some(old) = lock.insert(key.clone(), pins.clone()) {
-                    tell_changes(key, &old, &pins, workshop.events);
+                    tell_changes(key, &old, &pins, context.events);
                 }
                 pinned.push((key.clone(), pins));
             }

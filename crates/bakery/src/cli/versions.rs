@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use cli::{Terminal, Verbosity, print};
 
 use super::{CatalogueArgs, WorkArgs};
-use recipes::tools::Workshop;
+use recipes::tools::BuildContext;
 use recipes::versions;
 
 /// Lists the versions that upstream has, newest first.
@@ -34,8 +34,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let recipe = args.catalogue.catalogue()?.recipe(&args.name)?;
     let events = Terminal::new(Verbosity::Normal);
     let fetcher = args.work.fetcher()?;
-    let workshop = Workshop { fetcher: &fetcher, images: &args.work.source, events: &events };
-    let ask = |url: &str| workshop.ask(url);
+    let images = args.work.images(&fetcher);
+    let context = BuildContext { fetcher: &fetcher, images: &images, events: &events };
+    let ask = |url: &str| context.ask(url);
     let mut list = versions::all(&recipe, &ask)?;
     if args.latest {
         list = versions::latest(&recipe, &list, &ask)?;

@@ -5,4 +5,5 @@
 mod builds;
 mod images;
 mod mirror;
+mod rebuilds;
 mod sandbox;

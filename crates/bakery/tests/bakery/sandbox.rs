@@ -91,3 +91,31 @@ fn programs_are_taken_out_of_an_image() {
     );
     assert_eq!(std::fs::read_to_string(dir.join("usr/share/box")).unwrap(), "1.0\n");
 }
+
+#[test]
+fn packages_are_not_installed_offline() {
+    let mirror = Mirror::new();
+    let root = mirror.path("root");
+    image(&root);
+    std::fs::create_dir_all(root.join("sbin")).unwrap();
+    let apk = root.join("sbin/apk");
+    std::fs::write(&apk, "#!/bin/sh\n").unwrap();
+    assert!(Command::new("chmod").arg("755").arg(&apk).status().unwrap().success());
+    let recipe = format!(
+        "summary = \"Taken out\"\n[versions]\nsource = {{ text = \"https://e.org/versions\" }}\n\
+         [image]\nreference = \"dir:{}\"\ntool = \"flix\"\npackages = [\"x\"]\n\
+         paths = [\"/bin/busybox:/usr/bin/box\"]\n",
+        root.display()
+    );
+    mirror.recipe("box", &recipe);
+    mirror.bakery(&["lock", "box", "1.0"]).good();
+    let build = ["build", "box", "1.0", "--format", "dir"];
+    mirror.bakery(&[&build[..], &["--offline"]].concat()).bad(&[
+        "apk",
+        "takes the network, and there is none offline",
+        "hint: once without --offline",
+    ]);
+    mirror.bakery(&build).good();
+    // Its result is kept.
+    mirror.bakery(&[&build[..], &["--offline"]].concat()).good();
+}

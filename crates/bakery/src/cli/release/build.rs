@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use tree::{Arch, Event, OutputFile};
+use tree::{Event, OutputFile};
 
-use super::super::parallel;
+use super::super::{build, parallel};
 use super::ReleaseCommand;
 use super::plan::{Plan, tell};
 use crate::{
@@ -15,44 +15,37 @@ use crate::{
     release::record::WITHOUT,
     release::{Input, Record, sbom},
 };
-use recipes::build::{BuildOptions, BuildPlan};
+use recipes::build::{BuildOptions, BuildPlan, Destination};
 use recipes::lock::{Key, Pins};
-use recipes::tools::Workshop;
+use recipes::tools::BuildContext;
 
 /// Builds what is missing; the files that were made, and the words of those that could not be.
 pub(super) fn build_all(
     args: &ReleaseCommand,
     plan: &Plan,
-    workshop: Workshop<'_>,
+    context: BuildContext<'_>,
 ) -> anyhow::Result<(Vec<String>, Vec<String>)> {
     let output = &args.output;
     if output.output.is_some() {
         bail!("--output: a release has a folder, --to names it");
     }
-    // Of the machine that is built on; what is built for says the key.
-    let mut image = output.image_options(Arch::host(), workshop.events)?;
+    let mut options = build::resolve(output, &args.release, context.events)?;
     let jobs = args.what.work.builds().min(plan.missing.len()).max(1);
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    image.threads = image.threads.or_else(|| std::num::NonZeroUsize::new((processors / jobs).max(1)));
+    let threads = &mut options.image.threads;
+    *threads = threads.or_else(|| std::num::NonZeroUsize::new((processors / jobs).max(1)));
     // One that fails doesn't stop the others.
     let results = parallel::all(jobs, &plan.missing, |key| {
-        let mut own = output.clone();
-        own.output = Some(format!("{}/{}/", args.what.to.display(), key.name).into());
-        let options = BuildOptions {
-            output: own,
-            image: image.clone(),
-            release: args.release.clone(),
-            verify: false,
-            rebuild: false,
-        };
-        build_one(args, plan, key, &options, workshop)
+        let destination = Destination::Directory(args.what.to.join(&key.name));
+        let options = BuildOptions { destination, ..options.clone() };
+        build_one(args, plan, key, &options, context)
     });
     let (mut done, mut failed) = (Vec::new(), Vec::new());
     for (result, key) in results.into_iter().zip(&plan.missing) {
         match result {
             Ok(()) => done.push(image_name(key)),
             Err(error) => {
-                tell(&error, workshop);
+                tell(&error, context);
                 failed.push(word(key));
             }
         }
@@ -65,16 +58,16 @@ fn build_one(
     plan: &Plan,
     key: &Key,
     options: &BuildOptions,
-    workshop: Workshop<'_>,
+    context: BuildContext<'_>,
 ) -> anyhow::Result<()> {
     let recipe = plan.recipes.get(&key.name).context("no such recipe")?;
     let pins = plan.lock.expect(key, &args.what.work.lock)?;
     let dir = args.what.to.join(&key.name);
     std::fs::create_dir_all(&dir).with_context(|| format!("{dir:?}"))?;
     let build = BuildPlan::new(recipe, key, pins, options)?;
-    let built = workshop.build(&build, options)?;
+    let built = context.build(&build, options)?;
     for finding in &built.findings {
-        workshop.events.event(Event::Warning(format!("{key}: {finding}").into()));
+        context.events.event(Event::Warning(format!("{key}: {finding}").into()));
     }
     let file = image_name(key);
     if built.path.file_name().and_then(|n| n.to_str()) != Some(&file) {

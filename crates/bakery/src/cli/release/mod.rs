@@ -21,7 +21,7 @@ use crate::{
 use only::{Only, Shard};
 use plan::Plan;
 use recipes::lock::Key;
-use recipes::tools::Workshop;
+use recipes::tools::BuildContext;
 use signature::{SignatureError, Signer};
 
 /// What a release is made of; both commands take it.
@@ -140,8 +140,9 @@ pub struct ReleaseCommand {
 pub(super) fn plan(args: &PlanCommand) -> anyhow::Result<()> {
     let events = Terminal::new(if args.quiet { Verbosity::Quiet } else { Verbosity::Normal });
     let fetcher = args.what.work.fetcher()?;
-    let workshop = Workshop { fetcher: &fetcher, images: &args.what.work.source, events: &events };
-    let plan = args.what.plan(!args.what.locked, workshop)?;
+    let images = args.what.work.images(&fetcher);
+    let context = BuildContext { fetcher: &fetcher, images: &images, events: &events };
+    let plan = args.what.plan(!args.what.locked, context)?;
     events.clear();
     tell_plan(&plan, args.format)
 }
@@ -186,9 +187,10 @@ pub(super) fn release(args: &ReleaseCommand) -> anyhow::Result<()> {
     let to = &args.what.to;
     let _locked = if args.report.dry_run { None } else { Some(Locked::take(to)?) };
     let fetcher = args.what.work.fetcher()?;
-    let workshop = Workshop { fetcher: &fetcher, images: &args.what.work.source, events: &events };
+    let images = args.what.work.images(&fetcher);
+    let context = BuildContext { fetcher: &fetcher, images: &images, events: &events };
     let asks = !args.what.locked && args.merge.is_empty();
-    let mut plan = args.what.plan(asks, workshop)?;
+    let mut plan = args.what.plan(asks, context)?;
     if let Some(url) = &args.base_url {
         plan.config.base_url = sysupdate::base_url(url).map_err(|e| anyhow::anyhow!("--base-url: {e}"))?;
     }
@@ -199,7 +201,7 @@ pub(super) fn release(args: &ReleaseCommand) -> anyhow::Result<()> {
     let mut failed = plan.failed.clone();
     let done = match args.merge.is_empty() {
         true => {
-            let (done, bad) = build::build_all(args, &plan, workshop)?;
+            let (done, bad) = build::build_all(args, &plan, context)?;
             failed.extend(bad);
             done
         }
@@ -214,7 +216,7 @@ pub(super) fn release(args: &ReleaseCommand) -> anyhow::Result<()> {
     };
     if signer.is_none() && to.join(MANIFEST_SIGNATURE).exists() {
         let text = format!("{}: was signed, and isn't any more: --sign signs it again", to.display());
-        workshop.events.event(Event::Warning(text.into()));
+        context.events.event(Event::Warning(text.into()));
     }
     let papers = Papers {
         config: &plan.config,

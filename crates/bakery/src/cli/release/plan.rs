@@ -16,7 +16,7 @@ use crate::{
 use recipes::catalogue::Catalogue;
 use recipes::lock::{Key, Lock};
 use recipes::recipe::{ParameterValue, Recipe, Settings};
-use recipes::tools::Workshop;
+use recipes::tools::BuildContext;
 use recipes::version::{Version, compare};
 use recipes::versions::{self, VersionsError};
 
@@ -50,7 +50,7 @@ impl WhatArgs {
 
     /// Decides. One extension whose upstream can't be asked is told of, and doesn't stop the others. Unless `asks`, nobody is
     /// asked, and what isn't pinned isn't wanted.
-    pub(super) fn plan(&self, asks: bool, workshop: Workshop<'_>) -> anyhow::Result<Plan> {
+    pub(super) fn plan(&self, asks: bool, context: BuildContext<'_>) -> anyhow::Result<Plan> {
         let config = self.config()?;
         let catalogue = self.catalogue.catalogue()?;
         let mut wanted = wanted(&config, &catalogue)?;
@@ -61,14 +61,14 @@ impl WhatArgs {
                 bail!("--only {}: the release doesn't offer it", only.name);
             }
         }
-        let hosted = self.hosted(&wanted, workshop)?;
+        let hosted = self.hosted(&wanted, context)?;
         if !self.only.is_empty() {
             // Nobody is asked about what isn't meant.
             wanted.retain(|name, _| self.only.iter().any(|o| o.name == *name));
         }
         let mut lock = Lock::read(&self.work.lock)?;
         let mut failed = Vec::new();
-        let versions = self.versions(&recipes, &wanted, &lock, asks, workshop, &mut failed);
+        let versions = self.versions(&recipes, &wanted, &lock, asks, context, &mut failed);
         let mut keys = keys(&config, &wanted, versions);
         if !self.only.is_empty() {
             keys.retain(|(_, key)| self.only.iter().any(|o| o.fits(key)));
@@ -93,7 +93,7 @@ impl WhatArgs {
         keys.retain(|(_, key)| !own.contains_key(&image_name(key)));
         there += mine - keys.len();
         if asks {
-            self.pin(&mut keys, &mut lock, workshop, &mut failed)?;
+            self.pin(&mut keys, &mut lock, context, &mut failed)?;
         }
         let missing = keys.into_iter().map(|(_, key)| key).collect();
         // The folder may have others, too.
@@ -105,7 +105,7 @@ impl WhatArgs {
     fn hosted(
         &self,
         wanted: &BTreeMap<String, Wanted>,
-        workshop: Workshop<'_>,
+        context: BuildContext<'_>,
     ) -> anyhow::Result<Option<Contents>> {
         let Some(place) = &self.place else { return Ok(None) };
         if !place.contains("://") {
@@ -121,7 +121,7 @@ impl WhatArgs {
             None => None,
         };
         let names = wanted.keys().map(String::as_str);
-        Ok(Some(Contents::of_url(place, names, key.as_deref(), workshop.fetcher, workshop.events)?))
+        Ok(Some(Contents::of_url(place, names, key.as_deref(), context.fetcher, context.events)?))
     }
 
     /// The versions that the release wants of each recipe, sorted.
@@ -131,10 +131,10 @@ impl WhatArgs {
         wanted: &BTreeMap<String, Wanted>,
         lock: &Lock,
         asks: bool,
-        workshop: Workshop<'_>,
+        context: BuildContext<'_>,
         failed: &mut Vec<String>,
     ) -> Versions<'r> {
-        let ask = |url: &str| workshop.ask(url);
+        let ask = |url: &str| context.ask(url);
         let found = parallel::all(self.work.builds().max(4), recipes, |recipe| {
             let Some(wanted) = wanted.get(recipe.name().as_str()) else { return Ok(Vec::new()) };
             let mut found = wanted.versions.clone();
@@ -147,7 +147,7 @@ impl WhatArgs {
             } else if wanted.latest {
                 if pinned.is_empty() && self.locked {
                     let text = format!("{}: no version is pinned", recipe.name());
-                    workshop.events.event(Event::Warning(text.into()));
+                    context.events.event(Event::Warning(text.into()));
                 }
                 found.extend(versions::latest_pinned(recipe, pinned));
             }
@@ -160,7 +160,7 @@ impl WhatArgs {
             match result {
                 Ok(versions) => out.push((recipe, versions)),
                 Err(error) => {
-                    tell(&error.into(), workshop);
+                    tell(&error.into(), context);
                     failed.push(recipe.name().to_string());
                 }
             }
@@ -173,12 +173,12 @@ impl WhatArgs {
         &self,
         keys: &mut Vec<(&Recipe, Key)>,
         lock: &mut Lock,
-        workshop: Workshop<'_>,
+        context: BuildContext<'_>,
         failed: &mut Vec<String>,
     ) -> anyhow::Result<()> {
         let unpinned: Vec<(&Recipe, Key)> =
             keys.iter().filter(|(_, k)| lock.get(k).is_none()).cloned().collect();
-        let results = parallel::all(self.work.builds(), &unpinned, |(recipe, key)| workshop.pin(recipe, key));
+        let results = parallel::all(self.work.builds(), &unpinned, |(recipe, key)| context.pin(recipe, key));
         let mut new = false;
         for (result, (_, key)) in results.into_iter().zip(&unpinned) {
             match result {
@@ -187,7 +187,7 @@ impl WhatArgs {
                     new = true;
                 }
                 Err(error) => {
-                    tell(&error.into(), workshop);
+                    tell(&error.into(), context);
                     failed.push(word(key));
                     keys.retain(|(_, k)| k != key);
                 }
@@ -201,9 +201,9 @@ impl WhatArgs {
 }
 
 /// Tells of what went wrong with one of many.
-pub(super) fn tell(error: &anyhow::Error, workshop: Workshop<'_>) {
+pub(super) fn tell(error: &anyhow::Error, context: BuildContext<'_>) {
     let hint = error.chain().find_map(hint).map(|h| format!("; {h}")).unwrap_or_default();
-    workshop.events.event(Event::Warning(format!("{}{hint}", cli::reasons(error.as_ref())).into()));
+    context.events.event(Event::Warning(format!("{}{hint}", cli::reasons(error.as_ref())).into()));
 }
 
 /// All builds that the release wants, sorted.

@@ -13,7 +13,7 @@ use tree::{Arch, Event, Events};
 use super::{CatalogueArgs, WorkArgs, args::pair};
 use crate::trial::{self, Report, Trial, TrialError};
 use recipes::lock::Lock;
-use recipes::tools::Workshop;
+use recipes::tools::BuildContext;
 use report::Outcome;
 use subject::Subject;
 use vm::guest::{self, Inside};
@@ -97,8 +97,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let lock = Lock::read(&args.work.lock)?;
     let fetcher = args.work.fetcher()?;
     let scratch = fetcher.cache().scratch("test")?;
-    let workshop = Workshop { fetcher: &fetcher, images: &args.work.source, events: &events };
-    let finder = subject::Finder { args, catalogue: &catalogue, lock: &lock, arch: place.arch(), workshop };
+    let images = args.work.images(&fetcher);
+    let context = BuildContext { fetcher: &fetcher, images: &images, events: &events };
+    let finder = subject::Finder { args, catalogue: &catalogue, lock: &lock, arch: place.arch(), context };
     let subjects = finder.subjects(scratch.path())?;
     if args.report.dry_run {
         events.clear();

@@ -8,16 +8,16 @@ use tree::Arch;
 
 use super::Args;
 use crate::{
-    cli::{SettingsArgs, build, inspect},
+    cli::{SettingsArgs, inspect},
     release::Contents,
 };
 use recipes::Catalogue;
-use recipes::build::{BuildOptions, BuildPlan};
+use recipes::build::{BuildOptions, BuildPlan, Destination};
 use recipes::lock::{Key, Lock, LockError};
 use recipes::open::open;
 use recipes::recipe::instance::{Instance, Requirement, Test};
 use recipes::recipe::{Recipe, Settings};
-use recipes::tools::Workshop;
+use recipes::tools::BuildContext;
 use recipes::version::Version;
 
 /// An image that is tested.
@@ -62,7 +62,7 @@ pub(super) struct Finder<'a> {
     pub catalogue: &'a Catalogue,
     pub lock: &'a Lock,
     pub arch: Arch,
-    pub workshop: Workshop<'a>,
+    pub context: BuildContext<'a>,
 }
 
 impl Finder<'_> {
@@ -140,16 +140,14 @@ impl Finder<'_> {
 
     fn build(&self, recipe: &Recipe, key: &Key, scratch: &Path) -> anyhow::Result<(PathBuf, Instance)> {
         let pins = self.lock.expect(key, &self.args.work.lock)?;
-        let options = |dir: &Path| -> anyhow::Result<BuildOptions> {
-            build::options_for(&key.name, dir, &self.args.work, self.workshop.events)
-        };
+        let options = |dir: &Path| BuildOptions::new(Destination::Directory(dir.to_owned()));
         let here = self.args.images.as_deref().unwrap_or(Path::new("."));
-        let options_here = options(here)?;
+        let options_here = options(here);
         let plan = BuildPlan::new(recipe, key, pins, &options_here)?;
         if self.args.report.dry_run {
             return Ok((plan.output().to_owned(), plan.instance().clone()));
         }
-        if let Ok(Some(built)) = self.workshop.built(&plan, &options_here) {
+        if let Ok(Some(built)) = self.context.built(&plan, &options_here) {
             return Ok((built.path, plan.instance().clone()));
         }
         let (plan, options) = match &self.args.images {
@@ -157,11 +155,11 @@ impl Finder<'_> {
             None => {
                 // One extension may be pinned in two forms, which have one file name.
                 let dir = tempfile::Builder::new().prefix("built-").tempdir_in(scratch);
-                let options = options(&dir.with_context(|| format!("{scratch:?}"))?.keep())?;
+                let options = options(&dir.with_context(|| format!("{scratch:?}"))?.keep());
                 (BuildPlan::new(recipe, key, pins, &options)?, options)
             }
         };
-        let built = self.workshop.build(&plan, &options)?;
+        let built = self.context.build(&plan, &options)?;
         Ok((built.path, plan.instance().clone()))
     }
 
@@ -173,7 +171,7 @@ impl Finder<'_> {
         settings: &Settings,
         scratch: &Path,
     ) -> anyhow::Result<Subject> {
-        let opened = open(path, self.workshop.cache())?;
+        let opened = open(path, self.context.cache())?;
         let name = inspect::name_of(path, &opened.tree)?;
         if !self.catalogue.names().any(|n| n == name.as_str()) {
             return self.subject(name, version.cloned(), path.to_owned(), None, scratch);
@@ -198,7 +196,7 @@ impl Finder<'_> {
         };
         let instance = match self.lock.get(&key) {
             Some(pins) => {
-                let options = build::options_for(&key.name, scratch, &self.args.work, self.workshop.events)?;
+                let options = BuildOptions::new(Destination::Directory(scratch.to_owned()));
                 BuildPlan::new(&recipe, &key, pins, &options)?.instance().clone()
             }
             None => recipe.at(&version, self.arch, settings)?,

@@ -1,0 +1,102 @@
+//! How images are written, with all options resolved.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use sysext::extension::ReleaseError;
+use sysext::{ImageOptions, Release};
+use tree::Arch;
+
+/// How images are written: the same for all builds of a run. [`BuildOptions::new`] gives a plain squashfs for all hosts.
+#[derive(Debug, Clone)]
+pub struct BuildOptions {
+    /// Where images go.
+    pub destination: Destination,
+    /// Format, compression, verity.
+    pub image: ImageOptions,
+    /// Time of all files, in seconds since 1970.
+    pub epoch: i64,
+    /// Lint rules that only warn.
+    pub allow: BTreeSet<String>,
+    /// Where extensions merge.
+    pub release: ReleaseOptions,
+    /// Whether the hash of an image built before is checked, and not only its size and time.
+    pub verify: bool,
+    /// Whether everything is built, whatever was built before.
+    pub rebuild: bool,
+}
+
+impl BuildOptions {
+    /// Plain squashfs images for all hosts.
+    pub fn new(destination: Destination) -> BuildOptions {
+        BuildOptions {
+            destination,
+            image: ImageOptions::default(),
+            epoch: 0,
+            allow: BTreeSet::new(),
+            release: ReleaseOptions::default(),
+            verify: false,
+            rebuild: false,
+        }
+    }
+}
+
+/// Where images go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// One image, whatever its name.
+    File(PathBuf),
+    /// Images under their usual names.
+    Directory(PathBuf),
+}
+
+impl Destination {
+    /// The path of an image whose usual name is `name`.
+    pub(super) fn path(&self, name: &Path) -> PathBuf {
+        match self {
+            Destination::File(path) => path.clone(),
+            Destination::Directory(dir) => dir.join(name),
+        }
+    }
+}
+
+/// The release file's fields that aren't the build's own; as in [`Release`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseOptions {
+    /// `ID=`.
+    pub id: String,
+    /// `SYSEXT_LEVEL=`.
+    pub sysext_level: Option<String>,
+    /// `VERSION_ID=`.
+    pub version_id: Option<String>,
+    /// `SYSEXT_SCOPE=`.
+    pub scope: Option<String>,
+    /// `EXTENSION_RELOAD_MANAGER=`; by default as the recipe says, or if there are units.
+    pub reload: Option<bool>,
+}
+
+impl Default for ReleaseOptions {
+    fn default() -> Self {
+        let Release { id, sysext_level, version_id, scope, .. } = Release::default();
+        ReleaseOptions { id, sysext_level, version_id, scope, reload: None }
+    }
+}
+
+impl ReleaseOptions {
+    /// The release file for an architecture. `reload` is what the recipe says.
+    ///
+    /// # Errors
+    /// A value of another form than os-release(5) asks for.
+    pub(super) fn release(&self, architecture: Arch, reload: bool) -> Result<Release, ReleaseError> {
+        let release = Release {
+            id: self.id.clone(),
+            sysext_level: self.sysext_level.clone(),
+            version_id: self.version_id.clone(),
+            architecture: Some(architecture),
+            reload_manager: self.reload.unwrap_or(reload),
+            scope: self.scope.clone(),
+        };
+        release.check()?;
+        Ok(release)
+    }
+}

@@ -7,6 +7,7 @@ mod architecture;
 mod command;
 mod demo;
 mod licences;
+mod modules;
 mod packages;
 mod test;
 
@@ -46,6 +47,8 @@ enum Task {
     },
     /// Write the table of crates in docs/ARCHITECTURE.md.
     Architecture,
+    /// Check that no modules need each other in a circle, and that no library knows a command line.
+    Modules,
     /// Feeds a parser with damaged input; docs/testing.md lists the targets.
     Fuzz {
         /// `tar`, `elf`, ….
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Task::Bench { images: true, runs, .. } => bench_images(runs),
         Task::Bench { runs, only, .. } => bench(runs, only.as_deref()),
         Task::Architecture => architecture::write().map(|()| ExitCode::SUCCESS),
+        Task::Modules => modules::check().map(|()| ExitCode::SUCCESS),
         Task::Fuzz { target, seconds, files } => fuzz(&target, seconds, &files),
     };
     match done {

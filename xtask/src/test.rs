@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use crate::{
     architecture,
     command::{self, cargo},
-    licences, packages,
+    licences, modules, packages,
 };
 
 /// Installs what the tests need, then runs fmt, clippy, docs, licences, doc tests, unit tests, end-to-end tests.
@@ -66,6 +66,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             .run("clippy", &mut cargo(words("clippy --workspace --all-targets --locked -- -D warnings")))?;
         stages.call("licences", licences::check);
         stages.call("architecture", architecture::check);
+        stages.call("modules", modules::check);
         let mut doc = cargo(words("doc --workspace --no-deps --document-private-items --locked"));
         stages.run("rustdoc", doc.env("RUSTDOCFLAGS", "-D warnings"))?;
     }

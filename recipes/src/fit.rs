@@ -6,10 +6,8 @@ use store::Cache;
 use sysext::ExtensionName;
 use tree::{Arch, ContentError};
 
-use crate::{
-    lint::release_file,
-    open::{ForeignError, OpenCause, OpenError, open},
-};
+use crate::lint::release_file;
+use image::{ForeignError, ReadCause, ReadError};
 
 /// Why a host won't merge an image.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +15,7 @@ use crate::{
 pub enum FitError {
     /// The image can't be read.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(#[from] ReadError),
     /// Its release file can't be read.
     #[error("{path:?}: {source}")]
     Content {
@@ -99,9 +97,9 @@ pub fn fit(
     arch: Option<Arch>,
     cache: &Cache,
 ) -> Result<Option<Fit>, FitError> {
-    let opened = match open(path, cache) {
+    let opened = match image::read(path, cache) {
         Ok(opened) => opened,
-        Err(OpenError { cause: OpenCause::Foreign(ForeignError::NoWay { .. }), .. }) => return Ok(None),
+        Err(ReadError { cause: ReadCause::Foreign(ForeignError::NoWay { .. }), .. }) => return Ok(None),
         Err(e) => return Err(e.into()),
     };
     let path = || path.to_owned();

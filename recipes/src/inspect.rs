@@ -7,10 +7,8 @@ use sysext::ExtensionName;
 use sysext::extension::unit_programs;
 use tree::{ContentError, Kind, Tree};
 
-use crate::{
-    lint::{Needs, release_file},
-    open::Opened,
-};
+use crate::lint::{Needs, release_file};
+use image::ImageContents;
 
 /// Files that are listed as the largest.
 const LARGEST: usize = 5;
@@ -74,10 +72,10 @@ impl Inspection {
     ///
     /// # Errors
     /// Content can't be read.
-    pub fn new(opened: &Opened, name: &ExtensionName) -> Result<Inspection, ContentError> {
-        let tree = &opened.tree;
+    pub fn new(contents: &ImageContents, name: &ExtensionName) -> Result<Inspection, ContentError> {
+        let tree = &contents.tree;
         let release = release_file::find(tree, name)?.map(|file| file.fields);
-        let mut notes = opened.notes.clone();
+        let mut notes = contents.notes.clone();
         if release.is_none() {
             let names = release_file::names(tree);
             notes.push(match names.as_slice() {
@@ -96,9 +94,9 @@ impl Inspection {
         };
         Ok(Inspection {
             name: name.to_string(),
-            format: opened.kind.to_string(),
-            size: opened.size,
-            partitions: opened.partitions.clone(),
+            format: contents.kind.to_string(),
+            size: contents.size,
+            partitions: contents.partitions.clone(),
             release,
             files,
             content,
@@ -222,7 +220,7 @@ mod tests {
         std::fs::create_dir(dir.path().join("x")).unwrap();
         let _report = tree.write_dir(&dir.path().join("x"), &tree::WriteOptions::for_caller()).unwrap();
         let cache = store::Cache::open(Some(&dir.path().join("cache"))).unwrap();
-        let opened = crate::open::open(&dir.path().join("x"), &cache).unwrap();
+        let opened = image::read(&dir.path().join("x"), &cache).unwrap();
         let told = Inspection::new(&opened, &"x".parse().unwrap()).unwrap();
         insta::assert_snapshot!(told.text());
         let other = Inspection::new(&opened, &"y".parse().unwrap()).unwrap();

@@ -38,9 +38,6 @@ pub use fetch::{FetchError, Fetched, Fetcher, Want};
 pub mod unpack;
 pub use unpack::{UnpackError, UnpackOptions, unpack};
 
-pub mod open;
-pub use open::{OpenError, Opened};
-
 pub mod fit;
 pub use fit::{Fit, FitError, fit};
 

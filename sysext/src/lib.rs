@@ -1,14 +1,9 @@
-//! System extensions: what makes a tree one, and the formats of their images.
+//! System extensions: what makes a tree one.
 //!
-//! [`Extension::new`] is the only way to an [`Extension`], and [`image::write()`] takes nothing else.
+//! [`Extension::new`] is the only way to an [`Extension`]; [`Extension::write_image`] makes an image of it.
 
 pub mod extension;
 pub use extension::{Extension, ExtensionError, ExtensionName, ExtensionOptions, Finding, Release, Severity};
 
-pub mod squashfs;
-
 pub mod request;
 pub use request::{RequestError, Wanted};
-
-pub mod image;
-pub use image::{Format, ImageError, ImageOptions, Written};

@@ -122,7 +122,7 @@ fn bench_images(runs: u32) -> anyhow::Result<ExitCode> {
         "--release",
         "--locked",
         "--package",
-        "sysext",
+        "image",
         "--example",
         "squash",
     ]))?;

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use anyhow::Context as _;
 use clap::{Args, CommandFactory};
+use image::ImageOptions;
+use image::Written;
 use oci::{ImageRef, Rootfs};
 use sysext::extension::Finding;
-use sysext::image::ImageOptions;
-use sysext::{Extension, ExtensionName, Wanted, Written};
+use sysext::{Extension, ExtensionName, Wanted};
 use tree::{Events, Machine, Tree, TreePath};
 
 use crate::args::{OtherArgs, OutputArgs, ReleaseArgs, ReportArgs, SandboxArgs, SourceArgs};

@@ -6,8 +6,9 @@ use std::io;
 use elf::RewriteError;
 use elf::closure::ClosureError;
 use elf::loader::LoaderError;
+use image::ImageError;
 use sandbox::SandboxError;
-use sysext::{ExtensionError, ImageError, RequestError, Severity};
+use sysext::{ExtensionError, RequestError, Severity};
 use tree::TreePath;
 
 use crate::args::OutputPathError;

@@ -12,7 +12,7 @@ use tree::TreePath;
 use tree::process::find_program;
 
 use super::payload::{Entry, Item};
-use super::{Partition, gpt};
+use image::gpt::{self, Partition};
 
 /// Why a partition could not be written.
 #[derive(Debug, thiserror::Error)]

@@ -3,9 +3,6 @@
 //! The image is a whole disk: a GPT with ROOT (ext4) and OEM (btrfs). ROOT is written by debugfs, which needs no privileges;
 //! OEM has to be mounted, which needs root. A copy is written and put in place at the end: the original stays as it was.
 
-pub mod gpt;
-pub use gpt::{GptError, Partition};
-
 pub mod flatcar;
 pub use flatcar::{Channel, FlatcarError};
 

@@ -14,7 +14,8 @@ use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use tree::TreePath;
 
 use super::payload::{Entry, Item};
-use super::{Partition, sys};
+use super::sys;
+use image::gpt::Partition;
 
 /// Why a partition could not be written.
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,8 @@ use store::compress::{Compression, DecodeLimits, Decoder, SNIFF};
 use tree::{Event, Events, OutputFile};
 
 use super::payload::{Payload, Place};
-use super::{Ext4Error, GptError, MountError, ext4, gpt, mounted};
+use super::{Ext4Error, MountError, ext4, mounted};
+use image::gpt::{self, GptError};
 
 /// Why an image could not be baked.
 #[derive(Debug, thiserror::Error)]

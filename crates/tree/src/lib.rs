@@ -26,6 +26,9 @@ pub use output::{OutputDir, OutputFile, remove_on_interrupt};
 
 pub mod process;
 
+mod scratch;
+pub use scratch::{ScratchDir, ScratchSpace};
+
 pub mod events;
 pub use events::{Event, Events, Silent};
 

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use image::{Compression, ImageOptions, Signer, Verity};
 use store::{Digest, Hasher};
-use sysext::image::{Compression, Signer, Verity};
-use sysext::{ExtensionName, ImageOptions};
+use sysext::ExtensionName;
 use tree::{Arch, TreePath};
 
 use super::options::{BuildOptions, ReleaseOptions};

@@ -11,10 +11,11 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use image::ImageError;
 use sandbox::SandboxError;
 use store::{CacheError, Digest};
 use sysext::extension::Finding;
-use sysext::{Extension, ExtensionError, ExtensionName, ExtensionOptions, ImageError, RequestError, image};
+use sysext::{Extension, ExtensionError, ExtensionName, ExtensionOptions, RequestError};
 use tree::{Event, PathError, Tree, TreeError, TreePath};
 
 use crate::{
@@ -305,7 +306,7 @@ impl BuildContext<'_> {
         let allow = options.allow.iter().chain(&plan.instance.allow).cloned().collect();
         let extension_options = ExtensionOptions { epoch: options.epoch, allow, findings };
         let extension = Extension::new(tree, plan.name.clone(), release, &extension_options)?;
-        let written = image::write(&extension, &plan.output, &options.image, self.events)?;
+        let written = extension.write_image(&plan.output, &options.image, self.events)?;
         if let Some(sha256) = &written.sha256 {
             let io = |source| BuildCause::Io { path: plan.output.clone(), source };
             Stamp::of(&plan.output, plan.digest, sha256).map_err(io)?.write(self.cache(), &plan.output)?;

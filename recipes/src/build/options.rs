@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use image::ImageOptions;
+use sysext::Release;
 use sysext::extension::ReleaseError;
-use sysext::{ImageOptions, Release};
 use tree::Arch;
 
 /// How images are written: the same for all builds of a run. [`BuildOptions::new`] gives a plain squashfs for all hosts.

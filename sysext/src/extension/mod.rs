@@ -28,10 +28,12 @@ mod users;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::Path;
 
 use lint::{Lint, show};
 
-use tree::{ContentError, Meta, Node, Tree, TreeError, TreePath};
+use image::{ImageError, ImageOptions, Volume, Written};
+use tree::{ContentError, Events, Meta, Node, Tree, TreeError, TreePath};
 
 /// A tree that was checked and completed, with the name and the release file under which it merges.
 #[derive(Debug, Clone)]
@@ -167,6 +169,25 @@ impl Extension {
     /// The time of all files. Seconds since the epoch.
     pub fn epoch(&self) -> i64 {
         self.epoch
+    }
+
+    /// What the writers of images take.
+    pub fn volume(&self) -> Volume<'_> {
+        let architecture = self.release.architecture;
+        Volume { tree: &self.tree, name: self.name.as_str(), architecture, epoch: self.epoch }
+    }
+
+    /// Writes its image to `path`, replacing a file there.
+    ///
+    /// # Errors
+    /// As [`image::write`].
+    pub fn write_image(
+        &self,
+        path: &Path,
+        options: &ImageOptions,
+        events: &dyn Events,
+    ) -> Result<Written, ImageError> {
+        image::write(self.volume(), path, options, events)
     }
 
     /// Warnings: what was found and didn't keep the extension from being made.

@@ -65,7 +65,7 @@ fn main() -> Result<()> {
         Some(n) => n.parse().context("the argument is the number of runs")?,
         None => 3,
     };
-    let squash = std::env::var_os("SQUASH_BIN").context("SQUASH_BIN names the example squash of sysext")?;
+    let squash = std::env::var_os("SQUASH_BIN").context("SQUASH_BIN names the example squash of image")?;
     let work = Work::new()?;
     let bench = Bench { runs, squash: squash.into(), account: work.root("bench")?, trixie: trixie()? };
     let trees = trees(&work)?;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use e2e::{Host, Program};
 use flatwrap::{Options, Plan};
-use sysext::image::{ImageOptions, write};
+use image::ImageOptions;
 use sysext::{Extension, Release};
 use tree::{Blob, Content, Meta, Node, Silent, Tree};
 
@@ -75,7 +75,7 @@ fn wrap(work: &Path, image: Tree, name: &str, change: impl FnOnce(&mut Options))
     let release = Release { architecture: tree::Arch::host(), ..Release::default() };
     let extension = Extension::new(tree, name.parse()?, release, &Default::default())?;
     let path = work.join(format!("{name}.raw"));
-    write(&extension, &path, &ImageOptions::default(), &Silent)?;
+    extension.write_image(&path, &ImageOptions::default(), &Silent)?;
     Ok(path)
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use e2e::Program;
-use osimage::gpt;
+use image::gpt;
 
 pub const MIB: u64 = 1 << 20;
 

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use cli::{OutputArgs, ReleaseArgs, ReportArgs, Terminal, print};
+use image::Format;
 use serde_json::json;
-use sysext::{Format, Release};
+use sysext::Release;
 use tree::{Arch, Event, Events, Size};
 
 use super::args::Default;

@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use store::Cache;
 use sysext::ExtensionName;
 
+use image::read;
 use recipes::inspect::Inspection;
-use recipes::open::open;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -44,12 +44,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let cache = Cache::open(args.cache_dir.as_deref().filter(|d| !d.as_os_str().is_empty()))?;
     let mut all = Vec::new();
     for path in &args.images {
-        let opened = open(path, &cache)?;
+        let contents = read(path, &cache)?;
         let name = match &args.name {
             Some(name) => name.clone(),
-            None => name_of(path, &opened.tree)?,
+            None => name_of(path, &contents.tree)?,
         };
-        all.push(Inspection::new(&opened, &name).with_context(|| format!("{path:?}"))?);
+        all.push(Inspection::new(&contents, &name).with_context(|| format!("{path:?}"))?);
     }
     let text = match args.json {
         true => serde_json::to_string_pretty(&all)? + "\n",

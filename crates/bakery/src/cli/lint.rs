@@ -11,8 +11,8 @@ use tree::Tree;
 
 use super::inspect::name_of;
 use super::{CatalogueArgs, WorkArgs, build};
+use image::{ImageContents, ImageKind, read};
 use recipes::lint::{LintOptions, Member, RULES, TAR, allow, collisions, finding, lint};
-use recipes::open::{Kind, Opened, open};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -85,7 +85,7 @@ struct Image {
     tree: Tree,
     conflicts: Vec<String>,
     /// Keeps the files there.
-    _opened: Option<Opened>,
+    _contents: Option<ImageContents>,
 }
 
 /// Does it.
@@ -103,10 +103,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut set = Vec::new();
     let mut told: Vec<(String, Finding)> = Vec::new();
     for path in &paths(args, &catalogue, scratch.path())? {
-        let mut opened = open(path, cache)?;
+        let mut contents = read(path, cache)?;
         let name = match &args.name {
             Some(name) => name.clone(),
-            None => name_of(path, &opened.tree)?,
+            None => name_of(path, &contents.tree)?,
         };
         let mut options = LintOptions {
             allow: args.allow.iter().cloned().collect(),
@@ -120,16 +120,16 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             options.host_libraries.extend(recipe.host_libraries().iter().cloned());
             conflicts = recipe.conflicts().to_vec();
         }
-        let mut found = lint(&opened.tree, &name, &options).with_context(|| format!("{path:?}"))?;
-        if opened.kind == Kind::Tar {
+        let mut found = lint(&contents.tree, &name, &options).with_context(|| format!("{path:?}"))?;
+        if contents.kind == ImageKind::Tar {
             found.push(finding(&TAR, None, "is a tar"));
             allow(&mut found, &options.allow);
         }
         // What was built for this has no place worth telling.
         let shown = path.strip_prefix(scratch.path()).unwrap_or(path).display().to_string();
         told.extend(found.into_iter().map(|f| (shown.clone(), f)));
-        let tree = std::mem::take(&mut opened.tree);
-        set.push(Image { name: name.to_string(), tree, conflicts, _opened: Some(opened) });
+        let tree = std::mem::take(&mut contents.tree);
+        set.push(Image { name: name.to_string(), tree, conflicts, _contents: Some(contents) });
     }
     let members: Vec<Member<'_>> =
         set.iter().map(|i| Member { name: &i.name, tree: &i.tree, conflicts: &i.conflicts }).collect();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use sysext::image::{ImageOptions, write};
+use image::ImageOptions;
 use sysext::{Extension, ExtensionOptions, Release};
 use tree::{Meta, Node, Silent, Tree};
 
@@ -16,7 +16,7 @@ fn image(dir: &Path, file: &str, name: &str, files: &[(&str, &str)]) {
     let allow = ["host-symlink".to_owned()].into_iter().collect();
     let options = ExtensionOptions { allow, ..ExtensionOptions::default() };
     let extension = Extension::new(tree, name.parse().unwrap(), Release::default(), &options).unwrap();
-    write(&extension, &dir.join(file), &ImageOptions::default(), &Silent).unwrap();
+    extension.write_image(&dir.join(file), &ImageOptions::default(), &Silent).unwrap();
 }
 
 fn bakery(dir: &Path, words: &str) -> Output {

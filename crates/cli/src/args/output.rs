@@ -5,11 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use image::{Codec, Compression, Format, ImageError, ImageOptions, Signer, Verity, Written, squashfs};
 use sysext::extension::RULES;
-use sysext::image::{Codec, Compression, Signer, Verity};
-use sysext::{
-    Extension, ExtensionName, ExtensionOptions, Format, ImageError, ImageOptions, Written, image, squashfs,
-};
+use sysext::{Extension, ExtensionName, ExtensionOptions};
 use tree::{Arch, Event, Events};
 
 use super::ReportArgs;
@@ -85,7 +83,7 @@ impl OutputArgs {
         output_path::check(&self.path(name))
     }
 
-    /// For [`image::write`]. `architecture` is that of a disk image if the extension has none of its
+    /// For [`Extension::write_image`]. `architecture` is that of a disk image if the extension has none of its
     /// own. Warns of a key that others can read.
     ///
     /// # Errors
@@ -133,7 +131,7 @@ impl OutputArgs {
         let path = self.path(extension.name());
         let written = match report.dry_run {
             true => None,
-            false => Some(image::write(extension, &path, options, events)?),
+            false => Some(extension.write_image(&path, options, events)?),
         };
         if let Some(text) = output_path::unmergeable(&path, extension.name(), self.format) {
             events.event(Event::Warning(text.into()));

@@ -3,8 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use image::Format;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
-use sysext::{ExtensionName, Format};
+use sysext::ExtensionName;
 
 /// A directory that can't take the output.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use sysext::Written;
+use image::Written;
 use tree::Size;
 
 use crate::Verbosity;

@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use image::{Codec, Compression};
 use sysext::ExtensionName;
-use sysext::image::{Codec, Compression};
 use tree::{Arch, Silent};
 
 use super::*;

@@ -8,9 +8,10 @@ use std::collections::BTreeSet;
 use anyhow::Context as _;
 use flatwrap::options::{Workdir, absolute};
 use flatwrap::{NOT_FOLLOWED, Options, Plan, Process, Pruned, Report, Shown, Source};
+use image::Written;
 use oci::{Config, Rootfs};
 use sysext::extension::unit_programs::is_unit;
-use sysext::{Extension, ExtensionName, Written};
+use sysext::{Extension, ExtensionName};
 use tree::{Event, Events, Machine, TreePath};
 
 use crate::args::written_line;

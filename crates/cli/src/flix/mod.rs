@@ -13,9 +13,10 @@ use anyhow::Context as _;
 use elf::closure::{self, ExtraLib};
 use flix::Explanation;
 use flix::plan::{NOT_FOLLOWED, Plan, Request};
+use image::Written;
 use oci::Rootfs;
 use sysext::extension::{Finding, rule};
-use sysext::{Extension, ExtensionName, Written};
+use sysext::{Extension, ExtensionName};
 use tree::{Event, Events, Machine, TreePath};
 
 use crate::convert::{Built, Conversion, convert};

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use elf::closure::Reason;
 use flix::Explanation;
 use flix::plan::{Action, Entry, Plan, Why};
+use image::Written;
 use serde::Serialize;
-use sysext::{Extension, Written};
+use sysext::Extension;
 use tree::TreePath;
 
 use crate::args::written_line;

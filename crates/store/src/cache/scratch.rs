@@ -1,9 +1,11 @@
 //! Directories to work in, which vanish with their process.
 
 use std::fs::{DirBuilder, File};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+
+use tree::{ScratchDir, ScratchSpace};
 
 use super::{Cache, CacheError, at, files, lock};
 
@@ -29,6 +31,18 @@ impl Scratch {
     /// Something in it can't be removed: a mount, another user's file.
     pub fn close(self) -> Result<(), CacheError> {
         files::remove_tree(&self.path).map_err(at(&self.path))
+    }
+}
+
+impl ScratchDir for Scratch {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl ScratchSpace for Cache {
+    fn scratch_dir(&self, what: &str) -> io::Result<Box<dyn ScratchDir>> {
+        Ok(Box::new(self.scratch(what).map_err(io::Error::other)?))
     }
 }
 

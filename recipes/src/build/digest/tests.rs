@@ -1,7 +1,7 @@
 use std::num::NonZeroUsize;
 
-use sysext::Format;
-use sysext::image::Codec;
+use image::Codec;
+use image::Format;
 
 use super::*;
 use crate::build::Destination;

@@ -11,10 +11,10 @@ use crate::{
     cli::{SettingsArgs, inspect},
     release::Contents,
 };
+use image::read;
 use recipes::Catalogue;
 use recipes::build::{BuildOptions, BuildPlan, Destination};
 use recipes::lock::{Key, Lock, LockError};
-use recipes::open::open;
 use recipes::recipe::instance::{Instance, Requirement, Test};
 use recipes::recipe::{Recipe, Settings};
 use recipes::tools::BuildContext;
@@ -171,8 +171,8 @@ impl Finder<'_> {
         settings: &Settings,
         scratch: &Path,
     ) -> anyhow::Result<Subject> {
-        let opened = open(path, self.context.cache())?;
-        let name = inspect::name_of(path, &opened.tree)?;
+        let contents = read(path, self.context.cache())?;
+        let name = inspect::name_of(path, &contents.tree)?;
         if !self.catalogue.names().any(|n| n == name.as_str()) {
             return self.subject(name, version.cloned(), path.to_owned(), None, scratch);
         }

@@ -1,0 +1,168 @@
+//! Why there is no image.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::format::{Codec, Format, LevelError};
+use crate::signer::SignerError;
+use crate::squashfs;
+use tree::output::OutputError;
+use tree::{ContentError, HostError, TarError, TreePath};
+
+/// Why there is no image.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// The place can't be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// The format has no room for extended attributes that the tree has.
+    #[error("{format} can't store extended attributes: {list}; formats that can: {able}")]
+    Xattrs {
+        /// The format.
+        format: Format,
+        /// Files and their attributes, the first few.
+        list: String,
+        /// Formats that can.
+        able: String,
+    },
+    /// The format has no room for the time.
+    #[error("{format} can't store the time {epoch}, expected 0 to 4294967295")]
+    Epoch {
+        /// The format.
+        format: Format,
+        /// Seconds since the epoch.
+        epoch: i64,
+    },
+    /// The codec is not the format's.
+    #[error("{format} can't be compressed by {codec}")]
+    Compression {
+        /// The format.
+        format: Format,
+        /// The codec.
+        codec: Codec,
+    },
+    /// Only squashfs is made of blocks whose size is free.
+    #[error("{format} takes no block size, only squashfs does")]
+    BlockSize {
+        /// The format.
+        format: Format,
+    },
+    /// The format is no file system.
+    #[error("{format} can't be protected by verity, only a file system can")]
+    NoDisk {
+        /// The format.
+        format: Format,
+    },
+    /// There is no key to sign with.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    /// A disk image's partitions are of an architecture, and there is none.
+    #[error("extension has no architecture, which partitions of a disk image need")]
+    NoArchitecture,
+    /// The level is not the codec's.
+    #[error(transparent)]
+    Level(#[from] LevelError),
+    /// The squashfs writer failed.
+    #[error("{path:?}: {source}")]
+    Squashfs {
+        /// The image.
+        path: PathBuf,
+        /// Why.
+        source: Box<squashfs::WriteError>,
+    },
+    /// Reading or writing failed.
+    #[error("{path:?}: {source}")]
+    Io {
+        /// The image.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file's content can't be read.
+    #[error("{path}: {source}")]
+    Content {
+        /// The file in the tree.
+        path: TreePath,
+        /// Why.
+        source: ContentError,
+    },
+    /// The program that makes the format is missing.
+    #[error("{tool}: program is missing")]
+    NoTool {
+        /// Its name.
+        tool: &'static str,
+        /// The Debian package that has it.
+        package: &'static str,
+    },
+    /// The program that makes the format can't be started.
+    #[error("{tool}: {source}")]
+    Start {
+        /// Its name.
+        tool: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The program that makes the format failed.
+    #[error("{tool}: {message}")]
+    Tool {
+        /// Its name.
+        tool: &'static str,
+        /// Its status and the end of what it said.
+        message: String,
+    },
+    /// The program that makes the format would lose something of this file.
+    #[error("{path}: {reason}, which {format} can't take")]
+    Unstorable {
+        /// The file in the tree.
+        path: TreePath,
+        /// The format.
+        format: Format,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The tar could not be written.
+    #[error("{path:?}: {source}")]
+    Tar {
+        /// The image.
+        path: PathBuf,
+        /// Why.
+        source: TarError,
+    },
+    /// The directory could not be filled.
+    #[error(transparent)]
+    Host(#[from] HostError),
+}
+
+impl ImageError {
+    /// What the user could do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            ImageError::NoTool { package, .. } => {
+                Some(format!("install {package}, or take --format squashfs"))
+            }
+            ImageError::Xattrs { able, .. } => Some(format!("take --format with one of {able}")),
+            ImageError::Signer(e) => e.hint(),
+            ImageError::NoDisk { .. } => Some("take --format squashfs, or leave --verity out".to_owned()),
+            ImageError::Tar { source: TarError::XattrName { .. } | TarError::Socket(_), .. } => {
+                Some("take --format squashfs".to_owned())
+            }
+            ImageError::Host(HostError::Xattr { .. }) => Some(
+                "--format dir takes root, and a file system with such attributes: another directory, or --format \
+                 squashfs or tar, which take neither"
+                    .to_owned(),
+            ),
+            ImageError::Unstorable { .. } => Some("take --format squashfs".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// An error that a reader of content gave, with the content's own error taken out of its wrapping.
+pub(crate) fn unreadable(path: &TreePath, error: io::Error) -> ImageError {
+    let kind = error.kind();
+    match error.downcast::<ContentError>() {
+        Ok(source) => ImageError::Content { path: path.clone(), source },
+        Err(_) => ImageError::Io { path: path.as_host_relative().to_owned(), source: kind.into() },
+    }
+}

@@ -1,0 +1,54 @@
+//! File systems and disks as bytes: squashfs, erofs, ext, btrfs, GPT and dm-verity, each with its writer and its reader.
+//!
+//! [`write()`] makes an image of a [`Volume`], [`read()`] makes a tree of anybody's image.
+
+pub mod format;
+pub use format::{Codec, Compression, Format, FormatError, LevelError};
+
+pub mod volume;
+pub use volume::Volume;
+
+mod codec;
+mod crc32c;
+mod hex;
+mod uuid;
+
+pub mod gpt;
+
+mod signer;
+pub use signer::{Signer, SignerError};
+
+mod verity;
+
+mod disk;
+pub use disk::Verity;
+
+mod section;
+
+pub mod squashfs;
+
+mod error;
+pub use error::ImageError;
+
+mod early_sync;
+mod tool;
+
+mod erofs;
+
+mod ext;
+
+mod btrfs;
+
+mod options;
+pub use options::ImageOptions;
+
+mod plain;
+
+mod write;
+pub use write::{Written, write};
+
+mod reader;
+pub use reader::{ForeignError, ImageContents, ImageKind, ReadCause, ReadError, read};
+
+#[cfg(test)]
+mod tests;

@@ -12,22 +12,22 @@ use super::SourceArgs;
 
 /// What a command can do beside its work.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Instead of making an extension")]
+#[command(next_help_heading = "Other actions")]
 pub struct OtherArgs {
-    /// Lists what the cache holds
+    /// List the contents of the cache
     #[arg(long)]
     pub cache_list: bool,
 
-    /// Empties the cache of what has not been used for this long: 30d, 12h, 0d for everything
+    /// Remove cache entries that haven't been used for this long: 30d, 12h, or 0d for everything
     #[arg(long, value_name = "AGE", num_args = 0..=1, default_missing_value = "30d", require_equals = true,
           value_parser = parse_age)]
     pub cache_prune: Option<Duration>,
 
-    /// Prints completions for a shell
+    /// Print shell completions
     #[arg(long, value_name = "SHELL")]
     pub completions: Option<Shell>,
 
-    /// Prints the manual page
+    /// Print the manual page
     #[arg(long, action = ArgAction::SetTrue)]
     pub man: bool,
 }

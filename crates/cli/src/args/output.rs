@@ -17,37 +17,37 @@ use super::output_path::{self, OutputPathError};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Output")]
 pub struct OutputArgs {
-    /// Where to write the image; a directory takes it under its usual name [default: NAME.raw in the current directory]
+    /// Write the image to this path; in a directory, it gets its usual name [default: NAME.raw in the current directory]
     #[arg(short, long, value_name = "PATH")]
     pub output: Option<PathBuf>,
 
-    /// squashfs, erofs, ext4, ext2, btrfs, dir or tar
+    /// Format of the image: squashfs, erofs, ext4, ext2, btrfs, dir, or tar
     #[arg(long, env = "FORMAT", default_value_t, hide_env_values = true)]
     pub format: Format,
 
-    /// How squashfs and erofs are compressed: zstd or lz4 (squashfs also gzip or xz), and a level: zstd:19, lz4:12
+    /// Compress squashfs and erofs with zstd or lz4 (squashfs also gzip or xz), at an optional level: zstd:19, lz4:12
     /// [default: zstd:6 for squashfs, lz4:9 for erofs]
     #[arg(long, value_name = "CODEC[:LEVEL]", value_parser = parse_compression)]
     pub compression: Option<Compression>,
 
-    /// What squashfs compresses at a time: a power of two from 4K to 1M; larger makes smaller images that take longer to
-    /// read from [default: 128K]
+    /// Block size of squashfs, a power of two from 4K to 1M. Larger blocks make smaller images that are slower to read
+    /// [default: 128K]
     #[arg(long, value_name = "SIZE", value_parser = parse_block_size)]
     pub block_size: Option<u32>,
 
-    /// Makes a disk image that hosts can check: the file system and dm-verity's hashes of it
+    /// Build a disk image that holds the file system and its dm-verity hash tree, so that hosts can verify it
     #[arg(long)]
     pub verity: bool,
 
-    /// Signs the root hash with this RSA key (PEM, no passphrase); makes a disk image as --verity does
+    /// Sign the root hash with this RSA key (PEM, no passphrase); implies --verity
     #[arg(long, value_name = "KEY", requires = "cert")]
     pub sign_verity: Option<PathBuf>,
 
-    /// The certificate of the key (PEM); hosts look for it in /etc/verity.d
+    /// Certificate of the signing key (PEM); hosts need it in /etc/verity.d
     #[arg(long, value_name = "CERT", requires = "sign_verity")]
     pub cert: Option<PathBuf>,
 
-    /// Time of all files, in seconds since 1970
+    /// Set the modification time of all files, in seconds since 1970
     #[arg(
         long,
         env = "SOURCE_DATE_EPOCH",
@@ -57,7 +57,7 @@ pub struct OutputArgs {
     )]
     pub epoch: i64,
 
-    /// Makes a warning of what a rule of the lint would refuse; may be repeated
+    /// Downgrade violations of this lint rule to warnings; repeatable
     #[arg(long, value_name = "RULE", value_parser = parse_rule)]
     pub allow: Vec<String>,
 }

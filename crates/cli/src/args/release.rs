@@ -11,35 +11,36 @@ use super::HostArch;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Release file")]
 pub struct ReleaseArgs {
-    /// ID of the hosts that may merge it, _any for all; "flatcar" implies --sysext-level 1.0
+    /// Restrict the extension to hosts with this os-release ID, or _any; "flatcar" implies --sysext-level 1.0
     #[arg(long, env = "OS", value_name = "ID", default_value = "_any", hide_env_values = true)]
     pub os: String,
 
-    /// SYSEXT_LEVEL that the host has to have
+    /// Require this SYSEXT_LEVEL of the host
     #[arg(long, value_name = "LEVEL")]
     pub sysext_level: Option<String>,
 
-    /// VERSION_ID that the host has to have
+    /// Require this VERSION_ID of the host
     #[arg(long, value_name = "VERSION")]
     pub os_version: Option<String>,
 
-    /// Architecture of the hosts that may merge it, "any" for all. By default the programs', and 64-bit for 32-bit programs of
-    /// a 64-bit image and for 32-bit x86 ones: systemd holds it against the kernel's
+    /// Restrict the extension to hosts of this architecture, or "any". Defaults to that of the programs; 32-bit programs of a
+    /// 64-bit image, and all 32-bit x86 programs, default to the 64-bit architecture, since systemd compares it with the
+    /// kernel's
     #[arg(long, value_name = "ARCH")]
     pub host_arch: Option<HostArch>,
 
-    /// Has the host's service manager reloaded after merging [default: if units come along]
+    /// Reload the host's service manager after merging [default: if the extension has units]
     #[arg(
         long, env = "RELOAD", value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_missing_value = "true", value_parser = parse_bool, hide_env_values = true,
     )]
     pub reload: Option<bool>,
 
-    /// The contrary of --reload
+    /// Don't reload the service manager after merging
     #[arg(long, overrides_with = "reload")]
     pub no_reload: bool,
 
-    /// SYSEXT_SCOPE: any of system, portable and initrd
+    /// Set SYSEXT_SCOPE: any of system, portable, and initrd
     #[arg(long, value_name = "WORDS")]
     pub scope: Option<String>,
 }

@@ -11,19 +11,19 @@ use crate::Verbosity;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Reports")]
 pub struct ReportArgs {
-    /// Prints what would be done, and writes nothing
+    /// Print what would be done, without writing anything
     #[arg(short = 'n', long)]
     pub dry_run: bool,
 
-    /// Prints the result as JSON
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
 
-    /// Also tells steps and what commands print
+    /// Print each step, and the output of commands
     #[arg(short, long, conflicts_with = "quiet")]
     pub verbose: bool,
 
-    /// Tells warnings and errors only
+    /// Print warnings and errors only
     #[arg(short, long)]
     pub quiet: bool,
 }

@@ -7,25 +7,26 @@ use tree::Events;
 
 /// What is to be run in the image before anything is taken out of it.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Running commands in the image")]
+#[command(next_help_heading = "Commands in the image")]
 pub struct SandboxArgs {
-    /// Run CMD in the image first, by its /bin/sh; repeatable
+    /// Run CMD in the image first, with the image's /bin/sh; repeatable
     #[arg(long = "run", value_name = "CMD", env = "CMD", hide_env_values = true)]
     pub run: Vec<String>,
 
-    /// Install P in the image first, by its own package manager; repeatable. Packages go before commands
+    /// Install package P in the image first, with the image's package manager; repeatable. Packages are installed before
+    /// commands run
     #[arg(long = "package", value_name = "P")]
     pub package: Vec<String>,
 
-    /// Never install a package on its own account when a wanted path is missing
+    /// Don't install missing packages automatically. By default, if a PATH is missing, the package called NAME is installed
     #[arg(long)]
     pub no_install: bool,
 
-    /// Network of what runs in the image
+    /// Network access for what runs in the image
     #[arg(long, value_name = "host|none", default_value_t = Network::Host)]
     pub network: Network,
 
-    /// Run again what ran before, instead of taking its result from the cache
+    /// Run commands again instead of reusing cached results
     #[arg(long)]
     pub rerun: bool,
 

@@ -14,36 +14,37 @@ use tree::Arch;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Image source")]
 pub struct SourceArgs {
-    /// Architecture of the image: x86-64, arm64, arm/v7, … [default: this machine's]
+    /// Architecture of the image: x86-64, arm64, arm/v7, … [default: that of this machine]
     #[arg(long, value_name = "ARCH", env = "ARCH", hide_env_values = true)]
     pub arch: Option<String>,
 
-    /// Registry for names without one, instead of docker.io: quay.io, ghcr.io/owner
+    /// Default registry for image names without one, instead of docker.io: quay.io, ghcr.io/owner
     #[arg(long, value_name = "HOST[/PATH]", env = "REGISTRY", hide_env_values = true)]
     pub registry: Option<String>,
 
-    /// Mirrors, aliases, blocked and insecure registries: a registries.conf(5), read instead of the user's and the system's
+    /// Read mirrors, aliases, and blocked and insecure registries from this registries.conf(5) instead of the user's and the
+    /// system's
     #[arg(long, value_name = "FILE", env = "CONTAINERS_REGISTRIES_CONF", hide_env_values = true)]
     pub registries_conf: Option<PathBuf>,
 
-    /// Credentials: a containers-auth.json(5) or Docker's config.json, read instead of the user's
+    /// Read credentials from this containers-auth.json(5) or Docker config.json instead of the user's
     #[arg(long, value_name = "FILE", env = "REGISTRY_AUTH_FILE", hide_env_values = true)]
     pub authfile: Option<PathBuf>,
 
-    /// Trust these certificate authorities, too (PEM)
+    /// Also trust the certificate authorities in this file (PEM); repeatable
     #[arg(long, value_name = "FILE")]
     pub ca_file: Vec<PathBuf>,
 
-    /// Allow plain HTTP and unverified TLS for this registry. Its token server and the hosts that it redirects to need their
-    /// own, if they have no TLS
+    /// Allow plain HTTP and unverified TLS for this registry; repeatable. A token server or redirect target without TLS needs
+    /// its own --insecure
     #[arg(long, value_name = "HOST[:PORT]")]
     pub insecure: Vec<String>,
 
-    /// Keep layers here [default: $XDG_CACHE_HOME/flix or ~/.cache/flix]
+    /// Cache layers and files in this directory [default: $XDG_CACHE_HOME/flix or ~/.cache/flix]
     #[arg(long, value_name = "DIR", env = "FLIX_CACHE_DIR", hide_env_values = true)]
     pub cache_dir: Option<PathBuf>,
 
-    /// Use what is in the cache and ask nothing of the network
+    /// Work from the cache only, without using the network
     #[arg(long)]
     pub offline: bool,
 }

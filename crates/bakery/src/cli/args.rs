@@ -21,7 +21,7 @@ use recipes::{Catalogue, template};
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Recipes")]
 pub struct CatalogueArgs {
-    /// Recipes besides the program's own, or in their places: a folder of them, or one; repeatable
+    /// Add recipes to the built-in ones, or replace those: a directory of recipes, or one recipe; repeatable
     #[arg(long = "recipes", value_name = "DIR", env = "BAKERY_RECIPES", hide_env_values = true)]
     pub recipes: Vec<PathBuf>,
 }
@@ -43,7 +43,7 @@ impl CatalogueArgs {
 /// What work with upstream's files takes.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct WorkArgs {
-    /// Configuration, with mirrors [default: /etc/bakery/config.toml and ~/.config/bakery/config.toml]
+    /// Read configuration, such as mirrors, from this file [default: /etc/bakery/config.toml and ~/.config/bakery/config.toml]
     #[arg(
         long,
         value_name = "FILE",
@@ -53,11 +53,11 @@ pub struct WorkArgs {
     )]
     pub config: Option<PathBuf>,
 
-    /// Where builds are pinned
+    /// Lock file that pins all inputs of builds
     #[arg(long, value_name = "FILE", default_value = FILE_NAME, help_heading = "Recipes")]
     pub lock: PathBuf,
 
-    /// Builds, and downloads of each, at once [default: 4, or as many as there are processors for builds]
+    /// Number of parallel builds, and of parallel downloads of each [default: 4 downloads, one build per processor]
     #[arg(short, long, value_name = "N", help_heading = "Recipes")]
     pub jobs: Option<NonZeroUsize>,
 
@@ -131,22 +131,22 @@ pub enum Default {
 /// What is to be built.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SettingsArgs {
-    /// The recipe
+    /// Name of the recipe
     pub name: Option<String>,
 
-    /// The version [default: the newest; of those that are pinned, for builds without --update]
+    /// Version [default: the newest one; without --update, the newest one in the lock file]
     #[arg(requires = "name")]
     pub version: Option<Version>,
 
-    /// Sets a parameter of the recipe; repeatable
+    /// Set a parameter of the recipe; repeatable
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair, requires = "name", help_heading = "Recipes")]
     pub set: Vec<(String, String)>,
 
-    /// Leaves out a component of the recipe; repeatable
+    /// Omit a component of the recipe; repeatable
     #[arg(long, value_name = "COMPONENT", requires = "name", help_heading = "Recipes")]
     pub without: Vec<String>,
 
-    /// Asks upstream, and pins what it has now
+    /// Look up versions and files upstream, and update the lock file
     #[arg(long, help_heading = "Recipes")]
     pub update: bool,
 }

@@ -30,26 +30,26 @@ const TEXT_MAX: u64 = 16 << 20;
 const EXAMPLES: &str = "\
 Examples:
   bakery bake-image kubernetes:kubernetes.raw
-      downloads the newest stable image for x86-64, verifies it, and puts kubernetes.raw into its root partition
+      Download and verify the newest stable image for x86-64, and add kubernetes.raw to its root partition.
   bakery bake-image --release beta --arch arm64 --fetch kubernetes:kubernetes-v1.31.4-arm64.raw
-      takes the extension and its update configuration from the catalogue
+      Download the extension and its update configuration from the catalogue.
   bakery bake-image --image flatcar_production_image.bin.bz2 --install-to oem:/extensions nginx:nginx.raw
-      bakes an image that is here already; the OEM partition takes root's privileges
+      Use an existing image. Writing to the OEM partition takes root privileges.
 ";
 
-/// Puts extensions into a Flatcar OS image.
+/// Add extensions to a Flatcar OS image.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// An extension's name and its image file; NAME.conf beside the file comes along
+    /// Name and image file of an extension; a NAME.conf beside the file is included
     #[arg(required = true, value_name = "NAME:FILE")]
     extensions: Vec<Named>,
 
-    /// Take FILE, and NAME.conf, from the catalogue instead, verified by its manifest
+    /// Download FILE and NAME.conf from the catalogue, and verify them with its manifest
     #[arg(long)]
     fetch: bool,
 
-    /// The catalogue to fetch from
+    /// Catalogue to download from
     #[arg(long, value_name = "URL", default_value = sysupdate::BASE_URL)]
     base_url: String,
 
@@ -57,55 +57,55 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "fetch")]
     catalogue_key: Option<PathBuf>,
 
-    /// Have the Flatcar SDK make this vendor's image of it; needs git and docker
+    /// Convert the image to this vendor's format with the Flatcar SDK; needs git and docker
     #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(vendor::VENDORS), hide_possible_values = true)]
     vendor: Option<String>,
 
-    /// Where the SDK's scripts are
+    /// Git repository of the SDK's scripts
     #[arg(long, value_name = "URL", default_value = vendor::SCRIPTS, requires = "vendor")]
     scripts: String,
 
-    /// The image's architecture, and its extensions': x86-64 or arm64 [default: x86-64, or with --image what they are]
+    /// Architecture of the image and the extensions: x86-64 or arm64 [default: x86-64; with --image, that of the extensions]
     #[arg(long, env = "ARCH", hide_env_values = true)]
     arch: Option<Arch>,
 
-    /// alpha, beta, stable, lts, or a version
+    /// Flatcar release: alpha, beta, stable, lts, or a version
     #[arg(long, default_value = "stable")]
     release: Wanted,
 
-    /// Partition and directory: root:/DIRECTORY or oem:/DIRECTORY
+    /// Partition and directory to install to: root:/DIRECTORY or oem:/DIRECTORY
     #[arg(long, visible_alias = "install_to", value_name = "PARTITION:DIRECTORY", default_value_t)]
     install_to: Target,
 
-    /// Bake this image, compressed or not, instead of downloading one; verified if a .sig is beside it
+    /// Use this image, compressed or not, instead of downloading one; it is verified if a .sig file is beside it
     #[arg(long, value_name = "FILE", conflicts_with_all = ["release", "vendor"])]
     image: Option<PathBuf>,
 
-    /// The image's OpenPGP signature [default: FILE.sig]
+    /// OpenPGP signature of the image [default: FILE.sig]
     #[arg(long, value_name = "FILE", requires = "image")]
     signature: Option<PathBuf>,
 
-    /// The public key that images are signed with [default: Flatcar's]
+    /// Public key to verify images with [default: Flatcar's]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 
-    /// The fingerprint of that key; a key file without it is refused [default: Flatcar's, or with --key none]
+    /// Fingerprint that the key has to have [default: Flatcar's; with --key, none]
     #[arg(long, value_name = "HEX")]
     fingerprint: Option<String>,
 
-    /// Where to write the baked image [default: flatcar_production_image.bin, or NAME-baked.bin of --image NAME.bin]
+    /// Write the image to this file [default: flatcar_production_image.bin; with --image NAME.bin, NAME-baked.bin]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Configuration, with mirrors [default: /etc/bakery/config.toml and ~/.config/bakery/config.toml]
+    /// Read configuration, such as mirrors, from this file [default: /etc/bakery/config.toml and ~/.config/bakery/config.toml]
     #[arg(long, value_name = "FILE", env = "BAKERY_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
 
-    /// Keep downloads here
+    /// Cache downloads in this directory
     #[arg(long, value_name = "DIR", env = "FLIX_CACHE_DIR", hide_env_values = true)]
     cache_dir: Option<PathBuf>,
 
-    /// Use what is in the cache and ask nothing of the network
+    /// Work from the cache only, without using the network
     #[arg(long)]
     offline: bool,
 

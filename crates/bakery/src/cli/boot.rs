@@ -19,52 +19,52 @@ use vm::{Accel, Attached, Disk, Ended, Guest, Machine, Piece, Port, pieces};
 const EXAMPLES: &str = "\
 Examples:
   bakery boot nginx.raw
-      a small Debian with nginx.raw merged, a root shell on this terminal; leaving the shell switches it off
+      Boot a small Debian with nginx.raw merged, with a root shell on this terminal. Leave the shell to shut it down.
   bakery boot --ports 8080:80 nginx.raw
-      http://127.0.0.1:8080 leads to port 80 of the machine
+      Forward http://127.0.0.1:8080 to port 80 of the machine.
   bakery boot nginx.raw nebula.raw --exec 'nginx -v && nebula -version'
-      runs a command and exits with its status
+      Run a command and exit with its status.
   bakery boot --image flatcar_production_image.bin kubernetes:kubernetes-v1.31.4-x86-64.raw
-      Flatcar instead; the image isn't written to
+      Boot Flatcar. The image isn't modified.
 ";
 
-/// Boots a virtual machine with extensions merged.
+/// Boot a virtual machine with extensions merged.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Images of extensions; NAME is the extension's name, which the image itself knows, too
+    /// Extension images; NAME defaults to the name in the image
     #[arg(value_name = "[NAME:]FILE.raw")]
     extensions: Vec<Named>,
 
-    /// Run this line with sh, print what it prints, and exit with its status
+    /// Run CMD with sh in the machine, print its output, and exit with its status
     #[arg(long, value_name = "CMD")]
     exec: Option<String>,
 
-    /// Boot this disk image, which isn't written to
+    /// Boot this disk image; it isn't modified
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
 
-    /// Make the machine of this container image: one with systemd and a kernel, or a Debian that gets them
+    /// Build the machine from this container image, which has systemd and a kernel, or is a Debian to install them in
     #[arg(long, value_name = "IMAGE", default_value = guest::BASE, conflicts_with = "image")]
     base: ImageRef,
 
-    /// Ports of this machine that lead to the virtual one's: HOST:GUEST,…
+    /// Forward ports of the host to the machine: HOST:GUEST,…
     #[arg(long, value_name = "HOST:GUEST", value_delimiter = ',')]
     ports: Vec<Port>,
 
-    /// MiB of memory
+    /// Memory in MiB
     #[arg(long, value_name = "MIB", default_value_t = 3072, value_parser = clap::value_parser!(u32).range(256..))]
     memory: u32,
 
-    /// Processors
+    /// Number of processors
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     cpus: u32,
 
-    /// auto, kvm or tcg (emulation)
+    /// Accelerator: auto, kvm, or tcg (emulation)
     #[arg(long, default_value = "auto")]
     accel: Accel,
 
-    /// Seconds that --exec may take, the start included; 0 is no limit
+    /// Time limit for --exec in seconds, including the boot; 0 for none
     #[arg(long, value_name = "SECONDS", default_value_t = 900)]
     timeout: u64,
 

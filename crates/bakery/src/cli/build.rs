@@ -19,30 +19,30 @@ use recipes::tools::BuildContext;
 const EXAMPLES: &str = "\
 Examples:
   bakery build tailscale
-      The newest tailscale that is pinned, as tailscale-VERSION-ARCH.raw.
+      Build tailscale-VERSION-ARCH.raw from the newest version in the lock file.
   bakery build --update kubernetes v1.32.2 --set cni-version=v1.6.2
-      Pins it first.
+      Pin a version first.
   bakery build --all -o images/ --format erofs
-      All that is pinned. A second run finds that there is nothing to do.
+      Build everything in the lock file. Images that are up to date aren't built again.
 
-An extension's name is the recipe's: to merge an image by hand, link it as /etc/extensions/NAME.raw.";
+To merge an image by hand, link it as /etc/extensions/NAME.raw, where NAME is the name of the recipe.";
 
-/// Makes images of what is pinned in the lock, and takes nothing else.
+/// Build images from recipes.lock.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     settings: SettingsArgs,
 
-    /// All that is pinned (of the architecture that --arch names, if it does)
+    /// Build everything in the lock file (for the architectures of --arch, if given)
     #[arg(long, conflicts_with = "name")]
     all: bool,
 
-    /// Checks the hashes of images that are there, not only their sizes and times
+    /// Verify the hashes of existing images, rather than their sizes and times
     #[arg(long)]
     verify: bool,
 
-    /// Builds images that are there already, too
+    /// Rebuild existing images
     #[arg(long)]
     rebuild: bool,
 

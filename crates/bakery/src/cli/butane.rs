@@ -23,54 +23,54 @@ const EXAMPLES: &str = "\
 Examples:
   bakery butane nebula v1.9.5
   bakery butane nebula latest --arch arm64
-      the newest that the catalogue has now
+      Use the newest version in the catalogue.
   bakery butane kubernetes v1.31.4 --sysupdate --stream --then reboot
-      stays on v1.31 and leaves activation to a reboot manager
+      Stay on v1.31, and leave activation to a reboot manager.
   bakery ignition tailscale v1.76.6 --base-url https://example.org/extensions/ --sysupdate --then restart:tailscaled.service";
 
-/// Prints a configuration that gives a machine an extension.
+/// Print a configuration that provisions a machine with an extension.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The extension
+    /// Name of the extension
     name: ExtensionName,
 
-    /// Its version, or latest: the catalogue's newest
+    /// Version, or latest for the newest in the catalogue
     version: Version,
 
-    /// x86-64 or arm64
+    /// Architecture: x86-64 or arm64
     #[arg(long, env = "ARCH", default_value = "x86-64", hide_env_values = true)]
     arch: Arch,
 
-    /// Has the machine look for newer versions
+    /// Let the machine update the extension with systemd-sysupdate
     #[arg(long)]
     sysupdate: bool,
 
-    /// Stay on the version's minor version
+    /// Update to patch releases of the same minor version only
     #[arg(long, requires = "sysupdate")]
     stream: bool,
 
-    /// What happens when one is staged: refresh, restart:UNIT, reboot
+    /// Action after an update is staged: refresh, restart:UNIT, or reboot
     #[arg(long, value_name = "WHAT", default_value = "refresh", value_parser = update, requires = "sysupdate")]
     then: Update,
 
-    /// The catalogue's manifests are signed, and the machine has the key
+    /// Verify the catalogue's manifests with the key on the machine
     #[arg(long, requires = "sysupdate")]
     verify: bool,
 
-    /// Where the catalogue is hosted
+    /// URL of the catalogue
     #[arg(long, value_name = "URL", default_value = BASE_URL)]
     base_url: String,
 
-    /// Of the image [default: what the catalogue's manifest says, if it can be asked]
+    /// SHA-256 of the image [default: as in the catalogue's manifest, if it can be downloaded]
     #[arg(long, value_name = "HEX")]
     sha256: Option<String>,
 
-    /// Ask nobody for the image's checksum
+    /// Don't look up the image's checksum
     #[arg(long)]
     offline: bool,
 
-    /// Configuration, with mirrors [default: /etc/bakery/config.toml and ~/.config/bakery/config.toml]
+    /// Read configuration, such as mirrors, from this file [default: /etc/bakery/config.toml and ~/.config/bakery/config.toml]
     #[arg(long, value_name = "FILE", env = "BAKERY_CONFIG", hide_env_values = true)]
     config: Option<std::path::PathBuf>,
 

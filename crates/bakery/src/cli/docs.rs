@@ -18,28 +18,27 @@ use crate::{
 const EXAMPLES: &str = "\
 Examples:
   bakery docs
-      Writes docs/catalogue.md and docs/catalogue/NAME.md.
+      Write docs/catalogue.md and docs/catalogue/NAME.md.
   bakery docs --recipes mine --to site --base-url https://extensions.example.com/
-      With recipes of your own, and with the place where you publish the images.
+      Include your own recipes and the URL where you publish the images.
   bakery docs --check
-      Writes nothing, and fails if a page isn't what its recipe says.";
+      Fail if a page is out of date.";
 
-/// Writes the catalogue's table, and a page for each extension: what it is, how it is built, and configuration for machines
-/// that get it, from the recipes.
+/// Generate the catalogue's table and a page for each extension from the recipes.
 ///
-/// A page that was made before, of a recipe that is gone, is removed. Other files stay.
+/// Generated pages of removed recipes are deleted. Other files stay.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The documentation's folder: takes catalogue.md and catalogue/
+    /// Documentation directory, for catalogue.md and catalogue/
     #[arg(long, value_name = "DIR", default_value = "docs")]
     to: PathBuf,
 
-    /// Where the images are published; each extension has a folder there
+    /// URL where the images are published, in a directory for each extension
     #[arg(long, value_name = "URL", default_value = docs::PLACE, value_parser = sysupdate::base_url)]
     base_url: String,
 
-    /// Writes nothing; an error if something would be written
+    /// Check that the pages are up to date, without writing anything
     #[arg(long)]
     check: bool,
 

@@ -13,9 +13,9 @@ const EXAMPLES: &str = "\
 Examples:
   bakery inspect docker-27.1.0-x86-64.raw
   bakery inspect --json some.raw | jq '.programs[] | select(.needs != [])'
-      Programs that need something of the host.";
+      List programs that need something from the host.";
 
-/// Tells what is in an image: release file, units, sizes, programs and what they need of the host.
+/// Print the contents of images: release file, units, sizes, programs, and what they need from the host.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -23,15 +23,15 @@ pub struct Args {
     #[arg(required = true, value_name = "FILE|DIR")]
     pub images: Vec<PathBuf>,
 
-    /// The name under which it merges [default: its file's, up to the version]
+    /// Name under which the image is merged [default: the file name, up to the version]
     #[arg(long)]
     pub name: Option<ExtensionName>,
 
-    /// For scripts: an array of objects
+    /// Print a JSON array of objects
     #[arg(long)]
     pub json: bool,
 
-    /// Keep files here while they are looked at [default: $XDG_CACHE_HOME/flix or ~/.cache/flix]
+    /// Directory for temporary files [default: $XDG_CACHE_HOME/flix or ~/.cache/flix]
     #[arg(long, value_name = "DIR", env = "FLIX_CACHE_DIR", hide_env_values = true)]
     pub cache_dir: Option<PathBuf>,
 }

@@ -17,43 +17,43 @@ use recipes::lint::{LintOptions, Member, RULES, TAR, allow, collisions, finding,
 const EXAMPLES: &str = "\
 Examples:
   bakery lint docker-27.1.0-x86-64.raw
-      Also images that others built.
+      Check an image, whoever built it.
   bakery lint *.raw
-      Files that several of them have, too.
+      Also check for files that several images have.
   bakery lint docker
-      What is pinned of the recipe, built for this.
+      Build a recipe from the lock file and check the image.
   bakery lint --allow host-symlink old.raw
-      Takes that risk.
+      Accept a risk.
 
-Exit status: 0 if nothing is worse than a warning, 1 otherwise, 2 for a wrong command line.";
+Exit status: 0 if there are no errors, 1 otherwise, 2 on wrong usage.";
 
-/// Looks for what would hurt a host: in each image, and between those of one set.
+/// Check images for problems that would break a host, each image and all of them together.
 ///
-/// What the recipe of that name allows, its libraries of the host and its conflicts count.
+/// Exceptions in the recipe of the same name apply: allowed rules, host libraries, and conflicts.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Images (squashfs, erofs, ext4, btrfs, disk images), directories, or recipes: what is pinned of them is built first
+    /// Images (squashfs, erofs, ext4, btrfs, disk images), directories, or recipes, which are built from the lock file first
     #[arg(required_unless_present = "rules", value_name = "FILE|DIR|NAME")]
     pub images: Vec<PathBuf>,
 
-    /// The name under which it merges [default: its file's, up to the version]
+    /// Name under which the image is merged [default: the file name, up to the version]
     #[arg(long)]
     pub name: Option<ExtensionName>,
 
-    /// Makes a warning of what a rule would call an error; repeatable
+    /// Downgrade violations of this rule to warnings; repeatable
     #[arg(long, value_name = "RULE", value_parser = known_rule)]
     pub allow: Vec<String>,
 
-    /// A library or loader of the host that programs may need: libc.so.6; repeatable
+    /// Allow programs to need this library or loader of the host: libc.so.6; repeatable
     #[arg(long, value_name = "SONAME")]
     pub host_library: Vec<String>,
 
-    /// Leave out what takes systemd-analyze
+    /// Skip checks that need systemd-analyze
     #[arg(long)]
     pub no_verify: bool,
 
-    /// For scripts: an array of findings
+    /// Print a JSON array of findings
     #[arg(long)]
     pub json: bool,
 

@@ -9,17 +9,17 @@ use serde_json::json;
 use super::CatalogueArgs;
 use recipes::recipe::{ParameterValue, Recipe};
 
-/// Lists the recipes: names, what they are, and what can be set or left out.
+/// List the recipes: names, descriptions, parameters, and components.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     catalogue: CatalogueArgs,
 
-    /// Prints the list as JSON
+    /// Print the list as JSON
     #[arg(long)]
     json: bool,
 
-    /// Also tells parameters, components and architectures
+    /// Also print parameters, components, and architectures
     #[arg(short, long)]
     verbose: bool,
 }

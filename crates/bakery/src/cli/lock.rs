@@ -15,13 +15,13 @@ use recipes::versions;
 const EXAMPLES: &str = "\
 Examples:
   bakery lock
-      The latest versions of all recipes, for all architectures.
+      Pin the latest versions of all recipes, for all architectures.
   bakery lock containerd 1.7.29 --arch x86-64
-      One version more. What is pinned already stays as it is.
+      Pin another version. Existing entries stay.
   bakery lock --update
-      What is pinned of the latest versions is asked for again. A file that upstream has replaced is told of.";
+      Pin the latest versions again. Files that upstream has replaced are reported.";
 
-/// Pins what builds are made of: versions, and the digest of each input, checked as upstream allows.
+/// Pin the inputs of builds: versions, and the digest of each file, verified as far as upstream allows.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {

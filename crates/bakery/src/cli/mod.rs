@@ -26,23 +26,23 @@ use clap::{Parser, Subcommand};
 const EXAMPLES: &str = "\
 Examples:
   bakery list
-      What can be built.
+      List what can be built.
   bakery build --update tailscale
-      The newest tailscale, for this machine: pins it in recipes.lock, and makes tailscale-VERSION-ARCH.raw of it.
+      Pin the newest tailscale in recipes.lock, and build tailscale-VERSION-ARCH.raw for this machine.
   bakery lock && bakery build --all -o images/
-      The whole catalogue: what upstream has now is pinned, then built, for all architectures.
+      Pin and build the whole catalogue for all architectures.
   bakery build docker 27.1.0 --arch arm64 --without containerd
-      What is pinned of that, and nothing else.
+      Build one pinned version for one architecture, without a component.
   bakery lint images/*.raw
-      What would hurt a host, in each of them and between them.
+      Check images for problems that would break a host.
 
-Exit status: 0 if all went well, 1 after an error, 2 for a wrong command line.";
+Exit status: 0 on success, 1 on error, 2 on wrong usage.";
 
-/// Builds system extensions from recipes.
+/// Build system extensions from recipes.
 #[derive(Debug, Parser)]
 #[command(name = "bakery", version, after_help = EXAMPLES, max_term_width = 110, arg_required_else_help = true)]
 pub struct Args {
-    /// What to do
+    /// Command
     #[command(subcommand)]
     pub command: Command,
 }
@@ -50,37 +50,37 @@ pub struct Args {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Lists the recipes
+    /// List the recipes
     List(list::Args),
-    /// Lists the versions that upstream has
+    /// List upstream's versions
     Versions(Box<versions::Args>),
-    /// Makes images of what is pinned
+    /// Build images from recipes.lock
     Build(Box<build::Args>),
-    /// Pins what builds are made of
+    /// Pin the inputs of builds in recipes.lock
     Lock(Box<lock::Args>),
-    /// Looks for what would hurt a host
+    /// Check images for problems that would break a host
     Lint(Box<lint::Args>),
-    /// Tells what is in an image
+    /// Print the contents of images
     Inspect(inspect::Args),
-    /// Merges extensions and runs their recipes' tests
+    /// Merge extensions and run the tests of their recipes
     Test(Box<test::Args>),
-    /// Starts a recipe
+    /// Create a recipe skeleton
     New(new::Args),
-    /// Writes a page for each extension, and the table of all
+    /// Generate the catalogue's documentation
     Docs(docs::Args),
-    /// Prints the JSON schema of recipe.toml
+    /// Print the JSON schema of recipe.toml
     Schema,
-    /// Tells what a release lacks
+    /// List images that are missing from a release
     Plan(Box<release::PlanCommand>),
-    /// Builds a release: a folder that any web server can host
+    /// Build a release: a directory that any web server can host
     Release(Box<release::ReleaseCommand>),
-    /// Prints a Butane configuration that gives a machine an extension
+    /// Print a Butane configuration that provisions a machine with an extension
     Butane(butane::Args),
-    /// Prints an Ignition configuration that gives a machine an extension
+    /// Print an Ignition configuration that provisions a machine with an extension
     Ignition(butane::Args),
-    /// Puts extensions into a Flatcar OS image
+    /// Add extensions to a Flatcar OS image
     BakeImage(Box<bake_image::Args>),
-    /// Boots a virtual machine with extensions merged
+    /// Boot a virtual machine with extensions merged
     Boot(Box<boot::Args>),
 }
 

@@ -11,13 +11,13 @@ use tree::output::OutputFile;
 /// A recipe to start from. `NAME` is the extension's.
 const TEMPLATE: &str = include_str!("new.toml");
 
-/// Starts a recipe: NAME/recipe.toml, with an example of all that most recipes need.
+/// Create NAME/recipe.toml with examples of what most recipes need.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// The extension's name
+    /// Name of the extension
     name: ExtensionName,
 
-    /// Where the recipe's folder goes
+    /// Directory in which to create the recipe
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
 }

@@ -9,17 +9,17 @@ use super::{CatalogueArgs, WorkArgs};
 use recipes::tools::BuildContext;
 use recipes::versions;
 
-/// Lists the versions that upstream has, newest first.
+/// List upstream's versions, newest first.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// The recipe
+    /// Name of the recipe
     name: String,
 
-    /// Only what is built if no version is named
+    /// Print only the version that is built by default
     #[arg(long)]
     latest: bool,
 
-    /// Prints the list as JSON
+    /// Print the list as JSON
     #[arg(long)]
     json: bool,
 

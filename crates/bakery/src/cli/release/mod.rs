@@ -25,40 +25,37 @@ use recipes::tools::BuildContext;
 use signature::{SignatureError, Signer};
 
 /// What a release is made of; both commands take it.
-///
-/// What isn't pinned is, before anything is built: versions from upstream, digests of all inputs.
 #[derive(Debug, Clone, clap::Args)]
 struct WhatArgs {
-    /// What the catalogue offers [default: release.toml if it is there, else the latest versions of all recipes]
+    /// Extensions and versions to release [default: release.toml if it exists, otherwise the latest versions of all recipes]
     #[arg(value_name = "RELEASE.toml")]
     file: Option<PathBuf>,
 
-    /// The folder of the release: what it has isn't built again
+    /// Directory of the release; images in it aren't built again
     #[arg(long, value_name = "DIR", default_value = "release")]
     to: PathBuf,
 
-    /// A release place elsewhere whose images aren't built again, but are listed beside the new ones: a folder, or the URL that
-    /// it is hosted at
+    /// Existing release, as a directory or URL, whose images aren't built again but are listed with the new ones
     #[arg(long, value_name = "DIR|URL")]
     place: Option<String>,
 
-    /// The place's manifests have to be signed by this OpenPGP key
+    /// Verify manifests of --place with this OpenPGP key
     #[arg(long, value_name = "FILE", requires = "place")]
     verify_key: Option<PathBuf>,
 
-    /// Only this; repeatable
+    /// Build only this; repeatable
     #[arg(long, value_name = "NAME[@VERSION[:ARCH]]")]
     only: Vec<Only>,
 
-    /// Only a share of what is missing: one machine of several
+    /// Build only part I of N of what is missing, to share the work among machines
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
 
-    /// Asks upstream for the latest versions, even if some are pinned
+    /// Look up the latest versions upstream, even if older ones are pinned
     #[arg(long)]
     update: bool,
 
-    /// Takes what is pinned and nothing else: upstream isn't asked for versions
+    /// Use pinned versions only, without looking for new ones upstream
     #[arg(long, conflicts_with = "update")]
     locked: bool,
 
@@ -72,24 +69,24 @@ struct WhatArgs {
 const PLAN_EXAMPLES: &str = "\
 Examples:
   bakery plan --update
-      What has come out since the release in the folder release/.
+      List versions that are newer than the release in release/.
   bakery plan --update --place https://example.org/extensions/
-      The same of one that is hosted.
+      Compare with a hosted release.
   bakery plan --format github-matrix
-      A plan for a workflow: one job an image, each runs \"bakery release --locked --only …\" with the same recipes.lock.";
+      Print a job matrix with a job for each image, which runs \"bakery release --locked --only …\" with the same lock file.";
 
-/// Tells what a release lacks.
+/// List images that are missing from a release.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = PLAN_EXAMPLES)]
 pub struct PlanCommand {
     #[command(flatten)]
     what: WhatArgs,
 
-    /// How to tell it
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: PlanFormat,
 
-    /// Print errors only, beside the plan
+    /// Print only the plan and errors
     #[arg(short, long)]
     quiet: bool,
 }
@@ -97,32 +94,32 @@ pub struct PlanCommand {
 const RELEASE_EXAMPLES: &str = "\
 Examples:
   bakery release
-      Builds what release.toml offers and the folder release/ lacks; a web server can host the folder as it is.
+      Build what release.toml lists and release/ lacks. Any web server can host the directory.
   bakery release --update --sign key.asc
-      The same with what has come out since, and signed.
+      Include new upstream versions, and sign the manifests.
   bakery release --locked --to part/ --shard 1/4
-      A quarter of it, on one of four machines that have the same recipes.lock.
+      Build a quarter of it, on one of four machines with the same recipes.lock.
   bakery release --merge part1/ --merge part2/ --merge part3/ --merge part4/
-      Puts the parts together.
+      Combine the parts.
 
-A run that was stopped is resumed by the same command: what is complete stays.";
+To resume an interrupted run, use the same command.";
 
-/// Builds a release: images, manifests, update configuration, and the catalogue page.
+/// Build a release: images, manifests, update configuration, and the catalogue page.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = RELEASE_EXAMPLES)]
 pub struct ReleaseCommand {
     #[command(flatten)]
     what: WhatArgs,
 
-    /// Builds nothing, but takes in the images of this folder; repeatable
+    /// Add the images in this directory instead of building any; repeatable
     #[arg(long, value_name = "DIR", conflicts_with_all = ["only", "shard", "update", "locked"])]
     merge: Vec<PathBuf>,
 
-    /// Signs manifests with the OpenPGP key in this file, which has no passphrase (gpg --export-secret-keys)
+    /// Sign manifests with the OpenPGP key in this file, which has no passphrase (gpg --export-secret-keys)
     #[arg(long, value_name = "FILE", env = "BAKERY_SIGN_KEY", hide_env_values = true)]
     sign: Option<PathBuf>,
 
-    /// Where the folder is going to be hosted [default: what release.toml says]
+    /// URL where the release will be hosted [default: as in release.toml]
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
 

@@ -22,60 +22,61 @@ use vm::{Accel, Attached, Disk, Guest, Machine, MachineError};
 const EXAMPLES: &str = "\
 Examples:
   sudo bakery test tailscale
-      The newest tailscale that is pinned: built if need be, merged over this machine's /usr where nobody else sees it, and tried.
+      Build the newest pinned tailscale if necessary, merge it with this machine's /usr in a private mount namespace, and
+      run its tests.
   sudo bakery test docker 27.5.1 nebula --root /srv/debian
-      Two extensions, one after the other, on another host's root directory.
+      Test two extensions, one after the other, on the root directory of another host.
   sudo bakery test --together --all
-      All that is pinned, merged at once.
+      Test everything in the lock file, merged at once.
   bakery test --vm kubernetes-v1.32.2-x86-64.raw
-      In a virtual machine, which takes no root. The recipe of that name has the tests.
+      Test an image in a virtual machine, which doesn't take root, with the tests of the recipe of that name.
 
-Exit status: 0 if all tests passed, 1 otherwise, 2 for a wrong command line.";
+Exit status: 0 if all tests passed, 1 otherwise, 2 on wrong usage.";
 
-/// Merges extensions for real and runs their recipes' tests; nothing of the host is changed.
+/// Merge extensions and run the tests of their recipes, without changing the host.
 ///
-/// systemd-sysext merges them in mounts of their own, over the root directory of a host, or a virtual machine boots with them.
-/// Extensions that a recipe requires come along.
+/// systemd-sysext merges them in a private mount namespace, on the root directory of a host, or in a virtual machine.
+/// Extensions that a recipe requires are included.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Recipes (what is pinned of them is built if it isn't there), or images; each may have a version behind it
+    /// Recipes, which are built from the lock file if necessary, or images; each may be followed by a version
     #[arg(required_unless_present = "all", value_name = "NAME|FILE [VERSION]")]
     what: Vec<String>,
 
-    /// All that is pinned for the architecture
+    /// Test everything in the lock file for the architecture
     #[arg(long, conflicts_with = "what")]
     all: bool,
 
-    /// Merges all at once, instead of one after the other
+    /// Merge all extensions at once instead of one by one
     #[arg(long)]
     together: bool,
 
-    /// The host's root directory
+    /// Root directory of the host to merge on
     #[arg(long, value_name = "DIR", default_value = "/", conflicts_with = "vm")]
     root: PathBuf,
 
-    /// Boots a virtual machine instead, as "bakery boot" does
+    /// Boot a virtual machine instead, as "bakery boot" does
     #[arg(long)]
     vm: bool,
 
-    /// With --vm: the container image of which the machine is made
+    /// With --vm, container image to build the machine from
     #[arg(long, value_name = "IMAGE", default_value = guest::BASE, requires = "vm")]
     base: ImageRef,
 
-    /// With --vm: seconds that it may take, the start included; 0 is no limit
+    /// With --vm, time limit in seconds, including the boot; 0 for none
     #[arg(long, value_name = "SECONDS", default_value_t = 900, requires = "vm")]
     timeout: u64,
 
-    /// Takes images that were built in this directory, and leaves new ones there [default: takes them from here, leaves none]
+    /// Use images in this directory, and keep newly built ones there [default: use those in the current directory, keep none]
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
 
-    /// A parameter of the recipe, as it was pinned; repeatable
+    /// Parameter of the recipe, as pinned; repeatable
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair, conflicts_with = "all", help_heading = "Recipes")]
     set: Vec<(String, String)>,
 
-    /// A component that is left out, as it was pinned; repeatable
+    /// Component that is omitted, as pinned; repeatable
     #[arg(long, value_name = "COMPONENT", conflicts_with = "all", help_heading = "Recipes")]
     without: Vec<String>,
 

@@ -1,10 +1,10 @@
 //! From a reference to verified layers in the cache.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use tree::{Event, Events};
+use tree::{Event, Events, parallel};
 
 use crate::{
     ClientError, Config, Context, Descriptor, Endpoint, ManifestError, Part, Reference, RegistriesError,
@@ -300,33 +300,17 @@ impl Pull<'_> {
         order.dedup_by_key(|&mut i| (wanted[i].0.digest, wanted[i].1));
         order.sort_by_key(|&i| (std::cmp::Reverse(wanted[i].0.size), i));
 
-        let next = AtomicUsize::new(0);
         let stop = AtomicBool::new(false);
         let unpacked = Unpacked::default();
-        let done: Mutex<Vec<(usize, Result<LayerBlob, PullCause>)>> = Mutex::default();
-        let work = || {
-            while !stop.load(Ordering::Relaxed) {
-                let Some(&i) = order.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
-                let layer = self.layer(wanted[i].0, wanted[i].1, &stop);
-                let layer = layer.and_then(|layer| Ok(unpacked.add(layer.len).map(|()| layer)?));
-                if layer.is_err() {
-                    stop.store(true, Ordering::Relaxed);
-                }
-                done.lock().unwrap_or_else(|e| e.into_inner()).push((i, layer));
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..self.context.jobs.min(order.len()) {
-                scope.spawn(work);
-            }
-            work();
-        });
-        let mut found = std::collections::BTreeMap::new();
         // The first error is the cause; those behind it may only say that they were stopped.
-        for (i, layer) in done.into_inner().unwrap_or_else(|e| e.into_inner()) {
-            let (descriptor, diff_id) = wanted[i];
-            found.insert((descriptor.digest, *diff_id), layer?);
-        }
+        let layers = parallel::try_map(self.context.jobs, &order, |&i| {
+            let layer = self.layer(wanted[i].0, wanted[i].1, &stop);
+            let layer = layer.and_then(|layer| Ok(unpacked.add(layer.len).map(|()| layer)?));
+            stop.fetch_or(layer.is_err(), Ordering::Relaxed);
+            layer
+        })?;
+        let names = order.iter().map(|&i| (wanted[i].0.digest, *wanted[i].1));
+        let found: BTreeMap<(Digest, Digest), LayerBlob> = names.zip(layers).collect();
         let missing = || PullCause::Offline { what: "layer".into() };
         let in_order = wanted.iter().map(|(d, diff_id)| found.get(&(d.digest, **diff_id)).cloned());
         in_order.map(|layer| layer.ok_or_else(missing)).collect()

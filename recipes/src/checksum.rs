@@ -68,14 +68,8 @@ impl Checksum {
         if let Some(digest) = Digest::from_hex(&lower) {
             return Some(Checksum::Sha256(digest));
         }
-        if lower.len() != 128 || !lower.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return None;
-        }
-        let mut out = [0; 64];
-        for (i, byte) in out.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(lower.get(2 * i..2 * i + 2)?, 16).ok()?;
-        }
-        Some(Checksum::Sha512(out))
+        let bytes = base16ct::lower::decode_vec(&lower).ok()?;
+        bytes.try_into().ok().map(Checksum::Sha512)
     }
 
     /// Of content, by the same algorithm as this one.
@@ -116,10 +110,7 @@ impl fmt::Display for Checksum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Checksum::Sha256(digest) => write!(f, "{digest}"),
-            Checksum::Sha512(bytes) => {
-                f.write_str("sha512:")?;
-                bytes.iter().try_for_each(|b| write!(f, "{b:02x}"))
-            }
+            Checksum::Sha512(bytes) => write!(f, "sha512:{}", base16ct::lower::encode_string(bytes)),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! <https://coreos.github.io/butane/config-flatcar-v1_0/>, <https://coreos.github.io/ignition/configuration-v3_3/>
 
 use serde_json::{Value, json};
+use store::http::form_encode;
 
 use crate::sysupdate::{Form, MERGED, NOOP, STORE, Stream, Transfer, directory};
 
@@ -66,7 +67,7 @@ impl Machine<'_> {
 
     fn files(&self) -> Vec<File> {
         let base_url = directory(self.base_url, self.name);
-        let url = format!("{base_url}{}", percent(self.file));
+        let url = format!("{base_url}{}", form_encode(self.file));
         let sha256 = self.sha256.map(str::to_owned);
         let mut files = vec![File { path: self.target(), source: Ok(url), sha256 }];
         if let Some((_, stream)) = &self.update {
@@ -135,7 +136,7 @@ impl Machine<'_> {
             let mut contents = json!({
                 "source": match file.source {
                     Ok(url) => url,
-                    Err(text) => format!("data:,{}", percent(&text)),
+                    Err(text) => format!("data:,{}", form_encode(&text)),
                 },
             });
             if let Some(sum) = file.sha256 {
@@ -175,19 +176,6 @@ fn link(name: &str) -> String {
 fn indented(text: &str, by: usize) -> String {
     let line = |l: &str| if l.is_empty() { "\n".to_owned() } else { format!("{:by$}{l}\n", "") };
     text.lines().map(line).collect()
-}
-
-/// RFC 3986: what isn't unreserved.
-fn percent(text: &str) -> String {
-    let mut out = String::new();
-    for &byte in text.as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(byte as char);
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -64,7 +64,11 @@ fn keys(file: &[u8]) -> Result<Vec<(Signed, [u8; 32])>, SignatureError> {
     let bad = || wrong_key("is no Ed25519 key: expected 32 bytes, hex, base64 or PEM");
     let text = std::str::from_utf8(file).map_err(|_| bad())?.trim();
     if !text.contains("-----BEGIN ") {
-        let bytes = if text.len() == 64 { from_hex(text) } else { BASE64_STANDARD.decode(text).ok() };
+        let bytes = if text.len() == 64 {
+            base16ct::mixed::decode_vec(text).ok()
+        } else {
+            BASE64_STANDARD.decode(text).ok()
+        };
         let key = bytes.and_then(|b| b.try_into().ok()).ok_or_else(bad)?;
         return Ok(vec![(Signed::File, key)]);
     }
@@ -82,11 +86,4 @@ fn keys(file: &[u8]) -> Result<Vec<(Signed, [u8; 32])>, SignatureError> {
         out.push((signed, raw.try_into().map_err(|_| bad())?));
     }
     if out.is_empty() { Err(bad()) } else { Ok(out) }
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    if !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(text.get(i..i + 2)?, 16).ok()).collect()
 }

@@ -154,7 +154,7 @@ fn in_memory(file: &Content) -> Result<Vec<u8>, SignatureError> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    base16ct::lower::encode_string(bytes)
 }
 
 fn wrong_key(why: impl Into<String>) -> SignatureError {

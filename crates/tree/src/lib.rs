@@ -26,6 +26,8 @@ pub use output::{OutputDir, OutputFile, remove_on_interrupt};
 
 pub mod process;
 
+pub mod parallel;
+
 mod scratch;
 pub use scratch::{ScratchDir, ScratchSpace};
 

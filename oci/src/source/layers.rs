@@ -1,9 +1,6 @@
 //! The layers of a local image: in place, or through the cache.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use tree::Content;
+use tree::{Content, parallel};
 
 use super::layout_files::{self, LayoutFiles};
 use super::{Reader, SourceError};
@@ -29,38 +26,14 @@ pub(super) fn get_all(
     wanted: &[Wanted],
 ) -> Result<Vec<LayerBlob>, SourceError> {
     // Inflating one layer keeps a core busy and hashing it half of another one.
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(wanted.len()).clamp(1, 4);
-    let next = AtomicUsize::new(0);
-    let results = Mutex::new(Vec::with_capacity(wanted.len()));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
     let unpacked = Unpacked::default();
     let too_large = |source| SourceError::Manifest { path: files.path().to_owned(), source };
-    let work = || {
-        while let Some(layer) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let result = get(reader, files, layer);
-            let result = result.and_then(|l| unpacked.add(l.len).map(|()| l).map_err(too_large));
-            let failed = result.is_err();
-            if let Ok(mut results) = results.lock() {
-                results.push((layer.diff_id, result));
-            }
-            if failed {
-                // The others needn't start.
-                next.store(wanted.len(), Ordering::Relaxed);
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(work);
-        }
-        work();
-    });
-    let results = results.into_inner().unwrap_or_default();
-    let mut layers = std::collections::HashMap::new();
-    for (diff_id, result) in results {
-        layers.insert(diff_id, result?);
-    }
-    // A layer may be there several times.
-    wanted.iter().map(|w| layers.get(&w.diff_id).cloned().ok_or_else(|| files.missing(&w.name))).collect()
+    parallel::try_map(threads, wanted, |wanted| {
+        let layer = get(reader, files, wanted)?;
+        unpacked.add(layer.len).map_err(too_large)?;
+        Ok(layer)
+    })
 }
 
 fn get(reader: &Reader<'_>, files: &LayoutFiles, wanted: &Wanted) -> Result<LayerBlob, SourceError> {

@@ -4,12 +4,10 @@ mod error;
 pub use error::{FetchCause, FetchError};
 
 use std::io;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use store::http::{Get, HttpClient, HttpOptions};
 use store::{Cache, Digest, DownloadError, Environment, FileExpect, LayerBlob};
-use tree::{Content, Event, Events};
+use tree::{Content, Event, Events, parallel};
 
 use crate::{checksum::Checksum, config::Config};
 
@@ -165,35 +163,7 @@ impl Fetcher {
     /// # Errors
     /// The first that can't be had; the others are given up.
     pub fn get_all(&self, wants: &[Want], events: &dyn Events) -> Result<Vec<Fetched>, FetchError> {
-        let next = AtomicUsize::new(0);
-        let stop = AtomicBool::new(false);
-        let done: Mutex<Vec<(usize, Fetched)>> = Mutex::default();
-        let failed: Mutex<Option<FetchError>> = Mutex::default();
-        let work = || {
-            while !stop.load(Ordering::Relaxed) {
-                let i = next.fetch_add(1, Ordering::Relaxed);
-                let Some(want) = wants.get(i) else { return };
-                match self.get(want, events) {
-                    Ok(file) => done.lock().unwrap_or_else(|e| e.into_inner()).push((i, file)),
-                    Err(error) => {
-                        stop.store(true, Ordering::Relaxed);
-                        failed.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(error);
-                    }
-                }
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..self.config.jobs.min(wants.len()) {
-                scope.spawn(work);
-            }
-            work();
-        });
-        if let Some(error) = failed.into_inner().unwrap_or_else(|e| e.into_inner()) {
-            return Err(error);
-        }
-        let mut done = done.into_inner().unwrap_or_else(|e| e.into_inner());
-        done.sort_by_key(|(i, _)| *i);
-        Ok(done.into_iter().map(|(_, file)| file).collect())
+        parallel::try_map(self.config.jobs, wants, |want| self.get(want, events))
     }
 
     /// The SHA-256 that is wanted, or that a file with the wanted SHA-512 turned out to have.

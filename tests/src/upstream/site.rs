@@ -88,7 +88,7 @@ impl Site {
 
 /// In hexadecimal.
 pub fn sha256(content: &[u8]) -> String {
-    Sha256::digest(content).iter().map(|b| format!("{b:02x}")).collect()
+    base16ct::lower::encode_string(&Sha256::digest(content))
 }
 
 /// A list as `sha256sum` makes it.

@@ -7,10 +7,10 @@ use cli::{OutputArgs, ReleaseArgs, ReportArgs, Terminal, print};
 use image::Format;
 use serde_json::json;
 use sysext::Release;
-use tree::{Arch, Event, Events, Size};
+use tree::{Arch, Event, Events, Size, parallel};
 
 use super::args::Default;
-use super::{CatalogueArgs, SettingsArgs, WorkArgs, lock, parallel};
+use super::{CatalogueArgs, SettingsArgs, WorkArgs, lock};
 use recipes::build::{BuildOptions, BuildPlan, Built, Destination, ReleaseOptions};
 use recipes::lock::{Key, Lock, LockError};
 use recipes::recipe::Recipe;
@@ -106,7 +106,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(dir) = folder {
         std::fs::create_dir_all(dir).with_context(|| format!("{dir:?}"))?;
     }
-    let results = parallel::each(jobs, &plans, |plan| context.build(plan, &options));
+    let results = parallel::until_error(jobs, &plans, |plan| context.build(plan, &options));
     let mut built = Vec::new();
     let mut failed = None;
     for result in results.into_iter().flatten() {

@@ -3,10 +3,10 @@
 use anyhow::Context as _;
 use cli::{ReportArgs, Terminal, print};
 use serde_json::json;
-use tree::{Event, Events};
+use tree::{Event, Events, parallel};
 
 use super::args::Default;
-use super::{CatalogueArgs, SettingsArgs, WorkArgs, parallel};
+use super::{CatalogueArgs, SettingsArgs, WorkArgs};
 use recipes::lock::{Key, Lock, Pins};
 use recipes::recipe::{ParameterValue, Recipe, Settings};
 use recipes::tools::BuildContext;
@@ -102,7 +102,7 @@ pub(super) fn wanted<'r>(
     let settings = args.settings(|name| std::env::var(name).ok())?;
     let named = args.name.is_some();
     let ask = |url: &str| context.ask(url);
-    let latest = parallel::each(work.builds().max(4), recipes, |recipe| {
+    let latest = parallel::until_error(work.builds().max(4), recipes, |recipe| {
         if let Some(version) = &args.version {
             return Ok(vec![version.clone()]);
         }
@@ -143,7 +143,7 @@ pub(super) fn pin(
     work: &WorkArgs,
     context: BuildContext<'_>,
 ) -> anyhow::Result<Vec<(Key, Pins)>> {
-    let results = parallel::each(work.builds(), wanted, |(recipe, key)| context.pin(recipe, key));
+    let results = parallel::until_error(work.builds(), wanted, |(recipe, key)| context.pin(recipe, key));
     let mut pinned = Vec::new();
     let mut failed = None;
     for (result, (_, key)) in results.into_iter().zip(wanted) {

@@ -14,7 +14,6 @@ mod lint;
 mod list;
 mod lock;
 mod new;
-mod parallel;
 mod release;
 mod schema;
 mod test;

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use store::http::form_encode;
 
 #[cfg(test)]
 mod tests;
@@ -240,18 +241,7 @@ fn table(out: &mut String, entry: &Entry, versions: usize, links: &str) {
 
 /// A relative reference to a file, RFC 3986.
 fn href(file: &str) -> String {
-    let mut out = String::new();
-    for &byte in file.as_bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                out.push(byte as char)
-            }
-            _ => {
-                let _ = write!(out, "%{byte:02X}");
-            }
-        }
-    }
-    out
+    file.split('/').map(form_encode).collect::<Vec<_>>().join("/")
 }
 
 /// For people: MiB with one digit, KiB below.

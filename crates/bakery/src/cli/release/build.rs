@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use tree::{Event, OutputFile};
+use tree::{Event, OutputFile, parallel};
 
-use super::super::{build, parallel};
+use super::super::build;
 use super::ReleaseCommand;
 use super::plan::{Plan, tell};
 use crate::{
@@ -35,7 +35,7 @@ pub(super) fn build_all(
     let threads = &mut options.image.threads;
     *threads = threads.or_else(|| std::num::NonZeroUsize::new((processors / jobs).max(1)));
     // One that fails doesn't stop the others.
-    let results = parallel::all(jobs, &plan.missing, |key| {
+    let results = parallel::map(jobs, &plan.missing, |key| {
         let destination = Destination::Directory(args.what.to.join(&key.name));
         let options = BuildOptions { destination, ..options.clone() };
         build_one(args, plan, key, &options, context)

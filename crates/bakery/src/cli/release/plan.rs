@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use tree::Event;
 
-use super::super::{hint, parallel};
+use super::super::hint;
 use super::WhatArgs;
 use crate::{
     release::Contents,
@@ -19,6 +19,7 @@ use recipes::recipe::{ParameterValue, Recipe, Settings};
 use recipes::tools::BuildContext;
 use recipes::version::{Version, compare};
 use recipes::versions::{self, VersionsError};
+use tree::parallel;
 
 /// What is wanted, and what there is.
 pub(super) struct Plan {
@@ -135,7 +136,7 @@ impl WhatArgs {
         failed: &mut Vec<String>,
     ) -> Versions<'r> {
         let ask = |url: &str| context.ask(url);
-        let found = parallel::all(self.work.builds().max(4), recipes, |recipe| {
+        let found = parallel::map(self.work.builds().max(4), recipes, |recipe| {
             let Some(wanted) = wanted.get(recipe.name().as_str()) else { return Ok(Vec::new()) };
             let mut found = wanted.versions.clone();
             let own = lock.iter().map(|(key, _)| key);
@@ -178,7 +179,7 @@ impl WhatArgs {
     ) -> anyhow::Result<()> {
         let unpinned: Vec<(&Recipe, Key)> =
             keys.iter().filter(|(_, k)| lock.get(k).is_none()).cloned().collect();
-        let results = parallel::all(self.work.builds(), &unpinned, |(recipe, key)| context.pin(recipe, key));
+        let results = parallel::map(self.work.builds(), &unpinned, |(recipe, key)| context.pin(recipe, key));
         let mut new = false;
         for (result, (_, key)) in results.into_iter().zip(&unpinned) {
             match result {

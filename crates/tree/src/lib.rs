@@ -3,6 +3,8 @@
 //! A [`Tree`] is a file system in memory: nothing of it is on disk until somebody writes it there, so ownership, device
 //! nodes and file capabilities need no privileges and a hostile archive has nowhere to escape to.
 
+mod beneath;
+
 mod tree;
 pub use tree::{
     Blob, Content, ContentError, ContentReader, DumpOptions, Extent, Ino, Kind, Meta, Node, PATH_MAX, Patch,

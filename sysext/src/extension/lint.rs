@@ -1,65 +1,10 @@
 //! The checks.
 
-use std::collections::{BTreeMap, BTreeSet};
-
+use super::findings::Findings;
 use super::rules::*;
 use super::units::{exec_lines, parse};
 use super::{ExtensionError, ExtensionName, HostLibrary, RELEASE_DIR, Release};
-use tree::{Kind, Machine, Node, Tree, TreePath, escape};
-
-/// Findings of one rule that are told one by one; the rest is a number.
-const SHOWN: usize = 10;
-
-/// Collects findings.
-pub(super) struct Lint<'a> {
-    allow: &'a BTreeSet<String>,
-    findings: Vec<Finding>,
-}
-
-impl<'a> Lint<'a> {
-    pub(super) fn new(allow: &'a BTreeSet<String>) -> Self {
-        Lint { allow, findings: Vec::new() }
-    }
-
-    pub(super) fn add(&mut self, rule: &Rule, path: Option<&TreePath>, message: impl Into<String>) {
-        let path = path.cloned();
-        self.take(Finding { rule: rule.name, severity: rule.severity, path, message: message.into() });
-    }
-
-    pub(super) fn take(&mut self, mut finding: Finding) {
-        if self.allow.contains(finding.rule) {
-            finding.severity = Severity::Warning;
-        }
-        self.findings.push(finding);
-    }
-
-    /// Whether something was found that leaves no tree to go on with.
-    pub(super) fn has_fatal(&self) -> bool {
-        self.findings.iter().any(|f| rule(f.rule).is_some_and(|r| !r.allowable))
-    }
-
-    /// The findings, errors first, then in the order of the checks, floods cut short.
-    pub(super) fn finish(self) -> Vec<Finding> {
-        let mut counts: BTreeMap<(&str, Severity), usize> = BTreeMap::new();
-        let mut out: Vec<Finding> = Vec::new();
-        for finding in self.findings {
-            let count = counts.entry((finding.rule, finding.severity)).or_default();
-            *count += 1;
-            if *count <= SHOWN {
-                out.push(finding);
-            }
-        }
-        for ((rule, severity), count) in counts {
-            if let Some(more) = count.checked_sub(SHOWN).filter(|&n| n > 0) {
-                let message = format!("and {more} more like these");
-                out.push(Finding { rule, severity, path: None, message });
-            }
-        }
-        let order = |f: &Finding| RULES.iter().position(|r| r.name == f.rule).unwrap_or(RULES.len());
-        out.sort_by_key(|f| (std::cmp::Reverse(f.severity), order(f)));
-        out
-    }
-}
+use tree::{Kind, Machine, Node, Tree, TreePath};
 
 /// Directories that some hosts have as symlinks: /usr/sbin and /usr/lib64 on Arch, Fedora 42 and their like, /usr/local
 /// on ostree hosts, /usr/tmp by tradition.
@@ -85,7 +30,7 @@ fn path(text: &str) -> TreePath {
 }
 
 /// What stands where.
-pub(super) fn places(tree: &Tree, lint: &mut Lint) {
+pub(super) fn places(tree: &Tree, lint: &mut Findings) {
     let (usr, opt, etc) = (path("/usr"), path("/opt"), path("/etc"));
     if let Some(node) = tree.get(&usr).filter(|n| !n.is_dir()) {
         lint.add(&USR, Some(&usr), format!("is {}, expected a directory", what(node)));
@@ -164,7 +109,7 @@ fn what(node: &Node) -> &'static str {
 }
 
 /// Release files in the tree, and what the fields say together.
-pub(super) fn release(tree: &Tree, name: &ExtensionName, release: &Release, lint: &mut Lint) {
+pub(super) fn release(tree: &Tree, name: &ExtensionName, release: &Release, lint: &mut Findings) {
     let dir = path(RELEASE_DIR);
     let parents = [path("/usr/lib"), dir.clone()];
     for parent in &parents {
@@ -199,13 +144,13 @@ pub(super) fn release(tree: &Tree, name: &ExtensionName, release: &Release, lint
 }
 
 /// What is in files.
-pub(super) fn contents(tree: &Tree, release: &Release, lint: &mut Lint) -> Result<(), ExtensionError> {
+pub(super) fn contents(tree: &Tree, release: &Release, lint: &mut Findings) -> Result<(), ExtensionError> {
     architectures(tree, release, lint)?;
     units(tree, release, lint)?;
     super::users::check(tree, lint)
 }
 
-fn architectures(tree: &Tree, release: &Release, lint: &mut Lint) -> Result<(), ExtensionError> {
+fn architectures(tree: &Tree, release: &Release, lint: &mut Findings) -> Result<(), ExtensionError> {
     let mut found: Option<(&TreePath, Machine)> = None;
     if let Some(arch) = release.architecture.filter(|a| !a.machine().wide) {
         let message = format!(
@@ -284,7 +229,7 @@ const HOST_PROGRAMS: &[&str] = &[
     "uname",
 ];
 
-fn units(tree: &Tree, release: &Release, lint: &mut Lint) -> Result<(), ExtensionError> {
+fn units(tree: &Tree, release: &Release, lint: &mut Findings) -> Result<(), ExtensionError> {
     let mut first_unit = None;
     for dir in ["/usr/lib/systemd/system", "/usr/lib/systemd/user"].map(path) {
         for (path, node) in tree.subtree(&dir) {
@@ -337,9 +282,4 @@ fn has_program(tree: &Tree, program: &[u8]) -> bool {
     ["/usr/local/sbin/", "/usr/local/bin/", "/usr/sbin/", "/usr/bin/"]
         .iter()
         .any(|dir| is_there(&[dir.as_bytes(), program].concat()))
-}
-
-/// A name for messages.
-pub(super) fn show(bytes: &[u8]) -> String {
-    escape(bytes)
 }

@@ -20,6 +20,7 @@ pub use libraries::HostLibrary;
 pub mod unit_programs;
 pub mod units;
 
+mod findings;
 mod lint;
 mod normal;
 mod times;
@@ -30,7 +31,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
-use lint::{Lint, show};
+use findings::Findings;
 
 use image::{ImageError, ImageOptions, Volume, Written};
 use tree::{ContentError, Events, Meta, Node, Tree, TreeError, TreePath};
@@ -126,7 +127,7 @@ impl Extension {
                 return Err(ExtensionError::NotAllowable(allowed.clone()));
             }
         }
-        let mut lint = Lint::new(&options.allow);
+        let mut lint = Findings::new(&options.allow);
         for finding in &options.findings {
             lint.take(finding.clone());
         }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::lint::{Lint, show};
+use super::findings::Findings;
 use super::rules::*;
-use tree::{Tree, TreePath};
+use tree::{Tree, TreePath, escape};
 
 /// Set-user-ID and set-group-ID. inode(7).
 const SETUID: u32 = 0o4000;
@@ -51,7 +51,7 @@ fn is_linux(name: &[u8]) -> bool {
 }
 
 /// Makes all of `tree` root's and of one time, and takes from it what must not reach a host.
-pub(super) fn normalise(tree: &mut Tree, epoch: i64, lint: &mut Lint) {
+pub(super) fn normalise(tree: &mut Tree, epoch: i64, lint: &mut Findings) {
     let mut foreign_xattrs: BTreeMap<Vec<u8>, (TreePath, usize)> = BTreeMap::new();
     let paths: Vec<TreePath> = tree.iter().map(|(p, _)| p.clone()).collect();
     for path in &paths {
@@ -84,12 +84,12 @@ pub(super) fn normalise(tree: &mut Tree, epoch: i64, lint: &mut Lint) {
         meta.mtime = epoch;
         meta.xattrs.retain(|name, _| {
             if name.starts_with(b"trusted.overlay.") {
-                lint.add(&OVERLAY_XATTR, Some(path), format!("{} takes effect when merged", show(name)));
+                lint.add(&OVERLAY_XATTR, Some(path), format!("{} takes effect when merged", escape(name)));
             } else if name.starts_with(b"user.overlay.") {
-                lint.add(&USER_OVERLAY, Some(path), format!("{} is dropped", show(name)));
+                lint.add(&USER_OVERLAY, Some(path), format!("{} is dropped", escape(name)));
                 return false;
             } else if name.starts_with(b"system.") {
-                lint.add(&SYSTEM_XATTR, Some(path), format!("{} is dropped", show(name)));
+                lint.add(&SYSTEM_XATTR, Some(path), format!("{} is dropped", escape(name)));
                 return false;
             } else if name == b"security.capability" {
                 lint.add(&CAPABILITY, Some(path), "has file capabilities, which hold on the host, too");
@@ -106,7 +106,7 @@ pub(super) fn normalise(tree: &mut Tree, epoch: i64, lint: &mut Lint) {
             2 => ", as is one more of this name".to_owned(),
             n => format!(", as are {} more of this name", n - 1),
         };
-        let message = format!("{} is dropped{others}: no attribute of Linux's", show(name));
+        let message = format!("{} is dropped{others}: no attribute of Linux's", escape(name));
         lint.add(&FOREIGN_XATTR, Some(path), message);
     }
 }

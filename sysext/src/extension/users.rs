@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use super::lint::Lint;
+use super::ExtensionError;
+use super::findings::Findings;
 use super::rules::USER;
 use super::unit_programs::{UNIT_LIMIT, is_unit};
 use super::units::{Directive, parse, words};
-use super::{ExtensionError, show};
-use tree::{ContentError, Tree, TreePath};
+use tree::{ContentError, Tree, TreePath, escape};
 
 /// Users of every host: LSB's required ones, and nobody, which systemd counts on.
 const USERS: [&str; 4] = ["root", "nobody", "bin", "daemon"];
@@ -46,7 +46,7 @@ struct Made {
 }
 
 /// Finds units, and other files that name users, with users that nobody makes.
-pub(super) fn check(tree: &Tree, lint: &mut Lint<'_>) -> Result<(), ExtensionError> {
+pub(super) fn check(tree: &Tree, lint: &mut Findings<'_>) -> Result<(), ExtensionError> {
     let made = made(tree)?;
     if made.unclear {
         return Ok(());
@@ -155,7 +155,7 @@ fn of_unit(directives: &[Directive], dynamic: bool) -> Vec<Mention> {
             continue;
         }
         for word in words(&d.value) {
-            let name = show(&word.text);
+            let name = escape(&word.text);
             out.push((&d.key, Mention { account, shown: format!("{}={name}", d.key), name, line: d.line }));
         }
     }
@@ -166,7 +166,7 @@ fn of_unit(directives: &[Directive], dynamic: bool) -> Vec<Mention> {
 fn of_bus(directives: &[Directive]) -> Vec<Mention> {
     let users = directives.iter().filter(|d| d.section == "D-BUS Service" && d.key == "User");
     let mention = |d: &Directive| {
-        let name = show(&d.value);
+        let name = escape(&d.value);
         Mention { account: Account::User, shown: format!("User={name}"), name, line: d.line }
     };
     users.map(mention).collect()
@@ -186,7 +186,7 @@ fn of_tmpfiles(text: &[u8]) -> Vec<Mention> {
         for (column, account) in [(3, Account::User), (4, Account::Group)] {
             let Some(word) = columns.get(column) else { continue };
             // With a colon it counts for what is made anew.
-            let name = show(word.text.strip_prefix(b":").unwrap_or(&word.text));
+            let name = escape(word.text.strip_prefix(b":").unwrap_or(&word.text));
             if name != "-" {
                 let what = if account == Account::User { "user" } else { "group" };
                 out.push(Mention { account, shown: format!("{what} {name}"), name, line });
@@ -223,7 +223,7 @@ fn made(tree: &Tree) -> Result<Made, ExtensionError> {
     let conf = |p: &TreePath| p.file_name().is_some_and(|n| n.ends_with(b".conf"));
     for (_, text) in files(tree, "/usr/lib/sysusers.d", conf)? {
         for (_, row) in rows(&text) {
-            let columns: Vec<String> = words(row).iter().map(|w| show(&w.text)).collect();
+            let columns: Vec<String> = words(row).iter().map(|w| escape(&w.text)).collect();
             let [kind, name, rest @ ..] = columns.as_slice() else { continue };
             made.unclear |= name.contains('%');
             match kind.trim_end_matches(['!', '+']) {
@@ -264,7 +264,7 @@ mod tests {
             .map(|f| {
                 let (what, _) = f.message.split_once(": the host has to have this ").unwrap();
                 let file = f.path.as_ref().and_then(TreePath::file_name).unwrap();
-                format!("{} {what}", show(file))
+                format!("{} {what}", escape(file))
             })
             .collect()
     }

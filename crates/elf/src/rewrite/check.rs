@@ -210,7 +210,7 @@ fn table_size(old: &Model<'_, '_>, tag: i64, address: u64) -> Option<u64> {
     match elf::DynamicTag(tag) {
         elf::DT_STRTAB => {
             let paths = [elf::DT_RPATH, elf::DT_RUNPATH].into_iter().filter_map(size_of);
-            let own = paths.filter_map(|d| d.checked_sub(super::wanted::MARK.len() as u64)).min();
+            let own = paths.filter_map(|d| d.checked_sub(super::changes::MARK.len() as u64)).min();
             let size = size_of(elf::DT_STRSZ)?;
             Some(own.map_or(size, |own| own.min(size)))
         }

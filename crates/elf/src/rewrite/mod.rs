@@ -17,17 +17,17 @@
 //! What the edit moves is only what nothing but a header refers to. The result is parsed again and held against the
 //! original before anybody gets it.
 
-mod canvas;
+mod patches;
 
 mod model;
 
-mod wanted;
+mod changes;
 
 mod needed;
 
 mod blocks;
 
-mod homes;
+mod gaps;
 
 mod plan;
 
@@ -35,6 +35,7 @@ mod check;
 pub use check::CheckError;
 
 use crate::{ElfError, ElfKind};
+use changes::Changes;
 use model::Model;
 use tree::Content;
 
@@ -152,6 +153,15 @@ impl Edit {
     }
 }
 
+/// Everything that the edit changes in this file. New strings stand in the order of the calls.
+fn changes(model: &Model<'_, '_>, edit: &Edit) -> Result<Changes, RewriteError> {
+    let mut changes = Changes::new(model, edit)?;
+    needed::replace(&mut changes, model, edit)?;
+    needed::add(&mut changes, model, edit)?;
+    changes.set_search_path(model, edit)?;
+    Ok(changes)
+}
+
 /// The file with the edit made: the old content under a few patches. If there's nothing to change, the same content.
 ///
 /// # Errors
@@ -163,11 +173,11 @@ pub fn rewrite(content: &Content, edit: &Edit) -> Result<Content, RewriteError> 
     if !model.elf.is_dynamic() {
         return Err(RewriteError::LeftAlone(model.elf.kind));
     }
-    let wanted = wanted::Wanted::new(&model, edit)?;
-    if wanted.is_nothing() {
+    let changes = changes(&model, edit)?;
+    if changes.is_nothing(&model) {
         return Ok(content.clone());
     }
-    let plan = plan::Plan::new(&model, &wanted)?;
+    let plan = plan::Plan::new(&model, &changes)?;
     let new = needed::versions(plan.apply(content)?, edit)?;
     check::check(&model, edit, &new)?;
     Ok(new)

@@ -3,8 +3,8 @@
 use object::elf;
 use tree::{Content, Patch};
 
+use super::changes::{Changes, DynamicEntry};
 use super::model::Model;
-use super::wanted::{Entry, Wanted};
 use super::{Edit, RewriteError};
 use crate::layout::Layout;
 use crate::raw::Dyn;
@@ -24,14 +24,14 @@ fn new_name<'e>(edit: &'e Edit, old: &[u8]) -> Option<&'e [u8]> {
 }
 
 /// Plans the new names behind the strings of the file, and the dynamic entries that lead there.
-pub(super) fn replace(wanted: &mut Wanted, model: &Model<'_, '_>, edit: &Edit) -> Result<(), RewriteError> {
+pub(super) fn replace(changes: &mut Changes, model: &Model<'_, '_>, edit: &Edit) -> Result<(), RewriteError> {
     if edit.needed.is_empty() {
         return Ok(());
     }
     let strtab = model.layout.strtab()?;
     let mut done: Vec<(&[u8], u64)> = Vec::new();
-    for i in 0..wanted.entries.len() {
-        let value = wanted.entries[i].value;
+    for i in 0..changes.entries.len() {
+        let value = changes.entries[i].value;
         if !is_library(value.d_tag) {
             continue;
         }
@@ -41,12 +41,12 @@ pub(super) fn replace(wanted: &mut Wanted, model: &Model<'_, '_>, edit: &Edit) -
             Some(&(_, index)) => index,
             None => {
                 let keep = strtab.map_or(0, |(_, size)| size);
-                let index = wanted.append(model, keep, &[new, &b"\0"[..]].concat())?;
+                let index = changes.append(model, keep, &[new, &b"\0"[..]].concat())?;
                 done.push((new, index));
                 index
             }
         };
-        wanted.entries[i].value.d_val = index;
+        changes.entries[i].value.d_val = index;
     }
     Ok(())
 }
@@ -63,11 +63,11 @@ fn added<'e>(elf: &Elf, edit: &'e Edit) -> Vec<&'e Vec<u8>> {
 }
 
 /// Plans further libraries: their names behind the strings of the file, and entries behind all others.
-pub(super) fn add(wanted: &mut Wanted, model: &Model<'_, '_>, edit: &Edit) -> Result<(), RewriteError> {
+pub(super) fn add(changes: &mut Changes, model: &Model<'_, '_>, edit: &Edit) -> Result<(), RewriteError> {
     let keep = model.layout.strtab()?.map_or(0, |(_, size)| size);
     for name in added(&model.elf, edit) {
-        let d_val = wanted.append(model, keep, &[name.as_slice(), &b"\0"[..]].concat())?;
-        wanted.entries.push(Entry { value: Dyn { d_tag: elf::DT_NEEDED.0, d_val }, old: None });
+        let d_val = changes.append(model, keep, &[name.as_slice(), &b"\0"[..]].concat())?;
+        changes.entries.push(DynamicEntry { value: Dyn { d_tag: elf::DT_NEEDED.0, d_val }, old: None });
     }
     Ok(())
 }

@@ -5,9 +5,9 @@ use tree::{Content, Patch};
 
 use super::RewriteError;
 use super::blocks::{BlockKind, Map};
-use super::homes::{Home, homes};
+use super::changes::Changes;
+use super::gaps::{Gap, find_gaps};
 use super::model::Model;
-use super::wanted::Wanted;
 use crate::layout::SMALLEST_PAGE;
 use crate::raw::Phdr;
 
@@ -59,7 +59,7 @@ struct Placed {
 struct Arrangement {
     placed: Vec<Placed>,
     /// Homes, with what is taken of them.
-    homes: Vec<Home>,
+    gaps: Vec<Gap>,
     new_load: Option<Phdr>,
     /// The program header whose slot the new PT_LOAD takes: a PT_NULL, a stale PT_NOTE, or one that the one before takes in.
     gives_slot: Option<usize>,
@@ -75,10 +75,10 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub fn new(model: &Model<'_, '_>, wanted: &Wanted) -> Result<Plan, RewriteError> {
+    pub fn new(model: &Model<'_, '_>, changes: &Changes) -> Result<Plan, RewriteError> {
         let map = Map::new(model);
-        let arrangement = Arranger { model, wanted, map: &map }.arrange()?;
-        emit::emit(model, wanted, &map, &arrangement)
+        let arrangement = Arranger { model, changes, map: &map }.arrange()?;
+        emit::emit(model, changes, &map, &arrangement)
     }
 
     pub fn apply(self, content: &Content) -> Result<Content, RewriteError> {
@@ -98,7 +98,7 @@ enum Slot {
 
 struct Arranger<'a, 's, 'c> {
     model: &'a Model<'s, 'c>,
-    wanted: &'a Wanted,
+    changes: &'a Changes,
     map: &'a Map,
 }
 
@@ -108,12 +108,12 @@ fn align_up(value: u64, align: u64) -> Option<u64> {
 
 impl Arranger<'_, '_, '_> {
     fn arrange(&self) -> Result<Arrangement, RewriteError> {
-        let mut homes = homes(self.model, self.map);
-        let items = self.items(&[], &mut homes)?;
-        self.add_vacated(&items, &[], &mut homes)?;
-        let (placed, left) = self.place(items, &mut homes)?;
+        let mut gaps = find_gaps(self.model, self.map);
+        let items = self.items(&[], &mut gaps)?;
+        self.add_vacated(&items, &[], &mut gaps)?;
+        let (placed, left) = self.place(items, &mut gaps)?;
         if left.is_empty() {
-            return Ok(Arrangement { placed, homes, new_load: None, gives_slot: None, section_table: None });
+            return Ok(Arrangement { placed, gaps, new_load: None, gives_slot: None, section_table: None });
         }
         if let Some(at) = self.model.payload {
             let needed = left.iter().map(|i| i.size).sum();
@@ -121,7 +121,7 @@ impl Arranger<'_, '_, '_> {
         }
         let slot = self.slot()?;
         let mut gone = if let Slot::Evict(blocks) = &slot { blocks.clone() } else { Vec::new() };
-        let mut homes = super::homes::homes(self.model, self.map);
+        let mut gaps = super::gaps::find_gaps(self.model, self.map);
         let mut end = self.model.source.len();
         let mut section_table = None;
         if let Some(i) = self.map.find(BlockKind::Sections).filter(|i| gone.contains(i)) {
@@ -130,12 +130,12 @@ impl Arranger<'_, '_, '_> {
             let block = &self.map.blocks[i];
             let at = align_up(end, block.align).ok_or(RewriteError::NoRoom("the file is too large"))?;
             section_table = Some(at);
-            homes.iter_mut().for_each(|h| h.end = h.end.min(end));
+            gaps.iter_mut().for_each(|h| h.end = h.end.min(end));
             end = at.saturating_add(block.size);
         }
-        let items = self.items(&gone, &mut homes)?;
-        self.add_vacated(&items, &gone, &mut homes)?;
-        let (mut placed, mut left) = self.place(items, &mut homes)?;
+        let items = self.items(&gone, &mut gaps)?;
+        self.add_vacated(&items, &gone, &mut gaps)?;
+        let (mut placed, mut left) = self.place(items, &mut gaps)?;
         if matches!(slot, Slot::Move) {
             left.insert(0, Item { what: What::Phdrs, size: self.phdrs_size(1), align: 8 });
         }
@@ -148,7 +148,7 @@ impl Arranger<'_, '_, '_> {
             _ => None,
         };
         let section_table = section_table.filter(|_| new_load.is_some());
-        Ok(Arrangement { placed, homes, new_load, gives_slot, section_table })
+        Ok(Arrangement { placed, gaps, new_load, gives_slot, section_table })
     }
 
     /// Bytes of the program header table with some more entries.
@@ -158,12 +158,12 @@ impl Arranger<'_, '_, '_> {
     }
 
     /// What needs a new place if the blocks `gone` have to leave theirs.
-    fn items(&self, gone: &[usize], homes: &mut [Home]) -> Result<Vec<Item>, RewriteError> {
+    fn items(&self, gone: &[usize], gaps: &mut [Gap]) -> Result<Vec<Item>, RewriteError> {
         let mut gone = gone.to_vec();
         let mut items = Vec::new();
         let strings = BlockKind::Table(elf::DT_STRTAB);
         let moved = self.map.find(strings).is_some_and(|i| gone.contains(&i));
-        if let Some(size) = self.strings_to_move(moved, &mut gone, homes)? {
+        if let Some(size) = self.strings_to_move(moved, &mut gone, gaps)? {
             if size > MAX_COPY {
                 return Err(RewriteError::NoRoom("the dynamic string table is too large to be copied"));
             }
@@ -172,14 +172,14 @@ impl Arranger<'_, '_, '_> {
         }
         let interp = self.map.find(BlockKind::Interpreter);
         let evicted = interp.is_some_and(|i| gone.contains(&i));
-        if let Some(path) = &self.wanted.interpreter {
+        if let Some(path) = &self.changes.interpreter {
             let room = self.model.layout.segment(elf::PT_INTERP).map_or(0, |p| p.p_filesz);
             if evicted || path.len() as u64 > room {
                 gone.retain(|&i| Some(i) != interp);
                 items.push(Item { what: What::Interpreter, size: path.len() as u64, align: 1 });
             }
         }
-        let slots = self.wanted.entries.len() + 1;
+        let slots = self.changes.entries.len() + 1;
         if slots > self.model.layout.dynamic_slots {
             let size = (slots * self.model.layout.format.dyn_size()) as u64;
             items.push(Item { what: What::Dynamic, size, align: 16 });
@@ -200,9 +200,9 @@ impl Arranger<'_, '_, '_> {
         &self,
         evicted: bool,
         gone: &mut Vec<usize>,
-        homes: &mut [Home],
+        gaps: &mut [Gap],
     ) -> Result<Option<u64>, RewriteError> {
-        let Some(new) = &self.wanted.strings else { return Ok(None) };
+        let Some(new) = &self.changes.strings else { return Ok(None) };
         let missing = RewriteError::Malformed("there is no DT_STRTAB");
         let (offset, size) = self.model.layout.strtab()?.ok_or(missing)?;
         if evicted {
@@ -221,8 +221,8 @@ impl Arranger<'_, '_, '_> {
             && (end == load_end
                 || self.map.in_the_way(self.model, (end, load_end), &[])?.is_some_and(|b| b.is_empty()));
         if is_last && range.1 > load_end {
-            let home = homes.iter_mut().find(|h| h.load == load && h.at == load_end);
-            let grown = home.map(|h| h.take(self.model, range.1 - load_end, 1)).transpose()?.flatten();
+            let gap = gaps.iter_mut().find(|h| h.load == load && h.at == load_end);
+            let grown = gap.map(|h| h.take(self.model, range.1 - load_end, 1)).transpose()?.flatten();
             return Ok(grown.is_none().then_some(new.size));
         }
         if range.1 > load_end {
@@ -239,33 +239,33 @@ impl Arranger<'_, '_, '_> {
         }
     }
 
-    /// Where the string table leaves its place as a whole, and not for the program headers, that place is a home.
-    fn add_vacated(&self, items: &[Item], gone: &[usize], homes: &mut Vec<Home>) -> Result<(), RewriteError> {
+    /// Where the string table leaves its place as a whole, and not for the program headers, that place is a gap.
+    fn add_vacated(&self, items: &[Item], gone: &[usize], gaps: &mut Vec<Gap>) -> Result<(), RewriteError> {
         let whole = items.iter().any(|i| i.what == What::Strings);
         let evicted = self.map.find(BlockKind::Table(elf::DT_STRTAB));
         // Only a table of its own: one that shares its bytes is not in the map.
         let (true, Some(block)) = (whole, evicted.filter(|i| !gone.contains(i))) else { return Ok(()) };
         let block = &self.map.blocks[block];
         let load = self.model.load_at(block.offset, block.size);
-        let home = load.and_then(|load| Home::vacated(self.model, load, block.offset, block.size));
-        homes.splice(0..0, home);
+        let gap = load.and_then(|load| Gap::vacated(self.model, load, block.offset, block.size));
+        gaps.splice(0..0, gap);
         Ok(())
     }
 
     /// Puts items where there is room; the rest comes back.
-    fn place(&self, items: Vec<Item>, homes: &mut [Home]) -> Result<(Vec<Placed>, Vec<Item>), RewriteError> {
+    fn place(&self, items: Vec<Item>, gaps: &mut [Gap]) -> Result<(Vec<Placed>, Vec<Item>), RewriteError> {
         let mut placed = Vec::new();
         let mut left = Vec::new();
         'items: for item in items {
-            for home in homes.iter_mut() {
+            for gap in gaps.iter_mut() {
                 // Loaders store into the dynamic entries.
-                if item.what == What::Dynamic && !home.is_writable()
-                    || item.what == What::Strings && home.is_vacated()
+                if item.what == What::Dynamic && !gap.is_writable()
+                    || item.what == What::Strings && gap.is_vacated()
                 {
                     continue;
                 }
-                if let Some(offset) = home.take(self.model, item.size, item.align)? {
-                    placed.push(Placed { item, offset, address: home.address(offset) });
+                if let Some(offset) = gap.take(self.model, item.size, item.align)? {
+                    placed.push(Placed { item, offset, address: gap.address(offset) });
                     continue 'items;
                 }
             }

@@ -1,8 +1,9 @@
 //! Detached OpenPGP signatures: those of version 4, which is what software is signed with, by RSA, Ed25519 and ECDSA keys.
 //! The arithmetic is ring's. docs/decisions/0071-openpgp.md says why the rest is here.
 
-mod key;
+mod certificate;
 mod packet;
+mod public_key;
 mod sign;
 mod signature;
 
@@ -11,13 +12,14 @@ pub(super) use sign::SecretKey;
 use tree::Content;
 
 use super::{SignatureError, hex, in_memory, unusable, wrong_key};
-use key::Material;
+use certificate::{SigningKey, keys};
+use public_key::{Material, fingerprint};
 use signature::{BINARY, Signature};
 
 /// Says by which key.
 pub(super) fn verify(key: &[u8], signature: &[u8], file: &Content) -> Result<String, SignatureError> {
     let key = packet::unarmour(key).map_err(wrong_key)?;
-    let keys = packet::packets(&key).and_then(|p| key::keys(&p)).map_err(wrong_key)?;
+    let keys = packet::packets(&key).and_then(|p| keys(&p)).map_err(wrong_key)?;
     let bytes = packet::unarmour(signature).map_err(unusable)?;
     let packets = packet::packets(&bytes).map_err(unusable)?;
     let mut error = unusable("has no signature packet");
@@ -36,11 +38,11 @@ pub(super) fn fingerprints(key: &[u8]) -> Result<Vec<String>, SignatureError> {
     let key = packet::unarmour(key).map_err(wrong_key)?;
     let packets = packet::packets(&key).map_err(wrong_key)?;
     let primary = packets.iter().filter(|p| p.tag == packet::PUBLIC_KEY);
-    let found: Vec<String> = primary.map(|p| hex(&key::fingerprint(p.body))).collect();
+    let found: Vec<String> = primary.map(|p| hex(&fingerprint(p.body))).collect();
     if found.is_empty() { Err(wrong_key("is no OpenPGP public key")) } else { Ok(found) }
 }
 
-fn one(keys: &[key::SigningKey<'_>], body: &[u8], file: &Content) -> Result<String, SignatureError> {
+fn one(keys: &[SigningKey<'_>], body: &[u8], file: &Content) -> Result<String, SignatureError> {
     let signature = Signature::parse(body).map_err(unusable)?;
     if signature.kind != BINARY {
         return Err(unusable(format!("is of type {:#04x}, expected that of a file, 0x00", signature.kind)));

@@ -8,8 +8,9 @@ use ring::signature::{
 use tree::Content;
 
 use super::super::{SignatureError, wrong_key};
-use super::key::{self, fingerprint};
+use super::certificate::keys;
 use super::packet::{self, PUBLIC_KEY, PUBLIC_SUBKEY, Packet, mpi, number};
+use super::public_key::fingerprint;
 
 /// Packet type IDs. Section 5.
 const SECRET_KEY: u8 = 5;
@@ -49,7 +50,7 @@ impl SecretKey {
         let bytes = packet::unarmour(file).map_err(wrong_key)?;
         let packets = packet::packets(&bytes).map_err(wrong_key)?;
         let certificate = public(&packets).map_err(wrong_key)?;
-        let known = key::keys(&certificate).map_err(wrong_key)?;
+        let known = keys(&certificate).map_err(wrong_key)?;
         let mut why = "file has no secret key that may sign".to_owned();
         // Subkeys stand behind their primary key.
         for (secret, public) in packets.iter().zip(&certificate).rev() {

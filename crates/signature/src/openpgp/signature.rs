@@ -3,8 +3,8 @@
 use ring::signature as crypto;
 use ring::signature::UnparsedPublicKey;
 
-use super::key::{Material, PublicKey};
 use super::packet::{Subpacket, mpi, number, subpackets};
+use super::public_key::{Material, PublicKey};
 
 /// Signature types. Section 5.2.1.
 pub(super) const BINARY: u8 = 0x00;

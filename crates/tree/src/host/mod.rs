@@ -15,9 +15,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 
+use crate::beneath::{DIRECTORY, open_relative};
 use crate::{
     TreePath,
     tree::{ContentError, PathError, TreeError},
@@ -98,38 +99,12 @@ fn io_error(dir: &Path, path: &TreePath, source: Errno) -> HostError {
     HostError::Io { path, source: source.into() }
 }
 
-const DIRECTORY: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-
 /// Opens `path` below `root` without following a symlink anywhere.
 fn open_beneath(root: impl AsFd, path: &TreePath, flags: OFlags) -> Result<OwnedFd, Errno> {
     if path.is_root() {
         return openat(root.as_fd(), ".", flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
     }
     open_relative(root.as_fd(), OsStr::from_bytes(path.as_relative()), flags)
-}
-
-/// As [`open_beneath`]; the path is relative, normal and not empty.
-pub(crate) fn open_relative(root: BorrowedFd<'_>, path: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    match openat2(root, path, flags, Mode::empty(), resolve) {
-        // Before Linux 5.6, or a seccomp filter that doesn't know the call.
-        Err(Errno::NOSYS | Errno::PERM) => open_by_steps(root, path, flags),
-        result => result,
-    }
-}
-
-fn open_by_steps(root: BorrowedFd<'_>, path: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let mut dir: Option<OwnedFd> = None;
-    let mut components = path.as_bytes().split(|&b| b == b'/').peekable();
-    while let Some(name) = components.next() {
-        let at = dir.as_ref().map_or(root, AsFd::as_fd);
-        let flags = if components.peek().is_some() { DIRECTORY } else { flags };
-        let next = openat(at, OsStr::from_bytes(name), flags, Mode::empty())?;
-        dir = Some(next);
-    }
-    dir.ok_or(Errno::NOENT)
 }
 
 /// A path for the calls on extended attributes, which have no variant that takes a directory: the kernel goes straight

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use super::*;
+use crate::beneath::open_by_steps;
 use crate::{Extent, Kind, Meta, Node, Tree, tree::DumpOptions};
 
 fn p(s: &str) -> TreePath {

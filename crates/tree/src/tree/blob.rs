@@ -105,7 +105,7 @@ impl Blob {
             Place::Beneath { root, skip, seen } => {
                 let bytes = self.path.as_os_str().as_bytes();
                 let relative = OsStr::from_bytes(bytes.get(*skip..).unwrap_or_default());
-                let fd = crate::host::open_relative(root.as_fd(), relative, FLAGS)?;
+                let fd = crate::beneath::open_relative(root.as_fd(), relative, FLAGS)?;
                 if !seen.is_same(&Seen::new(&rustix::fs::fstat(&fd)?)) {
                     return Err(io::Error::other("file has changed since its directory was read"));
                 }

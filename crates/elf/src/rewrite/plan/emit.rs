@@ -4,9 +4,9 @@ use object::elf;
 
 use super::super::RewriteError;
 use super::super::blocks::{BlockKind, Map, is_movable_segment};
-use super::super::canvas::Canvas;
+use super::super::changes::Changes;
 use super::super::model::Model;
-use super::super::wanted::Wanted;
+use super::super::patches::PatchSet;
 use super::{Arrangement, Placed, Plan, What, notes};
 use crate::layout::Layout;
 use crate::raw::{Dyn, Phdr, Shdr};
@@ -21,7 +21,7 @@ const DT_MIPS_RLD_MAP_REL: i64 = 0x7000_0035;
 /// The tables as they are going to be.
 struct Emitter<'a, 's, 'c> {
     model: &'a Model<'s, 'c>,
-    canvas: Canvas,
+    patches: PatchSet,
     phdrs: Vec<Phdr>,
     sections: Vec<Shdr>,
     entries: Vec<Dyn>,
@@ -29,16 +29,16 @@ struct Emitter<'a, 's, 'c> {
 
 pub(super) fn emit(
     model: &Model<'_, '_>,
-    wanted: &Wanted,
+    changes: &Changes,
     map: &Map,
     arrangement: &Arrangement,
 ) -> Result<Plan, RewriteError> {
     let mut e = Emitter {
         model,
-        canvas: Canvas::default(),
+        patches: PatchSet::default(),
         phdrs: model.layout.phdrs.clone(),
         sections: model.sections.clone(),
-        entries: wanted.entries.iter().map(|e| e.value).collect(),
+        entries: changes.entries.iter().map(|e| e.value).collect(),
     };
     // Old rooms are zeroed first; what is written into them comes after.
     for p in &arrangement.placed {
@@ -56,25 +56,25 @@ pub(super) fn emit(
         e.zero(at, count * model.layout.format.shdr_size() as u64);
     }
     let find = |what: What| arrangement.placed.iter().find(|p| p.item.what == what);
-    e.interpreter(wanted, find(What::Interpreter))?;
-    e.strings(wanted, find(What::Strings))?;
+    e.interpreter(changes, find(What::Interpreter))?;
+    e.strings(changes, find(What::Strings))?;
     for p in &arrangement.placed {
         if let What::Block(i) = p.item.what {
             e.block(map, i, p)?;
         }
     }
-    e.dynamic(wanted, find(What::Dynamic))?;
-    for home in &arrangement.homes {
-        let p = &mut e.phdrs[home.load];
-        if home.at > p.file_end() {
-            p.p_filesz = home.at - p.p_offset;
+    e.dynamic(changes, find(What::Dynamic))?;
+    for gap in &arrangement.gaps {
+        let p = &mut e.phdrs[gap.load];
+        if gap.at > p.file_end() {
+            p.p_filesz = gap.at - p.p_offset;
             p.p_memsz = p.p_filesz;
         }
     }
     e.program_headers(arrangement, find(What::Phdrs))?;
     e.symbols()?;
     e.section_headers(arrangement.section_table)?;
-    let patches = e.canvas.into_patches();
+    let patches = e.patches.into_patches();
     let end = patches.last().map_or(0, |p| p.at + p.bytes.len() as u64);
     Ok(Plan { len: end.max(model.source.len()), patches })
 }
@@ -90,22 +90,22 @@ impl Emitter<'_, '_, '_> {
 
     fn zero(&mut self, offset: u64, size: u64) {
         if size <= MAX_ZEROED {
-            self.canvas.write(offset, vec![0; size as usize]);
+            self.patches.write(offset, vec![0; size as usize]);
         }
     }
 
-    fn interpreter(&mut self, wanted: &Wanted, placed: Option<&Placed>) -> Result<(), RewriteError> {
-        let Some(path) = &wanted.interpreter else { return Ok(()) };
+    fn interpreter(&mut self, changes: &Changes, placed: Option<&Placed>) -> Result<(), RewriteError> {
+        let Some(path) = &changes.interpreter else { return Ok(()) };
         let Some(index) = self.phdrs.iter().position(|p| p.p_type == elf::PT_INTERP.0) else { return Ok(()) };
         let old = self.phdrs[index];
         let Some(placed) = placed else {
             // The room stays as large as it was, the rest zero: the next edit may need it. The kernel wants a NUL at
             // its end (fs/binfmt_elf.c) and reads up to the first.
             self.zero(old.p_offset, old.p_filesz);
-            self.canvas.write(old.p_offset, path.clone());
+            self.patches.write(old.p_offset, path.clone());
             return Ok(());
         };
-        self.canvas.write(placed.offset, path.clone());
+        self.patches.write(placed.offset, path.clone());
         let p = &mut self.phdrs[index];
         p.p_offset = placed.offset;
         p.p_vaddr = placed.address;
@@ -124,15 +124,15 @@ impl Emitter<'_, '_, '_> {
         Ok(())
     }
 
-    fn strings(&mut self, wanted: &Wanted, placed: Option<&Placed>) -> Result<(), RewriteError> {
-        let Some(new) = &wanted.strings else { return Ok(()) };
+    fn strings(&mut self, changes: &Changes, placed: Option<&Placed>) -> Result<(), RewriteError> {
+        let Some(new) = &changes.strings else { return Ok(()) };
         let Some((offset, size)) = self.layout().strtab()? else { return Ok(()) };
         let address = self.layout().tag(elf::DT_STRTAB).unwrap_or(0);
         let (new_offset, new_address) = match placed {
             Some(placed) => {
                 let mut bytes = self.model.source.bytes("DT_STRTAB", offset, new.keep)?;
                 bytes.extend_from_slice(&new.tail);
-                self.canvas.write(placed.offset, bytes);
+                self.patches.write(placed.offset, bytes);
                 self.set_address(elf::DT_STRTAB, placed.address);
                 (placed.offset, placed.address)
             }
@@ -140,7 +140,7 @@ impl Emitter<'_, '_, '_> {
                 let mut bytes = new.tail.clone();
                 // A shorter path leaves nothing of the longer one.
                 bytes.resize(bytes.len().max((size - new.keep) as usize), 0);
-                self.canvas.write(offset + new.keep, bytes);
+                self.patches.write(offset + new.keep, bytes);
                 (offset, address)
             }
         };
@@ -163,7 +163,7 @@ impl Emitter<'_, '_, '_> {
     fn block(&mut self, map: &Map, index: usize, placed: &Placed) -> Result<(), RewriteError> {
         let block = map.blocks[index];
         let bytes = self.model.source.bytes("block", block.offset, block.size)?;
-        self.canvas.write(placed.offset, bytes);
+        self.patches.write(placed.offset, bytes);
         let inside =
             |offset: u64, size: u64| offset >= block.offset && offset.saturating_add(size) <= block.end();
         for p in self.phdrs.iter_mut().filter(|p| is_movable_segment(p) && inside(p.p_offset, p.p_filesz)) {
@@ -185,7 +185,7 @@ impl Emitter<'_, '_, '_> {
         Ok(())
     }
 
-    fn dynamic(&mut self, wanted: &Wanted, placed: Option<&Placed>) -> Result<(), RewriteError> {
+    fn dynamic(&mut self, changes: &Changes, placed: Option<&Placed>) -> Result<(), RewriteError> {
         let Some(index) = self.phdrs.iter().position(|p| p.p_type == elf::PT_DYNAMIC.0) else {
             return Ok(());
         };
@@ -198,7 +198,7 @@ impl Emitter<'_, '_, '_> {
         };
         let is_mips = self.layout().ehdr.e_machine == elf::EM_MIPS.0;
         let mut bytes = Vec::with_capacity(slots * size);
-        for (i, (d, entry)) in self.entries.iter().zip(&wanted.entries).enumerate() {
+        for (i, (d, entry)) in self.entries.iter().zip(&changes.entries).enumerate() {
             let mut d = *d;
             if let (true, DT_MIPS_RLD_MAP_REL, Some(was)) = (is_mips, d.d_tag, entry.old) {
                 let from = old.p_vaddr.wrapping_add((was * size) as u64);
@@ -211,7 +211,7 @@ impl Emitter<'_, '_, '_> {
             bytes.extend(format.dyn_bytes(&d).ok_or_else(too_wide)?);
         }
         bytes.resize(slots * size, 0);
-        self.canvas.write(offset, bytes);
+        self.patches.write(offset, bytes);
         if placed.is_some() {
             // The old entries stay: a program may refer to _DYNAMIC, and in the file they are only dead bytes.
             let new_size = (slots * size) as u64;
@@ -264,18 +264,18 @@ impl Emitter<'_, '_, '_> {
             self.zero(ehdr.e_phoff, old_size);
             // e_phoff follows e_entry, an address.
             let e_phoff = 24 + format.word();
-            self.canvas.write(e_phoff, format.address_bytes(offset).ok_or_else(too_wide)?);
+            self.patches.write(e_phoff, format.address_bytes(offset).ok_or_else(too_wide)?);
         }
         let mut bytes = Vec::with_capacity(new_size as usize);
         for p in &self.phdrs {
             bytes.extend(format.phdr_bytes(p).ok_or_else(too_wide)?);
         }
-        self.canvas.write(offset, bytes);
+        self.patches.write(offset, bytes);
         let count =
             u16::try_from(self.phdrs.len()).map_err(|_| RewriteError::NoRoom("e_phnum can't count more"))?;
         // Behind e_entry, e_phoff, e_shoff (addresses), e_flags (4), e_ehsize (2), e_phentsize (2).
         let e_phnum = 24 + 3 * format.word() + 8;
-        self.canvas.write(e_phnum, format.u16_bytes(count));
+        self.patches.write(e_phnum, format.u16_bytes(count));
         Ok(())
     }
 
@@ -311,7 +311,7 @@ impl Emitter<'_, '_, '_> {
                     let Some(Some(delta)) = moved.and_then(|i| moves.get(i)) else { continue };
                     let value = st_value.wrapping_add(*delta);
                     let at = to + done + (n * size) as u64 + format.sym_value_at();
-                    self.canvas.write(at, format.address_bytes(value).ok_or_else(too_wide)?);
+                    self.patches.write(at, format.address_bytes(value).ok_or_else(too_wide)?);
                 }
                 done += step / size as u64 * size as u64;
             }
@@ -327,13 +327,13 @@ impl Emitter<'_, '_, '_> {
         if moved.is_some() {
             // e_shoff follows two addresses, e_entry and e_phoff.
             let e_shoff = 24 + 2 * format.word();
-            self.canvas.write(e_shoff, format.address_bytes(offset).ok_or_else(too_wide)?);
-            self.canvas.write(offset, self.model.source.bytes("section headers", old_offset, count * size)?);
+            self.patches.write(e_shoff, format.address_bytes(offset).ok_or_else(too_wide)?);
+            self.patches.write(offset, self.model.source.bytes("section headers", old_offset, count * size)?);
         }
         for (i, (new, old)) in self.sections.iter().zip(&self.model.sections).enumerate() {
             if new != old {
                 let bytes = format.shdr_bytes(new).ok_or_else(too_wide)?;
-                self.canvas.write(offset + i as u64 * size, bytes);
+                self.patches.write(offset + i as u64 * size, bytes);
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use crate::raw::Phdr;
 
 /// Room behind a PT_LOAD.
 #[derive(Debug, Clone)]
-pub(super) struct Home {
+pub(super) struct Gap {
     /// Index among the program headers.
     pub load: usize,
     /// The first free byte of the file.
@@ -23,19 +23,12 @@ pub(super) struct Home {
     vacated: bool,
 }
 
-impl Home {
+impl Gap {
     /// The room that a table of a PT_LOAD leaves behind.
-    pub fn vacated(model: &Model<'_, '_>, load: usize, offset: u64, size: u64) -> Option<Home> {
+    pub fn vacated(model: &Model<'_, '_>, load: usize, offset: u64, size: u64) -> Option<Gap> {
         let p = model.layout.phdrs.get(load)?;
         let delta = p.p_vaddr.wrapping_sub(p.p_offset);
-        Some(Home {
-            load,
-            at: offset,
-            end: offset.checked_add(size)?,
-            delta,
-            flags: p.p_flags,
-            vacated: true,
-        })
+        Some(Gap { load, at: offset, end: offset.checked_add(size)?, delta, flags: p.p_flags, vacated: true })
     }
 
     /// Bytes from `at` on that aligning takes.
@@ -57,7 +50,7 @@ impl Home {
         Ok(Some(start))
     }
 
-    /// The address of an offset in this home.
+    /// The address of an offset in this gap.
     pub fn address(&self, offset: u64) -> u64 {
         offset.wrapping_add(self.delta)
     }
@@ -75,8 +68,8 @@ fn page_floor(address: u64, page: u64) -> u64 {
     address & !(page - 1)
 }
 
-/// The homes of a file, those that only add to read-only memory first.
-pub(super) fn homes(model: &Model<'_, '_>, map: &Map) -> Vec<Home> {
+/// The gaps of a file, those that only add to read-only memory first.
+pub(super) fn find_gaps(model: &Model<'_, '_>, map: &Map) -> Vec<Gap> {
     let layout = &model.layout;
     let loads: Vec<(usize, &Phdr)> =
         layout.phdrs.iter().enumerate().filter(|(_, p)| p.p_type == elf::PT_LOAD.0).collect();
@@ -106,7 +99,7 @@ pub(super) fn homes(model: &Model<'_, '_>, map: &Map) -> Vec<Home> {
         let end = stop.min(at.saturating_add(room));
         if end > at {
             let delta = p.p_vaddr.wrapping_sub(p.p_offset);
-            out.push(Home { load: i, at, end, delta, flags: p.p_flags, vacated: false });
+            out.push(Gap { load: i, at, end, delta, flags: p.p_flags, vacated: false });
         }
     }
     out.sort_by_key(|h| (h.is_writable(), h.flags & elf::PF_X.0 != 0, h.at));

@@ -6,9 +6,9 @@ use tree::Patch;
 
 /// Bytes by their place in the file, without overlaps.
 #[derive(Debug, Default)]
-pub(super) struct Canvas(BTreeMap<u64, Vec<u8>>);
+pub(super) struct PatchSet(BTreeMap<u64, Vec<u8>>);
 
-impl Canvas {
+impl PatchSet {
     /// Puts bytes at `at`, over what an earlier write put there.
     pub fn write(&mut self, at: u64, bytes: Vec<u8>) {
         if bytes.is_empty() {
@@ -51,14 +51,14 @@ mod tests {
     proptest! {
         #[test]
         fn the_last_write_wins(writes in prop::collection::vec((0u64..60, 0usize..20, any::<u8>()), 0..20)) {
-            let mut canvas = Canvas::default();
+            let mut patches = PatchSet::default();
             let mut flat: Vec<Option<u8>> = vec![None; 100];
             for &(at, len, byte) in &writes {
-                canvas.write(at, vec![byte; len]);
+                patches.write(at, vec![byte; len]);
                 flat[at as usize..at as usize + len].fill(Some(byte));
             }
             let mut got: Vec<Option<u8>> = vec![None; 100];
-            for p in canvas.into_patches() {
+            for p in patches.into_patches() {
                 for (i, b) in p.bytes.iter().enumerate() {
                     let place = &mut got[p.at as usize + i];
                     prop_assert!(place.is_none(), "patches overlap");

@@ -3,7 +3,7 @@
 use object::elf;
 
 use super::model::Model;
-use super::{Edit, RewriteError, needed};
+use super::{Edit, RewriteError};
 use crate::raw::Dyn;
 
 /// Stands before a run path that this program added at the end of a string table, so that the next edit knows that nothing
@@ -12,7 +12,7 @@ pub(super) const MARK: &[u8] = b"flix:\0";
 
 /// A dynamic entry, and its index in the file if it was there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct DynamicEntry {
     pub value: Dyn,
     pub old: Option<usize>,
 }
@@ -29,17 +29,17 @@ pub(super) struct NewStrings {
 
 /// What has to change.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(super) struct Changes {
     /// A new interpreter, with its NUL.
     pub interpreter: Option<Vec<u8>>,
     /// All entries but the DT_NULLs, DT_STRTAB still as it was.
-    pub entries: Vec<Entry>,
-    pub entries_changed: bool,
+    pub entries: Vec<DynamicEntry>,
     pub strings: Option<NewStrings>,
 }
 
-impl Wanted {
-    pub fn new(model: &Model<'_, '_>, edit: &Edit) -> Result<Wanted, RewriteError> {
+impl Changes {
+    /// The file's own entries, and the interpreter.
+    pub fn new(model: &Model<'_, '_>, edit: &Edit) -> Result<Changes, RewriteError> {
         let interpreter = match &edit.interpreter {
             Some(_) if model.elf.interpreter.is_none() => return Err(RewriteError::NoInterpreter),
             Some(path) if model.elf.interpreter.as_ref() != Some(path) => {
@@ -47,24 +47,26 @@ impl Wanted {
             }
             _ => None,
         };
-        let old: Vec<Dyn> = model.layout.dynamic.clone().unwrap_or_default();
-        let entries = old.iter().enumerate().map(|(i, &value)| Entry { value, old: Some(i) }).collect();
-        let mut wanted = Wanted { interpreter, entries, entries_changed: false, strings: None };
-        needed::replace(&mut wanted, model, edit)?;
-        needed::add(&mut wanted, model, edit)?;
-        if let Some(path) = &edit.runpath {
-            wanted.set_runpath(model, path, edit.force_rpath)?;
-        }
-        if edit.nodeflib {
-            wanted.set_nodeflib();
-        }
-        wanted.entries_changed =
-            wanted.entries.len() != old.len() || wanted.entries.iter().zip(&old).any(|(e, o)| e.value != *o);
-        Ok(wanted)
+        let old = model.layout.dynamic.iter().flatten().enumerate();
+        let entries = old.map(|(i, &value)| DynamicEntry { value, old: Some(i) }).collect();
+        Ok(Changes { interpreter, entries, strings: None })
     }
 
-    pub fn is_nothing(&self) -> bool {
-        self.interpreter.is_none() && !self.entries_changed && self.strings.is_none()
+    /// Sets run path and DF_1_NODEFLIB.
+    pub fn set_search_path(&mut self, model: &Model<'_, '_>, edit: &Edit) -> Result<(), RewriteError> {
+        if let Some(path) = &edit.runpath {
+            self.set_runpath(model, path, edit.force_rpath)?;
+        }
+        if edit.nodeflib {
+            self.set_nodeflib();
+        }
+        Ok(())
+    }
+
+    /// Whether the file stays as it is.
+    pub fn is_nothing(&self, model: &Model<'_, '_>) -> bool {
+        let old = model.layout.dynamic.iter().flatten();
+        self.interpreter.is_none() && self.strings.is_none() && self.entries.iter().map(|e| &e.value).eq(old)
     }
 
     /// The last entry with a tag.
@@ -79,7 +81,8 @@ impl Wanted {
         force_rpath: bool,
     ) -> Result<(), RewriteError> {
         let tag = if force_rpath { elf::DT_RPATH } else { elf::DT_RUNPATH };
-        let is_path = |e: &Entry| e.value.d_tag == elf::DT_RPATH.0 || e.value.d_tag == elf::DT_RUNPATH.0;
+        let is_path =
+            |e: &DynamicEntry| e.value.d_tag == elf::DT_RPATH.0 || e.value.d_tag == elf::DT_RUNPATH.0;
         let first = self.entries.iter().position(is_path);
         let old = first.map(|i| self.entries[i].value.d_val);
         if path.is_empty() {
@@ -103,7 +106,7 @@ impl Wanted {
                     at - 1 == i || !is_path(e)
                 });
             }
-            None => self.entries.push(Entry { value, old: None }),
+            None => self.entries.push(DynamicEntry { value, old: None }),
         }
         Ok(())
     }
@@ -166,7 +169,8 @@ impl Wanted {
         match self.tag_mut(elf::DT_FLAGS_1) {
             Some(d) => d.d_val |= flag,
             None => {
-                self.entries.push(Entry { value: Dyn { d_tag: elf::DT_FLAGS_1.0, d_val: flag }, old: None });
+                self.entries
+                    .push(DynamicEntry { value: Dyn { d_tag: elf::DT_FLAGS_1.0, d_val: flag }, old: None });
             }
         }
     }

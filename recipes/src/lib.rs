@@ -38,14 +38,6 @@ pub use fetch::{FetchError, Fetched, Fetcher, Want};
 pub mod unpack;
 pub use unpack::{UnpackError, UnpackOptions, unpack};
 
-pub mod fit;
-pub use fit::{Fit, FitError, fit};
-
-pub mod lint;
-
-pub mod inspect;
-pub use inspect::Inspection;
-
 pub mod tools;
 pub use tools::{BuildContext, ToolsError};
 

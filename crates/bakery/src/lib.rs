@@ -9,9 +9,6 @@ pub mod site;
 pub mod snippets;
 pub mod sysupdate;
 
-pub mod trial;
-pub use trial::{Trial, TrialError};
-
 pub mod docs;
 
 pub mod cli;

@@ -15,6 +15,7 @@ use image::ImageError;
 use sandbox::SandboxError;
 use store::{CacheError, Digest};
 use sysext::extension::Finding;
+use sysext::lint::needs::{self, Needs};
 use sysext::{Extension, ExtensionError, ExtensionName, ExtensionOptions, RequestError};
 use tree::{Event, PathError, Tree, TreeError, TreePath};
 
@@ -22,7 +23,6 @@ use crate::{
     assemble::{self, AssembleError, BUILD, Input},
     checksum::Checksum,
     fetch::{FetchError, Fetched, Want},
-    lint::needs::{self, Needs},
     lock::{Key, Pins},
     recipe::instance::{Archive, Download, Instance},
     recipe::{InstanceError, Recipe},

@@ -10,7 +10,7 @@ use super::error::suggestion;
 use super::files::Entry;
 use super::instance::{
     Archive, Build, Checksum, Download, Image, Install, Instance, Requirement, Settings, Signature,
-    SignatureKind, Static, Test, file_name,
+    SignatureKind, Static, file_name,
 };
 use super::{ParameterValue, Recipe};
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
     template::{Template, UnknownWord, Values},
     version::Version,
 };
+use sysext::merge_test::Test;
 
 /// The target of a unit that starts by itself, if the recipe names none.
 pub(crate) const UPHOLD_DEFAULT: &str = "multi-user.target";

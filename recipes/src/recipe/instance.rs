@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use sysext::merge_test::Test;
 use tree::{Arch, TreePath};
 
 pub use crate::format::{Archive, Tool};
@@ -192,13 +193,4 @@ pub struct Image {
     pub packages: Vec<String>,
     /// PATH or PATH:DEST.
     pub paths: Vec<String>,
-}
-
-/// What is run in the merged extension.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Test {
-    /// For /bin/sh.
-    pub run: String,
-    /// What the output has to have in it.
-    pub expect: Option<String>,
 }

@@ -5,12 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use bakery::Trial;
 use e2e::upstream::site::{sha256, sums, tgz};
 use e2e::{Host, Upstream, Work};
-use recipes::recipe::instance::Test;
 use recipes::{Catalogue, Settings};
 use sysext::ExtensionName;
+use sysext::merge_test::{MergeTest, Test};
 
 use crate::{
     keepalived,
@@ -72,8 +71,8 @@ fn together(kitchen: &Kitchen) -> Result<()> {
         run: "docker --version && kubelet --version && wasmedge --version".into(),
         expect: None,
     });
-    let trial = Trial { root: Host::bookworm()?.root().to_owned(), images, tests };
-    let report = trial.run(&kitchen.work.dir("trial-all")?)?;
+    let merge_test = MergeTest { root: Host::bookworm()?.root().to_owned(), images, tests };
+    let report = merge_test.run(&kitchen.work.dir("merge-test-all")?)?;
     assert!(report.passed(), "{report:?}");
     Ok(())
 }
@@ -142,8 +141,8 @@ fn merged(kitchen: &Kitchen) -> Result<()> {
         }
         let mut tests = instance.tests.clone();
         tests.push(Test { run: VERIFY.to_owned(), expect: None });
-        let trial = Trial { root: host.root().to_owned(), images, tests };
-        let report = trial.run(&kitchen.work.dir(&format!("trial-{i}"))?)?;
+        let merge_test = MergeTest { root: host.root().to_owned(), images, tests };
+        let report = merge_test.run(&kitchen.work.dir(&format!("merge-test-{i}"))?)?;
         failed.extend(
             report.results.into_iter().filter(|r| !r.passed()).map(|r| format!("{name} {version}: {r:?}")),
         );

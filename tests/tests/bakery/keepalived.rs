@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context as _, Result};
-use bakery::Trial;
 use e2e::registry::{Registry, Settings};
 use e2e::upstream::debian;
 use e2e::work::USER;
 use e2e::{Host, Program, Upstream, Work, images, place, place_program, world};
 use recipes::Catalogue;
-use recipes::recipe::instance::Test;
+use sysext::merge_test::{MergeTest, Test};
 
 use crate::catalogue::VERIFY;
 
@@ -116,8 +115,8 @@ fn compiled_twice_it_is_the_same_and_runs_where_it_is_merged() -> Result<()> {
     let mut tests = instance.tests;
     tests.push(Test { run: VERIFY.to_owned(), expect: None });
     let images = vec![("keepalived".parse()?, forge.image())];
-    let trial = Trial { root: host.root().to_owned(), images, tests };
-    let report = trial.run(&forge.work.dir("trial")?)?;
+    let merge_test = MergeTest { root: host.root().to_owned(), images, tests };
+    let report = merge_test.run(&forge.work.dir("merge-test")?)?;
     assert!(report.passed(), "{report:?}");
 
     let elf = Program::new("sh")

@@ -15,8 +15,8 @@ use osimage::{Payload, Place, Target, bake, check, vendor};
 use recipes::checksum::Checksum;
 use recipes::config::Config;
 use recipes::fetch::{Fetcher, Want};
-use recipes::fit::{Fit, fit};
 use signature::{self, SIGNATURE_MAX, Scheme, SignatureError};
+use sysext::{Compatibility, check_compatibility};
 
 /// Flatcar's public key, as it was when this was built: subkeys change, which is why `--key` can name a newer file.
 const KEY: &[u8] = include_bytes!("../../keys/flatcar-image-signing-key.asc");
@@ -212,8 +212,10 @@ fn payload(args: &Args, fetcher: &Fetcher, events: &dyn Events) -> anyhow::Resul
     let mut arch = args.arch.or(args.image.is_none().then_some(Arch::X86_64));
     for Named { name, file } in &args.extensions {
         let found = if args.fetch { fetched(args, name, file, fetcher, events)? } else { local(name, file)? };
-        match fit(&found.path, Some(name), arch, fetcher.cache()).with_context(|| found.file_name.clone())? {
-            Some(Fit { arch: is, .. }) => arch = arch.or(is),
+        match check_compatibility(&found.path, Some(name), arch, fetcher.cache())
+            .with_context(|| found.file_name.clone())?
+        {
+            Some(Compatibility { arch: is, .. }) => arch = arch.or(is),
             None => {
                 let text =
                     format!("{file:?}: can't be looked into, so nobody knows whether a host will merge it");

@@ -12,7 +12,7 @@ use sysext::ExtensionName;
 use tree::{Arch, Event, Events};
 
 use osimage::{Payload, Target, bake};
-use recipes::fit::{Fit, fit};
+use sysext::{Compatibility, check_compatibility};
 use vm::guest::{self, Inside};
 use vm::{Accel, Attached, Disk, Ended, Guest, Machine, Piece, Port, pieces};
 
@@ -105,8 +105,8 @@ impl Named {
         if !found.is_file() {
             bail!("{path:?}: is no image file");
         }
-        let name = match (fit(&path, self.name.as_ref(), Some(arch), cache)?, &self.name) {
-            (Some(Fit { name, .. }), _) => name,
+        let name = match (check_compatibility(&path, self.name.as_ref(), Some(arch), cache)?, &self.name) {
+            (Some(Compatibility { name, .. }), _) => name,
             (None, name) => {
                 let text = format!("{path:?}: can't be looked into, the machine will see what it is");
                 events.event(Event::Warning(text.into()));

@@ -7,17 +7,17 @@ use sysext::ExtensionError;
 use sysext::extension::Severity;
 
 use super::release::SignKeyError;
-use crate::trial::TrialError;
 use osimage::BakeError;
 use recipes::build::{BuildCause, BuildError};
 use recipes::catalogue::CatalogueError;
 use recipes::fetch::FetchError;
-use recipes::fit::FitError;
 use recipes::lock::LockError;
 use recipes::pin::{PinCause, PinError};
 use recipes::recipe::InstanceError;
 use recipes::tools::ToolsError;
 use recipes::versions::VersionsError;
+use sysext::CompatibilityError;
+use sysext::merge_test::MergeTestError;
 use vm::MachineError;
 
 /// One line for the user, if there is something to say.
@@ -33,14 +33,40 @@ pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| error.downcast_ref().map(sign_key))
         .or_else(|| error.downcast_ref().and_then(BakeError::hint))
         .or_else(|| error.downcast_ref().and_then(MachineError::hint))
-        .or_else(|| error.downcast_ref().and_then(TrialError::hint))
-        .or_else(|| error.downcast_ref().and_then(FitError::hint))
+        .or_else(|| error.downcast_ref().and_then(merge_test))
+        .or_else(|| error.downcast_ref().and_then(compatibility))
         .or_else(|| cli::hint(error))
 }
 
 fn sign_key(_: &SignKeyError) -> String {
     "--sign takes what \"gpg --export-secret-keys KEY\" writes of a key that can sign and has no passphrase"
         .to_owned()
+}
+
+fn compatibility(error: &CompatibilityError) -> Option<String> {
+    match error {
+        CompatibilityError::Name { path, got, .. } | CompatibilityError::Ambiguous { path, got } => {
+            let name = got.first()?;
+            Some(format!("name it so: {name}:{}", path.display()))
+        }
+        CompatibilityError::Arch { got, .. } => Some(format!(
+            "--arch {} makes a machine for it, or take the extension's other image",
+            got.systemd()
+        )),
+        _ => None,
+    }
+}
+
+fn merge_test(error: &MergeTestError) -> Option<String> {
+    Some(match error {
+        MergeTestError::NotRoot(_) => {
+            "run it as root (sudo), or --vm: a virtual machine takes no root".into()
+        }
+        MergeTestError::Architecture { .. } => "--vm boots a machine of that architecture".into(),
+        MergeTestError::NoHost { .. } => "--root DIR names another host's, --vm boots one".into(),
+        MergeTestError::Program { program: "unshare", .. } => "install package util-linux".into(),
+        _ => return None,
+    })
 }
 
 fn fetch(error: &FetchError) -> Option<String> {

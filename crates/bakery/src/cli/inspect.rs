@@ -7,7 +7,7 @@ use store::Cache;
 use sysext::ExtensionName;
 
 use image::read;
-use recipes::inspect::Inspection;
+use sysext::inspect::Inspection;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -64,7 +64,7 @@ pub(super) fn name_of(path: &Path, tree: &tree::Tree) -> anyhow::Result<Extensio
     let absolute = std::path::absolute(path)?;
     let file = absolute.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let stem = [".sysext.raw", ".raw", ".tar"].iter().find_map(|e| file.strip_suffix(e)).unwrap_or(&file);
-    if let [only] = recipes::lint::release_file::names(tree).as_slice() {
+    if let [only] = sysext::lint::release_file::names(tree).as_slice() {
         let rest = stem.strip_prefix(only.as_str());
         if rest.is_some_and(|r| r.is_empty() || r.starts_with(['-', '_'])) {
             return Ok(only.parse()?);

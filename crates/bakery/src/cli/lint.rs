@@ -12,7 +12,7 @@ use tree::Tree;
 use super::inspect::name_of;
 use super::{CatalogueArgs, WorkArgs, build};
 use image::{ImageContents, ImageKind, read};
-use recipes::lint::{LintOptions, Member, RULES, TAR, allow, collisions, finding, lint};
+use sysext::lint::{LintOptions, Member, RULES, TAR, allow, collisions, finding, lint};
 
 const EXAMPLES: &str = "\
 Examples:

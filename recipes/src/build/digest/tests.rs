@@ -5,7 +5,8 @@ use image::Format;
 
 use super::*;
 use crate::build::Destination;
-use crate::recipe::instance::{Checksum, Requirement, Signature, SignatureKind, Test};
+use crate::recipe::instance::{Checksum, Requirement, Signature, SignatureKind};
+use sysext::merge_test::Test;
 
 /// All that a build is made from, with something in every field.
 #[derive(Clone)]

@@ -1,5 +1,6 @@
 //! `bakery test`.
 
+mod machine;
 mod report;
 mod subject;
 
@@ -11,11 +12,11 @@ use oci::ImageRef;
 use tree::{Arch, Event, Events};
 
 use super::{CatalogueArgs, WorkArgs, args::pair};
-use crate::trial::{self, Report, Trial, TrialError};
 use recipes::lock::Lock;
 use recipes::tools::BuildContext;
 use report::Outcome;
 use subject::Subject;
+use sysext::merge_test::{MergeTest, MergeTestError, Report};
 use vm::guest::{self, Inside};
 use vm::{Accel, Attached, Disk, Guest, Machine, MachineError};
 
@@ -111,12 +112,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     for (i, group) in groups(&subjects, args.together)?.iter().enumerate() {
         let names: Vec<String> = group.iter().map(|s| s.title()).collect();
         events.event(Event::Step(format!("testing {}", names.join(", ")).into()));
-        let dir = scratch.path().join(format!("trial-{i}"));
+        let dir = scratch.path().join(format!("merge-test-{i}"));
         std::fs::create_dir_all(&dir).with_context(|| format!("{dir:?}"))?;
-        let trial = trial(group, args);
+        let merge_test = merge_test(group, args);
         let report = match &place {
-            Place::Root(_) => trial.run(&dir),
-            Place::Machine(machine) => in_machine(args, machine, &trial, &events)?,
+            Place::Root(_) => merge_test.run(&dir),
+            Place::Machine(machine) => in_machine(args, machine, &merge_test, &events)?,
         };
         outcomes.extend(report::outcomes(group, report)?);
     }
@@ -157,9 +158,9 @@ impl Place {
             machine.check()?;
             return Ok(Place::Machine(machine));
         }
-        Trial::check(&args.root)?;
+        MergeTest::check(&args.root)?;
         if host != Some(arch) {
-            return Err(TrialError::Architecture { got: arch, expected: host }.into());
+            return Err(MergeTestError::Architecture { got: arch, expected: host }.into());
         }
         Ok(Place::Root(arch))
     }
@@ -192,7 +193,7 @@ fn groups(subjects: &[Subject], together: bool) -> anyhow::Result<Vec<Vec<&Subje
 }
 
 /// Each image once: two may require the same.
-fn trial(group: &[&Subject], args: &Args) -> Trial {
+fn merge_test(group: &[&Subject], args: &Args) -> MergeTest {
     let mut images = Vec::new();
     for (name, path) in group.iter().flat_map(|s| std::iter::once((&s.name, &s.image)).chain(s.requires())) {
         if !images.iter().any(|(n, _)| n == name) {
@@ -200,28 +201,28 @@ fn trial(group: &[&Subject], args: &Args) -> Trial {
         }
     }
     let tests = group.iter().flat_map(|s| s.tests.iter().cloned()).collect();
-    Trial { root: args.root.clone(), images, tests }
+    MergeTest { root: args.root.clone(), images, tests }
 }
 
 /// The same in a machine. What the machine itself can't do is an error, what its systemd-sysext won't is in the result.
 fn in_machine(
     args: &Args,
     machine: &Machine,
-    trial: &Trial,
+    merge_test: &MergeTest,
     events: &dyn Events,
-) -> anyhow::Result<Result<Report, TrialError>> {
+) -> anyhow::Result<Result<Report, MergeTestError>> {
     let context = args.work.source.context()?;
     let attached =
-        trial.images.iter().map(|(name, path)| Attached { name: name.clone(), path: path.clone() });
+        merge_test.images.iter().map(|(name, path)| Attached { name: name.clone(), path: path.clone() });
     let extensions: Vec<Attached> = attached.collect();
-    let script = trial::machine::script(trial);
+    let script = machine::script(merge_test);
     let inside = Inside { extensions: &extensions, command: Some(&script) };
     let guest = Guest::new(&context, &args.base, machine.arch, &inside, events)?;
     let disk = Disk::Memory { kernel: &guest.kernel, initrd: &guest.initrd };
     let mut output = Vec::new();
     match machine.run(&disk, true, &mut output, &context.cache, events) {
-        Err(MachineError::Refused(said)) => return Ok(Err(trial::machine::refused(trial, &said))),
+        Err(MachineError::Refused(said)) => return Ok(Err(machine::refused(merge_test, &said))),
         ended => ended?,
     };
-    Ok(trial::machine::read(trial, &String::from_utf8_lossy(&output)))
+    Ok(machine::read(merge_test, &String::from_utf8_lossy(&output)))
 }

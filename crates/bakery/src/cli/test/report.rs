@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tree::Arch;
 
 use super::subject::Subject;
-use crate::trial::{Report, TestResult, TrialError};
+use sysext::merge_test::{MergeTestError, Report, TestResult};
 
 /// Lines of a failed test's output that are shown.
 const LINES: usize = 20;
@@ -35,11 +35,11 @@ impl Outcome {
 /// There are none, for another reason than the extensions.
 pub(super) fn outcomes(
     group: &[&Subject],
-    report: Result<Report, TrialError>,
-) -> Result<Vec<Outcome>, TrialError> {
+    report: Result<Report, MergeTestError>,
+) -> Result<Vec<Outcome>, MergeTestError> {
     let (refused, results) = match report {
         Ok(report) => (None, report.results),
-        Err(e @ TrialError::Merge { .. }) => (Some(e.to_string()), Vec::new()),
+        Err(e @ MergeTestError::Merge { .. }) => (Some(e.to_string()), Vec::new()),
         Err(e) => return Err(e),
     };
     let mut results = results.into_iter();
@@ -163,7 +163,7 @@ pub(super) fn plan(subjects: &[Subject]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use recipes::recipe::instance::Test;
+    use sysext::merge_test::Test;
 
     #[test]
     fn a_table_and_what_failed() {

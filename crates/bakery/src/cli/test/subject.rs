@@ -15,10 +15,11 @@ use image::read;
 use recipes::Catalogue;
 use recipes::build::{BuildOptions, BuildPlan, Destination};
 use recipes::lock::{Key, Lock, LockError};
-use recipes::recipe::instance::{Instance, Requirement, Test};
+use recipes::recipe::instance::{Instance, Requirement};
 use recipes::recipe::{Recipe, Settings};
 use recipes::tools::BuildContext;
 use recipes::version::Version;
+use sysext::merge_test::Test;
 
 /// An image that is tested.
 #[derive(Debug, Clone)]

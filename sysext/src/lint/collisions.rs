@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use sysext::extension::Finding;
+use crate::extension::Finding;
 use tree::{Kind, Node, Tree, TreePath};
 
 use super::{COLLISION, SAME_FILE, finding};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sysext::{ExtensionName, Release};
+use crate::{ExtensionName, Release};
 use tree::{Arch, ContentError, Tree, TreePath};
 
 /// Bytes. Release files have a few lines.

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::extension::{Finding, rule};
 use elf::{Elf, ElfKind};
-use sysext::extension::{Finding, rule};
 use tree::{Machine, Node, Tree, TreePath};
 
 use super::{ELF, finding};
@@ -149,7 +149,7 @@ pub fn findings(needs: &Needs, allowed: &[String]) -> Vec<Finding> {
         if let (Some(rule), false) = (needs_host, missing.is_empty()) {
             let message = format!("needs {} of the host, which ID=_any doesn't promise", missing.join(", "));
             out.push(Finding {
-                severity: sysext::Severity::Error,
+                severity: crate::Severity::Error,
                 ..finding(rule, Some(path.clone()), message)
             });
         }

@@ -6,19 +6,24 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{fs, io};
 
-use sysext::ExtensionName;
+use crate::ExtensionName;
 use tree::Arch;
-
-use recipes::recipe::instance::Test;
-
-pub mod machine;
 
 #[cfg(test)]
 mod tests;
 
-/// Extensions to be tried.
+/// What is run in the merged extension.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Test {
+    /// For /bin/sh.
+    pub run: String,
+    /// What the output has to have in it.
+    pub expect: Option<String>,
+}
+
+/// Extensions to be merged, and what is run then.
 #[derive(Debug, Clone)]
-pub struct Trial {
+pub struct MergeTest {
     /// The host's root directory; `/` for this machine.
     pub root: PathBuf,
     /// Name and image of each extension.
@@ -61,10 +66,10 @@ impl TestResult {
     }
 }
 
-/// Why nothing could be tried.
+/// Why nothing could be tested.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum TrialError {
+pub enum MergeTestError {
     /// Mounting takes root.
     #[error("user is {0}, expected root: merging takes mounts")]
     NotRoot(u32),
@@ -113,41 +118,26 @@ pub enum TrialError {
 /// Runs in a mount namespace of its own. systemd-sysext makes another one for itself, and what it mounts comes back only
 /// through shared propagation; /run is private to it, so the place can't be below that. Extensions that the host has are hidden.
 /// systemd-sysext ends well when it ignores an image: what it merged tells.
-const SCRIPT: &str = include_str!("trial.sh");
+const SCRIPT: &str = include_str!("merge_test/merge_test.sh");
 
 /// Bytes. Of a test's output, what is shown.
-const OUTPUT_MAX: usize = 64 << 10;
+pub const OUTPUT_MAX: usize = 64 << 10;
 
-impl TrialError {
-    /// What could be done.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            TrialError::NotRoot(_) => {
-                "run it as root (sudo), or --vm: a virtual machine takes no root".into()
-            }
-            TrialError::Architecture { .. } => "--vm boots a machine of that architecture".into(),
-            TrialError::NoHost { .. } => "--root DIR names another host's, --vm boots one".into(),
-            TrialError::Program { program: "unshare", .. } => "install package util-linux".into(),
-            _ => return None,
-        })
-    }
-}
-
-impl Trial {
+impl MergeTest {
     /// Whether extensions can be merged into this root directory by this user: to be asked before anything long begins.
     ///
     /// # Errors
     /// They can't.
-    pub fn check(root: &Path) -> Result<(), TrialError> {
+    pub fn check(root: &Path) -> Result<(), MergeTestError> {
         let user = rustix::process::geteuid();
         if !user.is_root() {
-            return Err(TrialError::NotRoot(user.as_raw()));
+            return Err(MergeTestError::NotRoot(user.as_raw()));
         }
-        root.metadata().map_err(|source| TrialError::Io { path: root.to_owned(), source })?;
+        root.metadata().map_err(|source| MergeTestError::Io { path: root.to_owned(), source })?;
         // A link may be absolute, and then leads elsewhere from here.
         if !["usr/bin", "bin"].iter().any(|d| root.join(d).join("systemd-sysext").symlink_metadata().is_ok())
         {
-            return Err(TrialError::NoHost { root: root.to_owned() });
+            return Err(MergeTestError::NoHost { root: root.to_owned() });
         }
         Ok(())
     }
@@ -155,12 +145,12 @@ impl Trial {
     /// Merges and tests. `scratch` is an empty directory of the caller's, outside of /run.
     ///
     /// # Errors
-    /// All that [`TrialError`] lists; failed tests are in the report.
-    pub fn run(&self, scratch: &Path) -> Result<Report, TrialError> {
-        Trial::check(&self.root)?;
+    /// All that [`MergeTestError`] lists; failed tests are in the report.
+    pub fn run(&self, scratch: &Path) -> Result<Report, MergeTestError> {
+        MergeTest::check(&self.root)?;
         let at = |path: &Path| {
             let path = path.to_owned();
-            move |source| TrialError::Io { path, source }
+            move |source| MergeTestError::Io { path, source }
         };
         let tests = scratch.join("tests");
         for dir in [&scratch.join("place"), &tests] {
@@ -176,16 +166,16 @@ impl Trial {
             args.extend([name.to_string().into(), image.into()]);
         }
         let out = Command::new("unshare")
-            .args(["--mount", "--propagation", "private", "sh", "-euc", SCRIPT, "trial"])
+            .args(["--mount", "--propagation", "private", "sh", "-euc", SCRIPT, "merge-test"])
             .args(args)
             .stdin(Stdio::null())
             .output()
-            .map_err(|source| TrialError::Program { program: "unshare", source })?;
+            .map_err(|source| MergeTestError::Program { program: "unshare", source })?;
         let said = String::from_utf8_lossy(&out.stderr).trim_end().to_owned();
         if !out.status.success() {
             let names: Vec<String> = self.images.iter().map(|(n, _)| n.to_string()).collect();
             let (names, root) = (names.join(", "), self.root.clone());
-            return Err(TrialError::Merge { names, root, said });
+            return Err(MergeTestError::Merge { names, root, said });
         }
         let result = |(i, test): (usize, &Test)| {
             let path = tests.join(format!("{i:04}.out"));

@@ -4,9 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use bakery::{Trial, TrialError};
 use e2e::{Host, Work};
-use recipes::recipe::instance::Test;
+use sysext::merge_test::{MergeTest, MergeTestError, Test};
 
 /// A directory that is an extension called `hello`.
 fn extension(work: &Work) -> Result<PathBuf> {
@@ -33,8 +32,8 @@ fn tests_run_in_the_merged_host_and_nowhere_else() -> Result<()> {
         test("cat /etc/debian_version; exit 3", "12"),
         test("echo changed > /etc/hostname", ""),
     ];
-    let trial = Trial { root: host.root().to_owned(), images, tests };
-    let report = trial.run(&work.dir("scratch")?)?;
+    let merge_test = MergeTest { root: host.root().to_owned(), images, tests };
+    let report = merge_test.run(&work.dir("scratch")?)?;
     let passed: Vec<bool> = report.results.iter().map(|r| r.passed()).collect();
     assert_eq!(passed, [true, false, false, false], "{report:?}");
     assert_eq!(report.results[2].status, 3);
@@ -47,9 +46,9 @@ fn what_systemd_refuses_is_an_error() -> Result<()> {
     let (work, host) = (Work::new()?, Host::bookworm()?);
     let images = vec![("hello".parse()?, extension(&work)?)];
     fs::write(images[0].1.join("usr/lib/extension-release.d/extension-release.hello"), "ID=other\n")?;
-    let trial = Trial { root: host.root().to_owned(), images, tests: Vec::new() };
-    match trial.run(&work.dir("scratch")?) {
-        Err(TrialError::Merge { said, .. }) => assert!(said.contains("left hello out"), "{said}"),
+    let merge_test = MergeTest { root: host.root().to_owned(), images, tests: Vec::new() };
+    match merge_test.run(&work.dir("scratch")?) {
+        Err(MergeTestError::Merge { said, .. }) => assert!(said.contains("left hello out"), "{said}"),
         other => panic!("{other:?}"),
     }
     Ok(())

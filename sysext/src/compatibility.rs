@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use store::Cache;
-use sysext::ExtensionName;
-use tree::{Arch, ContentError};
+use crate::ExtensionName;
+use tree::{Arch, ContentError, ScratchSpace};
 
 use crate::lint::release_file;
 use image::{ForeignError, ReadCause, ReadError};
@@ -12,7 +11,7 @@ use image::{ForeignError, ReadCause, ReadError};
 /// Why a host won't merge an image.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum FitError {
+pub enum CompatibilityError {
     /// The image can't be read.
     #[error(transparent)]
     Open(#[from] ReadError),
@@ -60,26 +59,9 @@ pub enum FitError {
     },
 }
 
-impl FitError {
-    /// What could be done.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            FitError::Name { path, got, .. } | FitError::Ambiguous { path, got } => {
-                let name = got.first()?;
-                Some(format!("name it so: {name}:{}", path.display()))
-            }
-            FitError::Arch { got, .. } => Some(format!(
-                "--arch {} makes a machine for it, or take the extension's other image",
-                got.systemd()
-            )),
-            _ => None,
-        }
-    }
-}
-
 /// What an image says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fit {
+pub struct Compatibility {
     /// The name that it merges under.
     pub name: ExtensionName,
     /// For which machine, if it says so.
@@ -90,14 +72,14 @@ pub struct Fit {
 /// file system that can't be read here, without privileges or tools.
 ///
 /// # Errors
-/// [`FitError`]: no host would merge it.
-pub fn fit(
+/// [`CompatibilityError`]: no host would merge it.
+pub fn check_compatibility(
     path: &Path,
     name: Option<&ExtensionName>,
     arch: Option<Arch>,
-    cache: &Cache,
-) -> Result<Option<Fit>, FitError> {
-    let opened = match image::read(path, cache) {
+    scratch: &dyn ScratchSpace,
+) -> Result<Option<Compatibility>, CompatibilityError> {
+    let opened = match image::read(path, scratch) {
         Ok(opened) => opened,
         Err(ReadError { cause: ReadCause::Foreign(ForeignError::NoWay { .. }), .. }) => return Ok(None),
         Err(e) => return Err(e.into()),
@@ -105,22 +87,24 @@ pub fn fit(
     let path = || path.to_owned();
     let got = release_file::names(&opened.tree);
     let name = match (name, got.as_slice()) {
-        (_, []) => return Err(FitError::NoRelease { path: path() }),
+        (_, []) => return Err(CompatibilityError::NoRelease { path: path() }),
         (Some(name), _) => name.clone(),
         (None, [one]) => match one.parse() {
             Ok(name) => name,
-            Err(_) => return Err(FitError::NoRelease { path: path() }),
+            Err(_) => return Err(CompatibilityError::NoRelease { path: path() }),
         },
-        (None, _) => return Err(FitError::Ambiguous { path: path(), got }),
+        (None, _) => return Err(CompatibilityError::Ambiguous { path: path(), got }),
     };
     let found = release_file::find(&opened.tree, &name)
-        .map_err(|source| FitError::Content { path: path(), source })?;
+        .map_err(|source| CompatibilityError::Content { path: path(), source })?;
     let Some(file) = found else {
-        return Err(FitError::Name { path: path(), got, expected: name.to_string() });
+        return Err(CompatibilityError::Name { path: path(), got, expected: name.to_string() });
     };
     let is = file.release.architecture;
     match (is, arch) {
-        (Some(got), Some(expected)) if got != expected => Err(FitError::Arch { path: path(), got, expected }),
-        _ => Ok(Some(Fit { name, arch: is })),
+        (Some(got), Some(expected)) if got != expected => {
+            Err(CompatibilityError::Arch { path: path(), got, expected })
+        }
+        _ => Ok(Some(Compatibility { name, arch: is })),
     }
 }

@@ -1,6 +1,6 @@
-//! The host's guard: what is wrong with an extension, also one that others built.
+//! What is wrong with an extension, also with one that others built.
 //!
-//! The rules for trees are sysext's ([`sysext::extension::RULES`]). Here are those that take more than one tree, or reading
+//! The rules for a single tree are in [`crate::extension::RULES`]. Here are those that take more than one tree, or reading
 //! ELF files, or systemd's own tools: [`RULES`].
 
 mod collisions;
@@ -16,8 +16,8 @@ pub mod verify;
 
 use std::collections::BTreeSet;
 
-use sysext::extension::{Finding, Rule, Severity, rule};
-use sysext::{Extension, ExtensionError, ExtensionName, ExtensionOptions, Release};
+use crate::extension::{Finding, Rule, Severity, rule};
+use crate::{Extension, ExtensionError, ExtensionName, ExtensionOptions, Release};
 use tree::{ContentError, Tree, TreePath};
 
 macro_rules! rules {
@@ -25,7 +25,7 @@ macro_rules! rules {
         $(#[doc = $about]
         pub const $id: Rule =
             Rule { name: $name, severity: Severity::$severity, allowable: $allowable, about: $about };)*
-        /// The rules of this module, beside sysext's.
+        /// The rules of this module, beside those of [`crate::extension`].
         pub const RULES: &[Rule] = &[$($id),*];
     };
 }
@@ -126,10 +126,10 @@ fn release(
     Ok(Some(file.release))
 }
 
-/// sysext's rules, in the words for an image that is there already.
+/// The rules for trees, in the words for an image that is there already.
 fn of_tree(tree: &Tree, name: &ExtensionName, release: Release) -> Result<Vec<Finding>, ContentError> {
     // With everything allowed, all rules are checked; what they are is put back afterwards.
-    let allow = sysext::extension::RULES.iter().filter(|r| r.allowable).map(|r| r.name.to_owned()).collect();
+    let allow = crate::extension::RULES.iter().filter(|r| r.allowable).map(|r| r.name.to_owned()).collect();
     let options = ExtensionOptions { allow, ..ExtensionOptions::default() };
     // Fields that no release file takes have a finding of their own.
     let release = if release.check().is_ok() { release } else { Release::default() };

@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
+use crate::ExtensionName;
+use crate::extension::unit_programs;
 use serde::Serialize;
-use sysext::ExtensionName;
-use sysext::extension::unit_programs;
 use tree::{ContentError, Kind, Tree};
 
-use crate::lint::{Needs, release_file};
+use crate::lint::{Need, Needs, release_file};
 use image::ImageContents;
 
 /// Files that are listed as the largest.
@@ -86,7 +86,7 @@ impl Inspection {
         let (files, content, directories, largest) = sizes(tree);
         let needs = Needs::of(tree);
         notes.extend(needs.broken.iter().map(|(path, why)| format!("{path}: {why}")));
-        let program = |(path, need): (&tree::TreePath, &crate::lint::Need)| Program {
+        let program = |(path, need): (&tree::TreePath, &Need)| Program {
             path: path.to_string(),
             kind: need.kind,
             architecture: need.machine.to_string(),

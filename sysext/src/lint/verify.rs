@@ -7,14 +7,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use sysext::extension::units::parse;
-use sysext::extension::{Finding, unit_programs};
+use crate::extension::units::parse;
+use crate::extension::{Finding, unit_programs};
 use tree::{Tree, TreePath};
 
 use super::{UNIT_SYNTAX, finding};
 
 const SYSTEM: &str = "usr/lib/systemd/system";
-/// Bytes. As in sysext's rules.
+/// Bytes. As in the rules for trees.
 const UNIT_MAX: u64 = 1 << 20;
 /// What every unit depends on without saying so. systemd.special(7).
 const ALWAYS: [&str; 8] = [

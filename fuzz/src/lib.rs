@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use elf::{Edit, Elf, rewrite};
-use oci::{Config, Document, ImageRef, Rootfs};
+use oci::{Config, ManifestOrIndex, ImageRef, Rootfs};
 use store::{DecodeLimits, Decoder, LayerBlob};
 use tree::{Blob, Content, Limits, Tree};
 
@@ -40,7 +40,7 @@ pub fn reference(data: &[u8]) {
 
 /// Manifests, indexes and configs.
 pub fn manifest(data: &[u8]) {
-    let _ = Document::parse(data, None);
+    let _ = ManifestOrIndex::parse(data, None);
     let _ = Config::parse(data);
 }
 

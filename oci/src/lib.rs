@@ -1,7 +1,7 @@
 //! OCI images: what they are called, where they come from, and the root file system that they make.
 
 pub mod reference;
-pub use reference::{ImageRef, Reference, ReferenceError, Which};
+pub use reference::{ImageRef, ImageSelector, Reference, ReferenceError};
 
 pub mod registries;
 pub use registries::{Endpoint, Registries, RegistriesError};
@@ -16,7 +16,9 @@ pub mod platform;
 pub use platform::{Platform, PlatformError};
 
 pub mod manifest;
-pub use manifest::{Config, Descriptor, Document, Index, Manifest, ManifestError, Part, find_manifest};
+pub use manifest::{
+    BlobKind, Config, Descriptor, Index, Manifest, ManifestError, ManifestOrIndex, find_manifest,
+};
 
 pub mod layer;
 pub use layer::{LayerError, Rootfs};

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tree::{Event, Events, parallel};
 
 use crate::{
-    ClientError, Config, Context, Descriptor, Endpoint, ManifestError, Part, Reference, RegistriesError,
+    BlobKind, ClientError, Config, Context, Descriptor, Endpoint, ManifestError, Reference, RegistriesError,
     find_manifest,
-    manifest::{Document, Manifest, Unpacked},
+    manifest::{Manifest, ManifestOrIndex, UnpackedSize},
 };
 use store::http::HttpError;
-use store::{CacheError, Digest, Expect, LayerBlob, cache::Found, digest::shorten};
+use store::{CacheError, Digest, ExpectedLayer, LayerBlob, cache::LayerLookup, digest::shorten};
 
 /// An image, complete in the cache.
 #[derive(Debug, Clone)]
@@ -201,11 +201,11 @@ impl Pull<'_> {
     /// The manifest for the platform, and its digest.
     fn manifest(&self) -> Result<(Digest, Manifest), PullCause> {
         let (bytes, top, media_type) = self.top()?;
-        let document = Document::parse_served(&bytes, media_type.as_deref())?;
+        let document = ManifestOrIndex::parse_served(&bytes, media_type.as_deref())?;
         let platform = &self.context.platform;
         let (descriptor, manifest) = find_manifest(document, platform, |part, d| match part {
-            Part::Document => self.document(d),
-            Part::Config => self.config_bytes(d),
+            BlobKind::Manifest => self.document(d),
+            BlobKind::Config => self.config_bytes(d),
         })?;
         if self.image.digest().is_none() {
             self.context.cache.set_key("tag", &self.name(), &top.to_string())?;
@@ -301,7 +301,7 @@ impl Pull<'_> {
         order.sort_by_key(|&i| (std::cmp::Reverse(wanted[i].0.size), i));
 
         let stop = AtomicBool::new(false);
-        let unpacked = Unpacked::default();
+        let unpacked = UnpackedSize::default();
         // The first error is the cause; those behind it may only say that they were stopped.
         let layers = parallel::try_map(self.context.jobs, &order, |&i| {
             let layer = self.layer(wanted[i].0, wanted[i].1, &stop);
@@ -325,15 +325,15 @@ impl Pull<'_> {
         let Descriptor { digest, size, .. } = descriptor;
         let cache = &self.context.cache;
         match cache.find_layer(diff_id)? {
-            Found::Layer(layer) => return Ok(LayerBlob { digest: Some(*digest), ..layer }),
-            Found::Missing => {}
-            Found::Damaged => {
+            LayerLookup::Layer(layer) => return Ok(LayerBlob { digest: Some(*digest), ..layer }),
+            LayerLookup::Missing => {}
+            LayerLookup::Damaged => {
                 let text = format!("layer {digest} was damaged in the cache, fetching it again");
                 self.events.event(Event::Warning(text.into()));
             }
         }
         self.online(&format!("layer {digest}"))?;
-        let expect = Expect { digest: Some(*digest), size: Some(*size), diff_id: Some(*diff_id) };
+        let expect = ExpectedLayer { digest: Some(*digest), size: Some(*size), diff_id: Some(*diff_id) };
         let mut endpoints = self.endpoints();
         loop {
             let open = |offset| {

@@ -25,21 +25,21 @@ pub enum ImageRef {
         /// The directory that has the file `oci-layout`.
         path: PathBuf,
         /// Which of its images.
-        which: Option<Which>,
+        which: Option<ImageSelector>,
     },
     /// A tar of an OCI image layout, `oci-archive:FILE[:NAME|@POSITION]`.
     OciArchive {
         /// The tar.
         path: PathBuf,
         /// Which of its images.
-        which: Option<Which>,
+        which: Option<ImageSelector>,
     },
     /// What `docker save` writes, `docker-archive:FILE[:NAME|@POSITION]`.
     DockerArchive {
         /// The tar.
         path: PathBuf,
         /// Which of its images.
-        which: Option<Which>,
+        which: Option<ImageSelector>,
     },
     /// A tar of a root file system, or an image in a tar if its content says so: `tar:FILE`, or a path to a file.
     Tar(PathBuf),
@@ -49,27 +49,27 @@ pub enum ImageRef {
 
 /// One of several images in one place. containers-transports(5).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Which {
+pub enum ImageSelector {
     /// Its name: a tag, a whole reference, or a digest.
     Name(String),
     /// Its place in the list, from 0: `@0`.
     Position(usize),
 }
 
-impl fmt::Display for Which {
+impl fmt::Display for ImageSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Which::Name(name) => f.write_str(name),
-            Which::Position(n) => write!(f, "@{n}"),
+            ImageSelector::Name(name) => f.write_str(name),
+            ImageSelector::Position(n) => write!(f, "@{n}"),
         }
     }
 }
 
-impl FromStr for Which {
+impl FromStr for ImageSelector {
     type Err = std::convert::Infallible;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let position = text.strip_prefix('@').and_then(|n| n.parse().ok());
-        Ok(position.map_or_else(|| Which::Name(text.into()), Which::Position))
+        Ok(position.map_or_else(|| ImageSelector::Name(text.into()), ImageSelector::Position))
     }
 }
 
@@ -92,7 +92,7 @@ pub enum ReferenceError {
     Empty,
     /// A part that breaks the grammar.
     #[error("image reference {text:?}: {part} {value:?} is not valid, {expected}")]
-    Part {
+    BlobKind {
         /// All of it.
         text: String,
         /// Which part.
@@ -211,7 +211,7 @@ fn is_file(path: &Path) -> bool {
 
 /// Takes `PATH[:NAME|@POSITION]` apart. Both may have colons. Other tools let the first one end the path; here it is the
 /// first one that has something of the right kind before it, the best kind first.
-fn split_path<'a>(text: &'a str, kinds: &[&dyn Fn(&Path) -> bool]) -> (&'a str, Option<Which>) {
+fn split_path<'a>(text: &'a str, kinds: &[&dyn Fn(&Path) -> bool]) -> (&'a str, Option<ImageSelector>) {
     let ends = || text.match_indices(':').map(|(at, _)| at).chain([text.len()]);
     let there = kinds.iter().find_map(|fits| ends().find(|&at| fits(Path::new(&text[..at]))));
     let (path, rest) = text.split_at(there.or_else(|| ends().next()).unwrap_or(text.len()));
@@ -249,7 +249,12 @@ impl fmt::Display for ImageRef {
     }
 }
 
-fn local(f: &mut fmt::Formatter<'_>, transport: &str, path: &Path, which: Option<&Which>) -> fmt::Result {
+fn local(
+    f: &mut fmt::Formatter<'_>,
+    transport: &str,
+    path: &Path,
+    which: Option<&ImageSelector>,
+) -> fmt::Result {
     write!(f, "{transport}:{}", path.display())?;
     which.map_or(Ok(()), |which| write!(f, ":{which}"))
 }
@@ -386,7 +391,7 @@ impl fmt::Debug for Reference {
 }
 
 fn part(text: &str, part: &'static str, value: &str, expected: &'static str) -> ReferenceError {
-    ReferenceError::Part { text: text.into(), part, value: value.into(), expected }
+    ReferenceError::BlobKind { text: text.into(), part, value: value.into(), expected }
 }
 
 /// Docker's rule: the first component is a registry if it could be no Docker Hub user's name.

@@ -33,7 +33,7 @@ pub mod checksum;
 pub use checksum::{Checksum, ChecksumError};
 
 pub mod fetch;
-pub use fetch::{FetchError, Fetched, Fetcher, Want};
+pub use fetch::{FetchError, Fetched, Fetcher, FileRequest};
 
 pub mod unpack;
 pub use unpack::{UnpackError, UnpackOptions, unpack};

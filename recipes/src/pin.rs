@@ -6,7 +6,7 @@ use tree::{Arch, Event};
 
 use crate::{
     checksum::{self, Checksum as Sum, ChecksumError, LIST_MAX},
-    fetch::{FetchError, Fetched, Want},
+    fetch::{FetchError, Fetched, FileRequest},
     lock::{Digested, Input, Key, Pins},
     recipe::instance::{Checksum, Download, Instance, Signature, SignatureKind},
     recipe::{InstanceError, Recipe},
@@ -122,7 +122,11 @@ impl BuildContext<'_> {
         for download in &instance.downloads {
             let (sum, how) = self.checksum(download)?;
             said.push(how);
-            wants.push(Want { url: download.url.clone(), checksums: sum.into_iter().collect(), size: None });
+            wants.push(FileRequest {
+                url: download.url.clone(),
+                checksums: sum.into_iter().collect(),
+                size: None,
+            });
         }
         let fetched = self.fetcher.get_all(&wants, self.events)?;
         for ((download, mut how), file) in instance.downloads.iter().zip(said).zip(fetched) {

@@ -219,7 +219,7 @@ mod tests {
         add("/usr/bin/cut", b"\x7fELF and nothing more of it");
         std::fs::create_dir(dir.path().join("x")).unwrap();
         let _report = tree.write_dir(&dir.path().join("x"), &tree::WriteOptions::for_caller()).unwrap();
-        let cache = store::Cache::open(Some(&dir.path().join("cache"))).unwrap();
+        let cache = store::Cache::open(&dir.path().join("cache")).unwrap();
         let opened = image::read(&dir.path().join("x"), &cache).unwrap();
         let told = Inspection::new(&opened, &"x".parse().unwrap()).unwrap();
         insta::assert_snapshot!(told.text());

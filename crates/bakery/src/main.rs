@@ -3,6 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    sandbox::init();
+    sandbox::init(&cli::environment());
     cli::end(bakery::cli::run(&cli::parse()), bakery::cli::hint)
 }

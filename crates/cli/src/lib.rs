@@ -6,6 +6,9 @@
 pub mod args;
 pub use args::{OutputArgs, ReleaseArgs, ReportArgs, SandboxArgs, SourceArgs};
 
+mod environment;
+pub use environment::environment;
+
 mod terminal;
 pub use terminal::{Terminal, Verbosity};
 

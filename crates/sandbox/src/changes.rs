@@ -114,7 +114,8 @@ fn overlay_marks(tree: &mut Tree, go: &Go) -> Result<Vec<TreePath>, Step> {
 }
 
 fn whiteout_of(path: &TreePath) -> Result<TreePath, Step> {
-    let name = [WHITEOUT, path.file_name().unwrap_or_default()].concat();
+    let name = path.file_name().ok_or("internal error: the root itself is gone").at("whiteouts")?;
+    let name = [WHITEOUT, name].concat();
     path.parent().unwrap_or_else(TreePath::root).join(name).at("whiteouts")
 }
 

@@ -1,8 +1,9 @@
 //! From a command to the layer that it makes.
 
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
 
 use tree::{Event, Events, Tree};
 
@@ -10,16 +11,18 @@ use oci::{Config, Rootfs};
 
 use crate::driver::{Helper, Outcome};
 use crate::{Mode, Network, Run, SandboxError, explain, helper, packages, prepare};
-use store::{Cache, Digest, LayerBlob, cache::Expect};
+use store::{Cache, Digest, Environment, LayerBlob, cache::ExpectedLayer};
 
 /// The cache's key space for runs.
 const KEYS: &str = "sandbox";
 
-static INITIALISED: AtomicBool = AtomicBool::new(false);
+/// The proxies of commands that use the host's network; set by [`init`].
+static PROXIES: OnceLock<Vec<(OsString, OsString)>> = OnceLock::new();
 
-/// First thing in `main`: if this program was executed as the sandbox's helper, becomes that, and doesn't come back.
-pub fn init() {
-    INITIALISED.store(true, Ordering::Relaxed);
+/// First thing in `main`: if this program was executed as the sandbox's helper, becomes that, and doesn't come back. The
+/// environment has the proxies for commands that use the host's network.
+pub fn init(environment: &Environment) {
+    PROXIES.get_or_init(|| prepare::proxies(|name| environment.raw(name).map(OsStr::to_owned)));
     if helper::is_wanted() {
         std::process::exit(helper::main());
     }
@@ -70,7 +73,7 @@ pub fn layer(
     }
     let scratch = cache.scratch("sandbox")?;
     let layer = run_in(tree, config, run, scratch.path(), events, |changes| {
-        Ok(cache.ingest_layer(changes, &Expect::default(), events)?)
+        Ok(cache.ingest_layer(changes, &ExpectedLayer::default(), events)?)
     })?;
     scratch.close()?;
     cache.set_key(KEYS, &key, &layer.diff_id.to_string())?;
@@ -104,14 +107,12 @@ fn run_there<T: Send>(
     events: &dyn Events,
     take: impl FnOnce(&mut (dyn Read + Send)) -> Result<T, SandboxError>,
 ) -> Result<T, SandboxError> {
-    if !INITIALISED.load(Ordering::Relaxed) {
-        return Err(SandboxError::NotInitialised);
-    }
+    let proxies = PROXIES.get().ok_or(SandboxError::NotInitialised)?;
     let argv0 = run.argv.first().ok_or(SandboxError::Empty)?;
     let mut env = prepare::environment(config, run);
-    for (name, value) in prepare::proxies(|name| std::env::var_os(name)) {
-        if run.network == Network::Host && !env.iter().any(|(n, _)| *n == name) {
-            env.push((name, value));
+    for (name, value) in proxies {
+        if run.network == Network::Host && !env.iter().any(|(n, _)| n == name) {
+            env.push((name.clone(), value.clone()));
         }
     }
     let modes = match run.mode {

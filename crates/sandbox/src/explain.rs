@@ -26,10 +26,9 @@ pub(super) fn explain(
     let head = node.content().and_then(|c| c.head(4096).ok()).unwrap_or_default();
     let foreign = Machine::of(&head).filter(|m| Arch::host().is_none_or(|host| host.machine() != *m));
     match errno {
-        libc::ENOENT | libc::ENOEXEC if foreign.is_some() => SandboxError::WrongMachine {
-            program: path,
-            machine: foreign.map(|m| m.to_string()).unwrap_or_default(),
-        },
+        libc::ENOENT | libc::ENOEXEC if let Some(machine) = foreign => {
+            SandboxError::WrongMachine { program: path, machine: machine.to_string() }
+        }
         libc::ENOENT => match interpreter(&head) {
             Some(wanted) if tree.resolve(&wanted, true).is_err() => SandboxError::NoInterpreter {
                 program: path,

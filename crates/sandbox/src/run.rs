@@ -40,9 +40,11 @@ impl Run {
 
     /// For messages: the line itself, if it is one for the shell.
     pub(super) fn display(&self) -> String {
+        if let Some(title) = &self.title {
+            return title.clone();
+        }
         let words: Vec<_> = self.argv.iter().map(|a| a.to_string_lossy()).collect();
         match words.as_slice() {
-            _ if self.title.is_some() => self.title.clone().unwrap_or_default(),
             [sh, c, line] if sh == "/bin/sh" && c == "-c" => line.to_string(),
             words => words.join(" "),
         }

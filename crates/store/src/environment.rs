@@ -1,4 +1,4 @@
-//! The environment variables that configure this crate, taken once, so that nothing below reads global state.
+//! Environment variables, taken once by the command, so that no library reads global state.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -16,9 +16,9 @@ impl std::fmt::Debug for Environment {
 }
 
 impl Environment {
-    /// Those of this process.
-    pub fn current() -> Self {
-        std::env::vars_os().collect()
+    /// The value, empty or not.
+    pub fn raw(&self, name: &str) -> Option<&OsStr> {
+        self.0.get(OsStr::new(name)).map(OsString::as_os_str)
     }
 
     /// The value, if it is set and not empty.

@@ -18,4 +18,4 @@ pub mod http;
 pub use http::{HttpClient, HttpError, HttpOptions};
 
 pub mod cache;
-pub use cache::{Cache, CacheError, DownloadError, Expect, FileExpect, Scratch, ScratchGuard};
+pub use cache::{Cache, CacheError, DownloadError, ExpectedFile, ExpectedLayer, Scratch, ScratchGuard};

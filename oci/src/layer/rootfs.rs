@@ -33,7 +33,7 @@ impl Rootfs {
         layers: &[LayerBlob],
         events: &dyn Events,
     ) -> Result<Self, LayerError> {
-        for entry in config.odd_env.iter().take(8) {
+        for entry in config.invalid_env.iter().take(8) {
             let entry = store::digest::shorten(entry);
             let text = format!("config has Env entry {entry:?}, which is no NAME=VALUE and is left out");
             events.event(Event::Note(text.into()));

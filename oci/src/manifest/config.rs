@@ -14,7 +14,7 @@ pub struct Config {
     /// `NAME=VALUE`, each name once: the last counts, as for the container engines.
     pub env: Vec<String>,
     /// Entries of `Env` that are no `NAME=VALUE`. Engines pass them on or leave them out; no program gets anything from them.
-    pub odd_env: Vec<String>,
+    pub invalid_env: Vec<String>,
     /// The command's first words.
     pub entrypoint: Vec<String>,
     /// The command's other words, or the default of them.
@@ -53,9 +53,9 @@ impl Config {
             return Err(ManifestError::Config(format!("has rootfs.type {kind:?}, expected \"layers\"")));
         }
         let diff_ids = rootfs.diff_ids.unwrap_or_default();
-        super::check_layer_count(WHAT, diff_ids.len())?;
+        super::layers::check_count(WHAT, diff_ids.len())?;
         let mut process = raw.config.unwrap_or_default();
-        let (env, odd_env) = environment(process.env.take().unwrap_or_default());
+        let (env, invalid_env) = environment(process.env.take().unwrap_or_default());
         let labels = process.labels();
         let architecture = raw.architecture.unwrap_or_default();
         let variant = raw.variant.filter(|v| !v.is_empty());
@@ -66,7 +66,7 @@ impl Config {
         Ok(Config {
             platform,
             env,
-            odd_env,
+            invalid_env,
             entrypoint: process.entrypoint.map(Into::into).unwrap_or_default(),
             cmd: process.cmd.map(Into::into).unwrap_or_default(),
             working_dir: process.working_dir.unwrap_or_default(),

@@ -1,5 +1,7 @@
 use super::*;
+use crate::Platform;
 use oci_spec::image as spec;
+use store::Digest;
 
 const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -26,7 +28,7 @@ fn manifest() -> String {
 }
 
 fn error(text: &str, media_type: Option<&str>) -> String {
-    Document::parse(text.as_bytes(), media_type).expect_err(text).to_string()
+    ManifestOrIndex::parse(text.as_bytes(), media_type).expect_err(text).to_string()
 }
 
 #[test]
@@ -47,7 +49,9 @@ fn reads_what_oci_spec_writes() {
         .build()
         .unwrap();
     let bytes = written.to_string().unwrap();
-    let Document::Manifest(m) = Document::parse(bytes.as_bytes(), Some(OCI)).unwrap() else { panic!() };
+    let ManifestOrIndex::Manifest(m) = ManifestOrIndex::parse(bytes.as_bytes(), Some(OCI)).unwrap() else {
+        panic!()
+    };
     assert_eq!((m.config.digest, m.config.size), (digest("config"), 6));
     let layers: Vec<Digest> = m.layers.iter().map(|l| l.digest).collect();
     assert_eq!(layers, ["one", "two", "three"].map(digest));
@@ -84,19 +88,21 @@ fn accepts_docker_types_and_empty_lists() {
     ] {
         let text = manifest_with("docker.container.image.v1", &[layer]);
         for media_type in [None, Some("application/json; charset=utf-8"), Some("text/html")] {
-            assert!(Document::parse(text.as_bytes(), media_type).is_ok(), "{layer}");
+            assert!(ManifestOrIndex::parse(text.as_bytes(), media_type).is_ok(), "{layer}");
         }
     }
     let empty = manifest_with("oci.image.config.v1", &[]);
     for text in [empty.clone(), empty.replace("[]", "null"), empty.replace(r#","layers":[]"#, "")] {
-        let Document::Manifest(m) = Document::parse(text.as_bytes(), None).unwrap() else { panic!() };
+        let ManifestOrIndex::Manifest(m) = ManifestOrIndex::parse(text.as_bytes(), None).unwrap() else {
+            panic!()
+        };
         assert!(m.layers.is_empty());
         for rootfs in [r#"{"type":"layers"}"#, r#"{"type":"layers","diff_ids":null}"#] {
             m.parse_config(format!(r#"{{"rootfs":{rootfs},"config":null}}"#).as_bytes()).unwrap();
         }
     }
     let text = format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":null}}"#);
-    assert!(matches!(Document::parse(text.as_bytes(), Some(INDEX)), Ok(Document::Index(_))));
+    assert!(matches!(ManifestOrIndex::parse(text.as_bytes(), Some(INDEX)), Ok(ManifestOrIndex::Index(_))));
 }
 
 #[test]
@@ -167,7 +173,9 @@ fn refuses_bad_configs() {
     }
     let text = r#"{"rootfs":{"type":"layers"},"config":{"Cmd":"one","Entrypoint":null}}"#;
     assert_eq!(Config::parse(text.as_bytes()).unwrap().cmd, ["one"]);
-    let Document::Manifest(m) = Document::parse(manifest().as_bytes(), None).unwrap() else { panic!() };
+    let ManifestOrIndex::Manifest(m) = ManifestOrIndex::parse(manifest().as_bytes(), None).unwrap() else {
+        panic!()
+    };
     let e = m.parse_config(br#"{"rootfs":{"type":"layers"}}"#).unwrap_err().to_string();
     assert_eq!(e, "manifest has 1 layers, but config has 0 diff_ids");
 }
@@ -220,7 +228,7 @@ impl Store {
 
     fn find(&self, top: &str, wanted: &str) -> Result<&'static str, ManifestError> {
         let text = &self.0.iter().find(|(n, _)| *n == top).unwrap().1;
-        let document = Document::parse(text.as_bytes(), None)?;
+        let document = ManifestOrIndex::parse(text.as_bytes(), None)?;
         let (own, _) = find_manifest(document, &wanted.parse().unwrap(), |_, d| {
             let found = self.0.iter().find(|(_, t)| digest(t) == d.digest).unwrap();
             Ok::<_, ManifestError>(found.1.clone().into_bytes())
@@ -297,7 +305,9 @@ fn a_hostile_index_ends() {
 #[test]
 fn layers_are_counted() {
     let layer = "application/vnd.oci.image.layer.v1.tar";
-    assert!(Document::parse(manifest_with("oci.image.config.v1", &[layer; 500]).as_bytes(), None).is_ok());
+    assert!(
+        ManifestOrIndex::parse(manifest_with("oci.image.config.v1", &[layer; 500]).as_bytes(), None).is_ok()
+    );
     let e = error(&manifest_with("oci.image.config.v1", &[layer; 501]), None);
     assert_eq!(e, "manifest has 501 layers, expected at most 500");
     let ids = vec![format!("{:?}", digest("x").to_string()); 501].join(",");
@@ -311,7 +321,7 @@ fn layers_are_counted() {
         let layers = vec![descriptor(layer, size); 4].join(",");
         format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layers}]}}"#)
     };
-    assert!(Document::parse(large("68719476736").as_bytes(), None).is_ok());
+    assert!(ManifestOrIndex::parse(large("68719476736").as_bytes(), None).is_ok());
     let e = error(&large("68719476737"), None);
     assert_eq!(e, "layers of the manifest have 274877906948 bytes together, expected at most 274877906944");
 }

@@ -88,13 +88,13 @@ fn bad_syntax() {
 
 #[test]
 fn transports() {
-    let name = |t: &str| Some(Which::Name(t.to_owned()));
+    let name = |t: &str| Some(ImageSelector::Name(t.to_owned()));
     for (text, expected) in [
         ("oci:/x/y", ImageRef::OciDir { path: "/x/y".into(), which: None }),
         ("oci:x:v1", ImageRef::OciDir { path: "x".into(), which: name("v1") }),
         // Nothing is there, so that the first colon ends the path.
         ("oci:x:y/z:v", ImageRef::OciDir { path: "x".into(), which: name("y/z:v") }),
-        ("oci:x:@12", ImageRef::OciDir { path: "x".into(), which: Some(Which::Position(12)) }),
+        ("oci:x:@12", ImageRef::OciDir { path: "x".into(), which: Some(ImageSelector::Position(12)) }),
         ("oci:x:@1a", ImageRef::OciDir { path: "x".into(), which: name("@1a") }),
         (
             "oci-archive:a.tar:h:5000/x:1",
@@ -103,7 +103,7 @@ fn transports() {
         ("docker-archive:a.tar:x:1", ImageRef::DockerArchive { path: "a.tar".into(), which: name("x:1") }),
         (
             "docker-archive:a.tar:@0",
-            ImageRef::DockerArchive { path: "a.tar".into(), which: Some(Which::Position(0)) },
+            ImageRef::DockerArchive { path: "a.tar".into(), which: Some(ImageSelector::Position(0)) },
         ),
         ("oci-archive:a.tar", ImageRef::OciArchive { path: "a.tar".into(), which: None }),
         ("docker-archive:a.tar", ImageRef::DockerArchive { path: "a.tar".into(), which: None }),
@@ -188,7 +188,7 @@ fn what_is_there_tells_where_a_path_with_colons_ends() {
         else {
             panic!("{image}")
         };
-        let expected = which.map(|w: &str| w.parse::<Which>().unwrap());
+        let expected = which.map(|w: &str| w.parse::<ImageSelector>().unwrap());
         assert_eq!((got, got_which), (&dir.path().join(path), &expected), "{transport}:{text}");
         // What is printed names the same image.
         assert_eq!(image.to_string().parse::<ImageRef>().unwrap(), image);

@@ -1,9 +1,10 @@
 //! What `skopeo copy … dir:` and `podman save --format docker-dir` write: a directory with `manifest.json`, `version`, and
 //! blobs under the bare hex digits of their digests. containers-transports(5), "dir:path".
 
+use super::layout::BlobNames;
 use super::layout_files::LayoutFiles;
 use super::{Reader, SourceError, layout};
-use crate::{Config, Document, Part};
+use crate::{BlobKind, Config, ManifestOrIndex};
 use store::LayerBlob;
 
 /// What the file `version` starts with. It is what tells such a directory from a root file system.
@@ -20,11 +21,13 @@ pub(super) fn read(
     files: &LayoutFiles,
 ) -> Result<(Config, Vec<LayerBlob>), SourceError> {
     let bytes = files.read("manifest.json")?.ok_or_else(|| files.missing("manifest.json"))?;
-    let document = Document::parse(&bytes, None)
+    let document = ManifestOrIndex::parse(&bytes, None)
         .map_err(|source| SourceError::Manifest { path: files.path().to_owned(), source })?;
     layout::image(reader, files, document, &|part, digest| match part {
-        Part::Document => vec![format!("{}.manifest.json", digest.hex()), digest.hex()],
+        BlobKind::Manifest => {
+            BlobNames { name: format!("{}.manifest.json", digest.hex()), other: Some(digest.hex()) }
+        }
         // The first version had an ending.
-        Part::Config => vec![digest.hex(), format!("{}.tar", digest.hex())],
+        BlobKind::Config => BlobNames { name: digest.hex(), other: Some(format!("{}.tar", digest.hex())) },
     })
 }

@@ -2,7 +2,7 @@
 
 use super::SourceError;
 use super::layout_files::LayoutFiles;
-use crate::{Reference, Which};
+use crate::{ImageSelector, Reference};
 use store::digest::shorten;
 
 /// Names that a message lists, at most.
@@ -70,7 +70,7 @@ pub(super) fn no_such(
     files: &LayoutFiles,
     transport: &'static str,
     candidates: &[Candidate],
-    which: &Which,
+    which: &ImageSelector,
 ) -> SourceError {
     let (names, example) = describe(files, transport, candidates);
     SourceError::NoImage { path: files.path().to_owned(), which: shorten(&which.to_string()), names, example }

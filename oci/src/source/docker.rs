@@ -3,10 +3,10 @@
 use serde::Deserialize;
 
 use super::choice::{Candidate, named, no_such, several};
-use super::layers::{Wanted, get_all};
+use super::layers::{WantedLayer, get_all};
 use super::layout_files::LayoutFiles;
 use super::{Reader, SourceError};
-use crate::{Config, ManifestError, Which};
+use crate::{Config, ImageSelector, ManifestError};
 use store::{Digest, LayerBlob, digest::shorten};
 
 /// As references call such archives.
@@ -36,7 +36,7 @@ pub(super) fn is_archive(files: &LayoutFiles) -> bool {
 pub(super) fn read(
     reader: &Reader<'_>,
     files: &LayoutFiles,
-    which: Option<&Which>,
+    which: Option<&ImageSelector>,
 ) -> Result<(Config, Vec<LayerBlob>), SourceError> {
     let path = || files.path().to_owned();
     let wrong = |source| SourceError::Manifest { path: path(), source };
@@ -67,10 +67,10 @@ pub(super) fn read(
         let (layers, diff_ids) = (layers.len(), config.diff_ids.len());
         return Err(wrong(ManifestError::LayerCount { layers, diff_ids }));
     }
-    let wanted: Vec<Wanted> = layers
+    let wanted: Vec<WantedLayer> = layers
         .iter()
         .zip(&config.diff_ids)
-        .map(|(name, diff_id)| Wanted { name: name.clone(), blob: None, diff_id: *diff_id, note: "" })
+        .map(|(name, diff_id)| WantedLayer { name: name.clone(), blob: None, diff_id: *diff_id, note: "" })
         .collect();
     let layers = get_all(reader, files, &wanted)?;
     Ok((config, layers))
@@ -87,7 +87,7 @@ impl Item {
 fn choose<'a>(
     files: &LayoutFiles,
     items: &'a [Item],
-    which: Option<&Which>,
+    which: Option<&ImageSelector>,
 ) -> Result<&'a Item, SourceError> {
     let candidate = |item: &Item| Candidate {
         names: item.repo_tags.clone().unwrap_or_default(),
@@ -96,8 +96,8 @@ fn choose<'a>(
     let candidates: Vec<Candidate> = items.iter().map(candidate).collect();
     let found: Vec<&Item> = match which {
         None => items.iter().collect(),
-        Some(Which::Position(n)) => items.get(*n).into_iter().collect(),
-        Some(Which::Name(name)) => named(&candidates, name).into_iter().map(|i| &items[i]).collect(),
+        Some(ImageSelector::Position(n)) => items.get(*n).into_iter().collect(),
+        Some(ImageSelector::Name(name)) => named(&candidates, name).into_iter().map(|i| &items[i]).collect(),
     };
     match (found.as_slice(), which) {
         // Several names for one image need no choice.

@@ -4,12 +4,12 @@ use tree::{Content, parallel};
 
 use super::layout_files::{self, LayoutFiles};
 use super::{Reader, SourceError};
-use crate::manifest::Unpacked;
-use store::{Compression, Digest, Expect, LayerBlob, compress::SNIFF};
+use crate::manifest::UnpackedSize;
+use store::{Compression, Digest, ExpectedLayer, LayerBlob, compress::SNIFF};
 
 /// A layer that is wanted.
 #[derive(Debug, Clone)]
-pub(super) struct Wanted {
+pub(super) struct WantedLayer {
     /// The name of its file in the layout.
     pub name: String,
     /// Digest and length of that file, where the image tells.
@@ -23,11 +23,11 @@ pub(super) struct Wanted {
 pub(super) fn get_all(
     reader: &Reader<'_>,
     files: &LayoutFiles,
-    wanted: &[Wanted],
+    wanted: &[WantedLayer],
 ) -> Result<Vec<LayerBlob>, SourceError> {
     // Inflating one layer keeps a core busy and hashing it half of another one.
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
-    let unpacked = Unpacked::default();
+    let unpacked = UnpackedSize::default();
     let too_large = |source| SourceError::Manifest { path: files.path().to_owned(), source };
     parallel::try_map(threads, wanted, |wanted| {
         let layer = get(reader, files, wanted)?;
@@ -36,7 +36,7 @@ pub(super) fn get_all(
     })
 }
 
-fn get(reader: &Reader<'_>, files: &LayoutFiles, wanted: &Wanted) -> Result<LayerBlob, SourceError> {
+fn get(reader: &Reader<'_>, files: &LayoutFiles, wanted: &WantedLayer) -> Result<LayerBlob, SourceError> {
     let path = || files.path().to_owned();
     let in_cache = |source| SourceError::Cache { path: path(), source };
     if let Some((digest, _)) = &wanted.blob {
@@ -56,7 +56,7 @@ fn get(reader: &Reader<'_>, files: &LayoutFiles, wanted: &Wanted) -> Result<Laye
     if let Some(layer) = in_place(files, wanted, &content)? {
         return Ok(layer);
     }
-    let expect = Expect {
+    let expect = ExpectedLayer {
         digest: wanted.blob.map(|(digest, _)| digest),
         size: Some(content.len()),
         diff_id: Some(wanted.diff_id),
@@ -67,7 +67,7 @@ fn get(reader: &Reader<'_>, files: &LayoutFiles, wanted: &Wanted) -> Result<Laye
 /// The layer where it is, if it isn't compressed; its digest is checked all the same.
 fn in_place(
     files: &LayoutFiles,
-    wanted: &Wanted,
+    wanted: &WantedLayer,
     content: &Content,
 ) -> Result<Option<LayerBlob>, SourceError> {
     let Some((blob, offset)) = content.place() else { return Ok(None) };

@@ -3,10 +3,12 @@
 use serde::Deserialize;
 
 use super::choice::{Candidate, named, no_such, several};
-use super::layers::{Wanted, get_all};
+use super::layers::{WantedLayer, get_all};
 use super::layout_files::LayoutFiles;
 use super::{Reader, SourceError};
-use crate::{Config, Descriptor, Document, Index, ManifestError, Part, Which, find_manifest};
+use crate::{
+    BlobKind, Config, Descriptor, ImageSelector, Index, ManifestError, ManifestOrIndex, find_manifest,
+};
 use store::{Digest, LayerBlob};
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -28,7 +30,7 @@ pub(super) fn read(
     reader: &Reader<'_>,
     files: &LayoutFiles,
     transport: &'static str,
-    which: Option<&Which>,
+    which: Option<&ImageSelector>,
 ) -> Result<(Config, Vec<LayerBlob>), SourceError> {
     let path = || files.path().to_owned();
     let wrong = |source: ManifestError| SourceError::Manifest { path: path(), source };
@@ -41,32 +43,45 @@ pub(super) fn read(
         return Err(kind("OCI image layout has an unknown version, expected 1.0.0"));
     }
     let index = files.read("index.json")?.ok_or_else(|| files.missing("index.json"))?;
-    let Document::Index(index) = Document::parse(&index, None).map_err(wrong)? else {
+    let ManifestOrIndex::Index(index) = ManifestOrIndex::parse(&index, None).map_err(wrong)? else {
         return Err(kind("index.json is an image manifest, expected an index"));
     };
-    let document = Document::Index(choose(files, transport, index, which)?);
-    image(reader, files, document, &|_, digest| vec![blob_name(digest)])
+    let document = ManifestOrIndex::Index(choose(files, transport, index, which)?);
+    image(reader, files, document, &|_, digest| BlobNames { name: blob_name(digest), other: None })
 }
 
-/// The files that a blob may be in. Whether it is a manifest of an index, or another one, says the part.
-pub(super) type Names<'a> = &'a dyn Fn(Part, &Digest) -> Vec<String>;
+/// The files that a blob may be in.
+pub(super) struct BlobNames {
+    pub name: String,
+    /// Where it is if it isn't there.
+    pub other: Option<String>,
+}
+
+impl BlobNames {
+    fn all(&self) -> impl Iterator<Item = &str> {
+        [Some(&self.name), self.other.as_ref()].into_iter().flatten().map(String::as_str)
+    }
+}
+
+/// Where a blob is, by its kind: manifests may have other names than configs and layers.
+pub(super) type Names<'a> = &'a dyn Fn(BlobKind, &Digest) -> BlobNames;
 
 /// The image for the platform.
 pub(super) fn image(
     reader: &Reader<'_>,
     files: &LayoutFiles,
-    document: Document,
+    document: ManifestOrIndex,
     names: Names<'_>,
 ) -> Result<(Config, Vec<LayerBlob>), SourceError> {
     let wrong = |source: ManifestError| SourceError::Manifest { path: files.path().to_owned(), source };
-    let blob = |part: Part, descriptor: &Descriptor| {
+    let blob = |part: BlobKind, descriptor: &Descriptor| {
         let names = names(part, &descriptor.digest);
-        for name in &names {
+        for name in names.all() {
             if let Some(bytes) = files.read(name)? {
                 return Ok(bytes);
             }
         }
-        Err(files.missing(names.into_iter().next().unwrap_or_default()))
+        Err(files.missing(names.name))
     };
     // find_manifest wants one error type for what it says itself and for what `blob` says.
     let found = find_manifest(document, reader.platform, |part, d| blob(part, d).map_err(Either::Source));
@@ -75,18 +90,17 @@ pub(super) fn image(
         Either::Manifest(e) => wrong(e),
     })?;
     manifest.config.check_document_size("config").map_err(wrong)?;
-    let bytes = blob(Part::Config, &manifest.config)?;
+    let bytes = blob(BlobKind::Config, &manifest.config)?;
     manifest.config.verify(&bytes).map_err(wrong)?;
     let config = manifest.parse_config(&bytes).map_err(wrong)?;
     let mut wanted = Vec::new();
     for (d, diff_id) in manifest.layers.iter().zip(&config.diff_ids) {
-        let mut names = names(Part::Config, &d.digest).into_iter();
-        let first = names.next().unwrap_or_default();
-        let name = match files.file(&first)? {
-            Some(_) => first,
-            None => names.next().unwrap_or(first),
+        let BlobNames { name, other } = names(BlobKind::Config, &d.digest);
+        let name = match (files.file(&name)?, other) {
+            (None, Some(other)) => other,
+            _ => name,
         };
-        wanted.push(Wanted {
+        wanted.push(WantedLayer {
             name,
             blob: Some((d.digest, d.size)),
             diff_id: *diff_id,
@@ -123,7 +137,7 @@ fn choose(
     files: &LayoutFiles,
     transport: &'static str,
     index: Index,
-    which: Option<&Which>,
+    which: Option<&ImageSelector>,
 ) -> Result<Index, SourceError> {
     let all = &index.manifests;
     let candidates: Vec<Candidate> = all
@@ -132,8 +146,10 @@ fn choose(
         .collect();
     let manifests: Vec<Descriptor> = match which {
         None => all.clone(),
-        Some(Which::Position(n)) => all.get(*n).into_iter().cloned().collect(),
-        Some(Which::Name(name)) => named(&candidates, name).into_iter().map(|i| all[i].clone()).collect(),
+        Some(ImageSelector::Position(n)) => all.get(*n).into_iter().cloned().collect(),
+        Some(ImageSelector::Name(name)) => {
+            named(&candidates, name).into_iter().map(|i| all[i].clone()).collect()
+        }
     };
     if let (true, Some(which)) = (manifests.is_empty(), which) {
         return Err(no_such(files, transport, &candidates, which));

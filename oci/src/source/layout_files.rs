@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags};
 use tree::{Blob, Content, Limits, ResolveError, Tree};
 
 use super::{Reader, SourceError};
-use store::{Compression, Digest, Expect, Hasher, LayerBlob, compress::SNIFF};
+use store::{Compression, Digest, ExpectedLayer, Hasher, LayerBlob, compress::SNIFF};
 
 /// Where a layout's files are.
 #[derive(Debug)]
@@ -133,8 +133,10 @@ fn open_tar(reader: &Reader<'_>, path: &Path) -> Result<Content, SourceError> {
     let (mut file, len) = match open_any(path)? {
         (file, Some(len)) => (file, len),
         (pipe, None) => {
-            let layer =
-                reader.cache.ingest_layer(pipe, &Expect::default(), reader.events).map_err(in_cache)?;
+            let layer = reader
+                .cache
+                .ingest_layer(pipe, &ExpectedLayer::default(), reader.events)
+                .map_err(in_cache)?;
             return Ok(content(&layer));
         }
     };
@@ -153,7 +155,7 @@ fn open_tar(reader: &Reader<'_>, path: &Path) -> Result<Content, SourceError> {
         return Ok(content(&layer));
     }
     file.rewind().map_err(at)?;
-    let expect = Expect { digest: Some(digest), size: Some(len), diff_id: None };
+    let expect = ExpectedLayer { digest: Some(digest), size: Some(len), diff_id: None };
     let layer = reader.cache.ingest_layer(file, &expect, reader.events).map_err(in_cache)?;
     Ok(content(&layer))
 }

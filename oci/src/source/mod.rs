@@ -27,7 +27,7 @@ use std::path::Path;
 
 use tree::{Events, TreePath};
 
-use crate::{Config, ImageRef, Platform, Rootfs, Which};
+use crate::{Config, ImageRef, ImageSelector, Platform, Rootfs};
 use layout_files::LayoutFiles;
 use store::{Cache, LayerBlob};
 
@@ -115,9 +115,9 @@ impl Reader<'_> {
 
     /// Newer versions of `docker save` write a layout and their own list into one archive. The layout says more, but the list
     /// has the positions, and names that the layout may lack.
-    fn docker(&self, files: &LayoutFiles, which: Option<&Which>) -> Result<Read, SourceError> {
+    fn docker(&self, files: &LayoutFiles, which: Option<&ImageSelector>) -> Result<Read, SourceError> {
         let has_list = docker::is_archive(files);
-        if !layout::is_layout(files) || (has_list && matches!(which, Some(Which::Position(_)))) {
+        if !layout::is_layout(files) || (has_list && matches!(which, Some(ImageSelector::Position(_)))) {
             return docker::read(self, files, which);
         }
         match layout::read(self, files, docker::TRANSPORT, which) {

@@ -128,7 +128,7 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let cache = Cache::open(Some(&dir.path().join("cache"))).unwrap();
+        let cache = Cache::open(&dir.path().join("cache")).unwrap();
         Place { dir, cache }
     }
 

@@ -22,7 +22,7 @@ use tree::{Event, PathError, Tree, TreeError, TreePath};
 use crate::{
     assemble::{self, AssembleError, BUILD, Input},
     checksum::Checksum,
-    fetch::{FetchError, Fetched, Want},
+    fetch::{FetchError, Fetched, FileRequest},
     lock::{Key, Pins},
     recipe::instance::{Archive, Download, Instance},
     recipe::{InstanceError, Recipe},
@@ -60,6 +60,12 @@ pub enum BuildCause {
         got: String,
         /// In the recipe.
         expected: String,
+    },
+    /// A plan has a pin for all that it takes.
+    #[error("internal error: {what} has no pin in the plan of this build")]
+    Unpinned {
+        /// A download or image.
+        what: String,
     },
     /// A download can't be had, or isn't what was pinned.
     #[error(transparent)]
@@ -327,27 +333,29 @@ impl BuildContext<'_> {
     /// As [`BuildContext::build`].
     pub fn tree(&self, plan: &BuildPlan, epoch: i64) -> Result<(Tree, Vec<Finding>), BuildCause> {
         let instance = &plan.instance;
-        let wants = instance.downloads.iter().filter_map(|d| {
-            let pin = plan.pins.inputs.get(&d.id)?;
+        let unpinned = |what: &str| BuildCause::Unpinned { what: what.to_owned() };
+        let wants = instance.downloads.iter().map(|d| {
+            let pin = plan.pins.inputs.get(&d.id).ok_or_else(|| unpinned(&d.id))?;
             let checksums = vec![Checksum::Sha256(pin.sha256.0)];
-            Some(Want { url: d.url.clone(), checksums, size: Some(pin.size) })
+            Ok(FileRequest { url: d.url.clone(), checksums, size: Some(pin.size) })
         });
-        let wants: Vec<Want> = wants.collect();
+        let wants: Vec<FileRequest> = wants.collect::<Result<_, BuildCause>>()?;
         let fetched = self.fetcher.get_all(&wants, self.events)?;
         let mut inputs = BTreeMap::new();
         for (download, file) in instance.downloads.iter().zip(&fetched) {
             inputs.insert(download.id.clone(), self.input(download, file)?);
         }
         let pinned = |image: &str| {
-            let pin = plan.pins.images.get(image).map(|d| d.0).unwrap_or_else(|| Digest::of(""));
-            self.pinned_image(image, &pin, plan.key.arch)
+            let pin = plan.pins.images.get(image).ok_or_else(|| unpinned(image))?;
+            Ok::<_, BuildCause>(self.pinned_image(image, &pin.0, plan.key.arch)?)
         };
         if let Some(build) = &instance.build {
-            let sources = build.sources.iter().filter_map(|id| {
-                let digest = plan.pins.inputs.get(id)?.sha256.0;
-                Some(Source { id, input: inputs.get(id)?, digest })
+            let sources = build.sources.iter().map(|id| {
+                let (pin, input) = (plan.pins.inputs.get(id), inputs.get(id));
+                let (pin, input) = pin.zip(input).ok_or_else(|| unpinned(id))?;
+                Ok(Source { id, input, digest: pin.sha256.0 })
             });
-            let sources: Vec<Source<'_>> = sources.collect();
+            let sources: Vec<Source<'_>> = sources.collect::<Result<_, BuildCause>>()?;
             let rootfs = pinned(&build.image)?;
             let out = compile::compile(build, rootfs, &sources, epoch, *self)?;
             inputs.insert(BUILD.to_owned(), Input::Tree(out));

@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn a_stamp_holds_while_the_file_does() {
         let dir = tempfile::tempdir().unwrap();
-        let cache = Cache::open(Some(&dir.path().join("cache"))).unwrap();
+        let cache = Cache::open(&dir.path().join("cache")).unwrap();
         let path = dir.path().join("x.raw");
         assert_eq!(Stamp::find(&cache, &path).unwrap(), None);
         std::fs::write(&path, "x").unwrap();

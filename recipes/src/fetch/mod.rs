@@ -5,8 +5,8 @@ pub use error::{FetchCause, FetchError};
 
 use std::io;
 
-use store::http::{Get, HttpClient, HttpOptions};
-use store::{Cache, Digest, DownloadError, Environment, FileExpect, LayerBlob};
+use store::http::{GetRequest, HttpClient, HttpOptions};
+use store::{Cache, Digest, DownloadError, Environment, ExpectedFile, LayerBlob};
 use tree::{Content, Event, Events, parallel};
 
 use crate::{checksum::Checksum, config::Config};
@@ -18,7 +18,7 @@ const KEPT_MAX: usize = 4 << 20;
 
 /// A file that is wanted, and all that is known of it. What is known is checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Want {
+pub struct FileRequest {
     /// Upstream's.
     pub url: String,
     /// Of the lock file, or upstream's.
@@ -103,7 +103,7 @@ impl Fetcher {
             return self.last_seen(url).map_err(|cause| error(url, None, cause));
         }
         let bytes = self.anywhere(url, events, |place, spare| {
-            let get = Get { html: true, spare, ..self.request(place) };
+            let get = GetRequest { html: true, spare, ..self.request(place) };
             Ok(self.client.document(&get, limit, events)?)
         })?;
         if bytes.len() <= KEPT_MAX {
@@ -127,7 +127,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// No place has it, or it isn't what was expected.
-    pub fn get(&self, want: &Want, events: &dyn Events) -> Result<Fetched, FetchError> {
+    pub fn get(&self, want: &FileRequest, events: &dyn Events) -> Result<Fetched, FetchError> {
         let url = &want.url;
         let here = self.known(want).map_err(|cause| error(url, None, cause))?;
         if let Some(file) = here.and_then(|digest| self.cache.file(&digest).ok().flatten()) {
@@ -136,7 +136,7 @@ impl Fetcher {
         if self.offline {
             return Err(error(url, None, FetchCause::Offline));
         }
-        let expect = FileExpect { digest: here, size: want.size, limit: FILE_MAX };
+        let expect = ExpectedFile { digest: here, size: want.size, limit: FILE_MAX };
         let task = url.split(['?', '#']).next().unwrap_or(url).rsplit('/').next().unwrap_or(url);
         let fetched = self.anywhere(url, events, |place, spare| {
             let waits = || {
@@ -144,7 +144,7 @@ impl Fetcher {
                 events.event(Event::Note(text.into()));
             };
             let open = |offset| {
-                let get = Get { spare, ..self.request(place) };
+                let get = GetRequest { spare, ..self.request(place) };
                 let download =
                     self.client.download(get, offset, here.is_some(), events).map_err(io::Error::from)?;
                 let size = download.size();
@@ -162,12 +162,12 @@ impl Fetcher {
     ///
     /// # Errors
     /// The first that can't be had; the others are given up.
-    pub fn get_all(&self, wants: &[Want], events: &dyn Events) -> Result<Vec<Fetched>, FetchError> {
+    pub fn get_all(&self, wants: &[FileRequest], events: &dyn Events) -> Result<Vec<Fetched>, FetchError> {
         parallel::try_map(self.config.jobs, wants, |want| self.get(want, events))
     }
 
     /// The SHA-256 that is wanted, or that a file with the wanted SHA-512 turned out to have.
-    fn known(&self, want: &Want) -> Result<Option<Digest>, FetchCause> {
+    fn known(&self, want: &FileRequest) -> Result<Option<Digest>, FetchCause> {
         for checksum in &want.checksums {
             if let Checksum::Sha256(digest) = checksum {
                 return Ok(Some(*digest));
@@ -183,7 +183,7 @@ impl Fetcher {
         Ok(None)
     }
 
-    fn checked(&self, want: &Want, file: LayerBlob) -> Result<Fetched, FetchCause> {
+    fn checked(&self, want: &FileRequest, file: LayerBlob) -> Result<Fetched, FetchCause> {
         let fetched = Fetched { url: want.url.clone(), sha256: file.diff_id, size: file.len, file };
         if let Some(expected) = want.size.filter(|s| *s != fetched.size) {
             return Err(FetchCause::Size { got: fetched.size, expected });
@@ -211,11 +211,15 @@ impl Fetcher {
         Ok(fetched)
     }
 
-    fn request<'a>(&'a self, place: &'a str) -> Get<'a> {
+    fn request<'a>(&'a self, place: &'a str) -> GetRequest<'a> {
         // No other host gets to see it, whatever the mirrors are.
         let github = place.starts_with("https://api.github.com/");
         let accept = github.then_some("application/vnd.github+json");
-        Get { accept, authorization: self.token.as_deref().filter(|_| github), ..Get::new(place) }
+        GetRequest {
+            accept,
+            authorization: self.token.as_deref().filter(|_| github),
+            ..GetRequest::new(place)
+        }
     }
 
     /// Asks one place after the other.

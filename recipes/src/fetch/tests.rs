@@ -100,13 +100,13 @@ impl Bench {
         let environment = Environment::from_iter([("GITHUB_TOKEN", "secret")]);
         let mut options = HttpOptions::new(&environment);
         options.retry = RetryPolicy { sleep: Arc::new(|_: Duration| ()), ..RetryPolicy::default() };
-        let cache = Cache::open(Some(self.dir.path())).unwrap();
+        let cache = Cache::open(self.dir.path()).unwrap();
         Fetcher::with_options(self.config.clone(), cache, options, environment, offline)
     }
 }
 
-fn want(url: impl Into<String>, checksums: &[Checksum], size: Option<u64>) -> Want {
-    Want { url: url.into(), checksums: checksums.to_vec(), size }
+fn want(url: impl Into<String>, checksums: &[Checksum], size: Option<u64>) -> FileRequest {
+    FileRequest { url: url.into(), checksums: checksums.to_vec(), size }
 }
 
 fn sha256(text: &str) -> Checksum {
@@ -218,7 +218,8 @@ fn several_at_once_and_documents() {
     let api = format!("{}/", server.address);
     let bench = Bench::new(&[("https://api.github.com/", &[&api])]);
     let fetcher = bench.fetcher(false);
-    let wants: Vec<Want> = ["a", "b", "a"].iter().map(|n| want(format!("{api}{n}"), &[], None)).collect();
+    let wants: Vec<FileRequest> =
+        ["a", "b", "a"].iter().map(|n| want(format!("{api}{n}"), &[], None)).collect();
     let sizes: Vec<u64> = fetcher.get_all(&wants, &Silent).unwrap().iter().map(|f| f.size).collect();
     assert_eq!(sizes, [2, 1, 2]);
     let missing = [wants[0].clone(), want(format!("{api}none"), &[], None)];

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use globset::{GlobBuilder, GlobMatcher};
-use store::{Cache, CacheError, Compression, Digest, Expect};
+use store::{Cache, CacheError, Compression, Digest, ExpectedLayer};
 use tree::{
     Content, ContentError, Events, Ino, Meta, Node, PathError, Tree, TreeError, TreePath,
     archive::{ArchiveError, Limits},
@@ -159,7 +159,8 @@ fn one(
             let layer = match cache.layer_by_digest(digest)? {
                 Some(layer) => layer,
                 None => {
-                    let expect = Expect { digest: Some(*digest), size: Some(content.len()), diff_id: None };
+                    let expect =
+                        ExpectedLayer { digest: Some(*digest), size: Some(content.len()), diff_id: None };
                     cache.ingest_layer(content.reader(), &expect, events)?
                 }
             };
@@ -187,7 +188,7 @@ fn inflated(
     if let Some(layer) = known.map(|d| cache.layer(&d)).transpose()?.flatten() {
         return Ok(layer);
     }
-    let layer = cache.ingest_layer(reader, &Expect::default(), events)?;
+    let layer = cache.ingest_layer(reader, &ExpectedLayer::default(), events)?;
     cache.set_key("unpacked", key, &layer.diff_id.to_string())?;
     Ok(layer)
 }

@@ -13,7 +13,7 @@ struct Bench {
 impl Bench {
     fn new() -> Bench {
         let dir = tempfile::tempdir().unwrap();
-        let cache = Cache::open(Some(dir.path())).unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
         Bench { _dir: dir, cache }
     }
 

@@ -101,7 +101,7 @@ impl Bench {
         let pauses = self.pauses.clone();
         let sleep = Arc::new(move |d| pauses.lock().unwrap().push(d));
         options.http.retry = RetryPolicy { sleep, ..RetryPolicy::default() };
-        let mut context = Context::new(Cache::open(Some(&self.cache_dir())).unwrap()).unwrap();
+        let mut context = Context::new(Cache::open(&self.cache_dir()).unwrap()).unwrap();
         context.client = Client::new(options, credentials, self.environment.clone());
         context.registries = registries;
         context
@@ -132,7 +132,7 @@ impl Bench {
     /// The cache is consistent: what it offers is right.
     fn check_cache(&self, image: &Image) {
         assert_eq!(self.leftovers(), Vec::<PathBuf>::new());
-        let cache = Cache::open(Some(&self.cache_dir())).unwrap();
+        let cache = Cache::open(&self.cache_dir()).unwrap();
         for layer in &image.layers {
             if let Some(found) = cache.layer(&digest(&layer.tar).parse().unwrap()).unwrap() {
                 let content = tree::Content::in_blob(found.blob, found.offset, found.len);

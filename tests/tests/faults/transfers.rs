@@ -157,7 +157,13 @@ fn documents_that_lie() {
         assert!(error.contains(word), "{name}: {error}");
         bench.check_cache(&image);
         assert!(
-            bench.context().cache.list().unwrap().iter().all(|e| e.kind != store::cache::EntryKind::Layer),
+            bench
+                .context()
+                .cache
+                .list()
+                .unwrap()
+                .iter()
+                .all(|e| e.kind != store::cache::CacheEntryKind::Layer),
             "{name}"
         );
     }
@@ -189,7 +195,13 @@ fn manifests_that_are_none() {
         let error = bench.pull(&image).unwrap_err().to_string();
         assert!(error.contains(word) && !error.contains('\n'), "{word}: {error}");
         assert!(
-            bench.context().cache.list().unwrap().iter().all(|e| e.kind == store::cache::EntryKind::Blob)
+            bench
+                .context()
+                .cache
+                .list()
+                .unwrap()
+                .iter()
+                .all(|e| e.kind == store::cache::CacheEntryKind::Blob)
         );
     }
     let (_proxy, bench, image) = proxied(|r| match big(r) {

@@ -146,5 +146,5 @@ fn a_config_without_a_type_of_its_own() {
     });
     let pulled = bench.pull(&reference.replace("team/app", "odd/config")).unwrap();
     complete(&pulled, &image);
-    assert_eq!((pulled.config.env, pulled.config.odd_env), (vec!["A=1".into()], vec!["FOO".into()]));
+    assert_eq!((pulled.config.env, pulled.config.invalid_env), (vec!["A=1".into()], vec!["FOO".into()]));
 }

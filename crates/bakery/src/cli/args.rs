@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use cli::SourceArgs;
-use store::{Cache, Environment};
+use store::Cache;
 use tree::Arch;
 
 use recipes::config::Config;
@@ -72,14 +72,14 @@ impl WorkArgs {
     /// # Errors
     /// What can't be read or understood.
     pub fn fetcher(&self) -> anyhow::Result<Fetcher> {
-        let environment = Environment::current();
+        let environment = cli::environment();
         let mut config = Config::load(self.config.as_deref(), &environment)?;
         config.ca_files.extend(self.source.ca_file.iter().cloned());
         if let Some(jobs) = self.jobs {
             config.jobs = jobs.get();
         }
         let dir = self.source.cache_dir.clone().or_else(|| config.cache_dir.clone());
-        let cache = Cache::open(dir.as_deref())?;
+        let cache = Cache::open_or_default(dir.as_deref(), &environment)?;
         Ok(Fetcher::new(config, cache, environment, self.source.offline))
     }
 

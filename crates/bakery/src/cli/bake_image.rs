@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
 use cli::{Terminal, Verbosity};
-use store::{Cache, Environment, ScratchGuard};
+use store::{Cache, ScratchGuard};
 use sysext::ExtensionName;
 use tree::{Arch, Blob, Content, Event, Events};
 
@@ -14,7 +14,7 @@ use osimage::flatcar::{FINGERPRINT, INDEX, Release, Wanted};
 use osimage::{Payload, Place, Target, bake, check, vendor};
 use recipes::checksum::Checksum;
 use recipes::config::Config;
-use recipes::fetch::{Fetcher, Want};
+use recipes::fetch::{Fetcher, FileRequest};
 use signature::{self, SIGNATURE_MAX, Scheme, SignatureError};
 use sysext::{Compatibility, check_compatibility};
 
@@ -139,9 +139,10 @@ impl FromStr for Named {
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let events = Terminal::new(if args.quiet { Verbosity::Quiet } else { Verbosity::Normal });
     tree::remove_on_interrupt().context("signals can't be handled")?;
-    let environment = Environment::current();
+    let environment = cli::environment();
     let config = Config::load(args.config.as_deref(), &environment)?;
-    let cache = Cache::open(args.cache_dir.as_deref().or(config.cache_dir.as_deref()))?;
+    let dir = args.cache_dir.as_deref().or(config.cache_dir.as_deref());
+    let cache = Cache::open_or_default(dir, &environment)?;
     let fetcher = Fetcher::new(config, cache, environment, args.offline);
     let written = bake_image(args, &fetcher, &events)?;
     events.clear();
@@ -279,8 +280,11 @@ fn fetched(
     let sums = Sums::parse(&manifest).with_context(|| url.clone())?;
     let sum = |file: &str| sums.0.get(file).and_then(|s| Checksum::from_hex(s));
     let checksum = sum(file).with_context(|| format!("{url}: doesn't list {file}"))?;
-    let want =
-        |file: &str, checksum| Want { url: format!("{base}{file}"), checksums: vec![checksum], size: None };
+    let want = |file: &str, checksum| FileRequest {
+        url: format!("{base}{file}"),
+        checksums: vec![checksum],
+        size: None,
+    };
     let got = fetcher.get(&want(file, checksum), events)?;
     let configuration = match sum(&format!("{name}.conf")) {
         Some(checksum) => {
@@ -366,7 +370,7 @@ fn signed(
 ) -> anyhow::Result<Signed> {
     let url = release.url(file);
     let signature = fetcher.text(&format!("{url}.sig"), SIGNATURE_MAX, events)?;
-    let get = |checksums| fetcher.get(&Want { url: url.clone(), checksums, size: None }, events);
+    let get = |checksums| fetcher.get(&FileRequest { url: url.clone(), checksums, size: None }, events);
     // What was downloaded before, good or not: the signature tells, and it may be the key that was too old.
     let known = fetcher.cache().key(DOWNLOADED, &url)?.and_then(|hex| Checksum::from_hex(&hex));
     if let Some(Ok(fetched)) = known.map(|checksum| get(vec![checksum])) {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use cli::print;
-use store::{Cache, Environment};
+use store::Cache;
 use sysext::ExtensionName;
 use tree::{Arch, Silent};
 
@@ -155,9 +155,9 @@ struct Manifest {
 
 /// The extension's manifest. That the catalogue can't be asked is an error only if the version has to come from it.
 fn asked(args: &Args, needed: bool) -> anyhow::Result<Option<Manifest>> {
-    let environment = Environment::current();
+    let environment = cli::environment();
     let config = Config::load(args.config.as_deref(), &environment)?;
-    let cache = Cache::open(config.cache_dir.as_deref())?;
+    let cache = Cache::open_or_default(config.cache_dir.as_deref(), &environment)?;
     let fetcher = Fetcher::new(config, cache, environment, false);
     let url = format!("{}{MANIFEST}", directory(&args.base_url, args.name.as_str()));
     let text = match fetcher.text(&url, TEXT_MAX, &Silent) {

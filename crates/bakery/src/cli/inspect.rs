@@ -41,7 +41,8 @@ pub struct Args {
 /// # Errors
 /// An image that can't be read.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let cache = Cache::open(args.cache_dir.as_deref().filter(|d| !d.as_os_str().is_empty()))?;
+    let dir = args.cache_dir.as_deref().filter(|d| !d.as_os_str().is_empty());
+    let cache = Cache::open_or_default(dir, &cli::environment())?;
     let mut all = Vec::new();
     for path in &args.images {
         let contents = read(path, &cache)?;

@@ -10,7 +10,7 @@ use tree::{Content, Events, OutputFile, output::is_temporary};
 use super::record::{Record, RecordError};
 use super::sums::{Sums, SumsError};
 use recipes::checksum::Checksum;
-use recipes::fetch::{FetchError, Fetcher, Want};
+use recipes::fetch::{FetchError, Fetcher, FileRequest};
 use signature::{self, SIGNATURE_MAX, Scheme, SignatureError};
 
 /// The manifest's name.
@@ -208,7 +208,7 @@ impl Contents {
                     continue;
                 };
                 let statement = format!("{base}{file}");
-                let want = Want { url: statement.clone(), checksums: vec![checksum], size: None };
+                let want = FileRequest { url: statement.clone(), checksums: vec![checksum], size: None };
                 let fetched = fetcher.get(&want, events)?;
                 let bytes = fetched.content().read(TEXT_MAX).map_err(|e| PlaceError::Io {
                     path: statement.clone().into(),

@@ -78,7 +78,8 @@ impl OtherArgs {
 }
 
 fn cache(source: &SourceArgs) -> Result<Cache, CacheError> {
-    Cache::open(source.cache_dir.as_deref().filter(|d| !d.as_os_str().is_empty()))
+    let dir = source.cache_dir.as_deref().filter(|d| !d.as_os_str().is_empty());
+    Cache::open_or_default(dir, &crate::environment())
 }
 
 fn list(cache: &Cache, out: &mut Vec<u8>) -> Result<(), OtherError> {

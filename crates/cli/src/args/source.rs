@@ -73,7 +73,7 @@ impl SourceArgs {
     /// # Errors
     /// Files that can't be read or understood, values that make no sense.
     pub fn context(&self) -> Result<Context, ContextError> {
-        self.context_in(Environment::current())
+        self.context_in(crate::environment())
     }
 
     /// What `--arch` asks for, if it is given.
@@ -126,10 +126,10 @@ impl SourceArgs {
         options.insecure_hosts = registries.insecure_hosts();
         let cache_dir = match path(&self.cache_dir) {
             Some(dir) => dir,
-            None => environment.cache_home().ok_or(CacheError::NoHome)?.join("flix"),
+            None => Cache::default_dir(&environment)?,
         };
         Ok(Context {
-            cache: Cache::open(Some(&cache_dir))?,
+            cache: Cache::open(&cache_dir)?,
             registries,
             client: Client::new(options, credentials, environment),
             platform,

@@ -4,6 +4,6 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // Does not come back if this process is the sandbox's own.
-    sandbox::init();
+    sandbox::init(&cli::environment());
     cli::end(cli::flatwrap::run(&cli::parse()), cli::hint)
 }

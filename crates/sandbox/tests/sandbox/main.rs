@@ -14,7 +14,7 @@ use sandbox::Mode;
 use support::{Case, MODES};
 
 fn main() {
-    sandbox::init();
+    sandbox::init(&std::env::vars_os().collect());
     if let Some(code) = support::as_child(scenarios::ALL) {
         std::process::exit(code);
     }

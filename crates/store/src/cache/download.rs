@@ -14,7 +14,7 @@ const BUFFER: usize = 256 << 10;
 
 /// What is known of a file before it is here. All that is known is checked.
 #[derive(Debug, Clone, Copy)]
-pub struct FileExpect {
+pub struct ExpectedFile {
     /// Of its bytes.
     pub digest: Option<Digest>,
     /// Bytes.
@@ -78,7 +78,7 @@ impl Cache {
     pub fn fetch_file<R: Read>(
         &self,
         name: &str,
-        expect: &FileExpect,
+        expect: &ExpectedFile,
         waits: impl FnOnce(),
         mut open: impl FnMut(u64) -> io::Result<(R, Option<u64>)>,
         progress: &mut dyn FnMut(u64, Option<u64>),
@@ -125,7 +125,7 @@ impl Cache {
         file: &mut File,
         path: &Path,
         here: u64,
-        expect: &FileExpect,
+        expect: &ExpectedFile,
         open: &mut impl FnMut(u64) -> io::Result<(R, Option<u64>)>,
         progress: &mut dyn FnMut(u64, Option<u64>),
     ) -> Result<Digest, DownloadError> {
@@ -205,12 +205,12 @@ mod tests {
 
     fn cache() -> (tempfile::TempDir, Cache) {
         let dir = tempfile::tempdir().unwrap();
-        let cache = Cache::open(Some(dir.path())).unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
         (dir, cache)
     }
 
-    fn expect(digest: Option<Digest>, size: Option<u64>) -> FileExpect {
-        FileExpect { digest, size, limit: 100 }
+    fn expect(digest: Option<Digest>, size: Option<u64>) -> ExpectedFile {
+        ExpectedFile { digest, size, limit: 100 }
     }
 
     type Open<'a> = dyn FnMut(u64) -> io::Result<(Box<dyn Read>, Option<u64>)> + 'a;
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn wrong_content_is_refused() {
         let (_dir, cache) = cache();
-        let fetch = |expect: FileExpect, told| {
+        let fetch = |expect: ExpectedFile, told| {
             let open = |_| Ok((&b"0123456789"[..], told));
             cache.fetch_file("u", &expect, || (), open, &mut |_, _| ())
         };
@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(message(expect(None, Some(9)), None), "got 10 bytes or more, expected 9");
         assert_eq!(message(expect(None, Some(11)), None), "got 10 bytes, expected 11");
         assert_eq!(message(expect(None, Some(11)), Some(12)), "got 12 bytes, expected 11");
-        let small = FileExpect { limit: 9, ..expect(None, None) };
+        let small = ExpectedFile { limit: 9, ..expect(None, None) };
         assert_eq!(message(small, None), "got more than 9 bytes, the limit for a download");
         assert!(cache.file(&got).unwrap().is_none());
         assert_eq!(fetch(expect(None, None), None).unwrap().diff_id, got);

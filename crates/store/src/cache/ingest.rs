@@ -24,7 +24,7 @@ const READ_ON: u64 = 4 << 20;
 
 /// What is known of a layer before it is here. All that is known is checked.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Expect {
+pub struct ExpectedLayer {
     /// Digest of the blob as the registry has it.
     pub digest: Option<Digest>,
     /// Length of that blob. Bytes.
@@ -33,7 +33,7 @@ pub struct Expect {
     pub diff_id: Option<Digest>,
 }
 
-impl Expect {
+impl ExpectedLayer {
     /// For messages.
     fn name(&self) -> String {
         match (self.digest, self.diff_id) {
@@ -58,7 +58,7 @@ impl Cache {
     pub fn ingest_layer(
         &self,
         reader: impl Read + Send,
-        expect: &Expect,
+        expect: &ExpectedLayer,
         events: &dyn Events,
     ) -> Result<LayerBlob, CacheError> {
         self.take_in(reader, expect, events)
@@ -72,11 +72,11 @@ impl Cache {
     pub fn fetch_layer<R: Read + Send>(
         &self,
         digest: &Digest,
-        expect: &Expect,
+        expect: &ExpectedLayer,
         open: impl FnMut(u64) -> io::Result<R> + Send,
         events: &dyn Events,
     ) -> Result<LayerBlob, CacheError> {
-        let expect = Expect { digest: Some(*digest), ..*expect };
+        let expect = ExpectedLayer { digest: Some(*digest), ..*expect };
         self.check_size(&expect)?;
         let lock_path = self.path("locks", &digest.hex());
         let waiting = || {
@@ -110,7 +110,7 @@ impl Cache {
     }
 
     /// What a manifest says of a length is an attacker's to choose; nothing is asked for that can't be taken in.
-    fn check_size(&self, expect: &Expect) -> Result<(), CacheError> {
+    fn check_size(&self, expect: &ExpectedLayer) -> Result<(), CacheError> {
         let limit = self.limits.bytes;
         match expect.size.filter(|size| *size > limit) {
             Some(size) => Err(CacheError::LayerTooLarge { name: expect.name(), size, limit }),
@@ -121,7 +121,7 @@ impl Cache {
     fn take_in(
         &self,
         reader: impl Read + Send,
-        expect: &Expect,
+        expect: &ExpectedLayer,
         events: &dyn Events,
     ) -> Result<LayerBlob, CacheError> {
         self.check_size(expect)?;
@@ -146,7 +146,7 @@ enum Chunk {
 
 fn pipe(
     mut reader: impl Read + Send,
-    expect: &Expect,
+    expect: &ExpectedLayer,
     file: &File,
     path: &Path,
     limits: DecodeLimits,
@@ -193,7 +193,7 @@ fn pipe(
 /// First stage: the digest of what comes; none if it wasn't read to its end.
 fn read(
     reader: &mut impl Read,
-    expect: &Expect,
+    expect: &ExpectedLayer,
     next: SyncSender<Chunk>,
     stop: &AtomicBool,
     task: &str,

@@ -14,7 +14,7 @@ use crate::{Digest, Hasher, LayerBlob};
 
 /// What a look for a layer brings.
 #[derive(Debug)]
-pub enum Found {
+pub enum LayerLookup {
     /// It is here.
     Layer(LayerBlob),
     /// It isn't.
@@ -23,11 +23,11 @@ pub enum Found {
     Damaged,
 }
 
-impl Found {
+impl LayerLookup {
     fn ok(self) -> Option<LayerBlob> {
         match self {
-            Found::Layer(layer) => Some(layer),
-            Found::Missing | Found::Damaged => None,
+            LayerLookup::Layer(layer) => Some(layer),
+            LayerLookup::Missing | LayerLookup::Damaged => None,
         }
     }
 }
@@ -53,14 +53,14 @@ impl Cache {
     ///
     /// # Errors
     /// The file is there but can't be read.
-    pub fn find_by_digest(&self, digest: &Digest) -> Result<Found, CacheError> {
+    pub fn find_by_digest(&self, digest: &Digest) -> Result<LayerLookup, CacheError> {
         let map = self.path("digests", &digest.hex());
-        let Some(bytes) = super::read_small(&map)? else { return Ok(Found::Missing) };
+        let Some(bytes) = super::read_small(&map)? else { return Ok(LayerLookup::Missing) };
         let diff_id = std::str::from_utf8(&bytes).ok().and_then(|t| t.trim_end().parse::<Digest>().ok());
         // A torn write; the layer itself may be fine, but nothing says which one it is.
-        let Some(diff_id) = diff_id else { return Ok(Found::Missing) };
+        let Some(diff_id) = diff_id else { return Ok(LayerLookup::Missing) };
         Ok(match self.find_layer(&diff_id)? {
-            Found::Layer(layer) => Found::Layer(LayerBlob { digest: Some(*digest), ..layer }),
+            LayerLookup::Layer(layer) => LayerLookup::Layer(LayerBlob { digest: Some(*digest), ..layer }),
             other => other,
         })
     }
@@ -73,9 +73,9 @@ impl Cache {
     ///
     /// # Errors
     /// The file is there but can't be read.
-    pub fn find_layer(&self, diff_id: &Digest) -> Result<Found, CacheError> {
+    pub fn find_layer(&self, diff_id: &Digest) -> Result<LayerLookup, CacheError> {
         let path = self.layer_path(diff_id);
-        let Some(file) = open_shared(&path)? else { return Ok(Found::Missing) };
+        let Some(file) = open_shared(&path)? else { return Ok(LayerLookup::Missing) };
         let seen = self.stamp(&file).map_err(at(&path))?;
         let stamp_path = path.with_extension("ok");
         let trusted = self.boot.is_some()
@@ -88,11 +88,11 @@ impl Cache {
             // Whoever has it open keeps reading what he read; nobody else gets it.
             files::remove(&path)?;
             files::remove(&stamp_path)?;
-            return Ok(Found::Damaged);
+            return Ok(LayerLookup::Damaged);
         }
         let len = file.metadata().map_err(at(&path))?.len();
         let blob = Blob::from_file(&path, file);
-        Ok(Found::Layer(LayerBlob { diff_id: *diff_id, digest: None, blob, offset: 0, len }))
+        Ok(LayerLookup::Layer(LayerBlob { diff_id: *diff_id, digest: None, blob, offset: 0, len }))
     }
 
     /// Gives a finished temporary file its name.

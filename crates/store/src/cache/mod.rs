@@ -21,15 +21,15 @@ mod files;
 pub use files::remove_tree;
 
 mod layers;
-pub use layers::Found;
+pub use layers::LayerLookup;
 
 mod ingest;
-pub use ingest::Expect;
+pub use ingest::ExpectedLayer;
 
 mod partial;
 
 mod download;
-pub use download::{DownloadError, FileExpect};
+pub use download::{DownloadError, ExpectedFile};
 
 mod scratch;
 pub use scratch::Scratch;
@@ -38,7 +38,7 @@ mod guard;
 pub use guard::ScratchGuard;
 
 mod prune;
-pub use prune::{Entry, EntryKind, Prune, Pruned};
+pub use prune::{CacheEntry, CacheEntryKind, Prune, Pruned};
 
 #[cfg(test)]
 mod tests;
@@ -176,16 +176,31 @@ const DIRS: [&str; 8] = ["layers", "digests", "blobs", "partial", "keys", "locks
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n";
 
 impl Cache {
-    /// Opens `dir`, or the user's cache (`$XDG_CACHE_HOME/flix`, `~/.cache/flix`), and makes it if it is missing. What dead
-    /// processes left is swept.
+    /// The user's cache: `$XDG_CACHE_HOME/flix` or `~/.cache/flix`.
+    ///
+    /// # Errors
+    /// The environment says neither.
+    pub fn default_dir(environment: &Environment) -> Result<PathBuf, CacheError> {
+        Ok(environment.cache_home().ok_or(CacheError::NoHome)?.join("flix"))
+    }
+
+    /// As [`Cache::open`], in the default directory if there is none.
     ///
     /// # Errors
     /// No place for it, or the directory can't be made.
-    pub fn open(dir: Option<&Path>) -> Result<Cache, CacheError> {
-        let dir = match dir {
-            Some(dir) => std::path::absolute(dir).map_err(at(dir))?,
-            None => Environment::current().cache_home().ok_or(CacheError::NoHome)?.join("flix"),
-        };
+    pub fn open_or_default(dir: Option<&Path>, environment: &Environment) -> Result<Cache, CacheError> {
+        match dir {
+            Some(dir) => Self::open(dir),
+            None => Self::open(&Self::default_dir(environment)?),
+        }
+    }
+
+    /// Opens a cache, and makes it if it is missing. What dead processes left is swept.
+    ///
+    /// # Errors
+    /// The directory can't be made.
+    pub fn open(dir: &Path) -> Result<Cache, CacheError> {
+        let dir = std::path::absolute(dir).map_err(at(dir))?;
         for name in DIRS {
             let dir = dir.join(name);
             DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(at(&dir))?;

@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use super::{Cache, CacheError, at, files, lock};
 
-/// What an [`Entry`] is.
+/// What an [`CacheEntry`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
-pub enum EntryKind {
+pub enum CacheEntryKind {
     /// An inflated layer.
     Layer,
     /// A compressed layer that isn't complete.
@@ -24,9 +24,9 @@ pub enum EntryKind {
 
 /// One thing in the cache.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct CacheEntry {
     /// What it is.
-    pub kind: EntryKind,
+    pub kind: CacheEntryKind,
     /// A digest, or a file name.
     pub name: String,
     /// Bytes on disk; holes in sparse files don't count. 0 for working directories.
@@ -65,34 +65,36 @@ impl Cache {
     ///
     /// # Errors
     /// A directory of the cache can't be read.
-    pub fn list(&self) -> Result<Vec<Entry>, CacheError> {
+    pub fn list(&self) -> Result<Vec<CacheEntry>, CacheError> {
         let mut out = Vec::new();
         let dir = |name: &str| self.dir.join(name);
         for path in files::entries(&dir("layers"))? {
             if path.extension().is_some_and(|e| e == "tar") {
                 // The stamp is touched at each use, the layer itself never.
                 let used = path.with_extension("ok");
-                out.extend(entry(EntryKind::Layer, &path, &used)?);
+                out.extend(entry(CacheEntryKind::Layer, &path, &used)?);
             }
         }
         for path in files::entries(&dir("partial"))? {
             let lock = self.path("locks", &file_name(&path));
             let busy = is_locked(&lock);
-            out.extend(entry(EntryKind::Partial, &path, &path)?.map(|e| Entry { in_use: busy, ..e }));
+            out.extend(
+                entry(CacheEntryKind::Partial, &path, &path)?.map(|e| CacheEntry { in_use: busy, ..e }),
+            );
         }
         for path in files::entries(&dir("blobs"))? {
-            out.extend(entry(EntryKind::Blob, &path, &path)?);
+            out.extend(entry(CacheEntryKind::Blob, &path, &path)?);
         }
         for space in files::entries(&dir("keys"))? {
             for path in files::entries(&space)? {
-                out.extend(entry(EntryKind::Key, &path, &path)?);
+                out.extend(entry(CacheEntryKind::Key, &path, &path)?);
             }
         }
         for path in files::entries(&dir("scratch"))? {
             if path.is_dir() {
                 let busy = is_locked(&path.with_extension("lock"));
-                let scratch = entry(EntryKind::Scratch, &path, &path)?;
-                out.extend(scratch.map(|e| Entry { in_use: busy, bytes: 0, ..e }));
+                let scratch = entry(CacheEntryKind::Scratch, &path, &path)?;
+                out.extend(scratch.map(|e| CacheEntry { in_use: busy, bytes: 0, ..e }));
             }
         }
         out.sort_by(|a, b| (a.last_used, &a.path).cmp(&(b.last_used, &b.path)));
@@ -130,9 +132,9 @@ impl Cache {
     }
 
     /// Removes an entry unless it is in use.
-    fn remove(&self, entry: &Entry) -> Result<bool, CacheError> {
+    fn remove(&self, entry: &CacheEntry) -> Result<bool, CacheError> {
         match entry.kind {
-            EntryKind::Layer => {
+            CacheEntryKind::Layer => {
                 let Ok(file) = lock::open(&entry.path, false) else { return Ok(true) };
                 if !lock::try_exclusive(&file).map_err(at(&entry.path))? {
                     return Ok(false);
@@ -142,9 +144,11 @@ impl Cache {
                 files::remove(&entry.path)?;
             }
             // The sweep has removed those of dead processes, or couldn't.
-            EntryKind::Scratch => return Ok(false),
-            EntryKind::Partial if entry.in_use => return Ok(false),
-            EntryKind::Partial | EntryKind::Blob | EntryKind::Key => files::remove(&entry.path)?,
+            CacheEntryKind::Scratch => return Ok(false),
+            CacheEntryKind::Partial if entry.in_use => return Ok(false),
+            CacheEntryKind::Partial | CacheEntryKind::Blob | CacheEntryKind::Key => {
+                files::remove(&entry.path)?
+            }
         }
         Ok(true)
     }
@@ -152,7 +156,7 @@ impl Cache {
     /// Removes what leads to layers that are gone.
     fn forget_digests(&self) -> Result<(), CacheError> {
         for map in files::entries(&self.dir.join("digests"))? {
-            let bytes = super::read_small(&map)?.unwrap_or_default();
+            let Some(bytes) = super::read_small(&map)? else { continue };
             let text = String::from_utf8_lossy(&bytes);
             let there = text.trim_end().parse().is_ok_and(|diff_id| self.layer_path(&diff_id).exists());
             if !there {
@@ -164,7 +168,7 @@ impl Cache {
 }
 
 /// None if it vanished meanwhile.
-fn entry(kind: EntryKind, path: &Path, used: &Path) -> Result<Option<Entry>, CacheError> {
+fn entry(kind: CacheEntryKind, path: &Path, used: &Path) -> Result<Option<CacheEntry>, CacheError> {
     let meta = match path.symlink_metadata() {
         Ok(meta) => meta,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -173,10 +177,13 @@ fn entry(kind: EntryKind, path: &Path, used: &Path) -> Result<Option<Entry>, Cac
     let modified = |m: &Metadata| m.modified().unwrap_or(SystemTime::UNIX_EPOCH);
     let last_used = used.symlink_metadata().map_or_else(|_| modified(&meta), |m| modified(&m));
     let name = file_name(&path.with_extension(""));
-    let name =
-        if kind == EntryKind::Key || kind == EntryKind::Scratch { name } else { format!("sha256:{name}") };
-    let in_use = kind == EntryKind::Layer && is_locked(path);
-    Ok(Some(Entry { kind, name, bytes: size(&meta), last_used, in_use, path: path.into() }))
+    let name = if kind == CacheEntryKind::Key || kind == CacheEntryKind::Scratch {
+        name
+    } else {
+        format!("sha256:{name}")
+    };
+    let in_use = kind == CacheEntryKind::Layer && is_locked(path);
+    Ok(Some(CacheEntry { kind, name, bytes: size(&meta), last_used, in_use, path: path.into() }))
 }
 
 fn file_name(path: &Path) -> String {

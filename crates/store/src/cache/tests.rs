@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime};
 use tree::Silent;
 
 use super::*;
-use crate::{Expect, LayerBlob};
+use crate::{ExpectedLayer, LayerBlob};
 
 fn cache() -> (tempfile::TempDir, Cache) {
     let dir = tempfile::tempdir().unwrap();
-    let cache = Cache::open(Some(&dir.path().join("cache"))).unwrap();
+    let cache = Cache::open(&dir.path().join("cache")).unwrap();
     (dir, cache)
 }
 
@@ -32,8 +32,12 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn expect(blob: &[u8], tar: &[u8]) -> Expect {
-    Expect { digest: Some(Digest::of(blob)), size: Some(blob.len() as u64), diff_id: Some(Digest::of(tar)) }
+fn expect(blob: &[u8], tar: &[u8]) -> ExpectedLayer {
+    ExpectedLayer {
+        digest: Some(Digest::of(blob)),
+        size: Some(blob.len() as u64),
+        diff_id: Some(Digest::of(tar)),
+    }
 }
 
 fn content(layer: &LayerBlob) -> Vec<u8> {
@@ -67,7 +71,7 @@ fn takes_in_and_finds() {
     assert_eq!(mode(&cache.layer_path(&Digest::of(&tar))), 0o600);
     assert_eq!(mode(&cache.dir().join("layers")), 0o700);
     // An empty layer is a layer.
-    let layer = cache.ingest_layer(&b""[..], &Expect::default(), &Silent).unwrap();
+    let layer = cache.ingest_layer(&b""[..], &ExpectedLayer::default(), &Silent).unwrap();
     assert_eq!((layer.len, layer.diff_id), (0, Digest::of("")));
 }
 
@@ -81,15 +85,23 @@ fn wrong_content_is_told_and_leaves_nothing() {
     flipped[300_000] ^= 1;
     let other = Some(Digest::of("other"));
     for (bytes, expect, word) in [
-        (&blob[..], Expect { digest: other, ..right }, "got content with digest"),
-        (&blob[..], Expect { diff_id: other, ..right }, "got inflated content with diff_id"),
-        (&blob[..], Expect { size: Some(blob.len() as u64 - 1), ..right }, "or more, expected"),
-        (&blob[..], Expect { size: Some(blob.len() as u64 + 1), ..right }, "bytes, expected"),
+        (&blob[..], ExpectedLayer { digest: other, ..right }, "got content with digest"),
+        (&blob[..], ExpectedLayer { diff_id: other, ..right }, "got inflated content with diff_id"),
+        (&blob[..], ExpectedLayer { size: Some(blob.len() as u64 - 1), ..right }, "or more, expected"),
+        (&blob[..], ExpectedLayer { size: Some(blob.len() as u64 + 1), ..right }, "bytes, expected"),
         (&blob[..400_000], right, "got 400000 bytes, expected"),
         (&flipped[..], right, "got content with digest"),
-        (&flipped[..], Expect { digest: Some(Digest::of(&flipped)), ..right }, "gzip stream is damaged"),
-        (&blob[..400_000], Expect { diff_id: right.diff_id, ..Expect::default() }, "ends early"),
-        (&flipped[..], Expect { size: None, digest: None, ..right }, "gzip stream is damaged"),
+        (
+            &flipped[..],
+            ExpectedLayer { digest: Some(Digest::of(&flipped)), ..right },
+            "gzip stream is damaged",
+        ),
+        (
+            &blob[..400_000],
+            ExpectedLayer { diff_id: right.diff_id, ..ExpectedLayer::default() },
+            "ends early",
+        ),
+        (&flipped[..], ExpectedLayer { size: None, digest: None, ..right }, "gzip stream is damaged"),
     ] {
         let error = cache.ingest_layer(bytes, &expect, &Silent).unwrap_err();
         assert!(error.to_string().contains(word) && error.is_content(), "{word}: {error}");
@@ -98,7 +110,7 @@ fn wrong_content_is_told_and_leaves_nothing() {
     }
     let small = cache.clone().with_limits(DecodeLimits { bytes: 1000, ..DecodeLimits::default() });
     // Of unknown length: a known one is refused before anything is read.
-    let unknown = Expect { size: None, digest: None, ..right };
+    let unknown = ExpectedLayer { size: None, digest: None, ..right };
     let error = small.ingest_layer(&blob[..], &unknown, &Silent).unwrap_err();
     assert!(error.to_string().contains("larger than 1000 bytes"), "{error}");
     cache.ingest_layer(&blob[..], &right, &Silent).unwrap();
@@ -157,14 +169,14 @@ fn lies_about_lengths_cost_little() {
     let (_dir, cache) = cache();
     let digest = Digest::of("x");
     let limit = DecodeLimits::default().bytes;
-    let expect = Expect { size: Some(limit + 1), ..Expect::default() };
+    let expect = ExpectedLayer { size: Some(limit + 1), ..ExpectedLayer::default() };
     let open = |_| -> io::Result<&[u8]> { panic!("nothing may be asked for") };
     let error = cache.fetch_layer(&digest, &expect, open, &Silent).unwrap_err();
     assert!(error.to_string().contains("expected at most 68719476736"), "{error}");
 
     // The first byte is wrong, and the rest goes on and on.
     let (taken, len) = (AtomicU64::new(0), 256 << 20);
-    let expect = Expect { size: Some(len + 2), ..Expect::default() };
+    let expect = ExpectedLayer { size: Some(len + 2), ..ExpectedLayer::default() };
     let open = |_| Ok((&b"\x1f\x8b"[..]).chain(Counted(io::repeat(7).take(len), &taken)));
     let error = cache.fetch_layer(&digest, &expect, open, &Silent).unwrap_err();
     assert!(error.to_string().contains("gzip stream is damaged"), "{error}");
@@ -178,17 +190,17 @@ fn damage_is_found() {
     let tar = noise(300_000);
     let id = Digest::of(&tar);
     let path = cache.layer_path(&id);
-    let fill = || drop(cache.ingest_layer(&tar[..], &Expect::default(), &Silent).unwrap());
+    let fill = || drop(cache.ingest_layer(&tar[..], &ExpectedLayer::default(), &Silent).unwrap());
     let flip = || {
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[1000] ^= 1;
         std::fs::write(&path, bytes).unwrap();
     };
     fill();
-    assert!(matches!(cache.find_layer(&id).unwrap(), Found::Layer(_)));
+    assert!(matches!(cache.find_layer(&id).unwrap(), LayerLookup::Layer(_)));
     flip();
-    assert!(matches!(cache.find_layer(&id).unwrap(), Found::Damaged));
-    assert!(matches!(cache.find_layer(&id).unwrap(), Found::Missing));
+    assert!(matches!(cache.find_layer(&id).unwrap(), LayerLookup::Damaged));
+    assert!(matches!(cache.find_layer(&id).unwrap(), LayerLookup::Missing));
 
     fill();
     File::options().write(true).open(&path).unwrap().set_len(1000).unwrap();
@@ -296,7 +308,7 @@ fn one_fetches_and_the_others_wait() {
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
-                let own = Cache::open(Some(cache.dir())).unwrap();
+                let own = Cache::open(cache.dir()).unwrap();
                 let open = |_| {
                     opened.fetch_add(1, Ordering::SeqCst);
                     Ok(&blob[..])
@@ -340,7 +352,7 @@ fn scratch_directories_vanish() {
     let path = scratch.path().to_owned();
     std::fs::write(path.join("x"), "x").unwrap();
     // Another process leaves it alone.
-    Cache::open(Some(cache.dir())).unwrap();
+    Cache::open(cache.dir()).unwrap();
     assert!(path.join("x").exists());
     drop(scratch);
     assert!(leftovers(&cache).is_empty());
@@ -352,7 +364,7 @@ fn scratch_directories_vanish() {
     std::fs::write(cache.path("scratch", "run-1-0.lock"), "").unwrap();
     std::fs::write(cache.path("tmp", "new-1-0"), "half a layer").unwrap();
     std::fs::write(cache.path("locks", &Digest::of("x").hex()), "").unwrap();
-    Cache::open(Some(cache.dir())).unwrap();
+    Cache::open(cache.dir()).unwrap();
     assert!(leftovers(&cache).is_empty());
 }
 
@@ -388,7 +400,7 @@ fn pruning() {
     let layers: Vec<Vec<u8>> = (1..=3).map(|n| vec![n; 1000]).collect();
     let fill = || {
         for (age, tar) in [300, 200, 100].iter().zip(&layers) {
-            let layer = cache.ingest_layer(&tar[..], &Expect::default(), &Silent).unwrap();
+            let layer = cache.ingest_layer(&tar[..], &ExpectedLayer::default(), &Silent).unwrap();
             let stamp = File::open(cache.layer_path(&layer.diff_id).with_extension("ok")).unwrap();
             stamp.set_modified(SystemTime::now() - Duration::from_secs(*age)).unwrap();
         }
@@ -401,7 +413,7 @@ fn pruning() {
     let list = cache.list().unwrap();
     assert_eq!(list.iter().map(|e| e.bytes).sum::<u64>(), 3000);
     assert_eq!(list[0].name, Digest::of(&layers[0]).to_string());
-    assert!(list.iter().all(|e| !e.in_use && e.kind == EntryKind::Layer));
+    assert!(list.iter().all(|e| !e.in_use && e.kind == CacheEntryKind::Layer));
     assert_eq!(cache.prune(&Prune::default()).unwrap(), Pruned::default());
 
     let older = Prune { older_than: Some(Duration::from_secs(250)), ..Prune::default() };

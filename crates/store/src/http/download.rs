@@ -6,7 +6,7 @@ use super::{HttpClient, HttpError, Origin, RedirectPolicy, Response, ResumableDo
 
 /// A GET of something that isn't a registry's.
 #[derive(Debug, Clone, Copy)]
-pub struct Get<'a> {
+pub struct GetRequest<'a> {
     /// Absolute, http or https.
     pub url: &'a str,
     /// `Accept`, if the default won't do.
@@ -19,10 +19,10 @@ pub struct Get<'a> {
     pub spare: bool,
 }
 
-impl<'a> Get<'a> {
+impl<'a> GetRequest<'a> {
     /// A plain one.
     pub fn new(url: &'a str) -> Self {
-        Get { url, accept: None, authorization: None, html: false, spare: false }
+        GetRequest { url, accept: None, authorization: None, html: false, spare: false }
     }
 }
 
@@ -33,7 +33,7 @@ pub type Download<'a> = ResumableDownload<'a, UrlOrigin<'a>>;
 #[derive(Debug)]
 pub struct UrlOrigin<'a> {
     client: &'a HttpClient,
-    get: Get<'a>,
+    get: GetRequest<'a>,
 }
 
 /// Away from TLS never.
@@ -74,7 +74,12 @@ impl HttpClient {
     ///
     /// # Errors
     /// As [`HttpError`] lists; also a document that is larger.
-    pub fn document(&self, get: &Get<'_>, limit: u64, events: &dyn Events) -> Result<Vec<u8>, HttpError> {
+    pub fn document(
+        &self,
+        get: &GetRequest<'_>,
+        limit: u64,
+        events: &dyn Events,
+    ) -> Result<Vec<u8>, HttpError> {
         let too_large = || HttpError::TooLarge { url: get.url.to_owned(), what: "document", limit };
         self.retrying(get.spare, events, || {
             let response = self.ask(get, &[])?;
@@ -93,7 +98,7 @@ impl HttpClient {
     /// As [`HttpError`] lists.
     pub fn download<'a>(
         &'a self,
-        get: Get<'a>,
+        get: GetRequest<'a>,
         offset: u64,
         pinned: bool,
         events: &'a dyn Events,
@@ -104,7 +109,7 @@ impl HttpClient {
         Ok(download)
     }
 
-    fn ask(&self, get: &Get<'_>, headers: &[(&str, &str)]) -> Result<Response, HttpError> {
+    fn ask(&self, get: &GetRequest<'_>, headers: &[(&str, &str)]) -> Result<Response, HttpError> {
         let url = Url::parse(get.url).map_err(|why| HttpError::Url { url: get.url.to_owned(), why })?;
         let mut all = headers.to_vec();
         all.extend(get.accept.map(|a| ("accept", a)));

@@ -11,7 +11,9 @@ fn config(more: &str) -> String {
 
 fn typed(config: &str) -> Manifest {
     let text = manifest().replace("application/vnd.oci.image.config.v1+json", config);
-    let Document::Manifest(m) = Document::parse(text.as_bytes(), None).expect(config) else { panic!() };
+    let ManifestOrIndex::Manifest(m) = ManifestOrIndex::parse(text.as_bytes(), None).expect(config) else {
+        panic!()
+    };
     m
 }
 
@@ -65,7 +67,7 @@ fn layers_without_a_proper_type() {
     for media_type in
         ["", "application/octet-stream", "application/x-gzip", "application/vnd.oci.image.layer.v1.tar"]
     {
-        assert!(Document::parse(with(media_type).as_bytes(), None).is_ok(), "{media_type}");
+        assert!(ManifestOrIndex::parse(with(media_type).as_bytes(), None).is_ok(), "{media_type}");
     }
     for media_type in
         ["application/vnd.cncf.helm.chart.content.v1.tar+gzip", "application/vnd.in-toto+json", "text/html"]
@@ -108,7 +110,7 @@ fn entries_of_env_that_are_no_variables() {
     );
     let c = Config::parse(text.as_bytes()).unwrap();
     assert_eq!(c.env, ["A=3", "PATH=/a", "B=", "C=d=e"]);
-    assert_eq!(c.odd_env, ["FOO", "", "=x", "N=\0"]);
+    assert_eq!(c.invalid_env, ["FOO", "", "=x", "N=\0"]);
 }
 
 #[test]
@@ -136,7 +138,9 @@ fn entry(digest: &str, platform: &str, more: &str) -> String {
 
 fn index(entries: &[String]) -> Index {
     let text = format!(r#"{{"schemaVersion":2,"annotations":null,"manifests":[{}]}}"#, entries.join(","));
-    let Document::Index(index) = Document::parse(text.as_bytes(), None).expect(&text) else { panic!() };
+    let ManifestOrIndex::Index(index) = ManifestOrIndex::parse(text.as_bytes(), None).expect(&text) else {
+        panic!()
+    };
     index
 }
 
@@ -195,7 +199,7 @@ impl Images {
     }
 
     fn find(&self, entries: &[String], wanted: &str) -> Result<Digest, String> {
-        let document = Document::Index(index(entries));
+        let document = ManifestOrIndex::Index(index(entries));
         let found = find_manifest(document, &wanted.parse().unwrap(), |_, d| {
             Ok::<_, ManifestError>(self.0[&d.digest.to_string()].clone().into_bytes())
         });
@@ -232,7 +236,7 @@ fn a_content_type_is_not_the_document() {
     let docker = "application/vnd.docker.distribution.manifest.v2+json";
     let said = manifest().replacen('{', &format!(r#"{{"mediaType":"{docker}","#), 1);
     let served = |text: &str, header: &str| {
-        Document::parse_served(text.as_bytes(), Some(header)).map(|_| ()).map_err(|e| e.to_string())
+        ManifestOrIndex::parse_served(text.as_bytes(), Some(header)).map(|_| ()).map_err(|e| e.to_string())
     };
     for header in ["binary/octet-stream", "application/x-tar", "text/html; charset=utf-8", "image/png", ""] {
         assert_eq!(served(&manifest(), header), Ok(()), "{header}");

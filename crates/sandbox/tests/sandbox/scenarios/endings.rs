@@ -57,7 +57,7 @@ pub fn reader_fails(case: &Case) {
 }
 
 pub fn cached(case: &Case) {
-    let cache = Cache::open(Some(&case.dir.join("cache"))).unwrap();
+    let cache = Cache::open(&case.dir.join("cache")).unwrap();
     let config = oci::Config::default();
     let mut run = case.shell("echo x > /srv/x; echo ran");
     let layer = |run: &_, id: &str| {

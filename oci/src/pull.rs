@@ -113,31 +113,6 @@ impl PullError {
         }
     }
 
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        match &self.cause {
-            PullCause::Offline { .. } => return Some("run once without --offline"),
-            PullCause::Platform { .. } => return Some("pass --arch for another architecture"),
-            _ => {}
-        }
-        match self.client()? {
-            ClientError::Denied { .. } => Some("log in with podman or skopeo, or pass --authfile"),
-            ClientError::Http(HttpError::PlainHttp { .. }) => {
-                Some("pass --insecure HOST[:PORT], or mark it in registries.conf")
-            }
-            ClientError::Http(HttpError::WithoutTls { .. }) => {
-                Some("pass --insecure HOST[:PORT] for that host too, if nobody listens on the way there")
-            }
-            ClientError::Http(HttpError::Tls { .. }) => {
-                Some("pass --ca-file if the registry has its own authority")
-            }
-            ClientError::Http(HttpError::Status { status: 429, .. }) => {
-                Some("log in for a higher limit, or set up a mirror")
-            }
-            _ => None,
-        }
-    }
-
     /// Whether another registry may have it.
     fn is_elsewhere(&self) -> bool {
         let elsewhere = |e: &ClientError| e.is_not_found() || matches!(e, ClientError::Denied { .. });

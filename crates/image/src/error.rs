@@ -134,30 +134,6 @@ pub enum ImageError {
     Host(#[from] HostError),
 }
 
-impl ImageError {
-    /// What the user could do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            ImageError::NoTool { package, .. } => {
-                Some(format!("install {package}, or take --format squashfs"))
-            }
-            ImageError::Xattrs { able, .. } => Some(format!("take --format with one of {able}")),
-            ImageError::Signer(e) => e.hint(),
-            ImageError::NoDisk { .. } => Some("take --format squashfs, or leave --verity out".to_owned()),
-            ImageError::Tar { source: TarError::XattrName { .. } | TarError::Socket(_), .. } => {
-                Some("take --format squashfs".to_owned())
-            }
-            ImageError::Host(HostError::Xattr { .. }) => Some(
-                "--format dir takes root, and a file system with such attributes: another directory, or --format \
-                 squashfs or tar, which take neither"
-                    .to_owned(),
-            ),
-            ImageError::Unstorable { .. } => Some("take --format squashfs".to_owned()),
-            _ => None,
-        }
-    }
-}
-
 /// An error that a reader of content gave, with the content's own error taken out of its wrapping.
 pub(crate) fn unreadable(path: &TreePath, error: io::Error) -> ImageError {
     let kind = error.kind();

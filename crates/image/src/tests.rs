@@ -187,7 +187,7 @@ fn a_directory_tells_what_its_file_system_does_not_take() {
     let error = write(with("security.capability").volume(), &place, &options, &Silent).unwrap_err();
     let said = error.to_string();
     assert!(said.ends_with("/usr/lib/sample/x0\": extended attribute security.capability can't be set: Operation not supported (os error 95)"), "{said}");
-    assert!(error.hint().unwrap().contains("--format squashfs"));
+    assert!(matches!(error, ImageError::Host(tree::HostError::Xattr { .. })), "{error:?}");
     assert_eq!(std::fs::read_dir(ram.0.path()).unwrap().count(), 0);
 
     #[derive(Default)]
@@ -296,7 +296,7 @@ fn image(sample: &Sample, format: Format) -> (tempfile::TempDir, PathBuf, Writte
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
     let path = dir.path().join("sample.raw");
     let written = write(sample.volume(), &path, &ImageOptions { format, ..ImageOptions::default() }, &Silent)
-        .unwrap_or_else(|e| panic!("{format}: {e}; {:?}", e.hint()));
+        .unwrap_or_else(|e| panic!("{format}: {e}"));
     (dir, path, written)
 }
 
@@ -390,7 +390,7 @@ fn missing_tools_are_named_with_their_package() {
     let tool = super::tool::Tool { name: "mkfs.of-tomorrow", package: "tomorrow-utils" };
     let error = tool.find().unwrap_err();
     assert_eq!(error.to_string(), "mkfs.of-tomorrow: program is missing");
-    assert_eq!(error.hint().unwrap(), "install tomorrow-utils, or take --format squashfs");
+    assert!(matches!(error, ImageError::NoTool { package: "tomorrow-utils", .. }), "{error:?}");
 }
 
 /// Not a test by itself: the unprivileged process of [`images_need_no_privileges`].

@@ -52,30 +52,6 @@ pub enum BakeError {
     Same(PathBuf),
 }
 
-impl BakeError {
-    /// What could be done.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            BakeError::Mount(MountError::NeedsRoot(_)) => {
-                "run as root, or put extensions on partition ROOT: --install-to root:/opt/extensions".into()
-            }
-            BakeError::Ext4(Ext4Error::NoTool { .. }) => "install package e2fsprogs".into(),
-            BakeError::Ext4(Ext4Error::NoSpace { .. }) => {
-                "leave out extensions, or put them on the other partition: --install-to oem:/extensions"
-                    .into()
-            }
-            BakeError::Mount(MountError::NoSpace { .. }) => {
-                "leave out extensions, or put them on partition ROOT: --install-to root:/opt/extensions"
-                    .into()
-            }
-            BakeError::Gpt { .. } => {
-                "expected is a Flatcar disk image: flatcar_production_image.bin, compressed or not".into()
-            }
-            _ => return None,
-        })
-    }
-}
-
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Written {

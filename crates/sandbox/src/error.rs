@@ -134,27 +134,6 @@ pub enum SandboxError {
     Layer(#[from] oci::LayerError),
 }
 
-impl SandboxError {
-    /// The way out, if there is one to tell; for the command line's `hint:` line.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            SandboxError::Unavailable(tried) => tried.iter().find_map(Unavailable::hint),
-            SandboxError::WrongMachine { .. } => {
-                Some("install qemu-user-static (and binfmt-support), so that the kernel can run programs of other machines".into())
-            }
-            SandboxError::NoInterpreter { interpreter, .. } if interpreter == "/bin/sh" => {
-                Some("the image has no shell; use an image that has one, or add files with another layer".into())
-            }
-            SandboxError::Install { .. } => Some("--verbose shows all that the package manager says".into()),
-            SandboxError::Offline { .. } => Some(
-                "once without --offline, its result is kept; --rerun and other packages or images take it anew".into(),
-            ),
-            SandboxError::NoPackageManager => Some("use an image with apk, apt, dnf, zypper or pacman, or --run".into()),
-            _ => None,
-        }
-    }
-}
-
 struct Tail<'a>(&'a [String]);
 
 impl fmt::Display for Tail<'_> {

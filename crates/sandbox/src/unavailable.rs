@@ -56,36 +56,6 @@ impl Cause {
     }
 }
 
-impl Unavailable {
-    /// What to do.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self.cause {
-            Some(Cause::AppArmor) => {
-                "run as root, or `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`, or give \
-                this program an AppArmor profile with `userns,`"
-                    .into()
-            }
-            Some(Cause::MaxUserNamespaces) => {
-                "run as root, or `sudo sysctl user.max_user_namespaces=15000`".into()
-            }
-            Some(Cause::UnprivilegedUsernsClone) => {
-                "run as root, or `sudo sysctl kernel.unprivileged_userns_clone=1`".into()
-            }
-            None if self.step.contains("/proc") => {
-                "in a container? its engine hides parts of /proc: start it with \
-                `--security-opt systempaths=unconfined` (docker) or `--security-opt unmask=ALL` (podman)"
-                    .into()
-            }
-            None if self.mode != Mode::Root => {
-                "in a container? its engine forbids name spaces: start it with \
-                `--security-opt seccomp=unconfined` or `--privileged`"
-                    .into()
-            }
-            None => return None,
-        })
-    }
-}
-
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "mode {}: {}: {}", self.mode, self.step, self.message)?;
@@ -102,30 +72,15 @@ mod tests {
 
     #[test]
     fn causes_are_found_and_told() {
-        let rows: &[(&str, &str, Option<Cause>, &str)] = &[
-            (
-                "user/max_user_namespaces",
-                "0\n",
-                Some(Cause::MaxUserNamespaces),
-                "sysctl user.max_user_namespaces=15000",
-            ),
-            ("user/max_user_namespaces", "15000\n", None, "seccomp=unconfined"),
-            (
-                "kernel/unprivileged_userns_clone",
-                "0\n",
-                Some(Cause::UnprivilegedUsernsClone),
-                "userns_clone=1",
-            ),
-            ("kernel/unprivileged_userns_clone", "1\n", None, "seccomp=unconfined"),
-            (
-                "kernel/apparmor_restrict_unprivileged_userns",
-                "1\n",
-                Some(Cause::AppArmor),
-                "AppArmor profile",
-            ),
-            ("kernel/apparmor_restrict_unprivileged_userns", "0\n", None, "seccomp=unconfined"),
+        let rows: &[(&str, &str, Option<Cause>)] = &[
+            ("user/max_user_namespaces", "0\n", Some(Cause::MaxUserNamespaces)),
+            ("user/max_user_namespaces", "15000\n", None),
+            ("kernel/unprivileged_userns_clone", "0\n", Some(Cause::UnprivilegedUsernsClone)),
+            ("kernel/unprivileged_userns_clone", "1\n", None),
+            ("kernel/apparmor_restrict_unprivileged_userns", "1\n", Some(Cause::AppArmor)),
+            ("kernel/apparmor_restrict_unprivileged_userns", "0\n", None),
         ];
-        for (name, value, expected, hint) in rows {
+        for (name, value, expected) in rows {
             let dir = tempfile::tempdir().unwrap();
             let file = dir.path().join(name);
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -135,7 +90,6 @@ mod tests {
             let step = "new user name space".to_owned();
             let one =
                 Unavailable { mode: Mode::Single, step, message: "no space left on device".into(), cause };
-            assert!(one.hint().unwrap().contains(hint), "{name}: {:?}", one.hint());
             assert_eq!(
                 one.to_string().contains(name.split('/').next_back().unwrap()),
                 cause.is_some(),

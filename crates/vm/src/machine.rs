@@ -163,23 +163,6 @@ pub enum MachineError {
     },
 }
 
-impl MachineError {
-    /// What could be done.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            MachineError::NoTool("qemu-system-aarch64") => "install package qemu-system-arm".into(),
-            MachineError::NoTool(_) => "install package qemu-system-x86".into(),
-            MachineError::NoFirmware(_) => "install package qemu-efi-aarch64".into(),
-            MachineError::Refused(_) => {
-                "\"bakery inspect\" tells for which system an extension is; --image boots another than Debian"
-                    .into()
-            }
-            MachineError::Limit { .. } => "--timeout SECONDS gives it more, 0 all it wants".into(),
-            _ => return None,
-        })
-    }
-}
-
 /// Where Debian and others have UEFI for arm64.
 const FIRMWARE: [&str; 4] = [
     "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd",

@@ -25,17 +25,6 @@ pub enum RootfsError {
     Source(#[from] Box<SourceError>),
 }
 
-impl RootfsError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            RootfsError::Pull(e) => e.hint().map(str::to_owned),
-            RootfsError::Source(e) => e.hint(),
-            RootfsError::Layer { .. } => None,
-        }
-    }
-}
-
 impl Context {
     /// The root file system of an image, wherever it is. `wanted` are places of the running system's own root (`dir:/`) that
     /// are read besides the system's directories.

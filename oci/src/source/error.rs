@@ -136,19 +136,3 @@ pub enum SourceError {
     #[error(transparent)]
     Host(#[from] HostError),
 }
-
-impl SourceError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            SourceError::Platform { .. }
-            | SourceError::Manifest { source: ManifestError::NoPlatform { .. }, .. } => {
-                Some("pass --arch for another architecture".into())
-            }
-            SourceError::Several { example, .. } | SourceError::NoImage { example, .. } => {
-                Some(format!("name one of them, such as {example}"))
-            }
-            _ => None,
-        }
-    }
-}

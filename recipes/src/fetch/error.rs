@@ -110,34 +110,4 @@ impl FetchError {
     pub fn is_not_found(&self) -> bool {
         matches!(&self.cause, FetchCause::Http(e) if e.is_not_found())
     }
-
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        let mirrored = self.place.as_deref().is_some_and(|p| p != self.url);
-        let github = self.place.as_deref().is_some_and(|p| p.starts_with("https://api.github.com/"));
-        match &self.cause {
-            FetchCause::Offline => Some("run once without --offline"),
-            FetchCause::NoPlace => Some("see [mirrors] in the configuration"),
-            FetchCause::Checksum { .. } | FetchCause::Size { .. } => Some(REPLACED),
-            FetchCause::Download(e) if e.is_content() => Some(REPLACED),
-            FetchCause::Http(e) => match e.as_ref() {
-                HttpError::Status { status: 403 | 429, .. } if github => {
-                    Some("set GITHUB_TOKEN: GitHub's API has a higher limit for those who show a token")
-                }
-                HttpError::NotFound { .. } if mirrored => Some("the mirror may lack what upstream has"),
-                HttpError::NotFound { .. } => Some("upstream has no such version, or has moved the file"),
-                HttpError::Connect { refused: true, .. } if !mirrored => {
-                    Some("[mirrors] in the configuration names other places to ask")
-                }
-                HttpError::Tls { .. } => {
-                    Some("ca-files in the configuration names further authorities to trust")
-                }
-                _ => None,
-            },
-            _ => None,
-        }
-    }
 }
-
-const REPLACED: &str =
-    "upstream has replaced the file, or somebody changed it on its way; what is pinned is not taken for it";

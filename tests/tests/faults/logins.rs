@@ -27,7 +27,7 @@ fn redirects_leave_credentials_at_home() {
     // The registry is marked insecure, the store isn't.
     let error = bench.pull(&format!("{}/team/app:1", front.address)).unwrap_err();
     assert!(matches!(error.client(), Some(ClientError::Http(HttpError::WithoutTls { .. }))), "{error:?}");
-    assert!(error.hint().unwrap().contains("--insecure") && store.log().is_empty(), "{error}");
+    assert!(cli::hint(&error).unwrap().contains("--insecure") && store.log().is_empty(), "{error}");
     bench.conf += &insecure(target);
     complete(&bench.pull(&format!("{}/team/app:1", front.address)).unwrap(), &SHARED.image);
     assert_eq!(store.count("/blobs/"), 4);
@@ -90,7 +90,7 @@ fn logins() {
     bench.auth = Some(format!(r#"{{"auths": {{"{}": {{"auth": "dXNlcjp3cm9uZw=="}}}}}}"#, login.address));
     let error = bench.pull(&image).unwrap_err();
     assert!(error.to_string().contains("denied (with credentials)"), "{error}");
-    assert!(error.hint().is_some() && !format!("{error:?}").contains("wrong"));
+    assert!(cli::hint(&error).is_some() && !format!("{error:?}").contains("wrong"));
     bench.auth = Some(format!(r#"{{"auths": {{"{}/team": {{"auth": "dXNlcjpwYXNz"}}}}}}"#, login.address));
     complete(&bench.pull(&image).unwrap(), &SHARED.image);
 }
@@ -191,7 +191,7 @@ fn a_token_server_is_insecure_by_its_own_mark_alone() {
         let error = bench.pull(&image).unwrap_err();
         assert!(matches!(error.client(), Some(ClientError::Http(HttpError::WithoutTls { .. }))), "{error:?}");
         assert!(error.to_string().contains(&format!("token server \"http://{server}/token\"")), "{error}");
-        assert!(error.hint().unwrap().contains("--insecure") && thief.log().is_empty());
+        assert!(cli::hint(&error).unwrap().contains("--insecure") && thief.log().is_empty());
         // A mark for a path is none for the host.
         bench.conf += &insecure(format!("{server}/team"));
         assert!(bench.pull(&image).is_err() && thief.log().is_empty());

@@ -235,7 +235,7 @@ fn rate_limits_are_waited_for() {
     let forever = limited("86400");
     let (proxy, bench, image) = proxied(move |_| forever.clone());
     let error = bench.pull(&image).unwrap_err();
-    assert!(error.to_string().contains("got status 429") && error.hint().is_some(), "{error}");
+    assert!(error.to_string().contains("got status 429") && cli::hint(&error).is_some(), "{error}");
     assert_eq!((proxy.count("/v2/"), bench.pauses()), (1, vec![]));
 
     let (proxy, bench, image) = proxied(|_| Fault::Answer("500 Oops", vec![], vec![]));

@@ -9,7 +9,7 @@ fn tls() {
     let registry = Registry::start(SHARED.work.path(), &settings).unwrap();
     let image = format!("{}/team/app:1", registry.address);
     let error = Bench::new("").pull(&image).unwrap_err();
-    assert!(error.to_string().contains("TLS: ") && error.hint().is_some(), "{error}");
+    assert!(error.to_string().contains("TLS: ") && cli::hint(&error).is_some(), "{error}");
 
     let mut bench = Bench::new("");
     bench.ca = Some(authority.ca.clone());
@@ -47,7 +47,7 @@ fn tls() {
     // No TLS where it is expected.
     let (_proxy, _, image) = proxied(|_| Fault::Pass);
     let error = Bench::new("").pull(&image).unwrap_err();
-    assert!(error.to_string().contains("answered without TLS") && error.hint().is_some(), "{error}");
+    assert!(error.to_string().contains("answered without TLS") && cli::hint(&error).is_some(), "{error}");
 }
 
 /// A proxy that knows one host, which nobody else does.

@@ -7,15 +7,16 @@ use sysext::ExtensionError;
 use sysext::extension::Severity;
 
 use super::release::SignKeyError;
-use osimage::BakeError;
+use osimage::{BakeError, Ext4Error, MountError};
 use recipes::build::{BuildCause, BuildError};
 use recipes::catalogue::CatalogueError;
-use recipes::fetch::FetchError;
+use recipes::fetch::{FetchCause, FetchError};
 use recipes::lock::LockError;
 use recipes::pin::{PinCause, PinError};
 use recipes::recipe::InstanceError;
 use recipes::tools::ToolsError;
 use recipes::versions::VersionsError;
+use store::HttpError;
 use sysext::CompatibilityError;
 use sysext::merge_test::MergeTestError;
 use vm::MachineError;
@@ -31,8 +32,8 @@ pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| error.downcast_ref().and_then(lock))
         .or_else(|| error.downcast_ref().and_then(catalogue))
         .or_else(|| error.downcast_ref().map(sign_key))
-        .or_else(|| error.downcast_ref().and_then(BakeError::hint))
-        .or_else(|| error.downcast_ref().and_then(MachineError::hint))
+        .or_else(|| error.downcast_ref().and_then(bake))
+        .or_else(|| error.downcast_ref().and_then(machine))
         .or_else(|| error.downcast_ref().and_then(merge_test))
         .or_else(|| error.downcast_ref().and_then(compatibility))
         .or_else(|| cli::hint(error))
@@ -69,8 +70,70 @@ fn merge_test(error: &MergeTestError) -> Option<String> {
     })
 }
 
+const REPLACED: &str =
+    "upstream has replaced the file, or somebody changed it on its way; what is pinned is not taken for it";
+
+fn bake(error: &BakeError) -> Option<String> {
+    Some(match error {
+        BakeError::Mount(MountError::NeedsRoot(_)) => {
+            "run as root, or put extensions on partition ROOT: --install-to root:/opt/extensions".into()
+        }
+        BakeError::Ext4(Ext4Error::NoTool { .. }) => "install package e2fsprogs".into(),
+        BakeError::Ext4(Ext4Error::NoSpace { .. }) => {
+            "leave out extensions, or put them on the other partition: --install-to oem:/extensions".into()
+        }
+        BakeError::Mount(MountError::NoSpace { .. }) => {
+            "leave out extensions, or put them on partition ROOT: --install-to root:/opt/extensions".into()
+        }
+        BakeError::Gpt { .. } => {
+            "expected is a Flatcar disk image: flatcar_production_image.bin, compressed or not".into()
+        }
+        _ => return None,
+    })
+}
+
+fn machine(error: &MachineError) -> Option<String> {
+    Some(match error {
+        MachineError::NoTool("qemu-system-aarch64") => "install package qemu-system-arm".into(),
+        MachineError::NoTool(_) => "install package qemu-system-x86".into(),
+        MachineError::NoFirmware(_) => "install package qemu-efi-aarch64".into(),
+        MachineError::Refused(_) => {
+            "\"bakery inspect\" tells for which system an extension is; --image boots another than Debian"
+                .into()
+        }
+        MachineError::Limit { .. } => "--timeout SECONDS gives it more, 0 all it wants".into(),
+        _ => return None,
+    })
+}
+
 fn fetch(error: &FetchError) -> Option<String> {
-    error.hint().map(str::to_owned)
+    let mirrored = error.place.as_deref().is_some_and(|p| p != error.url);
+    let github = error.place.as_deref().is_some_and(|p| p.starts_with("https://api.github.com/"));
+    match &error.cause {
+        FetchCause::Offline => Some("run once without --offline".to_owned()),
+        FetchCause::NoPlace => Some("see [mirrors] in the configuration".to_owned()),
+        FetchCause::Checksum { .. } | FetchCause::Size { .. } => Some(REPLACED.to_owned()),
+        FetchCause::Download(e) if e.is_content() => Some(REPLACED.to_owned()),
+        FetchCause::Http(e) => match e.as_ref() {
+            HttpError::Status { status: 403 | 429, .. } if github => Some(
+                "set GITHUB_TOKEN: GitHub's API has a higher limit for those who show a token".to_owned(),
+            ),
+            HttpError::NotFound { .. } if mirrored => {
+                Some("the mirror may lack what upstream has".to_owned())
+            }
+            HttpError::NotFound { .. } => {
+                Some("upstream has no such version, or has moved the file".to_owned())
+            }
+            HttpError::Connect { refused: true, .. } if !mirrored => {
+                Some("[mirrors] in the configuration names other places to ask".to_owned())
+            }
+            HttpError::Tls { .. } => {
+                Some("ca-files in the configuration names further authorities to trust".to_owned())
+            }
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn pin(error: &PinCause) -> Option<String> {
@@ -95,7 +158,7 @@ fn build(error: &BuildCause) -> Option<String> {
             Some("upstream has another layout in this version: the recipe needs a rule for it".to_owned())
         }
         BuildCause::Extension(e) => refused(e),
-        BuildCause::Image(e) => e.hint(),
+        BuildCause::Image(e) => cli::hint(e),
         BuildCause::FlixPlan(e) => cli::hint(e.as_ref()),
         BuildCause::Flatwrap(e) => cli::hint(e.as_ref()),
         _ => None,
@@ -120,8 +183,8 @@ fn refused(error: &ExtensionError) -> Option<String> {
 
 fn tools(error: &ToolsError) -> Option<String> {
     match error {
-        ToolsError::Rootfs(e) => e.hint(),
-        ToolsError::Sandbox(e) => e.hint(),
+        ToolsError::Rootfs(e) => cli::hint(e.as_ref()),
+        ToolsError::Sandbox(e) => cli::hint(e.as_ref()),
         _ => None,
     }
 }

@@ -80,22 +80,6 @@ pub enum SignerError {
     },
 }
 
-impl SignerError {
-    /// What the user could do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            SignerError::Encrypted { .. } => {
-                Some("openssl pkey -in KEY -out PLAIN takes the passphrase off".to_owned())
-            }
-            SignerError::Key { .. } | SignerError::Pem { .. } => Some(
-                "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=NAME -days 3650 -keyout KEY -out CERT makes both"
-                    .to_owned(),
-            ),
-            _ => None,
-        }
-    }
-}
-
 /// A private key and its certificate. What it prints for debugging doesn't tell the key.
 #[derive(Debug)]
 pub struct Signer {

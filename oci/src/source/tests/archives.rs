@@ -304,8 +304,11 @@ fn what_the_hint_names_works() {
         let platform = "amd64".parse().unwrap();
         let reader = Reader { cache: &place.cache, platform: &platform, events: &Silent };
         let error = reader.rootfs(&image).expect_err(text);
-        let hint = error.hint().unwrap_or_else(|| panic!("{text}: {error}"));
-        let works = hint.strip_prefix("name one of them, such as ").expect("a reference");
+        let (SourceError::Several { example: works, .. } | SourceError::NoImage { example: works, .. }) =
+            error
+        else {
+            panic!("{text}: {error}")
+        };
         let rootfs = place.read(&works.parse().unwrap()).unwrap_or_else(|e| panic!("{text}: {works}: {e}"));
         assert!(rootfs.tree.dump().contains("/usr/a "), "{text}: {works}");
     }

@@ -40,7 +40,7 @@ pub fn fails(case: &Case) {
     }
     let e = run(&Tree::default(), &["/bin/sh", "-c", "true"]);
     assert_eq!(e.to_string(), "command \"/bin/sh\": no such program in the image");
-    assert!(run(&tree, &["vax"]).hint().unwrap().contains("qemu-user-static"));
+    assert!(matches!(run(&tree, &["vax"]), SandboxError::WrongMachine { .. }));
 }
 
 /// As on a host that forbids user name spaces: the limit is counted for each user name space, so one of our own shows it.
@@ -69,5 +69,4 @@ pub fn refused(case: &Case) {
         other => panic!("{other}"),
     }
     assert!(e.to_string().contains("user.max_user_namespaces=0"), "{e}");
-    assert!(e.hint().unwrap().contains("sysctl user.max_user_namespaces"), "{e}");
 }

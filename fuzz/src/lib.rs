@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use elf::{Edit, Elf, rewrite};
-use oci::{Config, ManifestOrIndex, ImageRef, Rootfs};
+use oci::{Config, ImageRef, ManifestOrIndex, Rootfs};
 use store::{DecodeLimits, Decoder, LayerBlob};
 use tree::{Blob, Content, Limits, Tree};
 

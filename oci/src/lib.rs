@@ -1,33 +1,32 @@
 //! OCI images: what they are called, where they come from, and the root file system that they make.
 
-pub mod reference;
+mod reference;
 pub use reference::{ImageRef, ImageSelector, Reference, ReferenceError};
 
-pub mod registries;
+mod registries;
 pub use registries::{Endpoint, Registries, RegistriesError};
 
-pub mod credentials;
+mod credentials;
 pub use credentials::{Credential, Credentials, CredentialsError};
 
-pub mod client;
+mod client;
 pub use client::{Client, ClientError, ClientOptions};
 
-pub mod platform;
+mod platform;
 pub use platform::{Platform, PlatformError};
 
-pub mod manifest;
-pub use manifest::{
-    BlobKind, Config, Descriptor, Index, Manifest, ManifestError, ManifestOrIndex, find_manifest,
-};
+mod manifest;
+pub(crate) use manifest::{BlobKind, find_manifest};
+pub use manifest::{Config, Descriptor, Index, Manifest, ManifestError, ManifestOrIndex};
 
-pub mod layer;
+mod layer;
 pub use layer::{LayerError, Rootfs};
 
-pub mod source;
+mod source;
 pub use source::{RootfsError, SourceError};
 
-pub mod context;
+mod context;
 pub use context::Context;
 
-pub mod pull;
+mod pull;
 pub use pull::{Image, PullCause, PullError};

@@ -12,7 +12,7 @@ use std::str::FromStr;
 mod tests;
 
 /// The registry that short names stand for.
-pub const DOCKER_HUB: &str = "docker.io";
+pub(crate) const DOCKER_HUB: &str = "docker.io";
 
 /// An image, wherever it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -281,12 +281,12 @@ impl Reference {
     }
 
     /// Whether no registry was given, so that aliases and search lists apply.
-    pub fn is_short(&self) -> bool {
+    pub(crate) fn is_short(&self) -> bool {
         self.short
     }
 
     /// What the short name was as typed: `alpine` for `docker.io/library/alpine`.
-    pub fn short_name(&self) -> &str {
+    pub(crate) fn short_name(&self) -> &str {
         self.repository.strip_prefix("library/").filter(|_| self.short).unwrap_or(&self.repository)
     }
 

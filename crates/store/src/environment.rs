@@ -47,7 +47,7 @@ impl Environment {
     }
 
     /// `$XDG_CACHE_HOME` or `~/.cache`.
-    pub fn cache_home(&self) -> Option<PathBuf> {
+    pub(crate) fn cache_home(&self) -> Option<PathBuf> {
         self.dir("XDG_CACHE_HOME").or_else(|| Some(self.home()?.join(".cache")))
     }
 }

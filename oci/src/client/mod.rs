@@ -10,7 +10,6 @@ mod error;
 pub use error::ClientError;
 
 mod blob;
-pub use blob::BlobReader;
 
 use std::collections::HashMap;
 use std::sync::Mutex;

@@ -91,7 +91,7 @@ impl AuthFile {
         }
     }
 
-    pub fn helper_for(&self, host: &str) -> Option<&str> {
+    pub(crate) fn helper_for(&self, host: &str) -> Option<&str> {
         self.helpers.get(host).map(String::as_str).filter(|h| !h.is_empty())
     }
 

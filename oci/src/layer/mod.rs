@@ -1,7 +1,7 @@
 //! Layers: tars of changes to a file tree, and how they add up to a root file system. image-spec, layer.md.
 
 mod apply;
-pub use apply::{Applied, apply};
+pub(crate) use apply::apply;
 
 mod error;
 pub use error::{LayerError, LayerProblem};

@@ -58,7 +58,7 @@ impl Rootfs {
     ///
     /// # Errors
     /// See [`apply()`]. The tree is half-done then.
-    pub fn apply_with(
+    pub(crate) fn apply_with(
         &mut self,
         layer: &LayerBlob,
         limits: &Limits,

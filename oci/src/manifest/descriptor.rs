@@ -46,7 +46,7 @@ impl Descriptor {
     ///
     /// # Errors
     /// More than [`MANIFEST_MAX`].
-    pub fn check_document_size(&self, what: &'static str) -> Result<(), ManifestError> {
+    pub(crate) fn check_document_size(&self, what: &'static str) -> Result<(), ManifestError> {
         if self.size > MANIFEST_MAX {
             return Err(ManifestError::TooLarge { what, len: self.size });
         }

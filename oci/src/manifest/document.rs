@@ -35,7 +35,7 @@ impl ManifestOrIndex {
     ///
     /// # Errors
     /// As [`ManifestOrIndex::parse`].
-    pub fn parse_served(bytes: &[u8], content_type: Option<&str>) -> Result<Self, ManifestError> {
+    pub(crate) fn parse_served(bytes: &[u8], content_type: Option<&str>) -> Result<Self, ManifestError> {
         let raw: wire::Document = wire::parse(WHAT, bytes)?;
         let own = raw.media_type.as_deref().map(MediaType::of);
         let says_itself = matches!(own, Some(MediaType::Manifest | MediaType::Index));

@@ -11,7 +11,7 @@ use crate::Platform;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManifestError {
-    /// Larger than [`super::MANIFEST_MAX`].
+    /// Larger than `MANIFEST_MAX`.
     #[error("{what} is {len} bytes, expected at most {MANIFEST_MAX}")]
     TooLarge {
         /// `manifest`, `config`, ….
@@ -92,7 +92,7 @@ pub enum ManifestError {
         /// In the config.
         diff_ids: usize,
     },
-    /// More than [`super::LAYERS_MAX`].
+    /// More than `LAYERS_MAX`.
     #[error("{what} has {layers} layers, expected at most {LAYERS_MAX}")]
     TooManyLayers {
         /// `manifest` or `config`.
@@ -100,7 +100,7 @@ pub enum ManifestError {
         /// How many.
         layers: usize,
     },
-    /// More than [`super::LAYERS_SIZE_MAX`].
+    /// More than `LAYERS_SIZE_MAX`.
     #[error("layers of the manifest have {len} bytes together, expected at most {LAYERS_SIZE_MAX}")]
     LayersTooLarge {
         /// Bytes.

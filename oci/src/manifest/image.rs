@@ -38,7 +38,7 @@ impl Manifest {
     ///
     /// # Errors
     /// Not a config, or one of another image; of an artifact that is no image ([`ManifestError::NotAnImage`]).
-    pub fn parse_config(&self, bytes: &[u8]) -> Result<Config, ManifestError> {
+    pub(crate) fn parse_config(&self, bytes: &[u8]) -> Result<Config, ManifestError> {
         let known = matches!(
             bare(&self.config.media_type).as_str(),
             "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json"

@@ -2,16 +2,16 @@
 
 /// Bytes. A manifest larger than this is refused; image-spec wants registries to take 4 MiB at least, and clients need no
 /// more.
-pub const MANIFEST_MAX: u64 = store::cache::BLOB_MAX;
+pub(crate) const MANIFEST_MAX: u64 = store::cache::BLOB_MAX;
 
 /// How deep indexes may be nested. The spec sets no limit, practice knows one level below the top.
 pub(super) const NESTING_MAX: usize = 4;
 
 /// Layers of one image. Docker's engine stops at 127, since overlayfs does.
-pub const LAYERS_MAX: usize = 500;
+pub(crate) const LAYERS_MAX: usize = 500;
 
 /// Bytes. All layers of one image together, as the registry has them.
-pub const LAYERS_SIZE_MAX: u64 = 256 << 30;
+pub(crate) const LAYERS_SIZE_MAX: u64 = 256 << 30;
 
 /// Bytes. All layers of one image together, as they are unpacked. What is more than [`tree::Limits::data`] of it can only be
 /// zeros, which take time.

@@ -1,7 +1,7 @@
 //! Image manifests and indexes: pure functions of bytes. image-spec, manifest.md and image-index.md; Docker's "schema 2".
 
 mod limits;
-pub use limits::{LAYERS_MAX, LAYERS_SIZE_MAX, MANIFEST_MAX};
+pub(crate) use limits::MANIFEST_MAX;
 
 mod error;
 pub use error::ManifestError;
@@ -31,7 +31,7 @@ mod document;
 pub use document::ManifestOrIndex;
 
 mod search;
-pub use search::{BlobKind, find_manifest};
+pub(crate) use search::{BlobKind, find_manifest};
 
 #[cfg(test)]
 mod tests;

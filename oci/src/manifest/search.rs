@@ -19,7 +19,7 @@ pub enum BlobKind {
 ///
 /// # Errors
 /// No image for the platform, a malformed document on the way, or what `fetch` says.
-pub fn find_manifest<E: From<ManifestError>>(
+pub(crate) fn find_manifest<E: From<ManifestError>>(
     document: ManifestOrIndex,
     wanted: &Platform,
     fetch: impl FnMut(BlobKind, &Descriptor) -> Result<Vec<u8>, E>,

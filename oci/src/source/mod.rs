@@ -56,6 +56,7 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// The files can't be read, aren't what they should be, or don't have the digests that they should have.
+    #[cfg(test)]
     pub fn rootfs(&self, image: &ImageRef) -> Result<Option<Rootfs>, SourceError> {
         self.rootfs_with(image, &[])
     }
@@ -65,7 +66,11 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// As [`Reader::rootfs`].
-    pub fn rootfs_with(&self, image: &ImageRef, wanted: &[TreePath]) -> Result<Option<Rootfs>, SourceError> {
+    pub(crate) fn rootfs_with(
+        &self,
+        image: &ImageRef,
+        wanted: &[TreePath],
+    ) -> Result<Option<Rootfs>, SourceError> {
         let rootfs = match image {
             ImageRef::OciDir { path, which } => {
                 let files = LayoutFiles::any(self, path)?;

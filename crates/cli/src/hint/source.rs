@@ -1,7 +1,7 @@
 //! Hints on getting a root file system: registries, files, commands in it.
 
-use oci::source::{RootfsError, SourceError};
 use oci::{ClientError, ManifestError, PullCause, PullError};
+use oci::{RootfsError, SourceError};
 use sandbox::{Cause, Mode, SandboxError, Unavailable};
 use store::HttpError;
 

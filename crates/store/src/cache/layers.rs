@@ -53,7 +53,7 @@ impl Cache {
     ///
     /// # Errors
     /// The file is there but can't be read.
-    pub fn find_by_digest(&self, digest: &Digest) -> Result<LayerLookup, CacheError> {
+    pub(crate) fn find_by_digest(&self, digest: &Digest) -> Result<LayerLookup, CacheError> {
         let map = self.path("digests", &digest.hex());
         let Some(bytes) = super::read_small(&map)? else { return Ok(LayerLookup::Missing) };
         let diff_id = std::str::from_utf8(&bytes).ok().and_then(|t| t.trim_end().parse::<Digest>().ok());

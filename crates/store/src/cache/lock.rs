@@ -18,7 +18,7 @@ pub(super) struct Lock {
 
 impl Lock {
     /// Waits for the lock; calls `waiting` first if somebody else has it.
-    pub fn acquire(path: &Path, waiting: impl FnOnce()) -> io::Result<Lock> {
+    pub(crate) fn acquire(path: &Path, waiting: impl FnOnce()) -> io::Result<Lock> {
         let mut waiting = Some(waiting);
         loop {
             let file = open(path, true)?;

@@ -217,7 +217,8 @@ impl Cache {
     }
 
     /// The same cache with other limits for what a layer may inflate to.
-    pub fn with_limits(mut self, limits: DecodeLimits) -> Self {
+    #[cfg(test)]
+    pub(crate) fn with_limits(mut self, limits: DecodeLimits) -> Self {
         self.limits = limits;
         self
     }

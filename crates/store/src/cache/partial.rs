@@ -35,7 +35,7 @@ impl<R: Read, O: FnMut(u64) -> io::Result<R>> Partial<R, O> {
     }
 
     /// Whether some of the bytes came from an earlier run.
-    pub fn is_resumed(&self) -> bool {
+    pub(crate) fn is_resumed(&self) -> bool {
         self.replayed > 0
     }
 

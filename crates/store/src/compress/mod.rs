@@ -214,12 +214,14 @@ impl<R: Read> Decoder<R> {
     }
 
     /// Bytes that came out so far.
-    pub fn bytes_out(&self) -> u64 {
+    #[cfg(test)]
+    fn bytes_out(&self) -> u64 {
         self.out
     }
 
     /// Bytes taken from the reader so far, what is buffered included.
-    pub fn bytes_in(&self) -> u64 {
+    #[cfg(test)]
+    fn bytes_in(&self) -> u64 {
         self.source().read
     }
 

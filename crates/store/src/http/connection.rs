@@ -46,7 +46,7 @@ impl Response {
     }
 
     /// Bytes of the body, if the server tells.
-    pub fn content_length(&self) -> Option<u64> {
+    pub(crate) fn content_length(&self) -> Option<u64> {
         self.header("content-length").and_then(|v| v.parse().ok())
     }
 

@@ -142,7 +142,7 @@ fn colon(message: &str) -> String {
 
 impl HttpError {
     /// Whether the same request may well succeed a little later.
-    pub fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         match self {
             HttpError::Connect { .. } | HttpError::Body { .. } => true,
             HttpError::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504),

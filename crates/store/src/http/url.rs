@@ -104,7 +104,7 @@ impl Url {
     ///
     /// # Errors
     /// What is wrong, without the text.
-    pub fn join_bytes(&self, location: &[u8]) -> Result<Url, &'static str> {
+    pub(crate) fn join_bytes(&self, location: &[u8]) -> Result<Url, &'static str> {
         if location.iter().any(u8::is_ascii_control) {
             return Err("has control characters");
         }

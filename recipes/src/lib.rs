@@ -17,8 +17,14 @@ pub use recipe::{Instance, Recipe, RecipeError, Settings};
 pub mod versions;
 pub use versions::VersionsError;
 
+pub mod verified;
+pub use verified::Verified;
+
 pub mod lock;
 pub use lock::{Lock, LockError};
+
+pub mod image_file;
+pub use image_file::{ImageFileName, ImageFileNameError};
 
 pub mod assemble;
 pub use assemble::AssembleError;

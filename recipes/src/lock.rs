@@ -13,7 +13,9 @@ use tree::{
 };
 
 use crate::{
+    image_file::ImageFileName,
     recipe::Settings,
+    verified::Verified,
     version::{Version, compare},
 };
 
@@ -64,7 +66,7 @@ pub struct Input {
     /// Of its bytes.
     pub sha256: Digested,
     /// How it was checked before it was pinned.
-    pub verified: String,
+    pub verified: Verified,
 }
 
 /// A digest, as text in the file.
@@ -166,6 +168,13 @@ pub enum LockError {
 
 fn others(pinned: &[String]) -> String {
     if pinned.is_empty() { String::new() } else { format!(", which has {}", pinned.join(", ")) }
+}
+
+impl Key {
+    /// The name of the image that is built.
+    pub fn image_file(&self) -> ImageFileName {
+        ImageFileName { name: self.name.clone(), version: self.version.clone(), arch: self.arch }
+    }
 }
 
 impl Lock {
@@ -301,7 +310,12 @@ impl Entry {
         for (id, input) in &self.inputs {
             let _ = writeln!(out, "\n[extension.inputs.{}]", key(id));
             let _ = writeln!(out, "url = {}\nsize = {}", text(&input.url), input.size);
-            let _ = writeln!(out, "sha256 = \"{}\"\nverified = {}", input.sha256.0, text(&input.verified));
+            let _ = writeln!(
+                out,
+                "sha256 = \"{}\"\nverified = {}",
+                input.sha256.0,
+                text(&input.verified.to_string())
+            );
         }
         if !self.images.is_empty() {
             out.push_str("\n[extension.images]\n");
@@ -348,7 +362,7 @@ mod tests {
             url: "https://e.org/\"x\"".into(),
             size: 7,
             sha256: Digested(Digest::of("x")),
-            verified: "SHA256SUMS of upstream's".into(),
+            verified: "SHA256SUMS of upstream's".to_owned().into(),
         };
         let pins = Pins {
             found: [("runc-version".into(), "1.2".into())].into(),

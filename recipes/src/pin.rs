@@ -11,6 +11,7 @@ use crate::{
     recipe::instance::{Checksum, Download, Instance, Signature, SignatureKind},
     recipe::{InstanceError, Recipe},
     tools::{BuildContext, ToolsError},
+    verified::{Against, Verified},
     versions::{self, VersionsError},
 };
 use signature::{self, SIGNATURE_MAX, Scheme, SignatureError};
@@ -131,7 +132,7 @@ impl BuildContext<'_> {
         let fetched = self.fetcher.get_all(&wants, self.events)?;
         for ((download, mut how), file) in instance.downloads.iter().zip(said).zip(fetched) {
             if let Some(signature) = &download.signature {
-                how = format!("{how}; {}", self.signature(&file, signature)?);
+                how.signature = Some(self.signature(&file, signature)?);
             }
             let input = Input {
                 url: download.url.clone(),
@@ -145,27 +146,30 @@ impl BuildContext<'_> {
     }
 
     /// What upstream says of a download, and where.
-    fn checksum(&self, download: &Download) -> Result<(Option<Sum>, String), PinCause> {
+    fn checksum(&self, download: &Download) -> Result<(Option<Sum>, Verified), PinCause> {
         let url = || download.url.clone();
         match &download.checksum {
-            Checksum::LockOnly => Ok((None, "unchecked: upstream publishes no checksum".to_owned())),
+            Checksum::LockOnly => {
+                Ok((None, Against::Nothing("upstream publishes no checksum".to_owned()).into()))
+            }
             Checksum::List { url: list, name } => {
                 let text = self.fetcher.text(list, LIST_MAX, self.events)?;
                 let found = checksum::find(&String::from_utf8_lossy(&text), name);
                 let sum =
                     found.map_err(|source| PinCause::List { url: url(), list: list.clone(), source })?;
-                Ok((Some(sum), format!("checksum in {list}")))
+                Ok((Some(sum), Against::Checksums(list.clone()).into()))
             }
             Checksum::GithubDigest => {
                 let asset = checksum::github_release(&download.url);
                 let (api, asset) = asset.ok_or_else(|| PinCause::NotGithub { url: url() })?;
                 let answer = self.fetcher.text(&api, LIST_MAX, self.events)?;
                 match checksum::github_digest(&answer, &asset) {
-                    Ok(sum) => Ok((Some(sum), "digest told by GitHub's API".to_owned())),
+                    Ok(sum) => Ok((Some(sum), Against::GithubApi.into())),
                     Err(ChecksumError::NoDigest { .. }) => {
                         let text = format!("{}: GitHub tells no digest, taken as it is", download.url);
                         self.events.event(Event::Warning(text.into()));
-                        Ok((None, "unchecked: GitHub tells no digest of uploads before June 2025".to_owned()))
+                        let why = "GitHub tells no digest of uploads before June 2025".to_owned();
+                        Ok((None, Against::Nothing(why).into()))
                     }
                     Err(source) => Err(PinCause::List { url: url(), list: api, source }),
                 }

@@ -49,11 +49,17 @@ pub struct Machine<'a> {
     pub update: Option<(Update, Option<Stream>)>,
 }
 
-/// A file, from a URL or with this text.
+/// A file of a machine.
 struct File {
     path: String,
-    source: Result<String, String>,
+    source: Source,
     sha256: Option<String>,
+}
+
+/// Where a file's content is.
+enum Source {
+    Url(String),
+    Inline(String),
 }
 
 impl Machine<'_> {
@@ -69,14 +75,14 @@ impl Machine<'_> {
         let base_url = directory(self.base_url, self.name);
         let url = format!("{base_url}{}", form_encode(self.file));
         let sha256 = self.sha256.map(str::to_owned);
-        let mut files = vec![File { path: self.target(), source: Ok(url), sha256 }];
+        let mut files = vec![File { path: self.target(), source: Source::Url(url), sha256 }];
         if let Some((_, stream)) = &self.update {
             let (name, stream) = (self.name.to_owned(), stream.clone());
             let transfer = Transfer { name, base_url, stream, verify: self.verify };
             let path = format!("/etc/sysupdate.{}.d/{}", self.name, transfer.file_name(Form::Conf));
-            files.push(File { path, source: Err(transfer.text()), sha256: None });
+            files.push(File { path, source: Source::Inline(transfer.text()), sha256: None });
             let path = "/etc/sysupdate.d/noop.conf".to_owned();
-            files.push(File { path, source: Err(NOOP.into()), sha256: None });
+            files.push(File { path, source: Source::Inline(NOOP.into()), sha256: None });
         }
         files
     }
@@ -98,8 +104,8 @@ impl Machine<'_> {
         for file in self.files() {
             out.push_str(&format!("    - path: {}\n      mode: 0644\n      contents:\n", file.path));
             match file.source {
-                Ok(url) => out.push_str(&format!("        source: {url}\n")),
-                Err(text) => out.push_str(&format!("        inline: |\n{}", indented(&text, 10))),
+                Source::Url(url) => out.push_str(&format!("        source: {url}\n")),
+                Source::Inline(text) => out.push_str(&format!("        inline: |\n{}", indented(&text, 10))),
             }
             if let Some(sum) = file.sha256 {
                 out.push_str(&format!("        verification:\n          hash: sha256-{sum}\n"));
@@ -135,8 +141,8 @@ impl Machine<'_> {
         let file = |file: File| {
             let mut contents = json!({
                 "source": match file.source {
-                    Ok(url) => url,
-                    Err(text) => format!("data:,{}", form_encode(&text)),
+                    Source::Url(url) => url,
+                    Source::Inline(text) => format!("data:,{}", form_encode(&text)),
                 },
             });
             if let Some(sum) = file.sha256 {

@@ -244,7 +244,7 @@ impl BuildPlan {
                 expected: image.clone(),
             });
         }
-        let file = format!("{}-{}-{}", key.name, key.version, key.arch).parse::<ExtensionName>()?;
+        let file = key.image_file().stem().parse::<ExtensionName>()?;
         let file = format!("{file}{}", options.image.format.suffix());
         let output = options.destination.path(Path::new(&file));
         let name = recipe.name().clone();

@@ -162,6 +162,11 @@ fn lists_that_are_none() {
         (
             "source = { kubernetes-schedule = \"https://e.org/t\" }",
             "<html>",
+            "recipe thing: https://e.org/t: list is malformed: ",
+        ),
+        (
+            "source = { kubernetes-schedule = \"https://e.org/t\" }",
+            "schedules: []\n",
             "recipe thing: https://e.org/t: schedule has no releases",
         ),
         ("source = { gitlab-tags = \"gitlab.com/a\" }", "", "recipe thing: gitlab.com/a: is no project, "),

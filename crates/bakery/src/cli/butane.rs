@@ -7,11 +7,12 @@ use sysext::ExtensionName;
 use tree::{Arch, Silent};
 
 use crate::{
+    release::Sums,
     release::place::MANIFEST,
-    release::{Sums, file_name},
     snippets::{Machine, Update},
     sysupdate::{BASE_URL, Stream, base_url, directory},
 };
+use recipes::ImageFileName;
 use recipes::config::Config;
 use recipes::fetch::Fetcher;
 use recipes::version::Version;
@@ -121,7 +122,8 @@ fn with(args: &Args, text: impl Fn(&Machine<'_>) -> String) -> anyhow::Result<()
         Some(manifest) if latest => manifest.newest(args)?,
         _ => args.version.clone(),
     };
-    let file = file_name(args.name.as_str(), version.as_str(), args.arch.systemd());
+    let name = args.name.to_string();
+    let file = ImageFileName { name, version: version.clone(), arch: args.arch }.to_string();
     let sha256 = match (given, manifest) {
         (Some(sum), _) => Some(sum),
         (None, Some(manifest)) => Some(manifest.sum(&file, args)?),
@@ -178,8 +180,8 @@ impl Manifest {
     fn newest(&self, args: &Args) -> anyhow::Result<Version> {
         let (name, arch) = (args.name.as_str(), args.arch.systemd());
         let version = |file: &String| {
-            let version = file.strip_prefix(name)?.strip_prefix('-')?;
-            version.strip_suffix(".raw")?.strip_suffix(arch)?.strip_suffix('-')?.parse::<Version>().ok()
+            let image = ImageFileName::of(name, file).filter(|image| image.arch == args.arch)?;
+            Some(image.version)
         };
         match self.sums.0.keys().filter_map(version).max() {
             Some(newest) => Ok(newest),

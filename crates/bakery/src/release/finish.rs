@@ -13,6 +13,7 @@ use crate::{
     sysupdate::{Form, NOOP, Stream, Transfer, directory, streams},
 };
 use recipes::recipe::Recipe;
+use recipes::verified::{Against, Verified};
 use recipes::version::compare;
 use signature::{SignatureError, Signer};
 
@@ -57,7 +58,7 @@ impl Papers<'_> {
         whole.0.insert("noop.conf".into(), digest(NOOP.as_bytes()));
         let mut extensions: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
         for record in all.values() {
-            extensions.entry(&record.name).or_default().push(record);
+            extensions.entry(&record.image.name).or_default().push(record);
         }
         for (name, records) in &mut extensions {
             newest_first(records);
@@ -96,12 +97,12 @@ impl Papers<'_> {
         let hosted = self.hosted.and_then(|h| h.sums.get(name)).cloned();
         let mut sums = hosted.unwrap_or_default();
         let mut changed = false;
-        for record in records.iter().filter(|r| own.records.contains_key(&r.file)) {
+        for record in records.iter().filter(|r| own.records.contains_key(&r.image.to_string())) {
             add_sums(&mut sums, &dir, record)?;
         }
         let mut configuration = BTreeSet::new();
         let has_streams = self.recipes.get(name).is_some_and(|r| !r.streams().is_empty());
-        let minors = has_streams.then(|| streams(records.iter().map(|r| r.version.as_str())));
+        let minors = has_streams.then(|| streams(records.iter().map(|r| r.image.version.as_str())));
         for stream in std::iter::once(None).chain(minors.into_iter().flatten().map(Some)) {
             let transfer = self.transfer(name, stream);
             for form in [Form::Conf, Form::Transfer] {
@@ -159,22 +160,24 @@ impl Papers<'_> {
     fn entry(&self, name: &str, records: &[&Record]) -> Entry {
         let recipe = self.recipes.get(name);
         // Nothing may jump over a minor version by itself where there are streams, nor be restarted unasked.
-        let stream =
-            |r: &Record| recipe.filter(|p| !p.streams().is_empty()).and_then(|_| Stream::of(&r.version));
+        let stream = |r: &Record| {
+            recipe.filter(|p| !p.streams().is_empty()).and_then(|_| Stream::of(r.image.version.as_str()))
+        };
         let image = |r: &&Record| Image {
             series: stream(r).map(|s| s.beginning().to_owned()).unwrap_or_default(),
-            version: r.version.clone(),
-            arch: r.arch.clone(),
-            file: r.file.clone(),
+            version: r.image.version.to_string(),
+            arch: r.image.arch.systemd().to_owned(),
+            file: r.image.to_string(),
             size: r.size,
-            sha256: r.sha256.clone(),
+            sha256: r.sha256.hex(),
         };
         let images: Vec<Image> = records.iter().map(image).collect();
         let first = records[0];
+        let (file, sha256) = (first.image.to_string(), first.sha256.hex());
         let machine = Machine {
             name,
-            file: &first.file,
-            sha256: Some(&first.sha256),
+            file: &file,
+            sha256: Some(&sha256),
             base_url: &self.config.base_url,
             verify: self.signer.is_some(),
             masked: recipe.map_or(&[], Recipe::masks),
@@ -188,8 +191,7 @@ impl Papers<'_> {
             "curl -fLO {base}/{name}/{file}\necho '{sum}  {file}' | sha256sum --check\n\
              sudo install -Dm644 {file} /opt/extensions/{name}/{file}\n\
              sudo ln -sfn /opt/extensions/{name}/{file} /etc/extensions/{name}.raw\nsudo systemd-sysext refresh\n",
-            file = first.file,
-            sum = first.sha256,
+            sum = sha256,
         );
         let snippet = |title: &str, text: String| Snippet { title: title.into(), text };
         Entry {
@@ -244,17 +246,20 @@ fn remove(dir: &Path, unwanted: impl Fn(&str) -> bool) -> Result<bool, FinishErr
 
 /// Versions as systemd orders them, the newest first; x86-64 before arm64.
 fn newest_first(records: &mut [&Record]) {
-    let order = |a: &&Record, b: &&Record| compare(&b.version, &a.version).then_with(|| b.arch.cmp(&a.arch));
-    records.sort_by(order);
+    records.sort_by(|a, b| {
+        let (a, b) = (&a.image, &b.image);
+        let order = compare(b.version.as_str(), a.version.as_str());
+        order.then_with(|| b.arch.systemd().cmp(a.arch.systemd()))
+    });
 }
 
 /// How the inputs of an image were verified, in a few words.
 fn verified(record: &Record) -> String {
-    let kind = |text: &str| match text {
-        t if t.starts_with("unchecked") => "the lock file",
-        t if t.contains("; ") => "checksum and signature",
-        t if t.contains("API") => "digest of the release",
-        _ => "checksum",
+    let kind = |verified: &Verified| match (&verified.digest, &verified.signature) {
+        (Against::Nothing(_), _) => "the lock file",
+        (_, Some(_)) => "checksum and signature",
+        (Against::GithubApi, None) => "digest of the release",
+        (Against::Checksums(_) | Against::Image | Against::Other(_), None) => "checksum",
     };
     let mut kinds: Vec<&str> = record.inputs.iter().map(|i| kind(&i.verified)).collect();
     kinds.sort_unstable();

@@ -1,7 +1,7 @@
 //! Releases: a folder of images that any static file server can host.
 
 pub mod record;
-pub use record::{Input, Record, RecordError, file_name};
+pub use record::{Input, Record, RecordError};
 
 pub mod sums;
 pub use sums::{Sums, SumsError};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::record::Record;
+use recipes::ImageFileName;
 
 /// What the note tells: all images, those that are new first.
 ///
@@ -12,7 +13,7 @@ pub fn markdown(title: &str, base_url: &str, records: &[Record], new: &[String])
     let mut out = format!("# {title}\n\n");
     let mut extensions: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
     for record in records {
-        extensions.entry(&record.name).or_default().push(record);
+        extensions.entry(&record.image.name).or_default().push(record);
     }
     let _ = writeln!(
         out,
@@ -20,19 +21,20 @@ pub fn markdown(title: &str, base_url: &str, records: &[Record], new: &[String])
         extensions.len(),
         records.len()
     );
-    let added: Vec<&Record> = records.iter().filter(|r| new.contains(&r.file)).collect();
+    let added: Vec<&Record> = records.iter().filter(|r| new.contains(&r.image.to_string())).collect();
     if !added.is_empty() {
         out.push_str("## New\n\n");
         for record in added {
-            let _ = writeln!(out, "- {} {} ({})", record.name, record.version, record.arch);
+            let ImageFileName { name, version, arch } = &record.image;
+            let _ = writeln!(out, "- {name} {version} ({})", arch.systemd());
         }
         out.push('\n');
     }
     out.push_str("## All\n\n| extension | versions | architectures |\n|---|---|---|\n");
     for (name, records) in &extensions {
-        let mut versions: Vec<&str> = records.iter().map(|r| r.version.as_str()).collect();
+        let mut versions: Vec<&str> = records.iter().map(|r| r.image.version.as_str()).collect();
         versions.dedup();
-        let mut archs: Vec<&str> = records.iter().map(|r| r.arch.as_str()).collect();
+        let mut archs: Vec<&str> = records.iter().map(|r| r.image.arch.systemd()).collect();
         archs.sort_unstable();
         archs.dedup();
         let _ = writeln!(out, "| {name} | {} | {} |", versions.join(", "), archs.join(", "));

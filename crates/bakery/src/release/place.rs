@@ -9,6 +9,7 @@ use tree::{Content, Events, OutputFile, output::is_temporary};
 
 use super::record::{Record, RecordError};
 use super::sums::{Sums, SumsError};
+use recipes::ImageFileName;
 use recipes::checksum::Checksum;
 use recipes::fetch::{FetchError, Fetcher, FileRequest};
 use signature::{self, SIGNATURE_MAX, Scheme, SignatureError};
@@ -132,10 +133,11 @@ impl Contents {
                 let record = Record::parse(&text)
                     .map_err(|source| PlaceError::Record { place: name.clone().into_owned(), source })?;
                 let size = image.metadata().map(|m| m.len());
-                let in_place = path.ends_with(format!("{}/{}", record.name, paper(&record.file, STATEMENT)));
+                let in_place =
+                    path.ends_with(format!("{}/{}{STATEMENT}", record.image.name, record.image.stem()));
                 // An image that went away, or was never finished, is built again.
                 if in_place && size.is_ok_and(|s| s == record.size) {
-                    contents.records.insert(record.file.clone(), record);
+                    contents.records.insert(record.image.to_string(), record);
                 }
             }
         }
@@ -149,8 +151,8 @@ impl Contents {
     pub fn of_folder_with_sums(dir: &Path) -> Result<Contents, PlaceError> {
         let mut contents = Self::of_folder(dir)?;
         for record in contents.records.values() {
-            let sums = contents.sums.entry(record.name.clone()).or_default();
-            add_sums(sums, &dir.join(&record.name), record)?;
+            let sums = contents.sums.entry(record.image.name.clone()).or_default();
+            add_sums(sums, &dir.join(&record.image.name), record)?;
         }
         Ok(contents)
     }
@@ -216,14 +218,15 @@ impl Contents {
                 })?;
                 let bad = |source| PlaceError::Record { place: statement.clone(), source };
                 let record = Record::parse(&bytes).map_err(bad)?;
-                if record.name != name || record.file != image || record.sha256 != *image_sum {
+                let file = record.image.to_string();
+                if record.image.name != name || file != image || record.sha256.hex() != *image_sum {
                     let expected = "what the manifest lists";
-                    return Err(bad(RecordError::Other { what: "subject", got: record.file, expected }));
+                    return Err(bad(RecordError::Other { what: "subject", got: file, expected }));
                 }
                 let papers = [image.clone(), file.clone(), paper(&image, SBOM)];
                 let lines = papers.into_iter().filter_map(|f| Some((f.clone(), sums.0.get(&f)?.clone())));
                 kept.0.extend(lines);
-                contents.records.insert(record.file.clone(), record);
+                contents.records.insert(record.image.to_string(), record);
             }
             contents.sums.insert(name.to_owned(), kept);
         }
@@ -233,9 +236,9 @@ impl Contents {
 
 /// An image and its papers, which lie in `dir`.
 pub(super) fn add_sums(sums: &mut Sums, dir: &Path, record: &Record) -> Result<(), PlaceError> {
-    sums.0.insert(record.file.clone(), record.sha256.clone());
+    sums.0.insert(record.image.to_string(), record.sha256.hex());
     for ending in [SBOM, STATEMENT] {
-        let file = paper(&record.file, ending);
+        let file = format!("{}{ending}", record.image.stem());
         let sum = hash(&dir.join(&file))?;
         sums.0.insert(file, sum);
     }
@@ -297,11 +300,12 @@ impl Locked {
 ///
 /// # Errors
 /// Images that aren't what their statements say, or differ from those that are there.
-pub fn merge(from: &Path, to: &Path) -> Result<Vec<String>, PlaceError> {
+pub fn merge(from: &Path, to: &Path) -> Result<Vec<ImageFileName>, PlaceError> {
     let (theirs, ours) = (Contents::of_folder(from)?, Contents::of_folder(to)?);
     let mut taken = Vec::new();
     for (file, record) in &theirs.records {
-        let (source, target) = (from.join(&record.name).join(file), to.join(&record.name).join(file));
+        let dir = &record.image.name;
+        let (source, target) = (from.join(dir).join(file), to.join(dir).join(file));
         if let Some(own) = ours.records.get(file) {
             if own != record {
                 return Err(PlaceError::Differs { path: source, other: target });
@@ -309,17 +313,18 @@ pub fn merge(from: &Path, to: &Path) -> Result<Vec<String>, PlaceError> {
             continue;
         }
         let got = hash(&source)?;
-        if got != record.sha256 {
-            return Err(PlaceError::Changed { path: source, got, expected: record.sha256.clone() });
+        let expected = record.sha256.hex();
+        if got != expected {
+            return Err(PlaceError::Changed { path: source, got, expected });
         }
-        fs::create_dir_all(to.join(&record.name)).map_err(io_error(to))?;
+        fs::create_dir_all(to.join(dir)).map_err(io_error(to))?;
         // The statement comes last: it says that all is there.
         copy(&source, &target)?;
         for ending in [SBOM, STATEMENT] {
-            let name = paper(file, ending);
+            let name = format!("{}{ending}", record.image.stem());
             copy(&source.with_file_name(&name), &target.with_file_name(&name))?;
         }
-        taken.push(file.clone());
+        taken.push(record.image.clone());
     }
     Ok(taken)
 }

@@ -2,7 +2,6 @@
 
 use serde_json::json;
 
-use crate::release::file_name;
 use recipes::lock::Key;
 
 /// How a plan is told.
@@ -15,11 +14,6 @@ pub enum PlanFormat {
     GithubMatrix,
     /// One JSON object a line.
     Json,
-}
-
-/// The file that a build makes.
-pub fn image_name(key: &Key) -> String {
-    file_name(&key.name, key.version.as_str(), key.arch.systemd())
 }
 
 /// The word that names a build: `NAME@VERSION:ARCH`, as `--only` takes it.
@@ -42,7 +36,8 @@ pub fn text(missing: &[&Key], there: usize, format: PlanFormat) -> String {
 fn entry(key: &Key, runner: bool) -> serde_json::Value {
     let arch = key.arch.systemd();
     let mut entry = json!({
-        "name": key.name, "version": key.version.as_str(), "arch": arch, "file": image_name(key), "only": word(key),
+        "name": key.name, "version": key.version.as_str(), "arch": arch, "file": key.image_file().to_string(),
+        "only": word(key),
     });
     if runner {
         // A machine of the image's own architecture: sources are compiled there.

@@ -9,26 +9,22 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use recipes::recipe::Settings;
+use recipes::{ImageFileName, Verified};
+use store::Digest;
 
 /// An image and what it was made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// The extension.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// systemd's name of the architecture.
-    pub arch: String,
-    /// The file's name.
-    pub file: String,
+    /// Name, version and architecture, which make the file's name.
+    pub image: ImageFileName,
     /// Bytes.
     pub size: u64,
-    /// 64 hexadecimal digits.
-    pub sha256: String,
+    /// Of the image.
+    pub sha256: Digest,
     /// Parameters and components, as given.
     pub settings: BTreeMap<String, String>,
-    /// Of the recipe and its files: `sha256:…`.
-    pub recipe: String,
+    /// Of the recipe and its files.
+    pub recipe: Digest,
     /// The tool's version.
     pub tool: String,
     /// What was downloaded.
@@ -36,14 +32,14 @@ pub struct Record {
 }
 
 /// Something that went into an image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
     /// Where it was.
     pub uri: String,
-    /// 64 hexadecimal digits.
-    pub sha256: String,
+    /// Of its bytes, or of an image's manifest.
+    pub sha256: Digest,
     /// How it was verified when it was pinned.
-    pub verified: String,
+    pub verified: Verified,
 }
 
 /// Why a statement can't be used.
@@ -129,8 +125,8 @@ struct Resource {
     annotations: BTreeMap<String, serde_json::Value>,
 }
 
-fn digest(sha256: &str) -> BTreeMap<String, String> {
-    BTreeMap::from([("sha256".to_owned(), sha256.to_owned())])
+fn digest(sha256: &Digest) -> BTreeMap<String, String> {
+    BTreeMap::from([("sha256".to_owned(), sha256.hex())])
 }
 
 impl Record {
@@ -143,10 +139,10 @@ impl Record {
             name: None,
             uri: Some(i.uri.clone()),
             digest: digest(&i.sha256),
-            annotations: BTreeMap::from([("verified".into(), i.verified.clone().into())]),
+            annotations: BTreeMap::from([("verified".into(), i.verified.to_string().into())]),
         };
         let subject = Resource {
-            name: Some(self.file.clone()),
+            name: Some(self.image.to_string()),
             uri: None,
             digest: digest(&self.sha256),
             annotations: BTreeMap::from([("size".into(), self.size.into())]),
@@ -159,10 +155,10 @@ impl Record {
                 build_definition: Definition {
                     build_type: BUILD.into(),
                     external_parameters: Parameters {
-                        name: self.name.clone(),
-                        version: self.version.clone(),
-                        architecture: self.arch.clone(),
-                        recipe: self.recipe.clone(),
+                        name: self.image.name.clone(),
+                        version: self.image.version.to_string(),
+                        architecture: self.image.arch.systemd().to_owned(),
+                        recipe: self.recipe.to_string(),
                         settings: self.settings.clone(),
                     },
                     resolved_dependencies: self.inputs.iter().map(input).collect(),
@@ -192,61 +188,52 @@ impl Record {
     /// It is something else.
     pub fn parse(text: &[u8]) -> Result<Record, RecordError> {
         let statement: Statement = serde_json::from_slice(text)?;
+        let other = |what, got: &str, expected| RecordError::Other { what, got: got.to_owned(), expected };
         let is = |what, got: &str, expected| match got == expected {
             true => Ok(()),
-            false => Err(RecordError::Other { what, got: got.to_owned(), expected }),
+            false => Err(other(what, got, expected)),
         };
         is("_type", &statement.kind, STATEMENT)?;
         is("predicateType", &statement.predicate_type, PREDICATE)?;
         let Predicate { build_definition: definition, run_details } = statement.predicate;
         is("buildType", &definition.build_type, BUILD)?;
         let sha256 = |r: &Resource| {
-            let found = r.digest.get("sha256").filter(|d| is_sha256(d)).cloned();
-            found.ok_or(RecordError::Other {
-                what: "digest",
-                got: r.digest.get("sha256").cloned().unwrap_or_default(),
-                expected: "64 hexadecimal digits",
-            })
+            let text = r.digest.get("sha256").map_or("nothing", String::as_str);
+            Digest::from_hex(text).ok_or_else(|| other("digest", text, "64 hexadecimal digits"))
         };
         let [subject] = &statement.subject[..] else {
-            let got = statement.subject.len().to_string();
-            return Err(RecordError::Other { what: "number of subjects", got, expected: "1" });
+            return Err(other("number of subjects", &statement.subject.len().to_string(), "1"));
         };
         let inputs = definition.resolved_dependencies.iter().map(|r| {
             let verified = r.annotations.get("verified").and_then(|v| v.as_str()).unwrap_or_default();
             Ok(Input {
                 uri: r.uri.clone().unwrap_or_default(),
                 sha256: sha256(r)?,
-                verified: verified.to_owned(),
+                verified: verified.to_owned().into(),
             })
         });
         let inputs = inputs.collect::<Result<_, RecordError>>()?;
         let parameters = definition.external_parameters;
-        let record = Record {
-            name: parameters.name,
-            version: parameters.version,
-            arch: parameters.architecture,
-            file: subject.name.clone().unwrap_or_default(),
-            size: subject.annotations.get("size").and_then(serde_json::Value::as_u64).unwrap_or(0),
+        // Names become paths and markup of other files.
+        let file = subject.name.as_deref().unwrap_or("nothing");
+        let image = ImageFileName::of(&parameters.name, file).filter(|image| {
+            let same = image.version.as_str() == parameters.version;
+            same && image.arch.systemd() == parameters.architecture && is_plain(file)
+        });
+        let size = subject.annotations.get("size");
+        Ok(Record {
+            image: image.ok_or_else(|| other("subject", file, "NAME-VERSION-ARCH.raw"))?,
+            size: size.and_then(serde_json::Value::as_u64).ok_or_else(|| {
+                let got = size.map_or_else(|| "nothing".to_owned(), ToString::to_string);
+                other("size", &got, "a number of bytes")
+            })?,
             sha256: sha256(subject)?,
             settings: parameters.settings,
-            recipe: parameters.recipe,
+            recipe: parameters.recipe.parse().map_err(|_| other("recipe", &parameters.recipe, "sha256:…"))?,
             tool: run_details.builder.version.get("bakery").cloned().unwrap_or_default(),
             inputs,
-        };
-        // Names become paths and markup of other files.
-        let expected = file_name(&record.name, &record.version, &record.arch);
-        if record.file != expected || !is_plain(&expected) {
-            let got = record.file;
-            return Err(RecordError::Other { what: "subject", got, expected: "NAME-VERSION-ARCH.raw" });
-        }
-        Ok(record)
+        })
     }
-}
-
-/// The name of an image in a release: `NAME-VERSION-ARCH.raw`.
-pub fn file_name(name: &str, version: &str, arch: &str) -> String {
-    format!("{name}-{version}-{arch}.raw")
 }
 
 /// One component of a path, of characters that mean nothing elsewhere.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::record::Record;
+use store::Digest;
 
 /// The document's text. The same record gives the same bytes.
 ///
@@ -11,9 +12,9 @@ pub fn document(record: &Record, licence: Option<&str>, homepage: Option<&str>, 
     let licence = licence.unwrap_or("NOASSERTION");
     let mut packages = vec![json!({
         "SPDXID": "SPDXRef-extension",
-        "name": record.name,
-        "versionInfo": record.version,
-        "packageFileName": record.file,
+        "name": record.image.name,
+        "versionInfo": record.image.version.as_str(),
+        "packageFileName": record.image.to_string(),
         "downloadLocation": "NOASSERTION",
         "homepage": homepage.unwrap_or("NOASSERTION"),
         "filesAnalyzed": false,
@@ -45,20 +46,18 @@ pub fn document(record: &Record, licence: Option<&str>, homepage: Option<&str>, 
         "spdxVersion": "SPDX-2.3",
         "dataLicense": "CC0-1.0",
         "SPDXID": "SPDXRef-DOCUMENT",
-        "name": record.file,
+        "name": record.image.to_string(),
         // One document, one name: that of the bytes it is about.
-        "documentNamespace": format!("https://spdx.org/spdxdocs/{}-{}", record.file, record.sha256),
+        "documentNamespace": format!("https://spdx.org/spdxdocs/{}-{}", record.image, record.sha256.hex()),
         "creationInfo": { "created": timestamp(created), "creators": [format!("Tool: bakery-{}", record.tool)] },
         "packages": packages,
         "relationships": relationships,
     });
-    let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
-    text.push('\n');
-    text
+    format!("{document:#}\n")
 }
 
-fn checksum(sha256: &str) -> Value {
-    json!({ "algorithm": "SHA256", "checksumValue": sha256 })
+fn checksum(sha256: &Digest) -> Value {
+    json!({ "algorithm": "SHA256", "checksumValue": sha256.hex() })
 }
 
 fn relationship(from: &str, kind: &str, to: &str) -> Value {

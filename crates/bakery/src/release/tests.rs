@@ -1,22 +1,21 @@
 use std::collections::BTreeMap;
 
+use store::Digest;
+
 use super::*;
 
 fn record() -> Record {
     Record {
-        name: "tool".into(),
-        version: "v1.2.3+k3s1".into(),
-        arch: "x86-64".into(),
-        file: "tool-v1.2.3+k3s1-x86-64.raw".into(),
+        image: "tool-v1.2.3+k3s1-x86-64.raw".parse().unwrap(),
         size: 4096,
-        sha256: "ab".repeat(32),
+        sha256: Digest::from_bytes([0xab; 32]),
         settings: BTreeMap::from([("cni-version".into(), "v1.0".into())]),
-        recipe: format!("sha256:{}", "cd".repeat(32)),
+        recipe: Digest::from_bytes([0xcd; 32]),
         tool: "0.1.0".into(),
         inputs: vec![Input {
             uri: "https://example.org/tool.tar.gz?x".into(),
-            sha256: "ef".repeat(32),
-            verified: "checksum list".into(),
+            sha256: Digest::from_bytes([0xef; 32]),
+            verified: "checksum list".to_owned().into(),
         }],
     }
 }
@@ -37,6 +36,8 @@ fn a_statement_says_all_that_is_known() {
         ("\"name\": \"tool\"", "\"name\": \"other\"", "subject is"),
         ("abababab", "ABABABAB", "digest is"),
         ("\"subject\"", "\"no\"", "missing field"),
+        ("\"size\"", "\"length\"", "size is"),
+        ("sha256:cdcd", "md5:cdcd", "recipe is"),
     ] {
         assert!(text.contains(from), "{from}");
         let error = Record::parse(text.replace(from, to).as_bytes()).unwrap_err().to_string();
@@ -91,8 +92,8 @@ fn manifests() {
 
 #[test]
 fn the_note_tells_what_is_new() {
-    let old = Record { version: "v1.2.2".into(), file: "tool-v1.2.2-x86-64.raw".into(), ..record() };
-    let text = notes::markdown("T", "https://example.org/", &[record(), old], &[record().file]);
+    let old = Record { image: "tool-v1.2.2-x86-64.raw".parse().unwrap(), ..record() };
+    let text = notes::markdown("T", "https://example.org/", &[record(), old], &[record().image.to_string()]);
     assert!(text.contains("1 extensions, 2 images"), "{text}");
     assert!(text.contains("- tool v1.2.3+k3s1 (x86-64)\n"), "{text}");
     assert!(text.contains("| tool | v1.2.3+k3s1, v1.2.2 | x86-64 |"), "{text}");
@@ -168,7 +169,8 @@ fn a_folder_is_taken_once_and_swept() {
 #[test]
 fn no_paper_begins_like_an_image() {
     for ending in [place::SBOM, place::STATEMENT] {
-        let name = place::paper(&record().file, ending);
-        assert!(!name.starts_with(&record().file) && name.starts_with("tool-v1.2.3+k3s1-x86-64."), "{name}");
+        let file = record().image.to_string();
+        let name = place::paper(&file, ending);
+        assert!(!name.starts_with(&file) && name.starts_with("tool-v1.2.3+k3s1-x86-64."), "{name}");
     }
 }

@@ -78,7 +78,7 @@ impl Sample {
             url: "https://e.org/thing".into(),
             size: 7,
             sha256: Digested(Digest::of("thing")),
-            verified: "unchecked".into(),
+            verified: "unchecked".to_owned().into(),
         };
         let pins = Pins {
             found: [("a".into(), "b".into())].into(),
@@ -216,7 +216,7 @@ fn what_decides_no_bytes_leaves_the_digest() {
             let (url, key) = ("https://e.org/thing.sig".into(), b"key"[..].into());
             s.download().signature = Some(Signature { kind: SignatureKind::Openpgp, url, key });
         }),
-        ("how it was verified", |s| s.input().verified = "checksum".into()),
+        ("how it was verified", |s| s.input().verified = "checksum".to_owned().into()),
         ("threads", |s| s.options.image.threads = NonZeroUsize::new(3)),
         ("destination", |s| s.options.destination = Destination::Directory("y".into())),
         ("verify", |s| s.options.verify = true),

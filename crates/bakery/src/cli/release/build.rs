@@ -10,21 +10,24 @@ use super::super::build;
 use super::ReleaseCommand;
 use super::plan::{Plan, tell};
 use crate::{
-    release::place::{SBOM, STATEMENT, paper},
-    release::plan::{image_name, word},
+    release::place::{SBOM, STATEMENT},
+    release::plan::word,
     release::record::WITHOUT,
     release::{Input, Record, sbom},
 };
+use recipes::ImageFileName;
 use recipes::build::{BuildOptions, BuildPlan, Destination};
 use recipes::lock::{Key, Pins};
 use recipes::tools::BuildContext;
+use recipes::verified::Against;
+use store::Digest;
 
 /// Builds what is missing; the files that were made, and the words of those that could not be.
 pub(super) fn build_all(
     args: &ReleaseCommand,
     plan: &Plan,
     context: BuildContext<'_>,
-) -> anyhow::Result<(Vec<String>, Vec<String>)> {
+) -> anyhow::Result<(Vec<ImageFileName>, Vec<String>)> {
     let output = &args.output;
     if output.output.is_some() {
         bail!("--output: a release has a folder, --to names it");
@@ -43,7 +46,7 @@ pub(super) fn build_all(
     let (mut done, mut failed) = (Vec::new(), Vec::new());
     for (result, key) in results.into_iter().zip(&plan.missing) {
         match result {
-            Ok(()) => done.push(image_name(key)),
+            Ok(()) => done.push(key.image_file()),
             Err(error) => {
                 tell(&error, context);
                 failed.push(word(key));
@@ -69,29 +72,28 @@ fn build_one(
     for finding in &built.findings {
         context.events.event(Event::Warning(format!("{key}: {finding}").into()));
     }
-    let file = image_name(key);
-    if built.path.file_name().and_then(|n| n.to_str()) != Some(&file) {
+    let image = key.image_file();
+    if built.path.file_name().and_then(|n| n.to_str()) != Some(&image.to_string()) {
         bail!(
             "{:?}: a release has images of one file, NAME-VERSION-ARCH.raw: choose another format",
             built.path
         );
     }
+    let sha256 = built.sha256.as_deref().and_then(Digest::from_hex);
     let record = Record {
-        name: key.name.clone(),
-        version: key.version.to_string(),
-        arch: key.arch.systemd().to_owned(),
+        image,
         size: built.bytes,
-        sha256: built.sha256.context("the image has no checksum")?,
+        sha256: sha256.context("the image has no checksum")?,
         settings: settings(key, pins),
-        recipe: recipe.digest().to_string(),
+        recipe: *recipe.digest(),
         tool: env!("CARGO_PKG_VERSION").to_owned(),
         inputs: inputs(pins),
-        file,
     };
     let bill = sbom::document(&record, recipe.licence(), recipe.homepage(), args.output.epoch);
-    put(&dir.join(paper(&record.file, SBOM)), &bill)?;
+    let beside = |ending| dir.join(format!("{}{ending}", record.image.stem()));
+    put(&beside(SBOM), &bill)?;
     // Last: it says that all is there.
-    put(&dir.join(paper(&record.file, STATEMENT)), &record.statement()?)
+    put(&beside(STATEMENT), &record.statement()?)
 }
 
 fn put(path: &Path, text: &str) -> anyhow::Result<()> {
@@ -114,13 +116,13 @@ fn settings(key: &Key, pins: &Pins) -> BTreeMap<String, String> {
 fn inputs(pins: &Pins) -> Vec<Input> {
     let downloads = pins.inputs.values().map(|input| Input {
         uri: input.url.clone(),
-        sha256: input.sha256.0.hex(),
+        sha256: input.sha256.0,
         verified: input.verified.clone(),
     });
     let images = pins.images.iter().map(|(image, digest)| Input {
         uri: format!("oci:{image}"),
-        sha256: digest.0.hex(),
-        verified: "digest of the image".into(),
+        sha256: digest.0,
+        verified: Against::Image.into(),
     });
     downloads.chain(images).collect()
 }

@@ -14,12 +14,13 @@ use tree::{Event, Size};
 use super::{CatalogueArgs, WorkArgs};
 use crate::{
     release::place::{MANIFEST_SIGNATURE, merge},
-    release::plan::{PlanFormat, image_name, images, text, word},
+    release::plan::{PlanFormat, images, text, word},
     release::{Locked, Papers},
     sysupdate,
 };
 use only::{Only, Shard};
 use plan::Plan;
+use recipes::ImageFileName;
 use recipes::lock::Key;
 use recipes::tools::BuildContext;
 use signature::{SignatureError, Signer};
@@ -207,7 +208,7 @@ pub(super) fn release(args: &ReleaseCommand) -> anyhow::Result<()> {
             for dir in &args.merge {
                 taken.extend(merge(dir, to)?);
             }
-            failed.extend(plan.missing.iter().filter(|k| !taken.contains(&image_name(k))).map(word));
+            failed.extend(plan.missing.iter().filter(|k| !taken.contains(&k.image_file())).map(word));
             taken
         }
     };
@@ -235,13 +236,14 @@ pub(super) fn release(args: &ReleaseCommand) -> anyhow::Result<()> {
 fn report(
     args: &ReleaseCommand,
     plan: &Plan,
-    done: &[String],
+    done: &[ImageFileName],
     failed: &[String],
     changed: bool,
 ) -> anyhow::Result<String> {
     if args.report.json {
         let value = json!({
-            "folder": args.what.to.to_string_lossy(), "built": done, "failed": failed, "there": plan.there,
+            "folder": args.what.to.to_string_lossy(),
+            "built": done.iter().map(ToString::to_string).collect::<Vec<_>>(), "failed": failed, "there": plan.there,
             "changed": changed,
         });
         return Ok(format!("{value:#}\n"));
@@ -250,8 +252,8 @@ fn report(
         return Ok(String::new());
     }
     let mut out = String::new();
-    for file in done {
-        let path = args.what.to.join(owner(plan, file)).join(file);
+    for image in done {
+        let path = args.what.to.join(&image.name).join(image.to_string());
         let size = path.metadata().map_or(0, |m| m.len());
         out.push_str(&format!("{}: {}\n", path.display(), Size(size)));
     }
@@ -263,10 +265,4 @@ fn report(
         (n, _, bad) => format!("{folder}: {} new, {} there before, {bad} failed\n", images(n), plan.there),
     });
     Ok(out)
-}
-
-/// The extension of a file.
-fn owner<'p>(plan: &'p Plan, file: &str) -> &'p str {
-    let own = |name: &&String| file.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('-'));
-    plan.recipes.keys().filter(own).max_by_key(|name| name.len()).map_or("", String::as_str)
 }

@@ -11,7 +11,7 @@ use super::WhatArgs;
 use crate::{
     release::Contents,
     release::config::{self, ReleaseConfig, Wanted},
-    release::plan::{image_name, word},
+    release::plan::word,
 };
 use recipes::catalogue::Catalogue;
 use recipes::lock::{Key, Lock};
@@ -82,7 +82,7 @@ impl WhatArgs {
         }
         let all = keys.len();
         if let Some(hosted) = &hosted {
-            keys.retain(|(_, key)| !hosted.records.contains_key(&image_name(key)));
+            keys.retain(|(_, key)| !hosted.records.contains_key(&key.image_file().to_string()));
         }
         let mut there = all - keys.len();
         if let Some(shard) = self.shard {
@@ -91,7 +91,7 @@ impl WhatArgs {
             keys = keys.into_iter().enumerate().filter_map(own).collect();
         }
         let (mine, own) = (keys.len(), Contents::of_folder(&self.to)?.records);
-        keys.retain(|(_, key)| !own.contains_key(&image_name(key)));
+        keys.retain(|(_, key)| !own.contains_key(&key.image_file().to_string()));
         there += mine - keys.len();
         if asks {
             self.pin(&mut keys, &mut lock, context, &mut failed)?;

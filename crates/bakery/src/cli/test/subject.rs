@@ -12,13 +12,13 @@ use crate::{
     release::Contents,
 };
 use image::read;
-use recipes::Catalogue;
 use recipes::build::{BuildOptions, BuildPlan, Destination};
 use recipes::lock::{Key, Lock, LockError};
 use recipes::recipe::instance::{Instance, Requirement};
 use recipes::recipe::{Recipe, Settings};
 use recipes::tools::BuildContext;
 use recipes::version::Version;
+use recipes::{Catalogue, ImageFileName};
 use sysext::merge_test::Test;
 
 /// An image that is tested.
@@ -180,7 +180,7 @@ impl Finder<'_> {
         let recipe = self.catalogue.recipe(name.as_str())?;
         // A released image has its settings beside it.
         let released =
-            Contents::record_beside(path)?.filter(|r| r.name == name.as_str()).map(|r| r.choices());
+            Contents::record_beside(path)?.filter(|r| r.image.name == name.as_str()).map(|r| r.choices());
         let chosen = *settings != Settings::default();
         let settings = released.as_ref().filter(|_| !chosen).unwrap_or(settings);
         let version = match version.cloned().or_else(|| version_of(path, &name)) {
@@ -287,13 +287,14 @@ fn words(typed: &[String], is_recipe: impl Fn(&str) -> bool) -> anyhow::Result<V
     Ok(out)
 }
 
-/// Of `NAME-VERSION-ARCH.raw`.
+/// Of `NAME-VERSION-ARCH.raw`, whose last two parts may be missing.
 fn version_of(path: &Path, name: &ExtensionName) -> Option<Version> {
     let file = path.file_name()?.to_str()?;
     let stem = file.strip_suffix(".raw").unwrap_or(file);
-    let rest = stem.strip_prefix(name.as_str())?.strip_prefix('-')?;
-    let arch = ["-x86-64", "-arm64"].iter().find_map(|arch| rest.strip_suffix(arch));
-    arch.unwrap_or(rest).parse().ok()
+    match ImageFileName::of(name.as_str(), &format!("{stem}.raw")) {
+        Some(image) => Some(image.version),
+        None => stem.strip_prefix(name.as_str())?.strip_prefix('-')?.parse().ok(),
+    }
 }
 
 #[cfg(test)]

@@ -335,7 +335,7 @@ fn make_root(machine: &Machine) -> Result<PathBuf> {
     Ok(dir.join("root"))
 }
 
-fn trial(machine: &Machine, original: &Path, at_least: usize) -> Result<()> {
+fn check(machine: &Machine, original: &Path, at_least: usize) -> Result<()> {
     let files = elf_files(original)?;
     let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
     for file in &files {
@@ -441,10 +441,10 @@ fn every_file_of_a_debian_root() -> Result<()> {
         Some(dir) => dir.into(),
         None => make_root(&X86_64)?,
     };
-    trial(&X86_64, &root, 1500)
+    check(&X86_64, &root, 1500)
 }
 
 #[test]
 fn every_file_of_an_arm64_root() -> Result<()> {
-    trial(&ARM64, &make_root(&ARM64)?, 300)
+    check(&ARM64, &make_root(&ARM64)?, 300)
 }

@@ -117,7 +117,7 @@ fn stripped_loads(path: &Path, host: Host, plugin: bool) -> Result<Option<String
     said.map(Some)
 }
 
-fn trial(path: &Path, row: &mut Row) -> Result<()> {
+fn check(path: &Path, row: &mut Row) -> Result<()> {
     let old = content(path)?;
     let elf = match Elf::parse(&old) {
         Ok(Some(elf)) => elf,
@@ -200,7 +200,7 @@ fn main() -> Result<()> {
         let worker = || -> Result<Row> {
             let mut row = Row::default();
             while let Some(path) = next() {
-                trial(&path, &mut row).with_context(|| format!("{path:?}"))?;
+                check(&path, &mut row).with_context(|| format!("{path:?}"))?;
             }
             Ok(row)
         };

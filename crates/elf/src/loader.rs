@@ -141,14 +141,14 @@ impl Loader {
     }
 
     /// What `$LIB` stands for: `lib/x86_64-linux-gnu` on Debian, `lib64` on Fedora. ld.so(8).
-    pub fn lib_token(&self) -> &[u8] {
+    pub(crate) fn lib_token(&self) -> &[u8] {
         let Some(dir) = self.system_dirs.first() else { return b"lib" };
         let below = prefix_of(&self.cache).and_then(|prefix| dir.strip_prefix(prefix)).unwrap_or(dir);
         below.strip_prefix(b"/").unwrap_or(b"lib")
     }
 
     /// Whether a DT_NEEDED of this name is the loader itself, whatever files there are. musl's load_library().
-    pub fn is_builtin(&self, name: &[u8]) -> bool {
+    pub(crate) fn is_builtin(&self, name: &[u8]) -> bool {
         const RESERVED: [&[u8]; 7] =
             [b"libc.", b"libpthread.", b"librt.", b"libm.", b"libdl.", b"libutil.", b"libxnet."];
         self.family == Family::Musl
@@ -282,7 +282,7 @@ fn guessed_dirs(loader: &TreePath) -> Vec<Vec<u8>> {
 }
 
 /// Interpreters that the psABIs name, to find an image's loader for a library, which names none.
-pub const WELL_KNOWN: &[&str] = &[
+pub(crate) const WELL_KNOWN: &[&str] = &[
     "/lib64/ld-linux-x86-64.so.2",
     "/lib/ld-linux-aarch64.so.1",
     "/lib/ld-linux.so.2",

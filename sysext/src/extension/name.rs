@@ -38,7 +38,7 @@ impl ExtensionName {
     }
 
     /// `extension-release.NAME`. UAPI.4.
-    pub fn release_file_name(&self) -> String {
+    pub(crate) fn release_file_name(&self) -> String {
         format!("extension-release.{}", self.0)
     }
 }

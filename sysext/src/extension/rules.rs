@@ -25,11 +25,11 @@ impl fmt::Display for Severity {
 /// One rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
-    /// Its stable name, for `--allow`.
+    /// Its stable name, by which it is allowed.
     pub name: &'static str,
     /// What a finding of it is, unless allowed.
     pub severity: Severity,
-    /// Whether `--allow` makes a warning of an error: some errors leave nothing that could be written.
+    /// Whether it can be allowed, which makes a warning of an error: some errors leave nothing that could be written.
     pub allowable: bool,
     /// What is wrong, and what it does to a host.
     pub about: &'static str,

@@ -26,7 +26,7 @@ pub enum DlopenPolicy {
     All,
 }
 
-/// A library that the user names: `--extra-lib`.
+/// A library that the user names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExtraLib {
     /// A file of the image, or a folder whose libraries are all meant.

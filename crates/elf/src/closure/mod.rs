@@ -152,7 +152,7 @@ pub enum Reason {
     },
     /// glibc opens libgcc_s.so.1 when a thread is cancelled or ends by pthread_exit(3).
     Threads,
-    /// `--extra-lib`.
+    /// A library that the user names.
     Extra {
         /// As given.
         text: String,

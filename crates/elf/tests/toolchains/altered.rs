@@ -75,7 +75,7 @@ fn stale_notes() {
             }
             file.save();
         }
-        bench.trial(&format!("stale notes {flags:?}"));
+        bench.check(&format!("stale notes {flags:?}"));
     }
 }
 
@@ -96,7 +96,7 @@ fn tables_behind_their_segment() {
             let cut = file.tag(tag.unwrap_or(DT_STRTAB));
             file.cut_first_load(cut + 1);
             file.save();
-            bench.trial(&format!("tables behind their segment {flags:?} {tag:?}"));
+            bench.check(&format!("tables behind their segment {flags:?} {tag:?}"));
         }
     }
 }
@@ -122,7 +122,7 @@ fn a_table_in_two_segments() {
         let end = file.word(load + 16) + file.word(load + 32);
         assert!((end - 4096..end).contains(&file.tag(DT_STRTAB)), "the table is not in the first PT_LOAD");
         assert!(file.tag(DT_STRTAB) + file.tag(DT_STRSZ) > end, "the table ends with its PT_LOAD");
-        bench.trial(&format!("a table in two segments {more:?}"));
+        bench.check(&format!("a table in two segments {more:?}"));
     }
 }
 
@@ -139,7 +139,7 @@ fn congruent_modulo_the_page() {
             file.save();
         }
         // The program itself is mapped by the kernel; its libraries by a loader that looks at the page only.
-        bench.trial(&format!("congruent modulo the page {flags:?}"));
+        bench.check(&format!("congruent modulo the page {flags:?}"));
     }
 }
 
@@ -160,7 +160,7 @@ fn section_headers_behind_the_program_headers() {
     file.set(40, to as u64);
     file.save();
     must(std::process::Command::new("readelf").arg("-S").arg(bench.path("program")));
-    bench.trial("section headers behind the program headers");
+    bench.check("section headers behind the program headers");
     let new = content(&bench.path("rewritten")).read(1 << 30).unwrap();
     assert_eq!(new[32..40], 64u64.to_le_bytes(), "the program headers moved");
     assert_ne!(new[40..48], (to as u64).to_le_bytes(), "the section headers didn't");
@@ -212,7 +212,7 @@ fn edited_by_patchelf() {
                     );
                 }
             }
-            bench.trial(&format!("{edits} edits by patchelf {flags:?}"));
+            bench.check(&format!("{edits} edits by patchelf {flags:?}"));
         }
     }
 }

@@ -246,9 +246,9 @@ impl Bench {
         text(&out.stdout)
     }
 
-    /// The whole trial: rewritten, it runs as before from the sysroot alone; so it does after strip, and after ten more
+    /// The whole check: rewritten, it runs as before from the sysroot alone; so it does after strip, and after ten more
     /// rewrites; the judges have no complaint that they didn't have before. Says how much the program grew.
-    pub fn trial(&self, what: &str) -> u64 {
+    pub fn check(&self, what: &str) -> u64 {
         let (old, new) = (self.path("program"), self.path("rewritten"));
         let before = self.run(&old, Some(self.dir.path()));
         assert!(before.starts_with(SAYS), "{what}: {before}");

@@ -88,7 +88,7 @@ const MOLD: &[Variant] = &[
 
 fn try_all(variants: &[Variant]) {
     for (what, flags, lib_flags) in variants {
-        let grown = Bench::new(HOST, flags, lib_flags).trial(what);
+        let grown = Bench::new(HOST, flags, lib_flags).check(what);
         println!("{what}: {grown} bytes");
     }
 }
@@ -117,14 +117,14 @@ fn mold() {
 fn musl() {
     let target = Target { compiler: "musl-gcc", ..HOST };
     for flags in [&[][..], &["-no-pie"], &["-s"]] {
-        Bench::new(target, flags, &[]).trial("musl");
+        Bench::new(target, flags, &[]).check("musl");
     }
 }
 
 /// The linker's room for the strings is there already, so that a usual program doesn't grow at all.
 #[test]
 fn the_usual_program_does_not_grow() {
-    assert_eq!(Bench::new(HOST, &[], &[]).trial("defaults"), 0);
+    assert_eq!(Bench::new(HOST, &[], &[]).check("defaults"), 0);
 }
 
 /// Rust's own linker settings, on this very test.

@@ -229,7 +229,7 @@ fn shortest_circle<T>(start: &str, needs: &BTreeMap<String, BTreeMap<String, T>>
                 return Some(way);
             }
             if seen.insert(next.clone()) {
-                ways.push_back([&way[..], &[next.clone()]].concat());
+                ways.push_back([&way[..], std::slice::from_ref(next)].concat());
             }
         }
     }
@@ -354,9 +354,8 @@ impl Scan<'_> {
         let words: Vec<&str> = segments.iter().map(String::as_str).collect();
         let reads =
             |pair: &[&str]| pair[0] == "env" && ["var", "var_os", "vars", "vars_os"].contains(&pair[1]);
-        if words[0] == "clap" || words.contains(&"IsTerminal") {
-            self.knows(line, &words.join("::"));
-        } else if words.windows(2).any(reads) && self.file != Path::new(READS_PATH) {
+        let reads = words.windows(2).any(reads) && self.file != Path::new(READS_PATH);
+        if reads || words[0] == "clap" || words.contains(&"IsTerminal") {
             self.knows(line, &words.join("::"));
         }
         if ["crate", "super", "self"].contains(&words[0]) {

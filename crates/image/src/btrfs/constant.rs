@@ -71,6 +71,8 @@ const TIME: usize = 12;
 /// Header of an item: key (objectid, type, offset), place and size of its data.
 const ITEM: usize = 25;
 const KEY: usize = 17;
+/// An entry of an inner node: a key, the block's address and generation.
+const KEY_POINTER: usize = 33;
 /// A chunk's fixed part, and each of its stripes.
 const CHUNK: usize = 48;
 const CHUNK_NUM_STRIPES: usize = 44;
@@ -209,6 +211,7 @@ fn items(node: &[u8]) -> io::Result<Vec<([u8; KEY], std::ops::Range<usize>)>> {
 
 fn change_node(node: &mut [u8], uuids: &Uuids<'_>, epoch: i64) -> io::Result<()> {
     uuids.replace(node, header::CHUNK_TREE_UUID)?;
+    clear_unused(node)?;
     for (i, (key, data)) in items(node)?.into_iter().enumerate() {
         match key[8] {
             INODE_ITEM => set_times(node, data.start + INODE_TIMES, epoch)?,
@@ -248,6 +251,17 @@ fn change_node(node: &mut [u8], uuids: &Uuids<'_>, epoch: i64) -> io::Result<()>
             _ => {}
         }
     }
+    Ok(())
+}
+
+/// Zeroes what no item stands in: when a node is split, the half that moved stays there, with the times of today.
+fn clear_unused(node: &mut [u8]) -> io::Result<()> {
+    let count = u32_at(node, header::NRITEMS)?;
+    let leaf = node[header::LEVEL] == 0;
+    let used = header::LEN + count * if leaf { ITEM } else { KEY_POINTER };
+    // Data grow from the end of a leaf towards its items.
+    let data = items(node)?.into_iter().map(|(_, data)| data.start).min().unwrap_or(node.len());
+    node.get_mut(used..data).ok_or_else(corrupt)?.fill(0);
     Ok(())
 }
 

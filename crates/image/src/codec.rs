@@ -1,6 +1,6 @@
-//! One block in, one block out, by the codecs of squashfs and erofs. Contexts are kept, since making one costs more than a block.
+//! One block in, one block out, by the codecs of squashfs and erofs. Encoders are kept, since making one costs more than a block.
 
-use std::io;
+use std::io::{self, Read};
 
 use flate2::{Compress, FlushCompress, Status};
 use liblzma::stream::{Action, Check, Filters, LzmaOptions, Stream};
@@ -8,7 +8,7 @@ use lz4::block::CompressionMode;
 
 use zstd_blocks::Zstd;
 
-use super::Codec;
+use crate::format::Codec;
 
 /// Compresses blocks of one image.
 pub(crate) enum Encoder {
@@ -62,4 +62,25 @@ impl Encoder {
             }
         }
     }
+}
+
+/// Bytes. What a decoder may take for its dictionary.
+const DECODER_MEMORY: u64 = 128 << 20;
+
+/// The block that was compressed to `bytes`; none if they are damaged or more than `limit` comes out of them.
+pub(crate) fn inflate(codec: Codec, bytes: &[u8], limit: usize) -> Option<Vec<u8>> {
+    let all = |reader: &mut dyn Read| {
+        let mut out = Vec::new();
+        reader.take(limit as u64 + 1).read_to_end(&mut out).ok().map(|_| out)
+    };
+    let out = match codec {
+        Codec::Gzip => all(&mut flate2::read::ZlibDecoder::new(bytes)),
+        Codec::Xz => {
+            let stream = Stream::new_stream_decoder(DECODER_MEMORY, 0).ok()?;
+            all(&mut liblzma::read::XzDecoder::new_stream(bytes, stream))
+        }
+        Codec::Lz4 => lz4::block::decompress(bytes, Some(i32::try_from(limit).ok()?)).ok(),
+        Codec::Zstd => zstd::bulk::decompress(bytes, limit).ok(),
+    };
+    out.filter(|out| out.len() <= limit)
 }

@@ -237,8 +237,7 @@ pub(crate) fn read_back(image: &Path, kind: &str) -> Tree {
     // The content has to be read while it is mounted.
     let paths: Vec<TreePath> = tree.iter().map(|(p, _)| p.clone()).collect();
     for path in paths {
-        let node = tree.get_mut(&path).unwrap();
-        if let Kind::File(content) = &mut node.kind {
+        if let Some(content) = tree.content_mut(&path) {
             *content = content.read(1 << 30).unwrap().into();
         }
     }

@@ -3,14 +3,11 @@
 use std::io::Write;
 
 use super::data::{Extent, Stored, read};
-use super::place::{Layout, Places, len, own_data};
+use super::place::{Layout, Places};
+use super::size::{EXTENDED, data_len, inode_size, links, own_data};
 use super::{BLOCK, Output, directory, xattr};
 use crate::error::ImageError;
 use tree::{Ino, Kind, Node, Tree, TreePath};
-
-/// Bytes.
-const COMPACT: u64 = 32;
-const EXTENDED: u64 = 64;
 
 /// Z_EROFS_LCLUSTER_TYPE_*.
 const PLAIN: u16 = 0;
@@ -22,28 +19,6 @@ const BLOCK_COUNT: u16 = 1 << 11;
 const BIG_CLUSTERS: u16 = 2;
 /// Z_EROFS_ADVISE_INLINE_PCLUSTER.
 const PACKED: u16 = 8;
-
-/// Directories know their subdirectories.
-fn links(tree: &Tree, path: &TreePath, ino: Ino, node: &Node) -> u32 {
-    if node.is_dir() {
-        let subdirectories = tree.children(path).filter(|(_, n)| n.is_dir()).count();
-        u32::try_from(subdirectories).unwrap_or(u32::MAX).saturating_add(2)
-    } else {
-        tree.nlink(ino)
-    }
-}
-
-/// Length of the inode itself. Bytes.
-pub(super) fn size(tree: &Tree, path: &TreePath, ino: Ino, node: &Node, len: u64, build_time: u64) -> u64 {
-    let meta = &node.meta;
-    let fits = |n: u32| n <= u32::from(u16::MAX);
-    let compact = i128::from(meta.mtime) == i128::from(build_time)
-        && fits(meta.uid)
-        && fits(meta.gid)
-        && fits(links(tree, path, ino, node))
-        && len <= u64::from(u32::MAX);
-    if compact { COMPACT } else { EXTENDED }
-}
 
 /// Writes the data of directories and symlinks that doesn't fit behind inodes, then all inodes.
 pub(super) fn write<W: Write>(
@@ -126,9 +101,9 @@ impl Head<'_> {
     ) -> Result<Vec<u8>, ImageError> {
         let &Head { path, ino, node, number, attributes } = self;
         let meta = &node.meta;
-        let len = len(tree, path, node);
+        let len = data_len(tree, path, node);
         let links = links(tree, path, ino, node);
-        let size = size(tree, path, ino, node, len, build_time);
+        let size = inode_size(tree, path, ino, node, len, build_time);
         let (layout, place) = match layout {
             Layout::Plain(block) => (0, block),
             Layout::Compressed => (1, extents.iter().map(Extent::stored_blocks).sum()),
@@ -192,11 +167,6 @@ impl Extent {
             blocks => u32::from(blocks),
         }
     }
-}
-
-/// Length of what [`indexes`] makes. Bytes.
-pub(super) fn indexes_len(extents: &[Extent]) -> u64 {
-    16 + extents.iter().map(|e| u64::from(e.len).div_ceil(BLOCK) * 8).sum::<u64>()
 }
 
 /// `struct z_erofs_map_header`, eight bytes of nothing, and a `struct z_erofs_lcluster_index` for each block of the file.

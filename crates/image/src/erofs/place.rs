@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::data::{SMALL, Stored};
-use super::{BLOCK, directory, inode, xattr};
+use super::data::Stored;
+use super::size::{data_len, indexes_len, inode_size, own_data};
+use super::{BLOCK, xattr};
 use crate::error::ImageError;
-use tree::{Ino, Kind, Node, Tree, TreePath};
+use tree::{Ino, Tree, TreePath};
 
 /// Bytes.
-const SLOT: u64 = 32;
+const UNIT: u64 = 32;
 /// So that no inode has number 0, which would hide it from readdir(3). Bytes.
 const RESERVED: u64 = 64;
 /// Blocks that are kept open for what may still fit.
@@ -26,7 +27,7 @@ pub(super) enum Layout {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct Slot {
     /// From the start of the inodes. Bytes.
     at: u64,
     layout: Layout,
@@ -36,7 +37,7 @@ struct Place {
 #[derive(Debug)]
 pub(super) struct Places {
     /// By inode.
-    places: Vec<Option<Place>>,
+    places: Vec<Option<Slot>>,
     inodes: u64,
     /// First block of the inodes.
     meta: u32,
@@ -51,13 +52,13 @@ impl Places {
         next: u64,
     ) -> Result<Places, ImageError> {
         let mut places = Places { places: vec![None; tree.inode_slots()], inodes: 0, meta: 0 };
-        let mut room = Room::new();
+        let mut allocator = Allocator::new();
         let mut next = next;
         for (path, ino, node) in tree.iter_inodes() {
             if places.places[ino.index()].is_some() {
                 continue;
             }
-            let head = inode::size(tree, path, ino, node, len(tree, path, node), build_time)
+            let head = inode_size(tree, path, ino, node, data_len(tree, path, node), build_time)
                 + xattr::body(path, node)?.len() as u64;
             let (layout, whole) = match own_data(tree, path, node) {
                 Some(len) => {
@@ -78,40 +79,38 @@ impl Places {
                     all => {
                         // What is packed has to lie in one block with the inode; there is room, data.rs sees to it.
                         let packed = stored.packed(ino.index()).map_or(0, <[u8]>::len) as u64;
-                        let whole = head.next_multiple_of(8) + inode::indexes_len(all) + packed;
+                        let whole = head.next_multiple_of(8) + indexes_len(all) + packed;
                         (Layout::Compressed, whole)
                     }
                 },
             };
-            places.places[ino.index()] = Some(Place { at: room.take(whole), layout });
+            places.places[ino.index()] = Some(Slot { at: allocator.take(whole), layout });
             places.inodes += 1;
         }
         places.meta = block(&TreePath::root(), next)?;
         Ok(places)
     }
 
-    fn place(&self, ino: Ino) -> Place {
-        // Every inode of the tree was placed.
-        self.places[ino.index()].unwrap_or(Place { at: 0, layout: Layout::Plain(0) })
+    /// # Panics
+    /// The inode is of another tree.
+    fn slot(&self, ino: Ino) -> Slot {
+        match self.places[ino.index()] {
+            Some(slot) => slot,
+            None => panic!("inode {} has no place in this image", ino.index()),
+        }
     }
 
     pub(super) fn nid(&self, ino: Ino) -> u64 {
-        self.place(ino).at / SLOT
+        self.slot(ino).at / UNIT
     }
 
     /// From the start of the file system. Bytes.
     pub(super) fn position(&self, ino: Ino) -> u64 {
-        u64::from(self.meta) * BLOCK + self.place(ino).at
+        u64::from(self.meta) * BLOCK + self.slot(ino).at
     }
 
     pub(super) fn layout(&self, ino: Ino) -> Layout {
-        self.place(ino).layout
-    }
-
-    /// The root's number.
-    pub(super) fn root(&self) -> u64 {
-        // It comes first.
-        self.places.first().copied().flatten().map_or(0, |p| p.at / SLOT)
+        self.slot(ino).layout
     }
 
     pub(super) fn inodes(&self) -> u64 {
@@ -131,40 +130,21 @@ fn block(path: &TreePath, number: u64) -> Result<u32, ImageError> {
     })
 }
 
-/// `i_size`. Bytes.
-pub(super) fn len(tree: &Tree, path: &TreePath, node: &Node) -> u64 {
-    match &node.kind {
-        Kind::Dir => directory::len(tree, path),
-        Kind::File(content) => content.len(),
-        Kind::Symlink(target) => target.len() as u64,
-        _ => 0,
-    }
-}
-
-/// The length of data that is written with the inodes; none for files that were written before and for devices.
-pub(super) fn own_data(tree: &Tree, path: &TreePath, node: &Node) -> Option<u64> {
-    match &node.kind {
-        Kind::Dir | Kind::Symlink(_) => Some(len(tree, path, node)),
-        Kind::File(content) if content.len() <= SMALL => Some(content.len()),
-        _ => None,
-    }
-}
-
 /// The space for inodes, block by block.
-struct Room {
+struct Allocator {
     /// Free bytes and number of blocks that aren't full.
     open: BTreeSet<(u64, u64)>,
     blocks: u64,
 }
 
-impl Room {
-    fn new() -> Room {
-        Room { open: BTreeSet::from([(BLOCK - RESERVED, 0)]), blocks: 1 }
+impl Allocator {
+    fn new() -> Allocator {
+        Allocator { open: BTreeSet::from([(BLOCK - RESERVED, 0)]), blocks: 1 }
     }
 
     /// A place for so many bytes: in the fullest block that has the room, else at the start of a new one.
     fn take(&mut self, len: u64) -> u64 {
-        let len = len.next_multiple_of(SLOT);
+        let len = len.next_multiple_of(UNIT);
         if let Some(&(free, block)) = self.open.range((len, 0)..).next() {
             self.open.remove(&(free, block));
             self.keep(free - len, block);
@@ -177,7 +157,7 @@ impl Room {
     }
 
     fn keep(&mut self, free: u64, block: u64) {
-        if free >= SLOT {
+        if free >= UNIT {
             self.open.insert((free, block));
         }
         if self.open.len() > OPEN {

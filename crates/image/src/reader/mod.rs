@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use crate::section::Section;
 use crate::{gpt, squashfs};
 use tree::archive::{ArchiveError, Limits};
-use tree::{Blob, HostError, Meta, ReadOptions, ScratchSpace, Tree, TreeError, TreePath};
+use tree::{Blob, HostError, Meta, PathError, ReadOptions, ScratchSpace, Tree, TreeError, TreePath};
 
 /// What an image is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +103,9 @@ pub enum ReadCause {
     /// The directory.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// A usr partition that holds paths which are too long below /usr.
+    #[error(transparent)]
+    Path(#[from] PathError),
     /// A usr partition that holds what can't be moved below /usr.
     #[error(transparent)]
     Tree(#[from] TreeError),
@@ -213,9 +216,7 @@ fn below_usr(tree: Tree) -> Result<Tree, ReadCause> {
     let mut out = Tree::default();
     for (path, node) in tree.iter() {
         let below = [b"/usr/", path.as_relative()].concat();
-        // Only one that has the greatest length already gets too long.
-        let Ok(place) = TreePath::new(below) else { continue };
-        out.insert_all(place, node.clone(), &Meta::dir())?;
+        out.insert_all(TreePath::new(below)?, node.clone(), &Meta::dir())?;
     }
     Ok(out)
 }

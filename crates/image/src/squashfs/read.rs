@@ -1,31 +1,31 @@
 //! A reader of squashfs 4.0, for images that others built: gzip, xz, lz4 and zstd. Trusts nothing that it reads.
 //!
-//! Names follow fs/squashfs/squashfs_fs.h in Linux. Files are inflated into one file in the cache, in which the tree's
-//! contents have their places.
+//! Files are inflated into one file, in which the tree's contents have their places.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use tree::{Blob, Content, Kind, Meta, Node, PathError, Tree, TreeError, TreePath};
 
+use super::layout::inode_type::{BLOCK_DEVICE, CHAR_DEVICE, DIR, EXTENDED, FIFO, FILE, SOCKET, SYMLINK};
+use super::layout::{
+    BLOCK_UNCOMPRESSED, DIR_COUNT, DIR_DOTS, Device, Dir, DirEntry, DirHeader, ExtendedDir, ExtendedFile,
+    File as FileInode, Fragment, InodeHeader, Ipc, MAGIC, METADATA_SIZE, METADATA_UNCOMPRESSED,
+    MetadataPlace, NO_FRAGMENT, NO_TABLE, NO_XATTRS, Record, SuperBlock, Symlink, VERSION, XATTR_PREFIXES,
+    XATTR_VALUE_ELSEWHERE, XattrEntry, XattrList, XattrTable, codec_of, decode_device, is_block_size,
+};
+use crate::codec::inflate;
+use crate::format::Codec;
 use crate::section::Section;
 
-/// Bytes. SQUASHFS_METADATA_SIZE.
-const METADATA: usize = 8192;
 /// Files and directories, at most.
 const NODES: u64 = 4 << 20;
 /// Bytes of all files together, at most.
 const BYTES: u64 = 64 << 30;
-/// Bytes. What an inflater may take for its dictionary.
-const MEMORY: u64 = 128 << 20;
-/// A fragment, table or attribute set that isn't there.
-const NONE32: u32 = u32::MAX;
-const NONE64: u64 = u64::MAX;
-
 /// Why an image can't be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -64,15 +64,7 @@ fn damaged(what: &'static str, at: u64) -> ReadError {
 
 /// Whether these are the first bytes of one.
 pub(crate) fn is_magic(head: &[u8]) -> bool {
-    head.starts_with(b"hsqs")
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Codec {
-    Gzip,
-    Xz,
-    Lz4,
-    Zstd,
+    head.starts_with(MAGIC)
 }
 
 /// A decoded metadata block, and where the next one starts.
@@ -85,64 +77,47 @@ struct Image<'a> {
     inode_table: u64,
     directory_table: u64,
     ids: Vec<u32>,
-    fragments: Vec<(u64, u32)>,
+    fragments: Vec<Fragment>,
     xattrs: Option<Xattrs>,
     blocks: RefCell<BTreeMap<u64, Block>>,
 }
 
 struct Xattrs {
     start: u64,
-    /// Reference and number.
-    sets: Vec<(u64, u32)>,
+    lists: Vec<XattrList>,
 }
 
 /// The tree of an image. `spool` is an empty file that takes the inflated files; `blob` stands for it.
 pub(crate) fn read(section: &Section, spool: &File, blob: &Arc<Blob>) -> Result<Tree, ReadError> {
-    let mut head = [0; 96];
-    section.read_exact_at(&mut head, 0)?;
-    let u16_at = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
-    let u32_at = |at: usize| le32(&head[at..]);
-    let u64_at = |at: usize| le64(&head[at..]);
-    if (u16_at(28), u16_at(30)) != (4, 0) {
-        return Err(ReadError::Version(u16_at(28), u16_at(30)));
+    let head: SuperBlock = record_at(section, 0)?;
+    if (head.major, head.minor) != VERSION {
+        return Err(ReadError::Version(head.major, head.minor));
     }
-    let codec = match u16_at(20) {
-        1 => Codec::Gzip,
-        4 => Codec::Xz,
-        5 => Codec::Lz4,
-        6 => Codec::Zstd,
-        2 => return Err(ReadError::Compressor("lzma".into())),
-        3 => return Err(ReadError::Compressor("lzo".into())),
-        n => return Err(ReadError::Compressor(format!("compressor {n}"))),
-    };
-    let block_size = u32_at(12);
-    if !block_size.is_power_of_two() || !(4096..=1 << 20).contains(&block_size) {
+    let codec = codec_of(head.compression).map_err(ReadError::Compressor)?;
+    if !is_block_size(head.block_size) {
         return Err(damaged("block size", 12));
     }
     let mut image = Image {
         section,
         codec,
-        block_size,
-        inode_table: u64_at(64),
-        directory_table: u64_at(72),
+        block_size: head.block_size,
+        inode_table: head.inode_table_start,
+        directory_table: head.directory_table_start,
         ids: Vec::new(),
         fragments: Vec::new(),
         xattrs: None,
         blocks: RefCell::default(),
     };
-    let ids = image.table(u64_at(48), u64::from(u16_at(26)), 4)?;
-    image.ids = ids.chunks_exact(4).map(le32).collect();
-    if u32_at(16) > 0 {
-        let fragments = image.table(u64_at(80), u64::from(u32_at(16)), 16)?;
-        image.fragments = fragments.chunks_exact(16).map(|f| (le64(f), le32(&f[8..]))).collect();
+    image.ids = image.table(head.id_table_start, u64::from(head.no_ids))?;
+    if head.fragments > 0 {
+        image.fragments = image.table(head.fragment_table_start, u64::from(head.fragments))?;
     }
-    let xattr_table = u64_at(56);
-    if xattr_table != NONE64 {
-        let mut head = [0; 16];
-        section.read_exact_at(&mut head, xattr_table)?;
-        let sets = image.table(xattr_table.saturating_add(16), u64::from(le32(&head[8..])), 16)?;
-        let sets = sets.chunks_exact(16).map(|s| (le64(s), le32(&s[8..]))).collect();
-        image.xattrs = Some(Xattrs { start: le64(&head), sets });
+    let at = head.xattr_id_table_start;
+    if at != NO_TABLE {
+        let table: XattrTable = record_at(section, at)?;
+        let index = at.saturating_add(XattrTable::SIZE as u64);
+        let lists = image.table(index, u64::from(table.count))?;
+        image.xattrs = Some(Xattrs { start: table.values_start, lists });
     }
     let mut walk = Walk {
         image: &image,
@@ -155,28 +130,33 @@ pub(crate) fn read(section: &Section, spool: &File, blob: &Arc<Blob>) -> Result<
         nodes: 0,
         fragment: None,
     };
-    walk.all(u64_at(32))?;
+    walk.all(head.root_inode)?;
     Ok(walk.tree)
 }
 
+/// A structure outside of metadata blocks.
+fn record_at<R: Record>(section: &Section, at: u64) -> Result<R, ReadError> {
+    let mut bytes = vec![0; R::SIZE];
+    section.read_exact_at(&mut bytes, at)?;
+    R::parse(&bytes).ok_or_else(|| damaged("structure", at))
+}
+
 impl Image<'_> {
-    /// The entries of a two-level table: metadata blocks, and a list of where they start.
-    fn table(&self, start: u64, count: u64, size: u64) -> Result<Vec<u8>, ReadError> {
-        let len = count.checked_mul(size).filter(|&l| l <= self.section.len().saturating_mul(16));
+    /// The records of a two-level table: metadata blocks, and a list of where they start.
+    fn table<R: Record>(&self, start: u64, count: u64) -> Result<Vec<R>, ReadError> {
+        let len = count.checked_mul(R::SIZE as u64).filter(|&l| l <= self.section.len().saturating_mul(16));
         let len = len.ok_or_else(|| damaged("table", start))?;
-        let blocks = len.div_ceil(METADATA as u64);
+        let blocks = len.div_ceil(METADATA_SIZE as u64);
         let mut out = Vec::new();
         for i in 0..blocks {
-            let mut place = [0; 8];
             let at = start.checked_add(8 * i).ok_or_else(|| damaged("table", start))?;
-            self.section.read_exact_at(&mut place, at)?;
-            out.extend_from_slice(&self.metadata(le64(&place))?.0);
+            out.extend_from_slice(&self.metadata(record_at(self.section, at)?)?.0);
         }
         if (out.len() as u64) < len {
             return Err(damaged("table", start));
         }
         out.truncate(len as usize);
-        Ok(out)
+        Ok(out.chunks_exact(R::SIZE).filter_map(R::parse).collect())
     }
 
     /// A metadata block.
@@ -187,14 +167,14 @@ impl Image<'_> {
         let mut head = [0; 2];
         self.section.read_exact_at(&mut head, at)?;
         let head = u16::from_le_bytes(head);
-        let len = usize::from(head & 0x7fff);
-        if len == 0 || len > METADATA {
+        let len = usize::from(head & !METADATA_UNCOMPRESSED);
+        if len == 0 || len > METADATA_SIZE {
             return Err(damaged("metadata block", at));
         }
         let mut bytes = vec![0; len];
         self.section.read_exact_at(&mut bytes, at + 2)?;
-        if head & 0x8000 == 0 {
-            bytes = self.inflate(&bytes, METADATA, at)?;
+        if head & METADATA_UNCOMPRESSED == 0 {
+            bytes = self.inflate(&bytes, METADATA_SIZE, at)?;
         }
         let block = (Arc::new(bytes), at + 2 + len as u64);
         let mut blocks = self.blocks.borrow_mut();
@@ -207,33 +187,18 @@ impl Image<'_> {
     }
 
     fn inflate(&self, bytes: &[u8], limit: usize, at: u64) -> Result<Vec<u8>, ReadError> {
-        let bad = || damaged("compressed block", at);
-        let all = |reader: &mut dyn Read| {
-            let mut out = Vec::new();
-            reader.take(limit as u64 + 1).read_to_end(&mut out).map_err(|_| bad())?;
-            Ok::<_, ReadError>(out)
-        };
-        let out = match self.codec {
-            Codec::Gzip => all(&mut flate2::read::ZlibDecoder::new(bytes))?,
-            Codec::Xz => {
-                let stream = liblzma::stream::Stream::new_stream_decoder(MEMORY, 0).map_err(|_| bad())?;
-                all(&mut liblzma::read::XzDecoder::new_stream(bytes, stream))?
-            }
-            Codec::Lz4 => lz4::block::decompress(bytes, i32::try_from(limit).ok()).map_err(|_| bad())?,
-            Codec::Zstd => zstd::bulk::decompress(bytes, limit).map_err(|_| bad())?,
-        };
-        if out.len() > limit { Err(bad()) } else { Ok(out) }
+        inflate(self.codec, bytes, limit).ok_or_else(|| damaged("compressed block", at))
     }
 
     /// A data block or fragment block, of `limit` bytes at most.
     fn data(&self, at: u64, size: u32, limit: usize) -> Result<Vec<u8>, ReadError> {
-        let len = (size & 0x00ff_ffff) as usize;
+        let len = stored_len(size) as usize;
         if len > self.block_size as usize {
             return Err(damaged("data block", at));
         }
         let mut bytes = vec![0; len];
         self.section.read_exact_at(&mut bytes, at)?;
-        if size & (1 << 24) == 0 {
+        if size & BLOCK_UNCOMPRESSED == 0 {
             bytes = self.inflate(&bytes, self.block_size as usize, at)?;
         }
         if bytes.len() > limit { Err(damaged("data block", at)) } else { Ok(bytes) }
@@ -241,30 +206,26 @@ impl Image<'_> {
 
     fn xattrs(&self, index: u32) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, ReadError> {
         let mut out = BTreeMap::new();
-        if index == NONE32 {
+        if index == NO_XATTRS {
             return Ok(out);
         }
         let bad = || damaged("attributes", u64::from(index));
         let table = self.xattrs.as_ref().ok_or_else(bad)?;
-        let &(reference, count) = table.sets.get(index as usize).ok_or_else(bad)?;
-        let mut cursor = self.cursor(table.start, reference >> 16, (reference & 0xffff) as usize);
-        for _ in 0..count {
-            let (kind, name_len) = (cursor.u16()?, cursor.u16()?);
-            let prefix: &[u8] = match kind & 0xff {
-                0 => b"user.",
-                1 => b"trusted.",
-                2 => b"security.",
-                _ => return Err(bad()),
-            };
-            let name = [prefix, &cursor.bytes(usize::from(name_len))?].concat();
-            let len = cursor.u32()?;
-            let value = if kind & 0x100 == 0 {
+        let list = table.lists.get(index as usize).ok_or_else(bad)?;
+        let mut cursor = self.cursor(table.start, list.reference);
+        for _ in 0..list.count {
+            let XattrEntry { kind, name_len } = cursor.record()?;
+            let wanted = kind & !XATTR_VALUE_ELSEWHERE & 0xff;
+            let (prefix, _) = XATTR_PREFIXES.iter().find(|(_, number)| *number == wanted).ok_or_else(bad)?;
+            let name = [prefix, &cursor.bytes(usize::from(name_len))?[..]].concat();
+            let len: u32 = cursor.record()?;
+            let value = if kind & XATTR_VALUE_ELSEWHERE == 0 {
                 cursor.bytes(checked_len(len, bad)?)?
             } else {
-                // Stored elsewhere, where several share it.
-                let reference = cursor.u64()?;
-                let mut there = self.cursor(table.start, reference >> 16, (reference & 0xffff) as usize);
-                let len = there.u32()?;
+                // Several share it.
+                let reference: u64 = cursor.record()?;
+                let mut there = self.cursor(table.start, reference);
+                let len: u32 = there.record()?;
                 there.bytes(checked_len(len, bad)?)?
             };
             out.insert(name, value);
@@ -272,9 +233,15 @@ impl Image<'_> {
         Ok(out)
     }
 
-    fn cursor(&self, table: u64, block: u64, offset: usize) -> Cursor<'_> {
-        Cursor { image: self, at: table.saturating_add(block), offset }
+    fn cursor(&self, table: u64, reference: u64) -> Cursor<'_> {
+        let MetadataPlace { block, offset } = MetadataPlace::from_reference(reference);
+        Cursor { image: self, at: table.saturating_add(block), offset: usize::from(offset) }
     }
+}
+
+/// Of a block in the image, from its size. Bytes.
+fn stored_len(size: u32) -> u32 {
+    size & (BLOCK_UNCOMPRESSED - 1)
 }
 
 /// Bytes. XATTR_SIZE_MAX, linux/limits.h.
@@ -291,7 +258,7 @@ struct Cursor<'a> {
 
 impl Cursor<'_> {
     fn bytes(&mut self, len: usize) -> Result<Vec<u8>, ReadError> {
-        let mut out = Vec::with_capacity(len.min(METADATA));
+        let mut out = Vec::with_capacity(len.min(METADATA_SIZE));
         while out.len() < len {
             let (block, next) = self.image.metadata(self.at)?;
             let rest = block.get(self.offset..).ok_or_else(|| damaged("metadata", self.at))?;
@@ -305,16 +272,9 @@ impl Cursor<'_> {
         Ok(out)
     }
 
-    fn u16(&mut self) -> Result<u16, ReadError> {
-        Ok(u16::from_le_bytes([self.bytes(1)?[0], self.bytes(1)?[0]]))
-    }
-
-    fn u32(&mut self) -> Result<u32, ReadError> {
-        Ok(le32(&self.bytes(4)?))
-    }
-
-    fn u64(&mut self) -> Result<u64, ReadError> {
-        Ok(le64(&self.bytes(8)?))
+    fn record<R: Record>(&mut self) -> Result<R, ReadError> {
+        let at = self.at;
+        R::parse(&self.bytes(R::SIZE)?).ok_or_else(|| damaged("metadata", at))
     }
 }
 
@@ -380,74 +340,66 @@ impl Walk<'_> {
     fn inode(&mut self, reference: u64) -> Result<(Node, Option<Listing>), ReadError> {
         let bad = || damaged("inode", reference);
         let image = self.image;
-        let mut c = image.cursor(image.inode_table, reference >> 16, (reference & 0xffff) as usize);
-        let kind = c.u16()?;
-        let mode = u32::from(c.u16()?);
+        let mut c = image.cursor(image.inode_table, reference);
+        let header: InodeHeader = c.record()?;
         let id = |index: u16| image.ids.get(usize::from(index)).copied().ok_or_else(bad);
-        let (uid, gid) = (id(c.u16()?)?, id(c.u16()?)?);
-        let mtime = i64::from(c.u32()?);
-        let _number = c.u32()?;
-        let mut xattrs = NONE32;
+        let (uid, gid) = (id(header.uid)?, id(header.gid)?);
+        let mtime = i64::from(header.mtime);
+        let extended = header.kind > EXTENDED;
+        let kind = if extended { header.kind - EXTENDED } else { header.kind };
+        let mut xattrs = NO_XATTRS;
         let mut listing = None;
-        let kind = match kind {
-            1 => {
-                let (block, _nlink) = (c.u32()?, c.u32()?);
-                let (len, offset) = (u32::from(c.u16()?), c.u16()?);
-                listing = Some(Listing { block, offset, len });
+        let node_kind = match (kind, extended) {
+            (DIR, false) => {
+                let dir: Dir = c.record()?;
+                listing =
+                    Some(Listing { block: dir.start_block, offset: dir.offset, len: u32::from(dir.size) });
                 Kind::Dir
             }
-            8 => {
-                let (_nlink, len, block, _parent) = (c.u32()?, c.u32()?, c.u32()?, c.u32()?);
-                let (_indexes, offset) = (c.u16()?, c.u16()?);
-                xattrs = c.u32()?;
-                listing = Some(Listing { block, offset, len });
+            (DIR, true) => {
+                let dir: ExtendedDir = c.record()?;
+                xattrs = dir.xattr;
+                listing = Some(Listing { block: dir.start_block, offset: dir.offset, len: dir.size });
                 Kind::Dir
             }
-            2 => {
-                let (start, fragment, offset, size) = (c.u32()?, c.u32()?, c.u32()?, c.u32()?);
-                Kind::File(self.file(&mut c, u64::from(start), u64::from(size), fragment, offset)?)
-            }
-            9 => {
-                let (start, size, _sparse, _nlink) = (c.u64()?, c.u64()?, c.u64()?, c.u32()?);
-                let (fragment, offset) = (c.u32()?, c.u32()?);
-                xattrs = c.u32()?;
+            (FILE, false) => {
+                let FileInode { start_block, fragment, offset, size } = c.record()?;
+                let (start, size) = (u64::from(start_block), u64::from(size));
                 Kind::File(self.file(&mut c, start, size, fragment, offset)?)
             }
-            3 | 10 => {
-                let (_nlink, len) = (c.u32()?, c.u32()?);
-                if len == 0 || len > 4096 {
+            (FILE, true) => {
+                let file: ExtendedFile = c.record()?;
+                xattrs = file.xattr;
+                Kind::File(self.file(&mut c, file.start_block, file.size, file.fragment, file.offset)?)
+            }
+            (SYMLINK, _) => {
+                let Symlink { size, .. } = c.record()?;
+                if size == 0 || size > 4096 {
                     return Err(bad());
                 }
-                let target = c.bytes(len as usize)?;
-                if kind == 10 {
-                    xattrs = c.u32()?;
-                }
-                Kind::Symlink(target.into())
+                Kind::Symlink(c.bytes(size as usize)?.into())
             }
-            4 | 5 | 11 | 12 => {
-                let (_nlink, device) = (c.u32()?, c.u32()?);
-                if kind > 10 {
-                    xattrs = c.u32()?;
-                }
-                // new_encode_dev(), include/linux/kdev_t.h.
-                let (major, minor) = (device >> 8 & 0xfff, device & 0xff | device >> 12 & 0xfff00);
-                if matches!(kind, 4 | 11) {
+            (BLOCK_DEVICE | CHAR_DEVICE, _) => {
+                let Device { rdev, .. } = c.record()?;
+                let (major, minor) = decode_device(rdev);
+                if kind == BLOCK_DEVICE {
                     Kind::BlockDevice { major, minor }
                 } else {
                     Kind::CharDevice { major, minor }
                 }
             }
-            6 | 7 | 13 | 14 => {
-                let _nlink = c.u32()?;
-                if kind > 10 {
-                    xattrs = c.u32()?;
-                }
-                if matches!(kind, 6 | 13) { Kind::Fifo } else { Kind::Socket }
+            (FIFO | SOCKET, _) => {
+                let Ipc { .. } = c.record()?;
+                if kind == FIFO { Kind::Fifo } else { Kind::Socket }
             }
             _ => return Err(bad()),
         };
-        let meta = Meta { mode: mode & 0o7777, uid, gid, mtime, xattrs: image.xattrs(xattrs)? };
-        Ok((Node { meta, kind }, listing))
+        if extended && !matches!(kind, DIR | FILE) {
+            xattrs = c.record()?;
+        }
+        let mode = u32::from(header.mode) & 0o7777;
+        let meta = Meta { mode, uid, gid, mtime, xattrs: image.xattrs(xattrs)? };
+        Ok((Node { meta, kind: node_kind }, listing))
     }
 
     fn file(
@@ -462,10 +414,10 @@ impl Walk<'_> {
         let bad = || damaged("file", start);
         let place = self.end;
         self.end = place.checked_add(size).filter(|&e| e <= BYTES).ok_or(ReadError::TooMany("bytes"))?;
-        let blocks = if fragment == NONE32 { size.div_ceil(block_size) } else { size / block_size };
+        let blocks = if fragment == NO_FRAGMENT { size.div_ceil(block_size) } else { size / block_size };
         let mut at = start;
         for i in 0..blocks {
-            let stored = c.u32()?;
+            let stored: u32 = c.record()?;
             // No block at all is a hole.
             if stored != 0 {
                 let want = block_size.min(size - i * block_size);
@@ -474,14 +426,15 @@ impl Walk<'_> {
                     return Err(bad());
                 }
                 self.spool.write_all_at(&bytes, place + i * block_size)?;
-                at = at.checked_add(u64::from(stored & 0x00ff_ffff)).ok_or_else(bad)?;
+                at = at.checked_add(u64::from(stored_len(stored))).ok_or_else(bad)?;
             }
         }
-        if fragment != NONE32 {
+        if fragment != NO_FRAGMENT {
             let tail = (size % block_size) as usize;
             if self.fragment.as_ref().is_none_or(|(n, _)| *n != fragment) {
-                let &(at, stored) = self.image.fragments.get(fragment as usize).ok_or_else(bad)?;
-                self.fragment = Some((fragment, self.image.data(at, stored, block_size as usize)?));
+                let found = self.image.fragments.get(fragment as usize).ok_or_else(bad)?;
+                self.fragment =
+                    Some((fragment, self.image.data(found.start, found.size, block_size as usize)?));
             }
             let bytes = self.fragment.as_ref().and_then(|(_, b)| b.get(offset as usize..)?.get(..tail));
             self.spool.write_all_at(bytes.ok_or_else(bad)?, place + blocks * block_size)?;
@@ -497,32 +450,23 @@ impl Walk<'_> {
         let image = self.image;
         let mut out = Vec::new();
         let bad = || damaged("directory", u64::from(listing.block));
-        // The length counts `.` and `..`, which aren't stored.
-        let mut left = u64::from(listing.len).saturating_sub(3);
-        let mut c =
-            image.cursor(image.directory_table, u64::from(listing.block), usize::from(listing.offset));
+        let mut left = u64::from(listing.len.saturating_sub(DIR_DOTS));
+        let place = MetadataPlace { block: u64::from(listing.block), offset: listing.offset };
+        let mut c = image.cursor(image.directory_table, place.reference());
         while left > 0 {
-            let (count, start, _number) = (c.u32()?, c.u32()?, c.u32()?);
-            left = left.checked_sub(12).ok_or_else(bad)?;
-            // SQUASHFS_DIR_COUNT.
-            if count >= 256 {
+            let header: DirHeader = c.record()?;
+            left = left.checked_sub(DirHeader::SIZE as u64).ok_or_else(bad)?;
+            if header.count as usize >= DIR_COUNT {
                 return Err(bad());
             }
-            for _ in 0..=count {
-                let (offset, _delta, _kind, len) = (c.u16()?, c.u16()?, c.u16()?, c.u16()?);
-                let len = usize::from(len) + 1;
-                left = left.checked_sub(8 + len as u64).ok_or_else(bad)?;
-                out.push((c.bytes(len)?, u64::from(start) << 16 | u64::from(offset)));
+            for _ in 0..=header.count {
+                let entry: DirEntry = c.record()?;
+                let len = usize::from(entry.size) + 1;
+                left = left.checked_sub((DirEntry::SIZE + len) as u64).ok_or_else(bad)?;
+                let inode = MetadataPlace { block: u64::from(header.start_block), offset: entry.offset };
+                out.push((c.bytes(len)?, inode.reference()));
             }
         }
         Ok(out)
     }
-}
-
-fn le32(bytes: &[u8]) -> u32 {
-    bytes.iter().take(4).rev().fold(0, |n, &b| n << 8 | u32::from(b))
-}
-
-fn le64(bytes: &[u8]) -> u64 {
-    bytes.iter().take(8).rev().fold(0, |n, &b| n << 8 | u64::from(b))
 }

@@ -8,8 +8,11 @@ use std::process::Command;
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 
+use super::layout::{MAX_BLOCK_SIZE, MIN_BLOCK_SIZE};
 use super::*;
-use tree::{Blob, Content, Extent, Kind, Meta, Node, ReadOptions};
+use crate::Codec;
+use std::num::NonZeroUsize;
+use tree::{Blob, Content, Extent, Kind, Meta, Node, ReadOptions, Tree, TreePath};
 
 mod edge;
 
@@ -139,11 +142,11 @@ fn sample() -> Tree {
         (b"security.capability".to_vec(), capability),
         (b"user.long".to_vec(), vec![b'v'; 3000]),
     ]);
-    t.get_mut(&p("/large")).unwrap().meta.xattrs = xattrs.clone();
-    t.get_mut(&p("/block")).unwrap().meta.xattrs = xattrs;
-    t.get_mut(&p("/copy")).unwrap().meta.xattrs = BTreeMap::from([(b"user.dir".to_vec(), b"1".to_vec())]);
-    t.get_mut(&p("/null")).unwrap().meta.xattrs = BTreeMap::from([(b"trusted.x".to_vec(), b"".to_vec())]);
-    let m = &mut t.get_mut(&p("/small")).unwrap().meta;
+    t.meta_mut(&p("/large")).unwrap().xattrs = xattrs.clone();
+    t.meta_mut(&p("/block")).unwrap().xattrs = xattrs;
+    t.meta_mut(&p("/copy")).unwrap().xattrs = BTreeMap::from([(b"user.dir".to_vec(), b"1".to_vec())]);
+    t.meta_mut(&p("/null")).unwrap().xattrs = BTreeMap::from([(b"trusted.x".to_vec(), b"".to_vec())]);
+    let m = t.meta_mut(&p("/small")).unwrap();
     (m.uid, m.gid, m.mtime) = (1000, 70_000, 1_700_000_000);
     t
 }
@@ -254,8 +257,8 @@ fn unsquashfs_and_backhand_read_it() {
     let mut plain = tree.clone();
     plain.remove(&p("/long"));
     for (path, _) in tree.iter() {
-        if let Some(node) = plain.get_mut(path) {
-            node.meta.xattrs.clear();
+        if let Some(meta) = plain.meta_mut(path) {
+            meta.xattrs.clear();
         }
     }
     let (file, _) = image(&plain, &options(Codec::Zstd));
@@ -315,7 +318,7 @@ fn a_sparse_file_of_ten_gibibytes() {
 #[test]
 fn refuses_what_the_format_cannot_hold() {
     let mut t = sample();
-    t.get_mut(&p("/small")).unwrap().meta.xattrs.insert(b"system.posix_acl_access".to_vec(), vec![1]);
+    t.meta_mut(&p("/small")).unwrap().xattrs.insert(b"system.posix_acl_access".to_vec(), vec![1]);
     let mut file = tempfile::tempfile().unwrap();
     let error = write(&t, &mut file, &options(Codec::Zstd), &mut |_| {}).unwrap_err().to_string();
     // The first path of the inode in the order of writing.
@@ -326,7 +329,7 @@ fn refuses_what_the_format_cannot_hold() {
 
     let mut t = Tree::default();
     t.insert(p("/old"), Node::file(0o644, "")).unwrap();
-    t.get_mut(&p("/old")).unwrap().meta.mtime = -1;
+    t.meta_mut(&p("/old")).unwrap().mtime = -1;
     let error = write(&t, &mut file, &options(Codec::Zstd), &mut |_| {}).unwrap_err().to_string();
     assert_eq!(error, "/old: modification time -1 is out of range, expected 0 to 4294967295");
 

@@ -5,32 +5,15 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::plan::Layout;
-use super::{Options, Output, WriteError};
+use super::output::Output;
+use super::plan::Plan;
+use super::{Options, WriteError};
 use crate::codec::Encoder;
+use crate::squashfs::layout::{BLOCK_UNCOMPRESSED, Fragment};
 use tree::ContentError;
-
-/// Set in the size of a block that is stored as it is. SQUASHFS_COMPRESSED_BIT_BLOCK.
-const UNCOMPRESSED: u32 = 1 << 24;
 
 /// Blocks that may be ahead of the writer, a thread. With 128 KiB blocks half a megabyte, with 1 MiB four.
 const WINDOW: usize = 4;
-
-/// A fragment block. `struct squashfs_fragment_entry`.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Fragment {
-    pub(super) start: u64,
-    pub(super) size: u32,
-}
-
-impl Fragment {
-    pub(super) fn to_bytes(self) -> [u8; 16] {
-        let mut out = [0; 16];
-        out[..8].copy_from_slice(&self.start.to_le_bytes());
-        out[8..12].copy_from_slice(&self.size.to_le_bytes());
-        out
-    }
-}
 
 /// Where the blocks of a file are. Files without blocks have none of these.
 #[derive(Debug)]
@@ -77,7 +60,7 @@ impl Stored {
 
     fn add(&mut self, block: &Block, position: u64) {
         let Some(file) = block.file else {
-            self.fragments.push(Fragment { start: position, size: block.size });
+            self.fragments.push(Fragment { start: position, size: block.size, unused: 0 });
             return;
         };
         // Files and blocks were counted: 32 bits take them.
@@ -105,17 +88,17 @@ enum Job {
     Block(Piece),
     /// So many blocks of a file that are not stored anywhere, but zero.
     Hole(usize, u64),
-    /// The tails of files one after the other: a part of [`Layout::order`].
+    /// The tails of files one after the other: a part of [`Plan::order`].
     Fragment(Range<usize>),
 }
 
 /// Makes the jobs, in the order of their blocks in the image: blocks of the files that come first, fragment blocks with their
 /// tails, blocks of the other files, the other fragment blocks.
 struct Jobs<'a> {
-    layout: &'a Layout<'a>,
+    plan: &'a Plan<'a>,
     file: usize,
     offset: u64,
-    /// Place in [`Layout::order`] of the next fragment block's first tail.
+    /// Place in [`Plan::order`] of the next fragment block's first tail.
     tail: usize,
     next: usize,
 }
@@ -133,14 +116,14 @@ impl Iterator for Jobs<'_> {
 
 impl Jobs<'_> {
     fn job(&mut self) -> Option<Job> {
-        while self.file < self.layout.len() {
-            if self.file == self.layout.lead() && self.is_lead() {
+        while self.file < self.plan.len() {
+            if self.file == self.plan.lead() && self.is_lead() {
                 return self.fragment();
             }
             let (file, offset) = (self.file, self.offset);
-            let left = self.layout.content(file).len() - offset;
-            if left >= self.layout.block_size() {
-                return Some(self.blocks(file, offset, left / self.layout.block_size()));
+            let left = self.plan.content(file).len() - offset;
+            if left >= self.plan.block_size() {
+                return Some(self.blocks(file, offset, left / self.plan.block_size()));
             }
             self.file += 1;
             self.offset = 0;
@@ -150,13 +133,13 @@ impl Jobs<'_> {
 
     /// Whether the next fragment block starts with the tail of a file that comes first.
     fn is_lead(&self) -> bool {
-        let next = self.layout.order().get(self.tail);
-        next.is_some_and(|number| (*number as usize) < self.layout.lead())
+        let next = self.plan.order().get(self.tail);
+        next.is_some_and(|number| (*number as usize) < self.plan.lead())
     }
 
     fn fragment(&mut self) -> Option<Job> {
-        let rest = &self.layout.order()[self.tail..];
-        let number = |file: &u32| self.layout.fragment(*file as usize).map(|(number, _)| number);
+        let rest = &self.plan.order()[self.tail..];
+        let number = |file: &u32| self.plan.fragment(*file as usize).map(|(number, _)| number);
         let first = number(rest.first()?);
         let count = rest.iter().take_while(|file| number(file) == first).count();
         let start = self.tail;
@@ -166,8 +149,8 @@ impl Jobs<'_> {
 
     /// The next block, or all that are in one hole.
     fn blocks(&mut self, file: usize, offset: u64, left: u64) -> Job {
-        let block_size = self.layout.block_size();
-        let hole = (self.layout.content(file).next_data(offset) - offset) / block_size;
+        let block_size = self.plan.block_size();
+        let hole = (self.plan.content(file).next_data(offset) - offset) / block_size;
         let (job, count) = match hole.min(left) {
             0 => (Job::Block(Piece { file, offset, len: block_size as usize }), 1),
             n => (Job::Hole(file, n), n),
@@ -190,26 +173,21 @@ struct Block {
     bytes: Vec<u8>,
 }
 
-fn run(
-    job: Job,
-    layout: &Layout<'_>,
-    encoder: &mut Encoder,
-    buffer: &mut Vec<u8>,
-) -> Result<Block, WriteError> {
+fn run(job: Job, plan: &Plan<'_>, encoder: &mut Encoder, buffer: &mut Vec<u8>) -> Result<Block, WriteError> {
     buffer.clear();
     let mut read = |piece: Piece| {
         let start = buffer.len();
         buffer.resize(start + piece.len, 0);
-        match layout.content(piece.file).read_at(&mut buffer[start..], piece.offset) {
+        match plan.content(piece.file).read_at(&mut buffer[start..], piece.offset) {
             Ok(n) if n == piece.len => Ok(()),
             Ok(_) => Err(ContentError::BadExtents),
             Err(source) => Err(source),
         }
-        .map_err(|source| WriteError::Content { path: layout.path(piece.file), source })
+        .map_err(|source| WriteError::Content { path: plan.path(piece.file), source })
     };
     let file = match job {
         Job::Hole(file, count) => {
-            let len = count * layout.block_size();
+            let len = count * plan.block_size();
             return Ok(Block { file: Some(file), count, len, size: 0, bytes: Vec::new() });
         }
         Job::Block(piece) => {
@@ -217,10 +195,10 @@ fn run(
             Some(piece.file)
         }
         Job::Fragment(part) => {
-            for &file in &layout.order()[part] {
+            for &file in &plan.order()[part] {
                 let file = file as usize;
-                let len = layout.content(file).len();
-                let tail = len % layout.block_size();
+                let len = plan.content(file).len();
+                let tail = len % plan.block_size();
                 read(Piece { file, offset: len - tail, len: tail as usize })?;
             }
             None
@@ -234,7 +212,7 @@ fn run(
     let (size, bytes) = if compressed.len() < buffer.len() {
         (compressed.len() as u32, compressed)
     } else {
-        (buffer.len() as u32 | UNCOMPRESSED, buffer.clone())
+        (buffer.len() as u32 | BLOCK_UNCOMPRESSED, buffer.clone())
     };
     Ok(Block { file, count: 1, len, size, bytes })
 }
@@ -321,13 +299,13 @@ impl Drop for Stop<'_, '_> {
 
 /// Writes the blocks of all files.
 pub(super) fn write(
-    layout: &Layout<'_>,
+    plan: &Plan<'_>,
     out: &mut Output<'_>,
     options: &Options,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Stored, WriteError> {
     let mut stored = Stored::default();
-    let jobs = Jobs { layout, file: 0, offset: 0, tail: 0, next: 0 };
+    let jobs = Jobs { plan, file: 0, offset: 0, tail: 0, next: 0 };
     let threads = options.threads.get();
     let queue = Queue {
         state: Mutex::new(State {
@@ -353,7 +331,7 @@ pub(super) fn write(
                 let _stop = StopOnPanic(queue);
                 let mut buffer = Vec::new();
                 while let Some((number, job)) = queue.take() {
-                    queue.put(number, run(job, layout, &mut encoder, &mut buffer));
+                    queue.put(number, run(job, plan, &mut encoder, &mut buffer));
                 }
             });
         }

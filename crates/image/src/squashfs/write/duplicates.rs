@@ -1,10 +1,10 @@
-//! Files of the same content, found by their lengths, then by digests.
+//! Files of the same content, which are stored once: found by their lengths, then by digests.
 
 use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
-use super::plan::{content, path_of};
+use super::files::{content, path_of};
 use super::{Options, WriteError};
 use tree::{Content, ContentError, Ino, Tree};
 
@@ -41,10 +41,10 @@ pub(super) fn find(
     digest_all(tree, files, &mut candidates, options)?;
     candidates.sort_unstable_by_key(|c| (len(c), c.digest, c.number));
     for group in candidates.chunk_by(|a, b| a.digest == b.digest && len(a) == len(b)) {
-        if let [head, twins @ ..] = group {
-            let head = files[head.number as usize].index();
-            for twin in twins {
-                first[files[twin.number as usize].index()] = first[head];
+        if let [first_of_all, others @ ..] = group {
+            let head = files[first_of_all.number as usize].index();
+            for other in others {
+                first[files[other.number as usize].index()] = first[head];
             }
         }
     }

@@ -3,13 +3,21 @@
 use std::collections::HashMap;
 use std::io;
 
+use super::WriteError;
 use super::data::Stored;
-use super::directory::{self, Entry};
-use super::metadata::{MetadataWriter, Place};
-use super::plan::Layout;
-use super::xattr::{self, XattrTable};
-use super::{Output, WriteError};
+use super::directory::{self, Name};
+use super::metadata::MetadataWriter;
+use super::output::Output;
+use super::plan::Plan;
+use super::xattr::XattrTable;
 use crate::codec::Encoder;
+use crate::squashfs::layout::inode_type::{
+    BLOCK_DEVICE, CHAR_DEVICE, DIR, EXTENDED, FIFO, FILE, SOCKET, SYMLINK,
+};
+use crate::squashfs::layout::{
+    DIR_DOTS, Device, Dir, ExtendedDir, ExtendedFile, File, InodeHeader, Ipc, MetadataPlace, NO_FRAGMENT,
+    NO_XATTRS, Record as _, Symlink, encode_device,
+};
 use tree::{Ino, Kind, Meta, Node, Tree, TreePath};
 
 /// What the rest of the image needs to know.
@@ -23,29 +31,16 @@ pub(super) struct Tables<'t> {
     pub(super) xattrs: XattrTable<'t>,
 }
 
-// SQUASHFS_DIR_TYPE and the others; an extended inode's is 7 more.
-const DIR: u16 = 1;
-const FILE: u16 = 2;
-const SYMLINK: u16 = 3;
-const BLOCK_DEVICE: u16 = 4;
-const CHAR_DEVICE: u16 = 5;
-const FIFO: u16 = 6;
-const SOCKET: u16 = 7;
-const EXTENDED: u16 = 7;
-
 /// No inode has this number; none written yet.
 const UNNUMBERED: u32 = 0;
 const UNWRITTEN: u64 = u64::MAX;
-
-/// The fragment of a file that has none. SQUASHFS_INVALID_FRAG.
-const NO_FRAGMENT: u32 = u32::MAX;
 
 struct Writer<'a, 'o, 'f> {
     inodes: MetadataWriter<&'o mut Output<'f>>,
     /// Finds out where each listing goes: they follow the inodes, and may be too large to be kept.
     listings: MetadataWriter<io::Sink>,
     names: Names<'a>,
-    layout: &'a Layout<'a>,
+    plan: &'a Plan<'a>,
     stored: &'a Stored,
     xattrs: XattrTable<'a>,
     ids: Vec<u32>,
@@ -64,7 +59,7 @@ struct Names<'a> {
 /// Writes the inodes, then the listings.
 pub(super) fn write<'a>(
     tree: &'a Tree,
-    layout: &'a Layout<'a>,
+    plan: &'a Plan<'a>,
     stored: &'a Stored,
     out: &mut Output<'_>,
     encoder: &dyn Fn() -> io::Result<Encoder>,
@@ -75,7 +70,7 @@ pub(super) fn write<'a>(
         inodes: MetadataWriter::new(&mut *out, encoder()?),
         listings: MetadataWriter::new(io::sink(), encoder()?),
         names: Names { tree, numbers, references },
-        layout,
+        plan,
         stored,
         xattrs: XattrTable::default(),
         ids: Vec::new(),
@@ -94,7 +89,7 @@ pub(super) fn write<'a>(
         directory::write(&mut listings, names.of(dir))?;
     }
     listings.finish()?;
-    let root_inode = tree.ino(&TreePath::root()).map_or(0, |i| names.reference(i));
+    let root_inode = names.reference(tree.root());
     Ok(Tables { inodes, root_inode, directory_table_start, references: names.references, ids, xattrs })
 }
 
@@ -104,18 +99,20 @@ impl<'a> Names<'a> {
         self.references[self.numbers[ino.index()] as usize - 1]
     }
 
-    fn set_reference(&mut self, ino: Ino, place: Place) {
+    fn set_reference(&mut self, ino: Ino, place: MetadataPlace) {
         self.references[self.numbers[ino.index()] as usize - 1] = place.reference();
     }
 
     /// The listing of a directory.
-    fn of(&self, dir: &TreePath) -> impl Iterator<Item = Entry<'a>> {
-        self.tree.children_inodes(dir).map(|(path, ino, node)| Entry {
-            // The root has no name; all else has.
-            name: path.file_name().unwrap_or_default(),
-            inode: Place::from_reference(self.reference(ino)),
-            number: self.numbers[ino.index()],
-            kind: kind_of(&node.kind),
+    fn of(&self, dir: &TreePath) -> impl Iterator<Item = Name<'a>> {
+        self.tree.children_inodes(dir).filter_map(|(path, ino, node)| {
+            Some(Name {
+                // Only the root has none, and it is nobody's child.
+                name: path.file_name()?,
+                inode: MetadataPlace::from_reference(self.reference(ino)),
+                number: self.numbers[ino.index()],
+                kind: kind_of(&node.kind),
+            })
         })
     }
 }
@@ -142,9 +139,7 @@ fn number(tree: &Tree) -> (Vec<u32>, u32) {
             next += 1;
         }
     };
-    if let Some(root) = tree.ino(&TreePath::root()) {
-        give(root.index());
-    }
+    give(tree.root().index());
     for (dir, _) in tree.iter().filter(|(_, n)| n.is_dir()) {
         for (_, ino, _) in tree.children_inodes(dir) {
             give(ino.index());
@@ -167,8 +162,7 @@ impl<'a> Writer<'a, '_, '_> {
         }
         let too_large = |what| WriteError::TooLarge { path: dir.clone(), what };
         let listing = directory::write(&mut self.listings, self.names.of(dir))?;
-        // "." and ".." count as three bytes. squashfs_readdir, fs/squashfs/dir.c
-        let size = u32::try_from(listing.len + 3).map_err(|_| too_large("directory"))?;
+        let size = u32::try_from(listing.len + u64::from(DIR_DOTS)).map_err(|_| too_large("directory"))?;
         let start = u32::try_from(listing.place.block).map_err(|_| too_large("directory table"))?;
         let index_count = u16::try_from(listing.index_count).map_err(|_| too_large("directory index"))?;
 
@@ -182,22 +176,14 @@ impl<'a> Writer<'a, '_, '_> {
         let xattr = self.xattrs.number(dir, meta)?;
         let nlink = subdirectories + 2;
         let mut body = Vec::with_capacity(24 + listing.index.len());
-        let extended = xattr != xattr::NONE || listing.index_count > 0 || size > u32::from(u16::MAX);
+        let extended = xattr != NO_XATTRS || listing.index_count > 0 || size > u32::from(u16::MAX);
+        let offset = listing.place.offset;
         if extended {
-            body.extend_from_slice(&nlink.to_le_bytes());
-            body.extend_from_slice(&size.to_le_bytes());
-            body.extend_from_slice(&start.to_le_bytes());
-            body.extend_from_slice(&parent.to_le_bytes());
-            body.extend_from_slice(&index_count.to_le_bytes());
-            body.extend_from_slice(&listing.place.offset.to_le_bytes());
-            body.extend_from_slice(&xattr.to_le_bytes());
+            ExtendedDir { nlink, size, start_block: start, parent, index_count, offset, xattr }
+                .put(&mut body);
             body.extend_from_slice(&listing.index);
         } else {
-            body.extend_from_slice(&start.to_le_bytes());
-            body.extend_from_slice(&nlink.to_le_bytes());
-            body.extend_from_slice(&(size as u16).to_le_bytes());
-            body.extend_from_slice(&listing.place.offset.to_le_bytes());
-            body.extend_from_slice(&parent.to_le_bytes());
+            Dir { start_block: start, nlink, size: size as u16, offset, parent }.put(&mut body);
         }
         let kind = if extended { DIR + EXTENDED } else { DIR };
         self.inode(dir, ino, kind, meta, &body)
@@ -207,28 +193,26 @@ impl<'a> Writer<'a, '_, '_> {
     fn leaf(&mut self, path: &'a TreePath, ino: Ino, node: &'a Node) -> Result<(), WriteError> {
         let nlink = self.names.tree.nlink(ino);
         let xattr = self.xattrs.number(path, &node.meta)?;
-        let has_xattr = xattr != xattr::NONE;
+        let has_xattr = xattr != NO_XATTRS;
         let mut body = Vec::with_capacity(64);
         let extended = match &node.kind {
             Kind::Dir => return Ok(()),
             Kind::File(content) => self.file_body(&mut body, ino.index(), content.len(), nlink, xattr),
             Kind::Symlink(target) => {
-                body.extend_from_slice(&nlink.to_le_bytes());
-                let len = u32::try_from(target.len()).map_err(|_| WriteError::TooLarge {
+                let size = u32::try_from(target.len()).map_err(|_| WriteError::TooLarge {
                     path: path.clone(),
                     what: "target of the symlink",
                 })?;
-                body.extend_from_slice(&len.to_le_bytes());
+                Symlink { nlink, size }.put(&mut body);
                 body.extend_from_slice(target);
                 has_xattr
             }
             Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } => {
-                body.extend_from_slice(&nlink.to_le_bytes());
-                body.extend_from_slice(&encode_device(*major, *minor).to_le_bytes());
+                Device { nlink, rdev: encode_device(*major, *minor) }.put(&mut body);
                 has_xattr
             }
             Kind::Fifo | Kind::Socket => {
-                body.extend_from_slice(&nlink.to_le_bytes());
+                Ipc { nlink }.put(&mut body);
                 has_xattr
             }
         };
@@ -241,27 +225,20 @@ impl<'a> Writer<'a, '_, '_> {
 
     /// Says whether it is an extended inode's.
     fn file_body(&self, body: &mut Vec<u8>, index: usize, len: u64, nlink: u32, xattr: u32) -> bool {
-        let number = self.layout.number(index);
+        let number = self.plan.number(index);
         let stored = self.stored.file(number);
-        let (fragment, offset) = self.layout.fragment(number).unwrap_or((NO_FRAGMENT, 0));
-        let basic = xattr == xattr::NONE
+        let (fragment, offset) = self.plan.fragment(number).unwrap_or((NO_FRAGMENT, 0));
+        let basic = xattr == NO_XATTRS
             && nlink == 1
             && stored.holes == 0
             && u32::try_from(len).is_ok()
             && u32::try_from(stored.start).is_ok();
         if basic {
-            body.extend_from_slice(&(stored.start as u32).to_le_bytes());
-            body.extend_from_slice(&fragment.to_le_bytes());
-            body.extend_from_slice(&offset.to_le_bytes());
-            body.extend_from_slice(&(len as u32).to_le_bytes());
+            let (start_block, size) = (stored.start as u32, len as u32);
+            File { start_block, fragment, offset, size }.put(body);
         } else {
-            body.extend_from_slice(&stored.start.to_le_bytes());
-            body.extend_from_slice(&len.to_le_bytes());
-            body.extend_from_slice(&stored.holes.to_le_bytes());
-            body.extend_from_slice(&nlink.to_le_bytes());
-            body.extend_from_slice(&fragment.to_le_bytes());
-            body.extend_from_slice(&offset.to_le_bytes());
-            body.extend_from_slice(&xattr.to_le_bytes());
+            let (start_block, sparse) = (stored.start, stored.holes);
+            ExtendedFile { start_block, size: len, sparse, nlink, fragment, offset, xattr }.put(body);
         }
         for size in stored.sizes {
             body.extend_from_slice(&size.to_le_bytes());
@@ -269,7 +246,7 @@ impl<'a> Writer<'a, '_, '_> {
         !basic
     }
 
-    /// `struct squashfs_base_inode` and what follows.
+    /// The header and what follows.
     fn inode(
         &mut self,
         path: &TreePath,
@@ -285,14 +262,11 @@ impl<'a> Writer<'a, '_, '_> {
         if u32::try_from(place.block).is_err() {
             return Err(WriteError::TooLarge { path: path.clone(), what: "inode table" });
         }
-        let mut header = Vec::with_capacity(16 + body.len());
-        for n in [kind, (meta.mode & 0o7777) as u16, uid, gid] {
-            header.extend_from_slice(&n.to_le_bytes());
-        }
-        header.extend_from_slice(&mtime.to_le_bytes());
-        header.extend_from_slice(&self.names.numbers[ino.index()].to_le_bytes());
-        header.extend_from_slice(body);
-        self.inodes.write(&header)?;
+        let mut bytes = Vec::with_capacity(InodeHeader::SIZE + body.len());
+        let (mode, number) = ((meta.mode & 0o7777) as u16, self.names.numbers[ino.index()]);
+        InodeHeader { kind, mode, uid, gid, mtime, number }.put(&mut bytes);
+        bytes.extend_from_slice(body);
+        self.inodes.write(&bytes)?;
         self.names.set_reference(ino, place);
         Ok(())
     }
@@ -310,9 +284,4 @@ impl<'a> Writer<'a, '_, '_> {
         self.id_numbers.insert(id, n);
         Ok(n)
     }
-}
-
-/// new_encode_dev(), include/linux/kdev_t.h.
-fn encode_device(major: u32, minor: u32) -> u32 {
-    (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
 }

@@ -2,33 +2,9 @@
 
 use std::io::{self, Write};
 
-use super::Output;
+use super::output::Output;
 use crate::codec::Encoder;
-
-/// Bytes before compression. SQUASHFS_METADATA_SIZE.
-pub(super) const METADATA_SIZE: usize = 8192;
-/// Set in the length of a block that is stored as it is. SQUASHFS_COMPRESSED_BIT.
-pub(super) const UNCOMPRESSED: u16 = 1 << 15;
-
-/// A place in a table: where its metadata block starts, from the table's start, and the offset within the block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    /// Bytes, compressed.
-    pub(super) block: u64,
-    /// Bytes, uncompressed.
-    pub(super) offset: u16,
-}
-
-impl Place {
-    /// As inodes and xattr lists are named: 48 bits of block, 16 of offset.
-    pub(super) fn reference(self) -> u64 {
-        self.block << 16 | u64::from(self.offset)
-    }
-
-    pub(super) fn from_reference(reference: u64) -> Self {
-        Place { block: reference >> 16, offset: reference as u16 }
-    }
-}
+use crate::squashfs::layout::{METADATA_SIZE, METADATA_UNCOMPRESSED, MetadataPlace, Record};
 
 /// Packs bytes into metadata blocks.
 pub(super) struct MetadataWriter<W> {
@@ -44,9 +20,9 @@ impl<W: Write> MetadataWriter<W> {
     }
 
     /// Where the next byte goes.
-    pub(super) fn place(&self) -> Place {
+    pub(super) fn place(&self) -> MetadataPlace {
         // A full block is written at once, so the offset is below 8192.
-        Place { block: self.written, offset: self.buffer.len() as u16 }
+        MetadataPlace { block: self.written, offset: self.buffer.len() as u16 }
     }
 
     pub(super) fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
@@ -75,7 +51,7 @@ impl<W: Write> MetadataWriter<W> {
         let (length, bytes) = if compressed.len() < self.buffer.len() {
             (compressed.len() as u16, &compressed)
         } else {
-            (self.buffer.len() as u16 | UNCOMPRESSED, &self.buffer)
+            (self.buffer.len() as u16 | METADATA_UNCOMPRESSED, &self.buffer)
         };
         self.out.write_all(&length.to_le_bytes())?;
         self.out.write_all(bytes)?;
@@ -85,25 +61,38 @@ impl<W: Write> MetadataWriter<W> {
     }
 }
 
-/// Writes a table of entries that is found by an index: metadata blocks, then the absolute place of each. Says where the
+/// Writes a table of records that is found by an index: metadata blocks, then the absolute place of each. Says where the
 /// index is.
-pub(super) fn write_table<const N: usize>(
+pub(super) fn write_table<'r, R: Record + 'r>(
     out: &mut Output<'_>,
     encoder: Encoder,
-    entries: impl Iterator<Item = [u8; N]>,
+    records: impl Iterator<Item = &'r R>,
 ) -> io::Result<u64> {
-    // So that no entry lies across two blocks.
-    const { assert!(METADATA_SIZE.is_multiple_of(N)) };
-    let mut index = Vec::new();
-    let mut table = MetadataWriter::new(&mut *out, encoder);
-    for entry in entries {
-        if table.buffer.is_empty() {
-            index.extend_from_slice(&table.out.position.to_le_bytes());
-        }
-        table.write(&entry)?;
-    }
-    table.finish()?;
+    let index = write_records(out, encoder, records)?;
     let start = out.position;
     out.write_all(&index)?;
     Ok(start)
+}
+
+/// Writes the metadata blocks of a table, and gives its index.
+pub(super) fn write_records<'r, R: Record + 'r>(
+    out: &mut Output<'_>,
+    encoder: Encoder,
+    records: impl Iterator<Item = &'r R>,
+) -> io::Result<Vec<u8>> {
+    // So that no record lies across two blocks.
+    const { assert!(METADATA_SIZE.is_multiple_of(R::SIZE)) };
+    let mut index = Vec::new();
+    let mut bytes = Vec::with_capacity(R::SIZE);
+    let mut table = MetadataWriter::new(&mut *out, encoder);
+    for record in records {
+        if table.buffer.is_empty() {
+            index.extend_from_slice(&table.out.position.to_le_bytes());
+        }
+        bytes.clear();
+        record.put(&mut bytes);
+        table.write(&bytes)?;
+    }
+    table.finish()?;
+    Ok(index)
 }

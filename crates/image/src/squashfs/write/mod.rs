@@ -1,4 +1,4 @@
-//! A squashfs 4.0 writer for trees.
+//! The writer.
 //!
 //! The file system is planned from the lengths of the files alone: which blocks there are, in which fragment block a tail
 //! goes and at which place. Then threads read and compress the blocks in any order and one writer puts them down in the
@@ -7,46 +7,34 @@
 //! Everything that a tree has is stored: extended attributes (`user.`, `trusted.`, `security.`), hard links as one inode,
 //! holes, devices. Equal files are stored once, tails share fragment blocks, large directories are indexed, and the export
 //! table is there.
-//!
-//! Layout, in the order of the file: superblock, compressor options, data and fragment blocks, inode table, directory
-//! table, fragment table, export table, id table, xattr table. Documentation/filesystems/squashfs.rst and
-//! fs/squashfs/squashfs_fs.h in Linux have the structures; names here follow the latter.
 
-mod alike;
 mod data;
 mod directory;
-mod equal;
+mod duplicates;
+mod files;
 mod inode;
 mod metadata;
+mod output;
 mod plan;
-mod read;
-pub use read::ReadError;
-pub(crate) use read::{is_magic, read};
-mod superblock;
+mod tail_order;
 mod xattr;
 pub(crate) use xattr::stores as stores_xattr;
 
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::num::NonZeroUsize;
 
+use super::layout::{
+    Lz4Options, METADATA_UNCOMPRESSED, NO_TABLE, Record as _, SuperBlock, VERSION, compression_id, flags,
+    is_block_size,
+};
 use crate::codec::Encoder;
 use crate::format::Codec;
 use metadata::write_table;
-use superblock::{Flags, SuperBlock};
+use output::Output;
 use tree::{ContentError, Tree, TreePath};
 
 /// Bytes. What mksquashfs takes by default and kernels are tuned for.
 pub const DEFAULT_BLOCK_SIZE: u32 = 128 << 10;
-/// Bytes. SQUASHFS_FILE_MAX_SIZE, fs/squashfs/squashfs_fs.h.
-pub const MAX_BLOCK_SIZE: u32 = 1 << 20;
-/// Bytes. SQUASHFS_METADATA_SIZE is the least that makes sense; the format's limit is 4 KiB.
-pub const MIN_BLOCK_SIZE: u32 = 4 << 10;
-
-/// Whether the format knows blocks of so many bytes.
-pub fn is_block_size(size: u32) -> bool {
-    size.is_power_of_two() && (MIN_BLOCK_SIZE..=MAX_BLOCK_SIZE).contains(&size)
-}
-
 /// Bytes to which the image is filled up, so that a loop device has it all.
 const PAD: u64 = 4096;
 
@@ -125,19 +113,14 @@ pub enum WriteError {
     },
 }
 
-/// A file that an image is written to.
-pub trait Sink: Write + Seek {}
-
-impl<T: Write + Seek> Sink for T {}
-
 /// Writes `tree` as a squashfs file system to the empty file `out`. `progress` gets the bytes read so far, from the
 /// calling thread. Says the length of the image in bytes.
 ///
 /// # Errors
 /// Content can't be read, `out` can't be written, or the tree has what the format can't hold.
-pub fn write(
+pub(crate) fn write(
     tree: &Tree,
-    out: &mut dyn Sink,
+    out: &mut dyn output::Sink,
     options: &Options,
     progress: &mut dyn FnMut(u64),
 ) -> Result<u64, WriteError> {
@@ -146,33 +129,30 @@ pub fn write(
     }
     let encoder = || Encoder::new(options.codec, options.level, options.block_size);
     let mut out = Output { file: BufWriter::with_capacity(1 << 18, out), position: 0 };
-    let mut superblock = SuperBlock::new(options);
+    let mut superblock = empty(options);
     out.write_all(&superblock.to_bytes())?;
-    if let Some(compressor_options) = superblock::compressor_options(options.codec, options.level) {
-        superblock.flags |= Flags::COMPRESSOR_OPTIONS;
+    if let Some(compressor_options) = compressor_options(options.codec, options.level) {
+        superblock.flags |= flags::COMPRESSOR_OPTIONS;
         out.write_all(&compressor_options)?;
     }
 
-    let layout = plan::Layout::new(tree, options)?;
-    let stored = data::write(&layout, &mut out, options, progress)?;
+    let plan = plan::Plan::new(tree, options)?;
+    let stored = data::write(&plan, &mut out, options, progress)?;
 
     superblock.inode_table_start = out.position;
-    let tables = inode::write(tree, &layout, &stored, &mut out, &encoder)?;
+    let tables = inode::write(tree, &plan, &stored, &mut out, &encoder)?;
     superblock.inodes = tables.inodes;
     superblock.root_inode = tables.root_inode;
     superblock.directory_table_start = tables.directory_table_start;
 
     superblock.fragments = stored.fragments.len() as u32;
-    let fragments = stored.fragments.iter().map(|f| f.to_bytes());
-    superblock.fragment_table_start = write_table(&mut out, encoder()?, fragments)?;
-    let references = tables.references.iter().map(|r| r.to_le_bytes());
-    superblock.lookup_table_start = write_table(&mut out, encoder()?, references)?;
+    superblock.fragment_table_start = write_table(&mut out, encoder()?, stored.fragments.iter())?;
+    superblock.lookup_table_start = write_table(&mut out, encoder()?, tables.references.iter())?;
     superblock.no_ids = tables.ids.len() as u16;
-    let ids = tables.ids.iter().map(|id| id.to_le_bytes());
-    superblock.id_table_start = write_table(&mut out, encoder()?, ids)?;
+    superblock.id_table_start = write_table(&mut out, encoder()?, tables.ids.iter())?;
     match tables.xattrs.write(&mut out, &encoder)? {
         Some(start) => superblock.xattr_id_table_start = start,
-        None => superblock.flags |= Flags::NO_XATTRS,
+        None => superblock.flags |= flags::NO_XATTRS,
     }
 
     superblock.bytes_used = out.position;
@@ -185,24 +165,36 @@ pub fn write(
     Ok(len)
 }
 
-/// The image being written, and where in it we are.
-struct Output<'f> {
-    file: BufWriter<&'f mut dyn Sink>,
-    /// Bytes from the start of the image.
-    position: u64,
+fn empty(options: &Options) -> SuperBlock {
+    SuperBlock {
+        magic: SuperBlock::MAGIC,
+        inodes: 0,
+        mkfs_time: options.mkfs_time,
+        block_size: options.block_size,
+        fragments: 0,
+        compression: compression_id(options.codec),
+        block_log: options.block_size.trailing_zeros() as u16,
+        flags: flags::ALWAYS_FRAGMENTS | flags::DUPLICATES | flags::EXPORTABLE,
+        no_ids: 0,
+        major: VERSION.0,
+        minor: VERSION.1,
+        root_inode: 0,
+        bytes_used: 0,
+        id_table_start: NO_TABLE,
+        xattr_id_table_start: NO_TABLE,
+        inode_table_start: NO_TABLE,
+        directory_table_start: NO_TABLE,
+        fragment_table_start: NO_TABLE,
+        lookup_table_start: NO_TABLE,
+    }
 }
 
-impl Write for Output<'_> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let n = self.file.write(buf)?;
-        self.position += n as u64;
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
+/// The metadata block behind the superblock, for codecs whose decoder asks for one: lz4's says the format's version.
+fn compressor_options(codec: Codec, level: u32) -> Option<Vec<u8>> {
+    (codec == Codec::Lz4).then(|| {
+        let mut out = (Lz4Options::SIZE as u16 | METADATA_UNCOMPRESSED).to_le_bytes().to_vec();
+        // LZ4_HC, squashfs-tools' lz4_wrapper.h: tells that the blocks came from that encoder.
+        Lz4Options { version: 1, flags: u32::from(level > 1) }.put(&mut out);
+        out
+    })
 }
-
-#[cfg(test)]
-mod tests;

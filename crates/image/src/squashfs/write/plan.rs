@@ -1,10 +1,10 @@
 //! Which blocks there are, and where each tail goes: all from the lengths of the files.
 
-use super::{Options, WriteError};
-use super::{alike, equal};
+use super::files::{content, path_of};
+use super::{Options, WriteError, duplicates, tail_order};
 use tree::{Content, Ino, Tree, TreePath};
 
-/// A place that is none: what is no file, a file without a tail. SQUASHFS_INVALID_FRAG.
+/// A place that is none: what is no file, a file without a tail.
 const NONE: u32 = u32::MAX;
 
 /// What all files together may have: with 128 KiB blocks 2 TiB. Each block takes four bytes of memory, and a sparse file in
@@ -21,7 +21,7 @@ struct Tail {
 
 /// All different files of a tree, in the order of their data. A few bytes for each, since there may be millions.
 #[derive(Debug)]
-pub(super) struct Layout<'t> {
+pub(super) struct Plan<'t> {
     tree: &'t Tree,
     files: Vec<Ino>,
     /// Inode index → number in `files`.
@@ -34,18 +34,7 @@ pub(super) struct Layout<'t> {
     block_size: u64,
 }
 
-/// Of a file; what is none has none.
-pub(super) fn content(tree: &Tree, ino: Ino) -> &Content {
-    static EMPTY: Content = Content::EMPTY;
-    tree.node(ino).content().unwrap_or(&EMPTY)
-}
-
-/// For messages: looks through the whole tree.
-pub(super) fn path_of(tree: &Tree, ino: Ino) -> TreePath {
-    tree.iter_inodes().find(|(_, i, _)| *i == ino).map_or_else(TreePath::root, |(path, ..)| path.clone())
-}
-
-impl<'t> Layout<'t> {
+impl<'t> Plan<'t> {
     pub(super) fn new(tree: &'t Tree, options: &Options) -> Result<Self, WriteError> {
         let mut files = Vec::new();
         let mut first = vec![NONE; tree.inode_slots()];
@@ -58,7 +47,7 @@ impl<'t> Layout<'t> {
         options.first.iter().filter_map(|path| tree.ino(path)).for_each(|ino| add(ino, &mut files));
         let lead = files.len();
         tree.iter_inodes().for_each(|(_, ino, _)| add(ino, &mut files));
-        equal::find(tree, &files, &mut first, options)?;
+        duplicates::find(tree, &files, &mut first, options)?;
 
         let is_first = |ino: &Ino| first[ino.index()] == ino.index() as u32;
         // An equal file is stored as the first one in the list.
@@ -74,12 +63,11 @@ impl<'t> Layout<'t> {
             }
         }
         let block_size = u64::from(options.block_size);
-        let mut layout =
-            Layout { tree, files, by_inode, tails: Vec::new(), order: Vec::new(), lead, block_size };
-        layout.check()?;
-        layout.order = alike::order(tree, &layout.by_inode, lead, |number| layout.tail_len(number) > 0);
-        layout.place();
-        Ok(layout)
+        let mut plan = Plan { tree, files, by_inode, tails: Vec::new(), order: Vec::new(), lead, block_size };
+        plan.check()?;
+        plan.order = tail_order::order(tree, &plan.by_inode, lead, |number| plan.tail_len(number) > 0);
+        plan.place();
+        Ok(plan)
     }
 
     /// Refuses what has too many blocks.

@@ -3,16 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 
-use super::metadata::{METADATA_SIZE, MetadataWriter};
-use super::{Output, WriteError};
+use super::WriteError;
+use super::metadata::{MetadataWriter, write_records};
+use super::output::Output;
 use crate::codec::Encoder;
+use crate::squashfs::layout::{self, NO_XATTRS, Record as _, XATTR_PREFIXES, XattrEntry, XattrList};
 use tree::{Meta, TreePath, escape};
-
-/// The number of an inode without attributes. SQUASHFS_INVALID_XATTR.
-pub(super) const NONE: u32 = u32::MAX;
-
-/// Prefixes by their number, SQUASHFS_XATTR_USER and the others. All that the format knows.
-const PREFIXES: [(&[u8], u16); 3] = [(b"user.", 0), (b"trusted.", 1), (b"security.", 2)];
 
 type List = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -25,10 +21,10 @@ pub(super) struct XattrTable<'t> {
 }
 
 impl<'t> XattrTable<'t> {
-    /// The number of the list of `meta`, [`NONE`] if it is empty.
+    /// The number of the list of `meta`, [`NO_XATTRS`] if it is empty.
     pub(super) fn number(&mut self, path: &TreePath, meta: &'t Meta) -> Result<u32, WriteError> {
         if meta.xattrs.is_empty() {
-            return Ok(NONE);
+            return Ok(NO_XATTRS);
         }
         if let Some(&n) = self.numbers.get(&meta.xattrs) {
             return Ok(n);
@@ -51,41 +47,26 @@ impl<'t> XattrTable<'t> {
         }
         let values_start = out.position;
         let mut values = MetadataWriter::new(&mut *out, encoder()?);
-        // `struct squashfs_xattr_id`, one after the other.
-        let mut ids = Vec::with_capacity(self.lists.len());
+        let mut lists = Vec::with_capacity(self.lists.len());
         for list in &self.lists {
-            let place = values.place();
+            let reference = values.place().reference();
             let bytes = stored(list);
             values.write(&bytes)?;
-            let mut id = [0; 16];
-            id[..8].copy_from_slice(&place.reference().to_le_bytes());
-            id[8..12].copy_from_slice(&(list.len() as u32).to_le_bytes());
-            id[12..].copy_from_slice(&(bytes.len() as u32).to_le_bytes());
-            ids.push(id);
+            lists.push(XattrList { reference, count: list.len() as u32, size: bytes.len() as u32 });
         }
         values.finish()?;
         // The header stands before the index of the blocks.
-        let mut index = Vec::new();
-        let ids_start = out.position;
-        let mut table = MetadataWriter::new(&mut *out, encoder()?);
-        for (i, id) in ids.iter().enumerate() {
-            if (i * id.len()).is_multiple_of(METADATA_SIZE) {
-                index.extend_from_slice(&(ids_start + table.place().block).to_le_bytes());
-            }
-            table.write(id)?;
-        }
-        table.finish()?;
+        let index = write_records(out, encoder()?, lists.iter())?;
         let start = out.position;
-        out.write_all(&values_start.to_le_bytes())?;
-        out.write_all(&(self.lists.len() as u32).to_le_bytes())?;
-        out.write_all(&[0; 4])?;
+        let table = layout::XattrTable { values_start, count: self.lists.len() as u32, unused: 0 };
+        out.write_all(&table.to_bytes())?;
         out.write_all(&index)?;
         Ok(Some(start))
     }
 }
 
 fn prefix(name: &[u8]) -> Option<(u16, &[u8])> {
-    PREFIXES.iter().find_map(|(prefix, kind)| name.strip_prefix(*prefix).map(|rest| (*kind, rest)))
+    XATTR_PREFIXES.iter().find_map(|(prefix, kind)| name.strip_prefix(*prefix).map(|rest| (*kind, rest)))
 }
 
 /// Whether there is room for an attribute of this full name. SQUASHFS_XATTR_USER and the others are all that there is.
@@ -112,8 +93,7 @@ fn stored(list: &List) -> Vec<u8> {
     for (name, value) in list {
         // All were checked.
         let Some((kind, rest)) = prefix(name) else { continue };
-        bytes.extend_from_slice(&kind.to_le_bytes());
-        bytes.extend_from_slice(&(rest.len() as u16).to_le_bytes());
+        XattrEntry { kind, name_len: rest.len() as u16 }.put(&mut bytes);
         bytes.extend_from_slice(rest);
         bytes.extend_from_slice(&(value.len() as u32).to_le_bytes());
         bytes.extend_from_slice(value);

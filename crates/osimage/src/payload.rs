@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use sysext::ExtensionName;
-use tree::TreePath;
+use tree::{StaticPath, TreePath};
 
 /// A partition that extensions can be put on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,10 +44,13 @@ pub struct Target {
     pub dir: TreePath,
 }
 
+const ON_ROOT: StaticPath = StaticPath::new("/opt/extensions");
+const ON_OEM: StaticPath = StaticPath::new("/extensions");
+const SYSUPDATE: StaticPath = StaticPath::new("/etc/sysupdate.d");
+
 impl Default for Target {
     fn default() -> Self {
-        let dir = TreePath::new("/opt/extensions").unwrap_or_else(|_| TreePath::root());
-        Target { place: Place::Root, dir }
+        Target { place: Place::Root, dir: ON_ROOT.path() }
     }
 }
 
@@ -70,8 +73,8 @@ impl FromStr for Target {
             _ => return Err(bad()),
         };
         let dir = match (dir, place) {
-            ("", Place::Root) => Target::default().dir,
-            ("", Place::Oem) => TreePath::new("/extensions").map_err(|_| bad())?,
+            ("", Place::Root) => ON_ROOT.path(),
+            ("", Place::Oem) => ON_OEM.path(),
             (dir, _) => TreePath::new(format!("/{}", dir.trim_matches('/'))).map_err(|_| bad())?,
         };
         plain(&dir.to_string())?;
@@ -185,7 +188,7 @@ impl Payload {
     pub fn noop(&mut self, file_name: &str, text: String) -> Result<(), PayloadError> {
         plain(file_name)?;
         let bad = |_| PayloadError::Name { got: file_name.to_owned() };
-        let path = TreePath::new("/etc/sysupdate.d").and_then(|d| d.join(file_name)).map_err(bad)?;
+        let path = SYSUPDATE.path().join(file_name).map_err(bad)?;
         self.push(Place::Root, path, Item::Text(text));
         Ok(())
     }

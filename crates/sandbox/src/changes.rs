@@ -90,7 +90,7 @@ fn overlay_marks(tree: &mut Tree, go: &Go) -> Result<Vec<TreePath>, Step> {
     let mut gone = Vec::new();
     let paths: Vec<TreePath> = tree.iter().map(|(p, _)| p.clone()).collect();
     for path in paths {
-        let Some(node) = tree.get_mut(&path) else { continue };
+        let Some(node) = tree.get(&path) else { continue };
         if node.is_overlay_whiteout() {
             // A file that was only lent to the command.
             if !go.added.iter().any(|a| a == path.as_relative()) {
@@ -102,9 +102,11 @@ fn overlay_marks(tree: &mut Tree, go: &Go) -> Result<Vec<TreePath>, Step> {
         let opaque = OVERLAY_XATTRS.iter().any(|prefix| {
             node.meta.xattrs.get(&[prefix, &b"opaque"[..]].concat()).is_some_and(|v| v == b"y")
         });
-        node.meta.xattrs.retain(|name, _| !OVERLAY_XATTRS.iter().any(|prefix| name.starts_with(prefix)));
         if opaque && node.is_dir() {
             marks.push(path.join(OPAQUE).at("whiteouts")?);
+        }
+        if let Some(meta) = tree.meta_mut(&path) {
+            meta.xattrs.retain(|name, _| !OVERLAY_XATTRS.iter().any(|prefix| name.starts_with(prefix)));
         }
     }
     for path in gone {
@@ -162,12 +164,12 @@ fn keep_touched(
 fn set_owners(tree: &mut Tree, mode: Mode) {
     let paths: Vec<TreePath> = tree.iter().map(|(p, _)| p.clone()).collect();
     for path in paths {
-        let Some(node) = tree.get_mut(&path) else { continue };
-        let recorded = node.meta.xattrs.remove(owners::XATTR.as_bytes()).and_then(|v| owners::decode(&v));
+        let Some(meta) = tree.meta_mut(&path) else { continue };
+        let recorded = meta.xattrs.remove(owners::XATTR.as_bytes()).and_then(|v| owners::decode(&v));
         if let Some((uid, gid)) = recorded {
             // Where owners can be set, one that was set counts.
-            if mode == Mode::Single || (mode == Mode::Subuid && (node.meta.uid, node.meta.gid) == (0, 0)) {
-                (node.meta.uid, node.meta.gid) = (uid, gid);
+            if mode == Mode::Single || (mode == Mode::Subuid && (meta.uid, meta.gid) == (0, 0)) {
+                (meta.uid, meta.gid) = (uid, gid);
             }
         }
     }
@@ -250,9 +252,9 @@ fn drop_privileges(tree: &mut Tree, warn: &mut dyn FnMut(String)) {
         return;
     }
     for path in &risky {
-        if let Some(node) = tree.get_mut(path) {
-            node.meta.mode &= !0o6000;
-            node.meta.xattrs.remove(CAPABILITY);
+        if let Some(meta) = tree.meta_mut(path) {
+            meta.mode &= !0o6000;
+            meta.xattrs.remove(CAPABILITY);
         }
     }
     warn(format!(

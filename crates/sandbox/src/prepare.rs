@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use tree::{Content, Kind, Meta, Node, Tree, TreeError, TreePath};
+use tree::{Content, Kind, Meta, Node, StaticPath, Tree, TreeError, TreePath};
 
 use super::wire::{Fixup, Go};
 use super::{Mode, Network, Run};
@@ -75,16 +75,17 @@ pub(super) fn prepare(
     let large: Vec<(TreePath, u64)> =
         large.filter(|(.., content)| content.is_too_large()).map(|(path, len, _)| (path, len)).collect();
     for (path, len) in large {
-        if let (Some(node), Ok(hole)) = (tree.get_mut(&path), Content::EMPTY.patched(len, Vec::new())) {
-            node.kind = Kind::File(hole);
+        if let (Some(content), Ok(hole)) = (tree.content_mut(&path), Content::EMPTY.patched(len, Vec::new()))
+        {
+            *content = hole;
         }
     }
-    for name in ["proc", "dev", "sys"] {
-        if let Ok(path) = TreePath::new(name) {
-            tree.remove(&path);
-            tree.insert(path, Node::dir())?;
-            ignored.push(name.as_bytes().to_vec());
-        }
+    const KERNEL: [StaticPath; 3] =
+        [StaticPath::new("/proc"), StaticPath::new("/dev"), StaticPath::new("/sys")];
+    for path in KERNEL.map(StaticPath::path) {
+        tree.remove(&path);
+        ignored.push(path.as_relative().to_vec());
+        tree.insert(path, Node::dir())?;
     }
     // Only what is in it: whether there is a /run is the image's business.
     for path in tree
@@ -155,22 +156,24 @@ fn fixups(tree: &mut Tree) -> Vec<Fixup> {
     let mut out = Vec::new();
     let paths: Vec<TreePath> = tree.iter().map(|(p, _)| p.clone()).collect();
     for path in paths {
-        let Some(node) = tree.get_mut(&path) else { continue };
-        // trusted.* belongs to the first user name space; nobody in the sandbox could read it.
-        node.meta.xattrs.retain(|name, _| !name.starts_with(b"trusted."));
-        let privileged: Vec<Vec<u8>> =
-            node.meta.xattrs.keys().filter(|n| n.starts_with(b"security.")).cloned().collect();
-        let xattrs: Vec<_> =
-            privileged.into_iter().filter_map(|n| node.meta.xattrs.remove(&n).map(|v| (n, v))).collect();
-        let owner = (node.meta.uid, node.meta.gid);
+        let Some(kind) = tree.get(&path).map(|node| &node.kind) else { continue };
         // Devices can't be made there either.
-        let written = !matches!(node.kind, Kind::CharDevice { .. } | Kind::BlockDevice { .. });
+        let written = !matches!(kind, Kind::CharDevice { .. } | Kind::BlockDevice { .. });
+        let is_symlink = matches!(kind, Kind::Symlink(_));
+        let Some(meta) = tree.meta_mut(&path) else { continue };
+        // trusted.* belongs to the first user name space; nobody in the sandbox could read it.
+        meta.xattrs.retain(|name, _| !name.starts_with(b"trusted."));
+        let privileged: Vec<Vec<u8>> =
+            meta.xattrs.keys().filter(|n| n.starts_with(b"security.")).cloned().collect();
+        let xattrs: Vec<_> =
+            privileged.into_iter().filter_map(|n| meta.xattrs.remove(&n).map(|v| (n, v))).collect();
+        let owner = (meta.uid, meta.gid);
         if written && (owner != (0, 0) || !xattrs.is_empty()) {
             out.push(Fixup {
                 path: path.as_relative().to_vec(),
                 uid: owner.0,
                 gid: owner.1,
-                mode: (!matches!(node.kind, Kind::Symlink(_))).then_some(node.meta.mode),
+                mode: (!is_symlink).then_some(meta.mode),
                 xattrs: xattrs.into_iter().filter(|(n, _)| n == b"security.capability").collect(),
             });
         }

@@ -8,7 +8,7 @@ mod beneath;
 mod tree;
 pub use tree::{
     Blob, Content, ContentError, ContentReader, DumpOptions, Extent, Ino, Kind, Meta, Node, PATH_MAX, Patch,
-    PathError, ResolveError, Resolved, Seen, Tree, TreeError, TreePath, escape,
+    PathError, ResolveError, Resolved, Seen, StaticPath, Tree, TreeError, TreePath, escape,
 };
 
 pub mod archive;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use oci::{Context, ImageRef};
 use sandbox::Run;
 use sysext::ExtensionName;
-use tree::{Arch, Blob, Content, Event, Events, Meta, Node, Tree, TreeError, TreePath};
+use tree::{Arch, Blob, Content, Event, Events, Meta, Node, StaticPath, Tree, TreeError, TreePath};
 
 use super::cpio::{self, CpioError};
 use super::inside::{Piece, pieces};
@@ -156,9 +156,9 @@ impl Guest {
 
 /// The newest kernel of an image, by name.
 fn kernel(tree: &Tree) -> Option<Content> {
-    let boot = TreePath::new("/boot").ok()?;
+    const BOOT: StaticPath = StaticPath::new("/boot");
     let found: Vec<Content> = tree
-        .children(&boot)
+        .children(&BOOT.path())
         .filter(|(path, _)| path.file_name().is_some_and(|n| n.starts_with(b"vmlinuz")))
         .filter_map(|(_, node)| node.content().cloned())
         .collect();

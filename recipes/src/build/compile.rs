@@ -5,7 +5,7 @@ use sandbox::{Network, Run, SandboxError, packages};
 use store::Digest;
 use sysext::extension::{Finding, rule};
 use sysext::{ExtensionName, Wanted};
-use tree::{Event, Events, Meta, Tree, TreePath};
+use tree::{Event, Events, Meta, StaticPath, Tree, TreePath};
 
 use super::BuildCause;
 use crate::{
@@ -15,8 +15,10 @@ use crate::{
 };
 
 /// Where `[build]` finds its sources, and where it installs.
-const SOURCES: &str = "/src";
-const DESTDIR: &str = "/out";
+const SOURCES: StaticPath = StaticPath::new("/src");
+const DESTDIR: StaticPath = StaticPath::new("/out");
+/// Where extensions have their libraries, each below its name.
+const SYSROOTS: StaticPath = StaticPath::new("/usr/lib/flix");
 
 /// A source, unpacked, and the digest of what it was unpacked from.
 pub(super) struct Source<'a> {
@@ -36,16 +38,16 @@ pub(super) fn compile(
     install(&mut rootfs, &build.packages, context)?;
     let mut id = format!("{}", rootfs.id);
     for source in sources {
-        let dir = TreePath::new(SOURCES)?.join(source.id)?;
+        let dir = SOURCES.path().join(source.id)?;
         place(&mut rootfs.tree, &dir, source.input)?;
         id.push_str(&format!("\n{dir} {}", source.digest));
     }
-    rootfs.tree.make_dirs(&TreePath::new(DESTDIR)?, &Meta::dir())?;
+    rootfs.tree.make_dirs(&DESTDIR.path(), &Meta::dir())?;
     // The sources are part of what the run's result is kept under.
     rootfs.id = Digest::of(&id);
     let mut run = Run::new(["/bin/sh", "-euc", build.script.as_str()].map(Into::into).to_vec());
     let fixed = [
-        ("DESTDIR", DESTDIR.to_owned()),
+        ("DESTDIR", DESTDIR.as_str().to_owned()),
         ("SOURCE_DATE_EPOCH", epoch.to_string()),
         ("LC_ALL", "C".to_owned()),
     ];
@@ -55,7 +57,7 @@ pub(super) fn compile(
     run.title = Some("compiling".to_owned());
     run.offline = context.fetcher.is_offline();
     let built = sandbox::run(rootfs, &run, context.cache(), context.events)?;
-    below(&built.tree, &TreePath::new(DESTDIR)?)
+    below(&built.tree, &DESTDIR.path())
 }
 
 fn install(rootfs: &mut Rootfs, names: &[String], context: BuildContext<'_>) -> Result<(), BuildCause> {
@@ -114,7 +116,7 @@ pub(super) fn extract(
         Tool::Flix => {
             let request = flix::Request {
                 wanted,
-                sysroot: TreePath::new("/usr/lib/flix")?.join(name.as_str())?,
+                sysroot: SYSROOTS.path().join(name.as_str())?,
                 closure: elf::closure::Options {
                     library_path: elf::closure::library_path(&rootfs.config.env),
                     ..elf::closure::Options::default()

@@ -17,7 +17,7 @@ use store::{CacheError, Digest};
 use sysext::extension::Finding;
 use sysext::lint::needs::{self, Needs};
 use sysext::{Extension, ExtensionError, ExtensionName, ExtensionOptions, RequestError};
-use tree::{Event, PathError, Tree, TreeError, TreePath};
+use tree::{Event, PathError, StaticPath, Tree, TreeError, TreePath};
 
 use crate::{
     assemble::{self, AssembleError, BUILD, Input},
@@ -299,7 +299,8 @@ impl BuildContext<'_> {
     fn make(&self, plan: &BuildPlan, options: &BuildOptions) -> Result<Built, BuildCause> {
         self.events.event(Event::Step(format!("building {}", plan.key).into()));
         let (tree, mut findings) = self.tree(plan, options.epoch)?;
-        let units = TreePath::new("/usr/lib/systemd/system")?;
+        const UNITS: StaticPath = StaticPath::new("/usr/lib/systemd/system");
+        let units = UNITS.path();
         let has_units = tree.subtree(&units).any(|(_, n)| !n.is_dir());
         let reload = plan.instance.reload.unwrap_or(has_units);
         let release = options.release.release(plan.key.arch, reload)?;

@@ -4,34 +4,49 @@ use super::findings::Findings;
 use super::rules::*;
 use super::units::{exec_lines, parse};
 use super::{ExtensionError, ExtensionName, HostLibrary, RELEASE_DIR, Release};
-use tree::{Kind, Machine, Node, Tree, TreePath};
+use tree::{Kind, Machine, Node, StaticPath, Tree, TreePath};
 
 /// Directories that some hosts have as symlinks: /usr/sbin and /usr/lib64 on Arch, Fedora 42 and their like, /usr/local
 /// on ostree hosts, /usr/tmp by tradition.
-const HOST_SYMLINKS: [&str; 6] =
-    ["/usr/sbin", "/usr/lib64", "/usr/lib32", "/usr/libx32", "/usr/local", "/usr/tmp"];
-
-/// Directories that all hosts have, some as a symlink.
-const HOST_DIRECTORIES: [&str; 9] = [
-    "/usr/bin",
-    "/usr/lib",
-    "/usr/share",
-    "/usr/include",
-    "/usr/libexec",
-    "/usr/src",
-    "/usr/lib/systemd",
-    "/usr/lib/systemd/system",
-    "/usr/share/man",
+const HOST_SYMLINKS: [StaticPath; 6] = [
+    StaticPath::new("/usr/sbin"),
+    StaticPath::new("/usr/lib64"),
+    StaticPath::new("/usr/lib32"),
+    StaticPath::new("/usr/libx32"),
+    StaticPath::new("/usr/local"),
+    StaticPath::new("/usr/tmp"),
 ];
 
-fn path(text: &str) -> TreePath {
-    // All callers pass normal paths.
-    TreePath::new(text).unwrap_or_else(|_| TreePath::root())
+/// Directories that all hosts have, some as a symlink.
+const HOST_DIRECTORIES: [StaticPath; 9] = [
+    StaticPath::new("/usr/bin"),
+    StaticPath::new("/usr/lib"),
+    StaticPath::new("/usr/share"),
+    StaticPath::new("/usr/include"),
+    StaticPath::new("/usr/libexec"),
+    StaticPath::new("/usr/src"),
+    StaticPath::new("/usr/lib/systemd"),
+    StaticPath::new("/usr/lib/systemd/system"),
+    StaticPath::new("/usr/share/man"),
+];
+
+/// Paths that rules look at; the rules themselves are called like some of them.
+mod at {
+    use tree::StaticPath;
+
+    pub(super) const USR: StaticPath = StaticPath::new("/usr");
+    pub(super) const USR_LIB: StaticPath = StaticPath::new("/usr/lib");
+    pub(super) const OPT: StaticPath = StaticPath::new("/opt");
+    pub(super) const ETC: StaticPath = StaticPath::new("/etc");
+    pub(super) const OS_RELEASE: [StaticPath; 2] =
+        [StaticPath::new("/usr/lib/os-release"), StaticPath::new("/usr/lib/initrd-release")];
+    pub(super) const UNITS: [StaticPath; 2] =
+        [StaticPath::new("/usr/lib/systemd/system"), StaticPath::new("/usr/lib/systemd/user")];
 }
 
 /// What stands where.
 pub(super) fn places(tree: &Tree, lint: &mut Findings) {
-    let (usr, opt, etc) = (path("/usr"), path("/opt"), path("/etc"));
+    let (usr, opt, etc) = (at::USR.path(), at::OPT.path(), at::ETC.path());
     if let Some(node) = tree.get(&usr).filter(|n| !n.is_dir()) {
         lint.add(&USR, Some(&usr), format!("is {}, expected a directory", what(node)));
     }
@@ -47,12 +62,12 @@ pub(super) fn places(tree: &Tree, lint: &mut Findings) {
             lint.add(&OUTSIDE, Some(top), "is outside /usr and /opt, so it is not merged");
         }
     }
-    for os_release in ["/usr/lib/os-release", "/usr/lib/initrd-release"].map(path) {
+    for os_release in at::OS_RELEASE.map(StaticPath::path) {
         if tree.contains(&os_release) {
             lint.add(&OS_RELEASE, Some(&os_release), "belongs to the host");
         }
     }
-    for dir in HOST_SYMLINKS.map(path) {
+    for dir in HOST_SYMLINKS.map(StaticPath::path) {
         if tree.get(&dir).is_some_and(Node::is_dir) {
             lint.add(
                 &HOST_SYMLINK,
@@ -61,7 +76,7 @@ pub(super) fn places(tree: &Tree, lint: &mut Findings) {
             );
         }
     }
-    for dir in HOST_DIRECTORIES.iter().chain(&HOST_SYMLINKS).map(|d| path(d)) {
+    for dir in HOST_DIRECTORIES.iter().chain(&HOST_SYMLINKS).map(|d| d.path()) {
         if let Some(node) = tree.get(&dir).filter(|n| !n.is_dir()) {
             lint.add(&HOST_DIRECTORY, Some(&dir), format!("is {}, where hosts have a directory", what(node)));
         }
@@ -110,8 +125,8 @@ fn what(node: &Node) -> &'static str {
 
 /// Release files in the tree, and what the fields say together.
 pub(super) fn release(tree: &Tree, name: &ExtensionName, release: &Release, lint: &mut Findings) {
-    let dir = path(RELEASE_DIR);
-    let parents = [path("/usr/lib"), dir.clone()];
+    let dir = RELEASE_DIR.path();
+    let parents = [at::USR_LIB.path(), dir.clone()];
     for parent in &parents {
         if let Some(node) = tree.get(parent).filter(|n| !n.is_dir()) {
             lint.add(&RELEASE_DIRECTORY, Some(parent), format!("is {}, expected a directory", what(node)));
@@ -231,7 +246,7 @@ const HOST_PROGRAMS: &[&str] = &[
 
 fn units(tree: &Tree, release: &Release, lint: &mut Findings) -> Result<(), ExtensionError> {
     let mut first_unit = None;
-    for dir in ["/usr/lib/systemd/system", "/usr/lib/systemd/user"].map(path) {
+    for dir in at::UNITS.map(StaticPath::path) {
         for (path, node) in tree.subtree(&dir) {
             let name = path.file_name().unwrap_or_default();
             let suffix = name.rsplit(|&b| b == b'.').next().unwrap_or_default();

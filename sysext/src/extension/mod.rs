@@ -34,7 +34,7 @@ use std::path::Path;
 use findings::Findings;
 
 use image::{ImageError, ImageOptions, Volume, Written};
-use tree::{ContentError, Events, Meta, Node, Tree, TreeError, TreePath};
+use tree::{ContentError, Events, Meta, Node, PathError, StaticPath, Tree, TreeError, TreePath};
 
 /// A tree that was checked and completed, with the name and the release file under which it merges.
 #[derive(Debug, Clone)]
@@ -82,6 +82,9 @@ pub enum ExtensionError {
     /// The release file has no place.
     #[error(transparent)]
     Tree(#[from] TreeError),
+    /// The name makes no path of a release file.
+    #[error(transparent)]
+    Path(#[from] PathError),
     /// A file could not be read for the checks.
     #[error("{path}: {source}")]
     Content {
@@ -105,7 +108,7 @@ impl fmt::Display for Lines<'_> {
 }
 
 /// `/usr/lib/extension-release.d`. UAPI.4.
-const RELEASE_DIR: &str = "/usr/lib/extension-release.d";
+const RELEASE_DIR: StaticPath = StaticPath::new("/usr/lib/extension-release.d");
 
 impl Extension {
     /// Makes an extension of `tree`: everything root:root, of one time, set-id bits of other owners dropped, attributes
@@ -136,9 +139,7 @@ impl Extension {
         if !lint.has_fatal() {
             times::follow(&mut tree, options.epoch)?;
             normal::normalise(&mut tree, options.epoch, &mut lint);
-            let file = TreePath::new(RELEASE_DIR)
-                .and_then(|dir| dir.join(name.release_file_name()))
-                .map_err(|_| TreeError::Full)?;
+            let file = RELEASE_DIR.path().join(name.release_file_name())?;
             let mut node = Node::file(0o644, release.text());
             node.meta.mtime = options.epoch;
             let parent = Meta { mtime: options.epoch, ..Meta::dir() };

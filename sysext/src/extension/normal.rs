@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::findings::Findings;
 use super::rules::*;
-use tree::{Tree, TreePath, escape};
+use tree::{Node, Tree, TreePath, escape};
 
 /// Set-user-ID and set-group-ID. inode(7).
 const SETUID: u32 = 0o4000;
@@ -55,9 +55,8 @@ pub(super) fn normalise(tree: &mut Tree, epoch: i64, lint: &mut Findings) {
     let mut foreign_xattrs: BTreeMap<Vec<u8>, (TreePath, usize)> = BTreeMap::new();
     let paths: Vec<TreePath> = tree.iter().map(|(p, _)| p.clone()).collect();
     for path in &paths {
-        let Some(node) = tree.get_mut(path) else { continue };
-        let is_dir = node.is_dir();
-        let meta = &mut node.meta;
+        let is_dir = tree.get(path).is_some_and(Node::is_dir);
+        let Some(meta) = tree.meta_mut(path) else { continue };
         let foreign = (if meta.uid == 0 { 0 } else { SETUID }) | (if meta.gid == 0 { 0 } else { SETGID });
         if meta.mode & foreign != 0 {
             let message = format!("mode {:04o} of {}:{} would become root's", meta.mode, meta.uid, meta.gid);

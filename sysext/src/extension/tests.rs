@@ -115,7 +115,7 @@ const TABLE: &[(&str, Spoil, &str)] = &[
     ),
     (
         "directory-mode",
-        |t, _| t.get_mut(&p("/usr/bin")).unwrap().meta.mode = 0o700,
+        |t, _| t.meta_mut(&p("/usr/bin")).unwrap().mode = 0o700,
         "warning /usr/bin: mode 0700 would become the host's; made 0755 [directory-mode]",
     ),
     (
@@ -353,7 +353,7 @@ fn all_is_roots_and_of_one_time() {
     put(&mut t, "/usr/share/private/deep", Node { meta: Meta::with_mode(0o700), kind: Kind::Dir });
     put(&mut t, "/usr/share/x", with_xattr(owned(Node::file(0o644, "x"), 8, 8), "user.mime"));
     t.link(p("/usr/share/y"), &p("/usr/share/x")).unwrap();
-    t.get_mut(&TreePath::root()).unwrap().meta.mode = 0o1777;
+    t.meta_mut(&TreePath::root()).unwrap().mode = 0o1777;
     let extension = make(t, Release { reload_manager: true, ..release() }, &[]).unwrap();
     insta::assert_snapshot!(extension.tree().dump_with(tree::DumpOptions { mtime: true, text: 100 }), @r##"
     / dir 0755 0:0 @7

@@ -58,9 +58,8 @@ fn release_files() {
 
     // The one file that says so itself counts under any name.
     let mut lax = tree(&[(&other, "ID=_any\n")]);
-    lax.get_mut(&other.parse().unwrap())
+    lax.meta_mut(&other.parse().unwrap())
         .unwrap()
-        .meta
         .xattrs
         .insert(b"user.extension-release.strict".to_vec(), b"0".to_vec());
     assert!(release_file::find(&lax, &"x".parse().unwrap()).unwrap().is_some());
@@ -75,8 +74,7 @@ fn what_hurts_hosts() {
         ("/etc/x.conf", ""),
         ("/usr/bin/tool", "x"),
     ]);
-    let mut change =
-        |path: &str, f: &dyn Fn(&mut Meta)| f(&mut bad.get_mut(&path.parse().unwrap()).unwrap().meta);
+    let mut change = |path: &str, f: &dyn Fn(&mut Meta)| f(bad.meta_mut(&path.parse().unwrap()).unwrap());
     change("/usr/bin", &|m| m.mode = 0o700);
     change("/usr/bin/tool", &|m| (m.uid, m.gid) = (1000, 1000));
     change("/usr/lib", &|m| drop(m.xattrs.insert(b"trusted.overlay.opaque".to_vec(), b"y".to_vec())));

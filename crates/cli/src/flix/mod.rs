@@ -17,11 +17,14 @@ use image::Written;
 use oci::Rootfs;
 use sysext::extension::{Finding, rule};
 use sysext::{Extension, ExtensionName};
-use tree::{Event, Events, Machine, TreePath};
+use tree::{Event, Events, Machine, StaticPath};
 
 use crate::convert::{Built, Conversion, convert};
 use crate::hint::MISSING;
 use report::Report;
+
+/// Where extensions have their libraries, each below its name.
+const SYSROOTS: StaticPath = StaticPath::new("/usr/lib/flix");
 
 /// Does what the arguments ask for.
 ///
@@ -79,7 +82,7 @@ impl Conversion for Args {
 fn request(args: &Args, name: &ExtensionName, environment: &[String]) -> anyhow::Result<Request> {
     let sysroot = match &args.sysroot {
         Some(dir) => dir.clone(),
-        None => TreePath::new("/usr/lib/flix")?.join(name.as_str())?,
+        None => SYSROOTS.path().join(name.as_str())?,
     };
     let mut extra_libs = args.extra_lib.clone();
     if let Ok(list) = std::env::var("EXTRALIBS") {

@@ -4,7 +4,7 @@
 //! other. The content of a file is a place ([`Content`]): inline bytes, or offset and length in a [`Blob`] on disk.
 
 mod path;
-pub use path::{PATH_MAX, PathError, TreePath, escape};
+pub use path::{PATH_MAX, PathError, StaticPath, TreePath, escape};
 
 mod node;
 pub use node::{Kind, Meta, Node};
@@ -108,9 +108,20 @@ impl Tree {
         self.paths.get(path).map(|&ino| &self.inode(ino).node)
     }
 
-    /// The node at `path`, to be changed. The change shows under all its hard links. Do not change a directory into
-    /// something else by it: that takes `remove` and `insert`.
-    pub fn get_mut(&mut self, path: &TreePath) -> Option<&mut Node> {
+    /// The metadata of the node at `path`, to be changed. The change shows under all its hard links.
+    pub fn meta_mut(&mut self, path: &TreePath) -> Option<&mut Meta> {
+        self.node_mut(path).map(|node| &mut node.meta)
+    }
+
+    /// The content of the regular file at `path`, to be changed under all its hard links.
+    pub fn content_mut(&mut self, path: &TreePath) -> Option<&mut Content> {
+        match self.node_mut(path).map(|node| &mut node.kind) {
+            Some(Kind::File(content)) => Some(content),
+            _ => None,
+        }
+    }
+
+    fn node_mut(&mut self, path: &TreePath) -> Option<&mut Node> {
         let ino = *self.paths.get(path)?;
         self.inodes.get_mut(ino.0 as usize).and_then(Option::as_mut).map(|i| &mut i.node)
     }
@@ -118,6 +129,11 @@ impl Tree {
     /// Whether `path` is there (a dangling symlink is).
     pub fn contains(&self, path: &TreePath) -> bool {
         self.paths.contains_key(path)
+    }
+
+    /// The root's inode, which is always there.
+    pub fn root(&self) -> Ino {
+        Ino(0)
     }
 
     /// The inode behind `path`.
@@ -199,8 +215,8 @@ impl Tree {
         if let Some(old) = self.get(&path) {
             match (old.is_dir(), node.is_dir()) {
                 (true, true) => {
-                    if let Some(n) = self.get_mut(&path) {
-                        n.meta = node.meta;
+                    if let Some(meta) = self.meta_mut(&path) {
+                        *meta = node.meta;
                     }
                     return Ok(());
                 }

@@ -14,6 +14,67 @@ use std::path::Path;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct TreePath(Box<[u8]>);
 
+/// A path that the source names, checked by the compiler: `const UNITS: StaticPath = StaticPath::new("/usr/lib/systemd/system")`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StaticPath(&'static str);
+
+impl StaticPath {
+    /// For use in a `const`.
+    ///
+    /// # Panics
+    /// The path isn't absolute and normal; in a `const` that is an error of the compiler.
+    pub const fn new(path: &'static str) -> StaticPath {
+        assert!(is_normal(path.as_bytes()), "path isn't absolute and normal");
+        StaticPath(path)
+    }
+
+    /// As it was written.
+    pub const fn as_str(self) -> &'static str {
+        self.0
+    }
+
+    /// The path.
+    pub fn path(self) -> TreePath {
+        TreePath(self.0.as_bytes()[1..].into())
+    }
+}
+
+impl From<StaticPath> for TreePath {
+    fn from(path: StaticPath) -> TreePath {
+        path.path()
+    }
+}
+
+/// A leading slash, and components as [`TreePath::new`] leaves them behind it.
+const fn is_normal(path: &[u8]) -> bool {
+    if path.is_empty() || path[0] != b'/' || path.len() + 1 > PATH_MAX {
+        return false;
+    }
+    if path.len() == 1 {
+        return true;
+    }
+    // The component ends before `at` or at the end of the path.
+    let (mut start, mut at) = (1, 1);
+    while at <= path.len() {
+        if at == path.len() || path[at] == b'/' {
+            let len = at - start;
+            let dots = match len {
+                1 => path[start] == b'.',
+                2 => path[start] == b'.' && path[start + 1] == b'.',
+                _ => false,
+            };
+            if len == 0 || len > NAME_MAX || dots {
+                return false;
+            }
+            start = at + 1;
+        } else if path[at] == 0 {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
 /// Why bytes are no [`TreePath`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -28,7 +28,7 @@ fn a_directory_and_its_subtree_are_one_range() {
 #[test]
 fn hard_links_share_metadata_until_one_is_replaced() {
     let mut t = sample();
-    t.get_mut(&p("/usr/bin/b")).unwrap().meta.mode = 0o700;
+    t.meta_mut(&p("/usr/bin/b")).unwrap().mode = 0o700;
     assert_eq!(t.get(&p("/usr/bin/a")).unwrap().meta.mode, 0o700);
     assert_eq!(t.nlink(t.ino(&p("/usr/bin/a")).unwrap()), 2);
     t.insert(p("/usr/bin/b"), Node::file(0o644, "new")).unwrap();
@@ -173,5 +173,16 @@ fn paths_are_ordered_by_components() {
         for b in &all {
             assert_eq!(a.cmp(b), a.components().cmp(b.components()), "{a} {b}");
         }
+    }
+}
+
+#[test]
+fn paths_of_the_source_are_those_that_are_normal() {
+    const UNITS: StaticPath = StaticPath::new("/usr/lib/systemd/system");
+    assert_eq!((UNITS.path(), UNITS.as_str()), (p("/usr/lib/systemd/system"), "/usr/lib/systemd/system"));
+    assert_eq!(StaticPath::new("/").path(), TreePath::root());
+    assert_eq!(StaticPath::new("/..a/.b/c..").path(), p("/..a/.b/c.."));
+    for bad in ["", "usr", "/usr/", "//usr", "/usr//lib", "/.", "/usr/..", "/../x", "/a/./b", "/a\0b"] {
+        assert!(std::panic::catch_unwind(|| StaticPath::new(bad)).is_err(), "{bad:?}");
     }
 }

@@ -123,7 +123,7 @@ fn layout(dir: &Path, layers: &[Vec<u8>]) {
 fn shown(mut tree: Tree) -> String {
     let paths: Vec<TreePath> = tree.iter().map(|(p, _)| p.clone()).collect();
     for path in paths {
-        let meta = &mut tree.get_mut(&path).unwrap().meta;
+        let meta = tree.meta_mut(&path).unwrap();
         (meta.uid, meta.gid) = (0, 0);
         if path.is_root() {
             meta.mode = 0o755;

@@ -10,7 +10,7 @@ pub(super) mod pyc;
 use std::collections::BTreeMap;
 
 use super::ExtensionError;
-use tree::{Content, ContentError, Ino, Kind, Node, Patch, Tree, TreePath};
+use tree::{Content, ContentError, Ino, Patch, Tree, TreePath};
 
 /// One format that records times.
 struct Format {
@@ -78,9 +78,7 @@ pub(super) fn follow(tree: &mut Tree, epoch: i64) -> Result<(), ExtensionError> 
     }
     for (path, recorded) in found.into_values() {
         let patches = recorded.patches(epoch);
-        if let Some(Node { kind: Kind::File(content), .. }) =
-            tree.get_mut(&path).filter(|_| !patches.is_empty())
-        {
+        if let Some(content) = tree.content_mut(&path).filter(|_| !patches.is_empty()) {
             *content = content
                 .patched(content.len(), patches)
                 .map_err(|source| ExtensionError::Content { path, source })?;

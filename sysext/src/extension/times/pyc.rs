@@ -47,7 +47,7 @@ pub fn resized(tree: &mut Tree, path: &TreePath, old: u64) -> Result<(), Content
         .flat_map(|d| tree.children(&d).map(|(p, _)| p).filter(of_it).cloned().collect::<Vec<_>>())
         .collect();
     for bytecode in found {
-        let Some(Node { kind: Kind::File(content), .. }) = tree.get_mut(&bytecode) else { continue };
+        let Some(content) = tree.content_mut(&bytecode) else { continue };
         let head = content.head(16)?;
         // Where only the time is recorded, any length is fresh.
         let other = header(&head, mtime, !(old as u32)).is_some_and(|r| r.fresh);

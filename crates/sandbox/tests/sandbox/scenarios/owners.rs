@@ -76,7 +76,7 @@ pub fn of_the_image(case: &Case) {
     add("/srv/web/same", 33, 33, 0o640);
     add("/srv/web/agent", 0, 42, 0o2755);
     add("/srv/web/high", 200_000, 200_000, 0o644);
-    tree.get_mut(&"/srv/web".parse().unwrap()).unwrap().meta.uid = 33;
+    tree.meta_mut(&"/srv/web".parse().unwrap()).unwrap().uid = 33;
     let line = "cd /srv/web; echo y >> page; chmod 640 same; chmod 2711 agent; chmod 600 high";
     assert_eq!(
         case.changes_of(&tree, &case.shell(line)),

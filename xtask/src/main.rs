@@ -6,6 +6,7 @@
 mod architecture;
 mod command;
 mod demo;
+mod dependencies;
 mod licences;
 mod modules;
 mod packages;

@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use crate::{
     architecture,
     command::{self, cargo},
-    licences, modules, packages,
+    dependencies, licences, modules, packages,
 };
 
 /// Installs what the tests need, then runs fmt, clippy, docs, licences, doc tests, unit tests, end-to-end tests.
@@ -67,6 +67,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         stages.call("licences", licences::check);
         stages.call("architecture", architecture::check);
         stages.call("modules", modules::check);
+        stages.call("dependencies", dependencies::check);
         let mut doc = cargo(words("doc --workspace --no-deps --document-private-items --locked"));
         stages.run("rustdoc", doc.env("RUSTDOCFLAGS", "-D warnings"))?;
     }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use super::ReleaseArgs;
 use tree::{Arch, Event, Events, Machine, arch::UnknownArch};
 
 /// `--host-arch`.
@@ -25,41 +24,37 @@ impl FromStr for HostArch {
     }
 }
 
-impl ReleaseArgs {
-    /// The release file's `ARCHITECTURE=`: that of the hosts, which needn't be the programs' own. systemd-sysext holds it
-    /// against uname(2)'s. `programs`: what the programs are for; `image`: what the image was chosen for. What a host needs
-    /// to run the programs is told.
-    pub fn architecture(
-        &self,
-        programs: &BTreeSet<Machine>,
-        image: Option<Arch>,
-        events: &dyn Events,
-    ) -> Option<Arch> {
-        let host = match self.host_arch {
-            Some(HostArch::Any) => return None,
-            Some(HostArch::Is(arch)) => arch,
-            None => default(programs, image)?,
-        };
-        for &machine in programs {
-            let Some(compat) = host.compat(machine) else { continue };
-            let text = format!(
-                "programs are for {machine}, the release file says ARCHITECTURE={host}: they take {}",
-                compat.needs
-            );
-            match (compat.usual, self.host_arch) {
-                (true, None) => {
-                    events.event(Event::Note(format!("{text} (--host-arch says otherwise)").into()))
-                }
-                (true, Some(_)) => {}
-                (false, _) => events.event(Event::Warning(text.into())),
-            }
+/// The release file's `ARCHITECTURE=`: that of the hosts, which needn't be the programs' own. systemd-sysext holds it
+/// against uname(2)'s. `programs`: what the programs are for; `image`: what the image was chosen for. What a host needs
+/// to run the programs is told.
+pub(super) fn architecture(
+    asked: Option<HostArch>,
+    programs: &BTreeSet<Machine>,
+    image: Option<Arch>,
+    events: &dyn Events,
+) -> Option<Arch> {
+    let host = match asked {
+        Some(HostArch::Any) => return None,
+        Some(HostArch::Is(arch)) => arch,
+        None => default(programs, image)?,
+    };
+    for &machine in programs {
+        let Some(compat) = host.compat(machine) else { continue };
+        let text = format!(
+            "programs are for {machine}, the release file says ARCHITECTURE={host}: they take {}",
+            compat.needs
+        );
+        match (compat.usual, asked) {
+            (true, None) => events.event(Event::Note(format!("{text} (--host-arch says otherwise)").into())),
+            (true, Some(_)) => {}
+            (false, _) => events.event(Event::Warning(text.into())),
         }
-        if self.host_arch.is_none() && host == Arch::Arm {
-            let text = "ARCHITECTURE=arm: hosts with a 64-bit kernel merge it with --host-arch arm64 only";
-            events.event(Event::Note(text.into()));
-        }
-        Some(host)
     }
+    if asked.is_none() && host == Arch::Arm {
+        let text = "ARCHITECTURE=arm: hosts with a 64-bit kernel merge it with --host-arch arm64 only";
+        events.event(Event::Note(text.into()));
+    }
+    Some(host)
 }
 
 fn default(programs: &BTreeSet<Machine>, image: Option<Arch>) -> Option<Arch> {
@@ -81,6 +76,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::args::ReleaseArgs;
 
     #[derive(Debug, Parser)]
     struct Command {

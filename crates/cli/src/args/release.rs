@@ -1,11 +1,13 @@
 //! Which hosts merge the extension.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use sysext::Release;
 use sysext::extension::ReleaseError;
-use tree::Arch;
+use tree::{Arch, Events, Machine};
 
-use super::HostArch;
+use super::host_arch::{self, HostArch};
 
 /// Where the extension merges.
 #[derive(Debug, Clone, Args)]
@@ -54,6 +56,18 @@ fn parse_bool(text: &str) -> Result<bool, String> {
 }
 
 impl ReleaseArgs {
+    /// The release file's `ARCHITECTURE=`: that of the hosts, which needn't be the programs' own. systemd-sysext holds it
+    /// against uname(2)'s. `programs`: what the programs are for; `image`: what the image was chosen for. What a host needs
+    /// to run the programs is told.
+    pub fn architecture(
+        &self,
+        programs: &BTreeSet<Machine>,
+        image: Option<Arch>,
+        events: &dyn Events,
+    ) -> Option<Arch> {
+        host_arch::architecture(self.host_arch, programs, image, events)
+    }
+
     /// The release file for an architecture. `has_units` decides about the reload if the user didn't.
     ///
     /// # Errors

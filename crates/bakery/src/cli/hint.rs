@@ -6,7 +6,7 @@ use std::error::Error;
 use sysext::ExtensionError;
 use sysext::extension::Severity;
 
-use super::release::SignKeyError;
+use super::sign_key::SignKeyError;
 use osimage::{BakeError, Ext4Error, MountError};
 use recipes::build::{BuildCause, BuildError};
 use recipes::catalogue::CatalogueError;

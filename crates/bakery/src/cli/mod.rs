@@ -16,6 +16,7 @@ mod lock;
 mod new;
 mod release;
 mod schema;
+mod sign_key;
 mod test;
 mod versions;
 pub use hint::hint;

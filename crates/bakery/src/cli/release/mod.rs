@@ -11,7 +11,7 @@ use cli::{OutputArgs, ReleaseArgs, ReportArgs, Terminal, Verbosity, print};
 use serde_json::json;
 use tree::{Event, Size};
 
-use super::{CatalogueArgs, WorkArgs};
+use super::{CatalogueArgs, WorkArgs, sign_key};
 use crate::{
     release::place::{MANIFEST_SIGNATURE, merge},
     release::plan::{PlanFormat, images, text, word},
@@ -23,7 +23,6 @@ use plan::Plan;
 use recipes::ImageFileName;
 use recipes::lock::Key;
 use recipes::tools::BuildContext;
-use signature::{SignatureError, Signer};
 
 /// What a release is made of; both commands take it.
 #[derive(Debug, Clone, clap::Args)]
@@ -154,29 +153,12 @@ fn tell_plan(plan: &Plan, format: PlanFormat) -> anyhow::Result<()> {
     }
 }
 
-/// A key that can't sign.
-#[derive(Debug, thiserror::Error)]
-#[error("{path:?}: {source}")]
-pub(super) struct SignKeyError {
-    path: PathBuf,
-    source: SignatureError,
-}
-
-impl ReleaseCommand {
-    fn signer(&self) -> anyhow::Result<Option<Signer>> {
-        let Some(path) = &self.sign else { return Ok(None) };
-        let bytes = std::fs::read(path).with_context(|| format!("{path:?}"))?;
-        let signer = Signer::parse(&bytes).map_err(|source| SignKeyError { path: path.clone(), source })?;
-        Ok(Some(signer))
-    }
-}
-
 /// `bakery release`.
 pub(super) fn release(args: &ReleaseCommand) -> anyhow::Result<()> {
     let events = Terminal::new(args.report.verbosity());
     tree::remove_on_interrupt().context("signals can't be handled")?;
     // A key that is of no use is said before anything long begins.
-    let signer = args.signer()?;
+    let signer = args.sign.as_deref().map(sign_key::read).transpose()?;
     for dir in &args.merge {
         if !dir.is_dir() {
             bail!("{dir:?}: is no folder");

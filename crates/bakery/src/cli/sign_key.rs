@@ -1,0 +1,21 @@
+//! The OpenPGP key that signs a release.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use signature::{SignatureError, Signer};
+
+/// A key that can't sign.
+#[derive(Debug, thiserror::Error)]
+#[error("{path:?}: {source}")]
+pub(super) struct SignKeyError {
+    path: PathBuf,
+    source: SignatureError,
+}
+
+/// Reads a key.
+pub(super) fn read(path: &Path) -> anyhow::Result<Signer> {
+    let bytes = std::fs::read(path).with_context(|| format!("{path:?}"))?;
+    let signer = Signer::parse(&bytes).map_err(|source| SignKeyError { path: path.to_owned(), source })?;
+    Ok(signer)
+}

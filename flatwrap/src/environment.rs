@@ -12,7 +12,7 @@ use crate::{
 
 /// Who has the last word on a variable that the image sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Precedence {
+pub(crate) enum Precedence {
     /// `--env`, and what is about the image's own files.
     Image,
     /// The image has a default: a caller's value stays.
@@ -29,7 +29,7 @@ pub struct Variable {
     /// Any text.
     pub value: String,
     /// Against the caller's.
-    pub precedence: Precedence,
+    pub(crate) precedence: Precedence,
     /// Set by the image's own env(1), the last before the program: the host's programs on the way there must not follow
     /// it.
     pub late: bool,

@@ -3,16 +3,16 @@
 pub mod options;
 pub use options::{Bind, Bwrap, Map, Options, ParseError};
 
-pub mod mounts;
+mod mounts;
 pub use mounts::{Mount, MountError, Mounts, Source};
 
 pub mod environment;
-pub use environment::{Precedence, Variable};
+pub use environment::Variable;
 
-pub mod command;
+mod command;
 pub use command::{Command, CommandError, Process};
 
-pub mod plan;
+mod plan;
 mod units;
 pub use plan::{Plan, PlanError, Shown};
 pub use units::NOT_FOLLOWED;
@@ -20,7 +20,7 @@ pub use units::NOT_FOLLOWED;
 mod build;
 pub use build::Report;
 
-pub mod prune;
+mod prune;
 pub use prune::Pruned;
 
 pub mod quote;

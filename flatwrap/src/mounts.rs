@@ -172,7 +172,7 @@ impl Mounts {
     }
 
     /// Whether a program sees the host's file at `path`, not the image's.
-    pub fn is_host(&self, path: &TreePath) -> bool {
+    pub(crate) fn is_host(&self, path: &TreePath) -> bool {
         matches!(self.over(path), Some(Mount { source: Source::Host(_), .. }))
     }
 
@@ -261,7 +261,7 @@ impl Mounts {
     ///
     /// # Errors
     /// A parent that is no directory.
-    pub fn make_places(&self, image: &mut Tree) -> Result<(), MountError> {
+    pub(crate) fn make_places(&self, image: &mut Tree) -> Result<(), MountError> {
         for mount in &self.0 {
             let parent = mount.target.parent().unwrap_or_else(TreePath::root);
             if self.is_host(&parent) {

@@ -90,7 +90,7 @@ pub struct Options {
 pub const SYSROOTS: &str = "/usr/lib/flatwrap";
 
 /// Directories that are the host's unless said otherwise.
-pub const HOST_DIRS: [&str; 6] = ["/dev", "/proc", "/run", "/sys", "/tmp", "/var/tmp"];
+pub(crate) const HOST_DIRS: [&str; 6] = ["/dev", "/proc", "/run", "/sys", "/tmp", "/var/tmp"];
 
 impl Options {
     /// The variables of an image's config.

@@ -70,7 +70,7 @@ impl Pruned {
 ///
 /// `locales` are the languages that stay: `de` keeps `de`, `de_AT.UTF-8` and `de@hebrew`, `de_AT` just its own. C and
 /// POSIX always stay.
-pub fn prune(image: &mut Tree, mounts: &Mounts, keep: &[&TreePath], locales: &[String]) -> Pruned {
+pub(crate) fn prune(image: &mut Tree, mounts: &Mounts, keep: &[&TreePath], locales: &[String]) -> Pruned {
     let roots: Vec<(TreePath, Reason)> = REASONS
         .iter()
         .flat_map(|(reason, dirs)| dirs.iter().filter_map(|d| Some((TreePath::new(d).ok()?, *reason))))

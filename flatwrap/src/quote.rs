@@ -31,7 +31,7 @@ pub fn sh(word: &str) -> String {
 }
 
 /// One field of an fstab line: what separates fields or starts a comment as `\ooo`. fstab(5), getmntent(3).
-pub fn fstab(field: &str) -> String {
+pub(crate) fn fstab(field: &str) -> String {
     let mut out = String::with_capacity(field.len());
     for c in field.chars() {
         match c {

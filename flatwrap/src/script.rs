@@ -28,7 +28,7 @@ pub const DIR: &str = ".flatwrap";
 
 /// Exit status if the private root can't be made. What runs a program for somebody else says 125 then: env(1),
 /// timeout(1), docker.
-pub const EXIT_NO_ROOT: u8 = 125;
+pub(crate) const EXIT_NO_ROOT: u8 = 125;
 
 /// Bytes of a path that came from the command line or was checked to be like one, as text.
 fn text(path: &TreePath) -> String {

@@ -7,11 +7,11 @@
 pub use sysext::request;
 pub use sysext::request::{Item, RequestError, Wanted};
 
-pub mod scripts;
+mod scripts;
 pub use sysext::extension::unit_programs as units;
 
 pub mod plan;
 pub use plan::{NOT_FOLLOWED, Plan, Request};
 
-pub mod explain;
+mod explain;
 pub use explain::Explanation;

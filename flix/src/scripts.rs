@@ -3,10 +3,10 @@
 use tree::{Content, ContentError};
 
 /// The longest first line that the kernel reads. Bytes. BINPRM_BUF_SIZE, linux/binfmts.h.
-pub const LINE_LIMIT: usize = 256;
+pub(crate) const LINE_LIMIT: usize = 256;
 
 /// The `env` that hosts have.
-pub const HOST_ENV: &str = "/usr/bin/env";
+pub(crate) const HOST_ENV: &str = "/usr/bin/env";
 
 /// Scripts whose first line gets longer are read whole. Bytes.
 pub(crate) const SCRIPT_LIMIT: u64 = 64 << 20;
@@ -62,7 +62,7 @@ fn cuts_itself(text: &[u8]) -> bool {
 
 /// A script's first line, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shebang {
+pub(crate) struct Shebang {
     /// The program that runs the script: a path, or a name that `env` looks up.
     pub interpreter: Interpreter,
     /// The rest of the line; the kernel hands it over as one word.
@@ -73,7 +73,7 @@ pub struct Shebang {
 
 /// What a first line names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Interpreter {
+pub(crate) enum Interpreter {
     /// `#!/bin/sh`.
     Path(Vec<u8>),
     /// `#!/usr/bin/env python3`; true with `-S`, which splits what follows into words.
@@ -84,7 +84,7 @@ pub enum Interpreter {
 
 impl Shebang {
     /// Parses the beginning of a file. None if it is no script.
-    pub fn parse(head: &[u8]) -> Option<Shebang> {
+    pub(crate) fn parse(head: &[u8]) -> Option<Shebang> {
         let text = head.strip_prefix(b"#!")?;
         let end = text.iter().position(|&b| b == b'\n').unwrap_or(text.len());
         let line = text[..end].trim_ascii();
@@ -119,7 +119,7 @@ impl Shebang {
     }
 
     /// What the script asks for, to be shown.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match &self.interpreter {
             Interpreter::Path(p) | Interpreter::Env(p, _) => p.escape_ascii().to_string(),
             Interpreter::EnvOther => "env with options, quotes or variables".to_owned(),
@@ -128,7 +128,7 @@ impl Shebang {
 
     /// Whether the line can't do without `env`: the kernel hands over what follows the interpreter as one word, where
     /// `env -S` splits it, undoes quotes and fills in variables.
-    pub fn needs_env(&self) -> bool {
+    pub(crate) fn needs_env(&self) -> bool {
         matches!(self.interpreter, Interpreter::Env(_, true))
             && self.argument.iter().any(|&b| b.is_ascii_whitespace() || SPECIAL.contains(&b))
     }
@@ -137,7 +137,7 @@ impl Shebang {
     ///
     /// # Errors
     /// Why there is none: the kernel would cut it off, or the path would be torn apart.
-    pub fn with_interpreter(&self, path: &[u8]) -> Result<Vec<u8>, &'static str> {
+    pub(crate) fn with_interpreter(&self, path: &[u8]) -> Result<Vec<u8>, &'static str> {
         if path.iter().any(u8::is_ascii_whitespace) {
             return Err("a path with white space");
         }

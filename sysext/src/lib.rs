@@ -11,7 +11,7 @@ pub mod lint;
 pub mod inspect;
 pub use inspect::Inspection;
 
-pub mod compatibility;
+mod compatibility;
 pub use compatibility::{Compatibility, CompatibilityError, check_compatibility};
 
 pub mod merge_test;

@@ -25,7 +25,7 @@ struct Row {
 }
 
 /// Writes the table.
-pub fn write() -> Result<()> {
+pub(crate) fn write() -> Result<()> {
     let path = crate::root().join(PAGE);
     let text = std::fs::read_to_string(&path).with_context(|| format!("{path:?}"))?;
     let (before, _, after) = split(&text)?;
@@ -34,7 +34,7 @@ pub fn write() -> Result<()> {
 }
 
 /// Fails if the table says something else than the manifests, or counts lines that are off by more than a tenth.
-pub fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     let path = crate::root().join(PAGE);
     let text = std::fs::read_to_string(&path).with_context(|| format!("{path:?}"))?;
     let (_, found, _) = split(&text)?;

@@ -10,14 +10,14 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A cargo command at the repository's root. The toolchain is the one that runs this task.
-pub fn cargo<I: AsRef<OsStr>>(args: impl IntoIterator<Item = I>) -> Command {
+pub(crate) fn cargo<I: AsRef<OsStr>>(args: impl IntoIterator<Item = I>) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(crate::root()).args(args);
     command
 }
 
 /// The same command with SIGINT and SIGQUIT as they are by default. env(1), coreutils 8.31.
-pub fn interruptible(command: &Command) -> Command {
+pub(crate) fn interruptible(command: &Command) -> Command {
     let mut env = Command::new("env");
     env.arg("--default-signal=INT,QUIT").arg(command.get_program()).args(command.get_args());
     if let Some(dir) = command.get_current_dir() {
@@ -27,7 +27,7 @@ pub fn interruptible(command: &Command) -> Command {
 }
 
 /// The command as one would type it.
-pub fn show(command: &Command) -> String {
+pub(crate) fn show(command: &Command) -> String {
     let program = std::path::Path::new(command.get_program()).file_name().unwrap_or_default();
     std::iter::once(program)
         .chain(command.get_args())
@@ -45,12 +45,12 @@ pub fn show(command: &Command) -> String {
 }
 
 /// Runs it with this task's own stdout and stderr.
-pub fn status(command: &mut Command) -> Result<ExitStatus> {
+pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
     command.stdin(Stdio::null()).status().with_context(|| format!("{}: not started", show(command)))
 }
 
 /// Runs it; anything but success is an error.
-pub fn run(command: &mut Command) -> Result<()> {
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = status(command)?;
     if !status.success() {
         bail!("{}: {status}", show(command));
@@ -59,7 +59,7 @@ pub fn run(command: &mut Command) -> Result<()> {
 }
 
 /// Runs it and returns what it printed.
-pub fn output(command: &mut Command) -> Result<String> {
+pub(crate) fn output(command: &mut Command) -> Result<String> {
     let out = command
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
@@ -73,7 +73,7 @@ pub fn output(command: &mut Command) -> Result<String> {
 
 /// Runs it, passing its stdout on line by line, and showing each line to `look`. What has not ended within `limit` is killed
 /// with all that it started, which is an error: a test that hangs must not take the machine's time and the report with it.
-pub fn tee(command: &mut Command, limit: Duration, mut look: impl FnMut(&str)) -> Result<ExitStatus> {
+pub(crate) fn tee(command: &mut Command, limit: Duration, mut look: impl FnMut(&str)) -> Result<ExitStatus> {
     let name = show(command);
     let start = Instant::now();
     let mut child = command

@@ -20,7 +20,7 @@ exec chroot "$1" "$2" --only-matching '/usr/.*' /proc/self/maps
 "#;
 
 /// Builds, makes, shows, runs. Needs neither the network nor root.
-pub fn run() -> Result<ExitCode> {
+pub(crate) fn run() -> Result<ExitCode> {
     let flix = match std::env::var_os("FLIX_BIN") {
         Some(built) => PathBuf::from(built),
         None => {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 const PAGE: &str = "docs/dependencies.md";
 
 /// Fails if a dependency has no row, or a row no dependency.
-pub fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     let read = |name: &str| {
         let path = crate::root().join(name);
         std::fs::read_to_string(&path).with_context(|| format!("{path:?}"))

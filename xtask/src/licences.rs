@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::command;
 
 /// Fails with a list of the packages that `deny.toml` doesn't allow.
-pub fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     let path = crate::root().join("deny.toml");
     let text = std::fs::read_to_string(&path).with_context(|| format!("{path:?}"))?;
     let deny: toml::Table = text.parse().with_context(|| format!("{path:?}"))?;

@@ -19,7 +19,7 @@ const COMMAND_LINES: [&str; 4] = ["cli", "bakery", "xtask", "e2e"];
 const READS_PATH: &str = "crates/tree/src/process.rs";
 
 /// Fails with every circle and every library that knows a command line, by file and line.
-pub fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     let root = crate::root();
     let mut bad = Vec::new();
     let (mut crates, mut modules) = (0, 0);

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::command;
 
 /// The names in `tests/packages.txt`: one a line, `#` starts a comment.
-pub fn listed() -> Result<Vec<String>> {
+pub(crate) fn listed() -> Result<Vec<String>> {
     let path = crate::root().join("tests/packages.txt");
     let text = std::fs::read_to_string(&path).with_context(|| format!("{path:?}"))?;
     Ok(parse(&text))
@@ -36,7 +36,7 @@ fn missing(names: &[String]) -> Result<Vec<String>> {
 }
 
 /// Installs what is missing, as root; else says how, and fails.
-pub fn install() -> Result<()> {
+pub(crate) fn install() -> Result<()> {
     let missing = missing(&listed()?)?;
     if missing.is_empty() {
         return Ok(());

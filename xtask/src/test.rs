@@ -14,7 +14,7 @@ use crate::{
 
 /// Installs what the tests need, then runs fmt, clippy, docs, licences, doc tests, unit tests, end-to-end tests.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Only these checks.
     #[arg(long, value_enum)]
     only: Option<Part>,
@@ -50,7 +50,7 @@ struct Stage {
 }
 
 /// Runs the checks. All of them, even if one fails.
-pub fn run(args: &Args) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let wants = |part| args.only.is_none_or(|only| only == part);
     let lint = wants(Part::Lint) && args.filter.is_none();
     let mut stages = Stages::default();

@@ -3,8 +3,8 @@
 //! Arguments, environment variables, the terminal and hints are known here and in the commands; the libraries below take
 //! resolved options and return data and typed errors.
 
-pub mod args;
-pub use args::{OutputArgs, ReleaseArgs, ReportArgs, SandboxArgs, SourceArgs};
+mod args;
+pub use args::{OutputArgs, ReleaseArgs, ReportArgs, SourceArgs};
 
 mod environment;
 pub use environment::environment;
@@ -13,7 +13,7 @@ mod terminal;
 pub use terminal::{Terminal, Verbosity};
 
 mod message;
-pub use message::{complain, print, reasons};
+pub use message::{print, reasons};
 
 mod hint;
 pub use hint::hint;
@@ -21,7 +21,7 @@ pub use hint::hint;
 mod frame;
 pub use frame::{end, parse};
 
-pub mod root;
+mod root;
 
 mod convert;
 

@@ -6,7 +6,7 @@ use std::iter::successors;
 
 /// Tells of an error on stderr: `error:` and the chain of reasons, then `hint:` if there is one.
 #[allow(clippy::print_stderr)] // what it is for
-pub fn complain(error: &(dyn Error + 'static), hint: Option<&str>) {
+pub(crate) fn complain(error: &(dyn Error + 'static), hint: Option<&str>) {
     eprintln!("error: {}", printable(&reasons(error)));
     if let Some(hint) = hint {
         eprintln!("hint: {}", printable(hint));

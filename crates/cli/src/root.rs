@@ -14,7 +14,7 @@ use crate::args::{ContextError, SandboxArgs, SourceArgs};
 /// Why there is no root file system.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum RootError {
+pub(crate) enum RootError {
     /// Arguments or configuration.
     #[error(transparent)]
     Context(#[from] ContextError),
@@ -49,7 +49,7 @@ pub enum RootError {
 ///
 /// # Errors
 /// Whatever went wrong on the way. That something wanted is still missing is for the caller to find.
-pub fn root_file_system(
+pub(crate) fn root_file_system(
     source: &SourceArgs,
     sandbox: &SandboxArgs,
     image: &ImageRef,
@@ -94,7 +94,7 @@ fn is_this_machine(image: &ImageRef) -> bool {
 ///
 /// # Errors
 /// None of them is for the architecture asked for, or for a machine whose programs its hosts may run, too.
-pub fn check_machines(
+pub(crate) fn check_machines(
     source: &SourceArgs,
     image: &ImageRef,
     machines: impl IntoIterator<Item = Machine>,

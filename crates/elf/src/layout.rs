@@ -18,15 +18,15 @@ const MAX_SECTIONS: u64 = 1 << 18;
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
     pub format: Format,
-    pub ehdr: Ehdr,
-    pub phdrs: Vec<Phdr>,
+    pub(crate) ehdr: Ehdr,
+    pub(crate) phdrs: Vec<Phdr>,
     /// PT_DYNAMIC's entries up to the first DT_NULL; `None` without PT_DYNAMIC.
     pub dynamic: Option<Vec<Dyn>>,
     /// Entries that fit PT_DYNAMIC, DT_NULLs included.
-    pub dynamic_slots: usize,
+    pub(crate) dynamic_slots: usize,
     pub sections: Sections,
     /// objcopy --only-keep-debug keeps the program headers and takes the bytes away.
-    pub is_debug_file: bool,
+    pub(crate) is_debug_file: bool,
 }
 
 /// The section headers, if the file has usable ones.
@@ -41,7 +41,7 @@ pub(crate) enum Sections {
 }
 
 impl Sections {
-    pub fn list(&self) -> &[Shdr] {
+    pub(crate) fn list(&self) -> &[Shdr] {
         match self {
             Sections::Some(list) => list,
             _ => &[],
@@ -51,7 +51,7 @@ impl Sections {
 
 impl Layout {
     /// `None` without the ELF magic.
-    pub fn read(source: &Source<'_>) -> Result<Option<Layout>, ElfError> {
+    pub(crate) fn read(source: &Source<'_>) -> Result<Option<Layout>, ElfError> {
         let head = source.bytes("e_ident", 0, source.len().min(EHDR_MAX as u64))?;
         if !head.starts_with(&elf::ELFMAG) || head.len() < 16 {
             return Ok(None);
@@ -98,7 +98,7 @@ impl Layout {
 
     /// Whether a segment names notes and lies over the file's headers: patchelf up to 0.11 lets the program header table
     /// grow over the notes of a library, moves their sections and leaves the segment behind (NixOS/patchelf#218).
-    pub fn is_stale(&self, p: &Phdr) -> bool {
+    pub(crate) fn is_stale(&self, p: &Phdr) -> bool {
         let table = self.ehdr.e_phoff;
         let end = table.saturating_add((self.phdrs.len() * self.format.phdr_size()) as u64);
         let over = |start: u64, end: u64| p.p_offset < end && start < p.file_end();
@@ -132,24 +132,24 @@ impl Layout {
     }
 
     /// The first segment of a type.
-    pub fn segment(&self, p_type: elf::ProgramType) -> Option<&Phdr> {
+    pub(crate) fn segment(&self, p_type: elf::ProgramType) -> Option<&Phdr> {
         self.phdrs.iter().find(|p| p.p_type == p_type.0)
     }
 
     /// All PT_LOADs, in the table's order.
-    pub fn loads(&self) -> impl Iterator<Item = &Phdr> {
+    pub(crate) fn loads(&self) -> impl Iterator<Item = &Phdr> {
         self.phdrs.iter().filter(|p| p.p_type == elf::PT_LOAD.0)
     }
 
     /// The last entry with this tag: what a loader that fills an array by tag sees.
-    pub fn tag(&self, tag: elf::DynamicTag) -> Option<u64> {
+    pub(crate) fn tag(&self, tag: elf::DynamicTag) -> Option<u64> {
         self.dynamic.as_deref()?.iter().rev().find(|d| d.d_tag == tag.0).map(|d| d.d_val)
     }
 
     /// File offset of an address and the number of bytes that the file has from there on, up to the end of the PT_LOAD or of
     /// those that go on where it ends, in memory and in the file. patchelf up to 0.14 puts a PT_LOAD of one page before the
     /// first of a program at fixed addresses, and a string table that is longer reaches into the next.
-    pub fn offset_of(&self, address: u64) -> Option<(u64, u64)> {
+    pub(crate) fn offset_of(&self, address: u64) -> Option<(u64, u64)> {
         let mut loads = self.loads();
         let (offset, mut left, mut last) = loads.by_ref().find_map(|p| {
             let skip = address.checked_sub(p.p_vaddr)?;
@@ -169,7 +169,7 @@ impl Layout {
     }
 
     /// File offset and size of DT_STRTAB.
-    pub fn strtab(&self) -> Result<Option<(u64, u64)>, ElfError> {
+    pub(crate) fn strtab(&self) -> Result<Option<(u64, u64)>, ElfError> {
         let Some(address) = self.tag(elf::DT_STRTAB) else { return Ok(None) };
         let size = self.tag(elf::DT_STRSZ).unwrap_or(u64::MAX);
         let (offset, left) =
@@ -178,7 +178,7 @@ impl Layout {
     }
 
     /// Where the section header table is and how many entries it has; `None` without one.
-    pub fn section_table(&self, source: &Source<'_>) -> Result<Option<(u64, u64)>, &'static str> {
+    pub(crate) fn section_table(&self, source: &Source<'_>) -> Result<Option<(u64, u64)>, &'static str> {
         let e = &self.ehdr;
         if e.e_shoff == 0 {
             return Ok(None);

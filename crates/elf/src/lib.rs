@@ -52,7 +52,8 @@ mod packed;
 pub use packed::Packed;
 
 mod read;
-pub use read::{Elf, ElfKind, Filtee, Libc, VersionNeed};
+pub(crate) use read::Filtee;
+pub use read::{Elf, ElfKind, Libc, VersionNeed};
 
 mod symbols;
 pub use symbols::mentions;
@@ -63,7 +64,7 @@ pub use strings::library_paths;
 mod payload;
 
 mod rewrite;
-pub use rewrite::{CheckError, Edit, MAX_INTERPRETER, MAX_RUNPATH, RewriteError, rewrite};
+pub use rewrite::{CheckError, Edit, MAX_INTERPRETER, RewriteError, rewrite};
 
 pub mod loader;
 pub use loader::{Family, Loader};

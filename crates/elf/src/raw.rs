@@ -42,54 +42,54 @@ pub(crate) struct Format {
 /// The file header's fields that matter here. Sizes and counts as stored, without the escapes for large files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ehdr {
-    pub os_abi: u8,
-    pub e_type: u16,
-    pub e_machine: u16,
-    pub e_entry: u64,
-    pub e_phoff: u64,
-    pub e_shoff: u64,
-    pub e_flags: u32,
-    pub e_ehsize: u16,
-    pub e_phentsize: u16,
-    pub e_phnum: u16,
-    pub e_shentsize: u16,
+    pub(crate) os_abi: u8,
+    pub(crate) e_type: u16,
+    pub(crate) e_machine: u16,
+    pub(crate) e_entry: u64,
+    pub(crate) e_phoff: u64,
+    pub(crate) e_shoff: u64,
+    pub(crate) e_flags: u32,
+    pub(crate) e_ehsize: u16,
+    pub(crate) e_phentsize: u16,
+    pub(crate) e_phnum: u16,
+    pub(crate) e_shentsize: u16,
     pub e_shnum: u16,
-    pub e_shstrndx: u16,
+    pub(crate) e_shstrndx: u16,
 }
 
 /// A program header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Phdr {
     pub p_type: u32,
-    pub p_flags: u32,
-    pub p_offset: u64,
+    pub(crate) p_flags: u32,
+    pub(crate) p_offset: u64,
     pub p_vaddr: u64,
-    pub p_paddr: u64,
+    pub(crate) p_paddr: u64,
     pub p_filesz: u64,
-    pub p_memsz: u64,
-    pub p_align: u64,
+    pub(crate) p_memsz: u64,
+    pub(crate) p_align: u64,
 }
 
 /// A section header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shdr {
-    pub sh_name: u32,
-    pub sh_type: u32,
-    pub sh_flags: u64,
-    pub sh_addr: u64,
-    pub sh_offset: u64,
-    pub sh_size: u64,
-    pub sh_link: u32,
-    pub sh_info: u32,
-    pub sh_addralign: u64,
-    pub sh_entsize: u64,
+    pub(crate) sh_name: u32,
+    pub(crate) sh_type: u32,
+    pub(crate) sh_flags: u64,
+    pub(crate) sh_addr: u64,
+    pub(crate) sh_offset: u64,
+    pub(crate) sh_size: u64,
+    pub(crate) sh_link: u32,
+    pub(crate) sh_info: u32,
+    pub(crate) sh_addralign: u64,
+    pub(crate) sh_entsize: u64,
 }
 
 /// An entry of the dynamic table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Dyn {
-    pub d_tag: i64,
-    pub d_val: u64,
+    pub(crate) d_tag: i64,
+    pub(crate) d_val: u64,
 }
 
 /// Whether an entry's value is an address. The generic ABI's odd ones out are listed; above DT_ENCODING even tags are
@@ -119,24 +119,24 @@ pub(crate) fn is_address(tag: i64) -> bool {
 
 impl Phdr {
     /// End of the bytes in the file; the sum saturates, which no valid file reaches.
-    pub fn file_end(&self) -> u64 {
+    pub(crate) fn file_end(&self) -> u64 {
         self.p_offset.saturating_add(self.p_filesz)
     }
 
     /// End of the bytes in memory.
-    pub fn mem_end(&self) -> u64 {
+    pub(crate) fn mem_end(&self) -> u64 {
         self.p_vaddr.saturating_add(self.p_memsz)
     }
 }
 
 impl Shdr {
     /// Bytes that the section takes in the file.
-    pub fn file_size(&self) -> u64 {
+    pub(crate) fn file_size(&self) -> u64 {
         if self.sh_type == elf::SHT_NOBITS.0 || self.sh_type == elf::SHT_NULL.0 { 0 } else { self.sh_size }
     }
 
     /// Whether it is part of the program's memory.
-    pub fn is_alloc(&self) -> bool {
+    pub(crate) fn is_alloc(&self) -> bool {
         self.sh_flags & elf::SHF_ALLOC.0 != 0
     }
 }
@@ -187,7 +187,7 @@ pub(crate) const EHDR_MAX: usize = 64;
 
 impl Format {
     /// From e_ident; `None` if it is not the magic, or class and byte order are none that exist.
-    pub fn from_ident(ident: &[u8]) -> Option<Format> {
+    pub(crate) fn from_ident(ident: &[u8]) -> Option<Format> {
         if !ident.starts_with(&elf::ELFMAG) {
             return None;
         }
@@ -204,32 +204,32 @@ impl Format {
         Some(Format { class, endian })
     }
 
-    pub fn is_64(self) -> bool {
+    pub(crate) fn is_64(self) -> bool {
         self.class == Class::Elf64
     }
 
     /// Size of an address. Bytes.
-    pub fn word(self) -> u64 {
+    pub(crate) fn word(self) -> u64 {
         if self.is_64() { 8 } else { 4 }
     }
 
-    pub fn ehdr_size(self) -> usize {
+    pub(crate) fn ehdr_size(self) -> usize {
         if self.is_64() { 64 } else { 52 }
     }
 
-    pub fn phdr_size(self) -> usize {
+    pub(crate) fn phdr_size(self) -> usize {
         if self.is_64() { 56 } else { 32 }
     }
 
-    pub fn shdr_size(self) -> usize {
+    pub(crate) fn shdr_size(self) -> usize {
         if self.is_64() { 64 } else { 40 }
     }
 
-    pub fn dyn_size(self) -> usize {
+    pub(crate) fn dyn_size(self) -> usize {
         if self.is_64() { 16 } else { 8 }
     }
 
-    pub fn ehdr(self, bytes: &[u8]) -> Option<Ehdr> {
+    pub(crate) fn ehdr(self, bytes: &[u8]) -> Option<Ehdr> {
         let e = self.endian.object();
         Some(match self.class {
             Class::Elf32 => read_ehdr!(view::<elf::FileHeader32<Endianness>>(bytes)?, e),
@@ -237,7 +237,7 @@ impl Format {
         })
     }
 
-    pub fn phdr(self, bytes: &[u8]) -> Option<Phdr> {
+    pub(crate) fn phdr(self, bytes: &[u8]) -> Option<Phdr> {
         let e = self.endian.object();
         Some(match self.class {
             Class::Elf32 => read_phdr!(view::<elf::ProgramHeader32<Endianness>>(bytes)?, e),
@@ -245,7 +245,7 @@ impl Format {
         })
     }
 
-    pub fn shdr(self, bytes: &[u8]) -> Option<Shdr> {
+    pub(crate) fn shdr(self, bytes: &[u8]) -> Option<Shdr> {
         let e = self.endian.object();
         Some(match self.class {
             Class::Elf32 => {
@@ -281,7 +281,7 @@ impl Format {
         })
     }
 
-    pub fn dynamic(self, bytes: &[u8]) -> Option<Dyn> {
+    pub(crate) fn dynamic(self, bytes: &[u8]) -> Option<Dyn> {
         let e = self.endian.object();
         Some(match self.class {
             Class::Elf32 => {
@@ -295,17 +295,17 @@ impl Format {
         })
     }
 
-    pub fn sym_size(self) -> usize {
+    pub(crate) fn sym_size(self) -> usize {
         if self.is_64() { 24 } else { 16 }
     }
 
     /// Offset of st_value in a symbol. Bytes.
-    pub fn sym_value_at(self) -> u64 {
+    pub(crate) fn sym_value_at(self) -> u64 {
         if self.is_64() { 8 } else { 4 }
     }
 
     /// st_value and st_shndx of a symbol.
-    pub fn sym(self, bytes: &[u8]) -> Option<(u64, u16)> {
+    pub(crate) fn sym(self, bytes: &[u8]) -> Option<(u64, u16)> {
         let e = self.endian.object();
         Some(match self.class {
             Class::Elf32 => {
@@ -319,16 +319,16 @@ impl Format {
         })
     }
 
-    pub fn u32(self, bytes: &[u8]) -> Option<u32> {
+    pub(crate) fn u32(self, bytes: &[u8]) -> Option<u32> {
         view::<U32<Endianness>>(bytes).map(|v| v.get(self.endian.object()))
     }
 
-    pub fn u16(self, bytes: &[u8]) -> Option<u16> {
+    pub(crate) fn u16(self, bytes: &[u8]) -> Option<u16> {
         view::<object::endian::U16<Endianness>>(bytes).map(|v| v.get(self.endian.object()))
     }
 
     /// An address or size as stored; `None` if it doesn't fit the class.
-    pub fn address_bytes(self, value: u64) -> Option<Vec<u8>> {
+    pub(crate) fn address_bytes(self, value: u64) -> Option<Vec<u8>> {
         let e = self.endian.object();
         Some(match self.class {
             Class::Elf32 => bytes_of(&U32::<Endianness>::new(e, u32::try_from(value).ok()?)).to_vec(),
@@ -337,7 +337,7 @@ impl Format {
     }
 
     /// A 32-bit field as stored.
-    pub fn u32_bytes(self, value: u32) -> Vec<u8> {
+    pub(crate) fn u32_bytes(self, value: u32) -> Vec<u8> {
         match self.endian {
             Endian::Little => value.to_le_bytes().to_vec(),
             Endian::Big => value.to_be_bytes().to_vec(),
@@ -345,12 +345,12 @@ impl Format {
     }
 
     /// A 16-bit field as stored.
-    pub fn u16_bytes(self, value: u16) -> Vec<u8> {
+    pub(crate) fn u16_bytes(self, value: u16) -> Vec<u8> {
         bytes_of(&object::endian::U16::<Endianness>::new(self.endian.object(), value)).to_vec()
     }
 
     /// A program header as stored; `None` if a field doesn't fit the class.
-    pub fn phdr_bytes(self, p: &Phdr) -> Option<Vec<u8>> {
+    pub(crate) fn phdr_bytes(self, p: &Phdr) -> Option<Vec<u8>> {
         let e = self.endian.object();
         let narrow = |v: u64| u32::try_from(v).ok().map(|v| U32::<Endianness>::new(e, v));
         let wide = |v: u64| U64::<Endianness>::new(e, v);
@@ -383,7 +383,7 @@ impl Format {
     }
 
     /// A section header as stored; `None` if a field doesn't fit the class.
-    pub fn shdr_bytes(self, s: &Shdr) -> Option<Vec<u8>> {
+    pub(crate) fn shdr_bytes(self, s: &Shdr) -> Option<Vec<u8>> {
         let e = self.endian.object();
         let narrow = |v: u64| u32::try_from(v).ok().map(|v| U32::<Endianness>::new(e, v));
         let wide = |v: u64| U64::<Endianness>::new(e, v);
@@ -420,7 +420,7 @@ impl Format {
     }
 
     /// A dynamic entry as stored; `None` if a field doesn't fit the class.
-    pub fn dyn_bytes(self, d: &Dyn) -> Option<Vec<u8>> {
+    pub(crate) fn dyn_bytes(self, d: &Dyn) -> Option<Vec<u8>> {
         let e = self.endian.object();
         let tag = elf::DynamicTag(d.d_tag);
         Some(match self.class {

@@ -43,7 +43,7 @@ pub enum Libc {
 
 /// A library whose symbols stand for those of the file that names it. ld(1), `--filter` and `--auxiliary`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Filtee {
+pub(crate) struct Filtee {
     /// Its name, looked for as a DT_NEEDED is.
     pub name: Vec<u8>,
     /// DT_FILTER: nothing is loaded without it. DT_AUXILIARY: the file does without.
@@ -69,10 +69,8 @@ pub struct Elf {
     pub endian: Endian,
     /// e_machine, an EM_* number.
     pub machine: u16,
-    /// EI_OSABI.
-    pub os_abi: u8,
     /// e_flags: what parts of the architecture's ABI it follows.
-    pub e_flags: u32,
+    pub(crate) e_flags: u32,
     /// What it is.
     pub kind: ElfKind,
     /// PT_INTERP, without its NUL.
@@ -82,7 +80,7 @@ pub struct Elf {
     /// DT_NEEDED, in order.
     pub needed: Vec<Vec<u8>>,
     /// DT_FILTER and DT_AUXILIARY, in order. musl knows neither.
-    pub filtees: Vec<Filtee>,
+    pub(crate) filtees: Vec<Filtee>,
     /// DT_RPATH.
     pub rpath: Option<Vec<u8>>,
     /// DT_RUNPATH.
@@ -119,7 +117,6 @@ impl Elf {
             class: layout.format.class,
             endian: layout.format.endian,
             machine: layout.ehdr.e_machine,
-            os_abi: layout.ehdr.os_abi,
             e_flags: layout.ehdr.e_flags,
             kind: ElfKind::Other,
             interpreter: None,

@@ -17,17 +17,17 @@ pub(crate) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    pub fn new(content: &'a Content) -> Self {
+    pub(crate) fn new(content: &'a Content) -> Self {
         Source { content, window: RefCell::new((0, Vec::new())) }
     }
 
     /// Length of the file. Bytes.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.content.len()
     }
 
     /// Exactly `len` bytes from `offset` on, `what` for the message.
-    pub fn bytes(&self, what: &'static str, offset: u64, len: u64) -> Result<Vec<u8>, ElfError> {
+    pub(crate) fn bytes(&self, what: &'static str, offset: u64, len: u64) -> Result<Vec<u8>, ElfError> {
         let outside = ElfError::OutOfFile { what, offset, len, file: self.len() };
         match offset.checked_add(len) {
             Some(end) if end <= self.len() => {}
@@ -53,7 +53,13 @@ impl<'a> Source<'a> {
     }
 
     /// The bytes from `offset` up to a NUL, which has to come before `end` and within `limit` bytes.
-    pub fn string(&self, what: &'static str, offset: u64, end: u64, limit: u64) -> Result<Vec<u8>, ElfError> {
+    pub(crate) fn string(
+        &self,
+        what: &'static str,
+        offset: u64,
+        end: u64,
+        limit: u64,
+    ) -> Result<Vec<u8>, ElfError> {
         let end = end.min(self.len());
         let mut out = Vec::new();
         let mut at = offset;
@@ -71,7 +77,7 @@ impl<'a> Source<'a> {
     }
 
     /// Whether the bytes from `offset` to `end`, which must be inside the file, are all the same one of `fillers`.
-    pub fn is_filled(&self, offset: u64, end: u64, fillers: &[u8]) -> Result<bool, ElfError> {
+    pub(crate) fn is_filled(&self, offset: u64, end: u64, fillers: &[u8]) -> Result<bool, ElfError> {
         let Some(&first) = self.bytes("padding", offset, u64::from(offset < end))?.first() else {
             return Ok(true);
         };

@@ -59,7 +59,7 @@ impl Format {
     }
 
     /// Whether it is a file system, which a disk image can hold.
-    pub fn is_file_system(self) -> bool {
+    pub(crate) fn is_file_system(self) -> bool {
         !matches!(self, Format::Dir | Format::Tar)
     }
 
@@ -119,7 +119,7 @@ impl Codec {
     }
 
     /// The level taken if none is asked for.
-    pub fn default_level(self) -> u32 {
+    pub(crate) fn default_level(self) -> u32 {
         match self {
             // The least that is on no measured tree larger than mksquashfs's gzip, docs/decisions/0034.
             Codec::Zstd => 6,

@@ -2,10 +2,10 @@
 //!
 //! [`write()`] makes an image of a [`Volume`], [`read()`] makes a tree of anybody's image.
 
-pub mod format;
+mod format;
 pub use format::{Codec, Compression, Format, FormatError, LevelError};
 
-pub mod volume;
+mod volume;
 pub use volume::Volume;
 
 mod codec;

@@ -33,7 +33,7 @@ pub mod parallel;
 mod scratch;
 pub use scratch::{ScratchDir, ScratchSpace};
 
-pub mod events;
+mod events;
 pub use events::{Event, Events, Silent};
 
 mod size;

@@ -8,25 +8,25 @@ use flatwrap::{Options, Plan};
 use tree::{Blob, Content, Meta, Node, Tree, WriteOptions};
 
 /// A user that nobody knows.
-pub const USER: u32 = 64_779;
+pub(crate) const USER: u32 = 64_779;
 
 /// The name of a program.
-pub const ODD: &str = "it's \"$(touch hacked)\" `touch hacked` ${HOME} & ; > x * \\ #";
+pub(crate) const ODD: &str = "it's \"$(touch hacked)\" `touch hacked` ${HOME} & ; > x * \\ #";
 
 /// Who starts a program, and by what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Caller {
+pub(crate) enum Caller {
     Root,
     Unshare,
     Bwrap,
 }
 
 impl Caller {
-    pub const ALL: [Caller; 3] = [Caller::Root, Caller::Unshare, Caller::Bwrap];
+    pub(crate) const ALL: [Caller; 3] = [Caller::Root, Caller::Unshare, Caller::Bwrap];
 }
 
 /// A static busybox and its applets; `/usr/bin/probe` runs `$PROBE` with its own arguments.
-pub fn image() -> Tree {
+pub(crate) fn image() -> Tree {
     let busybox = Path::new("/bin/busybox");
     let len = std::fs::metadata(busybox).expect("/bin/busybox: install busybox-static").len();
     let mut tree = Tree::default();
@@ -65,12 +65,12 @@ fn place_programs(from: &Path, to: &Path) {
 }
 
 /// An extension in a directory of its own, readable by all.
-pub struct Extension {
+pub(crate) struct Extension {
     dir: tempfile::TempDir,
 }
 
 impl Extension {
-    pub fn new(image: Tree, change: impl FnOnce(&mut Options)) -> Extension {
+    pub(crate) fn new(image: Tree, change: impl FnOnce(&mut Options)) -> Extension {
         assert!(
             rustix::process::geteuid().is_root(),
             "the tests of flatwrap have to run as root: they start programs as root and as others"
@@ -100,21 +100,21 @@ impl Extension {
     }
 
     /// What `FLATWRAP_ROOT` says.
-    pub fn root(&self) -> PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.dir.path().join("ext")
     }
 
-    pub fn home(&self, caller: Caller) -> PathBuf {
+    pub(crate) fn home(&self, caller: Caller) -> PathBuf {
         self.dir.path().join(format!("home-{caller:?}"))
     }
 
     /// What root starts; for others, what [`Extension::wrap`] replaces.
-    pub fn entry(&self, name: &str) -> Command {
+    pub(crate) fn entry(&self, name: &str) -> Command {
         Command::new(self.root().join("usr/bin").join(name))
     }
 
     /// The entry point as `caller` starts it, with `script` to be run inside.
-    pub fn command(&self, caller: Caller, script: &str) -> Command {
+    pub(crate) fn command(&self, caller: Caller, script: &str) -> Command {
         let entry = self.root().join("usr/bin/probe");
         let mut c = self.wrap(caller, Command::new(&entry), script);
         if caller != Caller::Root {
@@ -124,7 +124,7 @@ impl Extension {
     }
 
     /// `command` for root; for others setpriv (Debian package util-linux), to which the command has to be added.
-    pub fn wrap(&self, caller: Caller, command: Command, script: &str) -> Command {
+    pub(crate) fn wrap(&self, caller: Caller, command: Command, script: &str) -> Command {
         let mut c = command;
         if caller != Caller::Root {
             let id = USER.to_string();
@@ -142,7 +142,7 @@ impl Extension {
     }
 
     /// What `script` prints inside.
-    pub fn run(&self, caller: Caller, script: &str, args: &[&str]) -> String {
+    pub(crate) fn run(&self, caller: Caller, script: &str, args: &[&str]) -> String {
         let out = self.command(caller, script).args(args).output().unwrap();
         let stderr = String::from_utf8_lossy(&out.stderr);
         assert!(stderr.is_empty() || out.status.success(), "{caller:?}: {} {stderr}", out.status);
@@ -150,7 +150,7 @@ impl Extension {
     }
 
     /// All files with their times.
-    pub fn listing(&self) -> String {
+    pub(crate) fn listing(&self) -> String {
         let out = Command::new("find").arg(self.root()).args(["-printf", "%p %m %T@ %s\n"]).output().unwrap();
         String::from_utf8(out.stdout).unwrap()
     }

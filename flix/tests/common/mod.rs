@@ -7,7 +7,7 @@ use tree::{Tree, WriteOptions};
 use elf::testing::TestRoot;
 
 /// Runs a program in a root that holds the extension and nothing else.
-pub fn run(tree: &Tree, argv: &[&str]) -> String {
+pub(crate) fn run(tree: &Tree, argv: &[&str]) -> String {
     let dir = tempfile::tempdir().unwrap();
     let (written, root) = (dir.path().join("written"), dir.path().join("root"));
     std::fs::create_dir(&written).unwrap();
@@ -31,7 +31,7 @@ pub fn run(tree: &Tree, argv: &[&str]) -> String {
 }
 
 /// A program that prints what its libraries say.
-pub fn speaker(lab: &TestRoot, relative: &str, sonames: &[&str], needs: &[&str], flags: &[&str]) {
+pub(crate) fn speaker(lab: &TestRoot, relative: &str, sonames: &[&str], needs: &[&str], flags: &[&str]) {
     let symbol = |s: &str| s.replace(['.', '-'], "_");
     let mut source = String::from("#include <stdio.h>\n");
     for s in sonames {

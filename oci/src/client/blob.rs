@@ -13,7 +13,7 @@ use crate::registries::Endpoint;
 const PAGE_HEAD: u64 = 64;
 
 /// Reads a blob from an offset to its end. Errors come as [`io::Error`]s that hold a [`ClientError`].
-pub type BlobReader<'a> = ResumableDownload<'a, BlobOrigin<'a>>;
+pub(crate) type BlobReader<'a> = ResumableDownload<'a, BlobOrigin<'a>>;
 
 /// The places that may have a blob, the present one first.
 pub struct BlobOrigin<'a> {

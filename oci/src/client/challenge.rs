@@ -9,12 +9,12 @@ pub(super) struct Challenge {
 }
 
 impl Challenge {
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
     /// All challenges of some headers. What can't be understood ends its header.
-    pub fn parse<'a>(headers: impl IntoIterator<Item = &'a str>) -> Vec<Challenge> {
+    pub(super) fn parse<'a>(headers: impl IntoIterator<Item = &'a str>) -> Vec<Challenge> {
         let mut out = Vec::new();
         for header in headers {
             let mut rest = header;

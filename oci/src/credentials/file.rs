@@ -44,7 +44,7 @@ pub(super) struct AuthFile {
 
 impl AuthFile {
     /// Reads a file; none if it isn't there.
-    pub fn read(path: &Path) -> Result<Option<AuthFile>, CredentialsError> {
+    pub(super) fn read(path: &Path) -> Result<Option<AuthFile>, CredentialsError> {
         let io = |source| CredentialsError::Io { path: path.into(), source };
         let text = match store::small_file::read_text(path) {
             Ok(text) => text,
@@ -58,7 +58,7 @@ impl AuthFile {
     }
 
     /// The error says what is wrong and where, and quotes nothing.
-    pub fn parse(text: &str) -> Result<AuthFile, String> {
+    pub(super) fn parse(text: &str) -> Result<AuthFile, String> {
         if text.trim().is_empty() {
             return Ok(AuthFile { auths: BTreeMap::new(), helpers: BTreeMap::new(), store: None });
         }
@@ -78,7 +78,7 @@ impl AuthFile {
     }
 
     /// The most specific entry: `quay.io/user/app`, `quay.io/user`, `quay.io`.
-    pub fn find(&self, host: &str, repository: &str) -> Option<&Credential> {
+    pub(super) fn find(&self, host: &str, repository: &str) -> Option<&Credential> {
         let mut key = format!("{host}/{repository}");
         loop {
             if let Some(found) = self.auths.get(&key) {
@@ -95,7 +95,7 @@ impl AuthFile {
         self.helpers.get(host).map(String::as_str).filter(|h| !h.is_empty())
     }
 
-    pub fn store(&self) -> Option<&str> {
+    pub(super) fn store(&self) -> Option<&str> {
         self.store.as_deref()
     }
 }

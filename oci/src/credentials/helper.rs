@@ -26,7 +26,7 @@ struct Answer {
 }
 
 impl<'a> Helper<'a> {
-    pub fn new(name: &'a str, search_path: Option<&'a OsStr>) -> Result<Self, CredentialsError> {
+    pub(super) fn new(name: &'a str, search_path: Option<&'a OsStr>) -> Result<Self, CredentialsError> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
         if name.is_empty() || !name.bytes().all(plain) {
             let message = "is not a helper's name, expected letters, digits and - _ .".into();
@@ -36,7 +36,7 @@ impl<'a> Helper<'a> {
     }
 
     /// The credential for a server; none if the helper has no entry for it.
-    pub fn get(&self, server: &str) -> Result<Option<Credential>, CredentialsError> {
+    pub(super) fn get(&self, server: &str) -> Result<Option<Credential>, CredentialsError> {
         let mut command = Command::new(format!("docker-credential-{}", self.name));
         if let Some(path) = self.search_path {
             command.env("PATH", path);

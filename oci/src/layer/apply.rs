@@ -9,14 +9,14 @@ use store::LayerBlob;
 
 /// What a layer did, as far as somebody should know.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Applied {
+pub(crate) struct Applied {
     /// Entries, whiteouts included.
     pub entries: usize,
     /// Paths that hide something of the layers below.
     pub whiteouts: usize,
     /// Paths whose `trusted.overlay.*` or `user.overlay.*` attributes were left out: they tell overlayfs where to look for
     /// other files, and have no meaning, or a hostile one, outside the file system that wrote them.
-    pub overlay_xattrs: Vec<TreePath>,
+    pub(crate) overlay_xattrs: Vec<TreePath>,
 }
 
 /// What an entry's name says.
@@ -55,7 +55,7 @@ fn classify(path: &TreePath) -> Result<Name, &'static str> {
 ///
 /// # Errors
 /// A malformed tar, a whiteout that names nothing, an entry that fits no tree. The tree is half-done then.
-pub fn apply(
+pub(crate) fn apply(
     tree: &mut Tree,
     layer: &LayerBlob,
     limits: &Limits,

@@ -4,7 +4,8 @@ mod apply;
 pub(crate) use apply::apply;
 
 mod error;
-pub use error::{LayerError, LayerProblem};
+pub use error::LayerError;
+pub(crate) use error::LayerProblem;
 
 mod rootfs;
 pub use rootfs::Rootfs;

@@ -6,7 +6,7 @@ use crate::Platform;
 
 /// What is asked for on the way to an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BlobKind {
+pub(crate) enum BlobKind {
     /// A manifest or an index.
     Manifest,
     /// An image's config.

@@ -18,13 +18,13 @@ use store::Digest;
 #[serde(rename_all = "camelCase")]
 pub(super) struct Document {
     #[serde(default)]
-    pub schema_version: Value,
+    pub(crate) schema_version: Value,
     pub media_type: Option<String>,
     pub config: Option<Descriptor>,
     pub layers: Option<Vec<Descriptor>>,
     pub manifests: Option<Vec<Descriptor>>,
     /// Schema 1.
-    pub fs_layers: Option<serde::de::IgnoredAny>,
+    pub(crate) fs_layers: Option<serde::de::IgnoredAny>,
 }
 
 /// Read field by field once it is used: an index may have entries for other platforms, or for other programs, that mean
@@ -127,9 +127,9 @@ pub(super) struct Config {
     pub layers: Option<serde::de::IgnoredAny>,
     pub manifests: Option<serde::de::IgnoredAny>,
     #[serde(rename = "schemaVersion")]
-    pub schema_version: Option<serde::de::IgnoredAny>,
+    pub(crate) schema_version: Option<serde::de::IgnoredAny>,
     #[serde(rename = "fsLayers")]
-    pub fs_layers: Option<serde::de::IgnoredAny>,
+    pub(crate) fs_layers: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Deserialize, Default)]

@@ -51,9 +51,9 @@ struct TypedMirror {
 /// Checked.
 pub(super) struct File {
     pub search: Option<Vec<String>>,
-    pub short_name_mode: Option<ShortNameMode>,
-    pub helpers: Option<Vec<String>>,
-    pub aliases: BTreeMap<String, String>,
+    pub(crate) short_name_mode: Option<ShortNameMode>,
+    pub(crate) helpers: Option<Vec<String>>,
+    pub(crate) aliases: BTreeMap<String, String>,
     pub registries: Vec<RegistryEntry>,
 }
 
@@ -70,8 +70,8 @@ pub(super) struct RegistryEntry {
     /// What stands in the prefix's place; none with a wildcard that names no location: the name stays.
     pub location: Option<String>,
     pub insecure: bool,
-    pub blocked: bool,
-    pub mirror_by_digest_only: bool,
+    pub(crate) blocked: bool,
+    pub(crate) mirror_by_digest_only: bool,
     pub mirrors: Vec<MirrorEntry>,
 }
 
@@ -90,7 +90,7 @@ pub(super) enum PullFromMirror {
 }
 
 impl File {
-    pub fn parse(path: &Path, text: &str) -> Result<File, RegistriesError> {
+    pub(super) fn parse(path: &Path, text: &str) -> Result<File, RegistriesError> {
         let typed: Typed = toml::from_str(text)
             .map_err(|e| RegistriesError::Syntax { path: path.into(), message: one_line(&e.to_string()) })?;
         if typed.registries.is_some() {

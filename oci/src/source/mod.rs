@@ -33,7 +33,7 @@ use store::{Cache, LayerBlob};
 
 /// What a local image is read with.
 #[derive(Clone, Copy)]
-pub struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     /// Where layers are inflated to.
     pub cache: &'a Cache,
     /// Which image of several is wanted.
@@ -57,7 +57,7 @@ impl Reader<'_> {
     /// # Errors
     /// The files can't be read, aren't what they should be, or don't have the digests that they should have.
     #[cfg(test)]
-    pub fn rootfs(&self, image: &ImageRef) -> Result<Option<Rootfs>, SourceError> {
+    pub(crate) fn rootfs(&self, image: &ImageRef) -> Result<Option<Rootfs>, SourceError> {
         self.rootfs_with(image, &[])
     }
 

@@ -15,7 +15,7 @@ use crate::{
 
 /// A distribution whose packages can't be had here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
+pub(super) enum Layout {
     /// Fedora, RHEL 9 and later: /lib64 is usr/lib64, and the loader is there.
     Fedora,
     /// openSUSE: the same, with settings in /usr/etc.

@@ -112,7 +112,7 @@ fn what_is_wrong_upstream_is_told_with_the_url() -> Result<()> {
 }
 
 /// Units that others ship are named by drop-ins and Requires=; what doesn't parse, or has no program, fails.
-pub const VERIFY: &str = "units=$(find /usr/lib/systemd/system /usr/local/lib/systemd/system -newermt @-1 ! -newermt @1 \
+pub(crate) const VERIFY: &str = "units=$(find /usr/lib/systemd/system /usr/local/lib/systemd/system -newermt @-1 ! -newermt @1 \
     \\( -name '*.service' -o -name '*.socket' \\) 2>/dev/null || true); \
     [ -z \"$units\" ] || systemd-analyze verify --man=no --recursive-errors=no $units";
 

@@ -83,7 +83,7 @@ impl Forge {
 }
 
 /// The image.
-pub fn image() -> Result<&'static Path> {
+pub(crate) fn image() -> Result<&'static Path> {
     static IMAGE: OnceLock<PathBuf> = OnceLock::new();
     let image = Forge::get()?.image();
     Ok(IMAGE.get_or_init(|| image))

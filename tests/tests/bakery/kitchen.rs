@@ -7,7 +7,7 @@ use anyhow::Result;
 use e2e::{Program, Upstream, Work, place};
 
 /// Name, version, parameters: each extension once, with small programs.
-pub const CATALOGUE: &[(&str, &str, &[&str])] = &[
+pub(crate) const CATALOGUE: &[(&str, &str, &[&str])] = &[
     ("containerd", "2.1.4", &[]),
     ("containerd", "1.7.29", &[]),
     ("crio", "v1.32.0", &[]),
@@ -31,20 +31,20 @@ pub const CATALOGUE: &[(&str, &str, &[&str])] = &[
 
 /// A directory with a configuration, a lock and a cache.
 #[derive(Debug)]
-pub struct Kitchen {
+pub(crate) struct Kitchen {
     pub work: Work,
 }
 
 impl Kitchen {
     /// One that asks this mirror.
-    pub fn new(upstream: &Upstream) -> Result<Kitchen> {
+    pub(crate) fn new(upstream: &Upstream) -> Result<Kitchen> {
         let work = Work::new()?;
         fs::write(work.path().join("config.toml"), upstream.config())?;
         Ok(Kitchen { work })
     }
 
     /// A command of bakery's, in the directory.
-    pub fn bakery(&self, args: &[&str]) -> Result<Program> {
+    pub(crate) fn bakery(&self, args: &[&str]) -> Result<Program> {
         let program = Program::new(place::bakery()?).clean_env().env("HOME", self.work.path());
         Ok(program
             .env("BAKERY_CONFIG", self.work.path().join("config.toml"))
@@ -53,13 +53,13 @@ impl Kitchen {
     }
 
     /// Pins an extension for both architectures.
-    pub fn lock(&self, name: &str, version: &str, set: &[&str]) -> Result<()> {
+    pub(crate) fn lock(&self, name: &str, version: &str, set: &[&str]) -> Result<()> {
         let set: Vec<&str> = set.iter().flat_map(|s| ["--set", s]).collect();
         self.bakery(&["lock", name, version])?.args(set).run().map(drop)
     }
 
     /// The image of an extension, after a build of all into `images`.
-    pub fn image(&self, images: &str, name: &str, version: &str, arch: &str) -> PathBuf {
+    pub(crate) fn image(&self, images: &str, name: &str, version: &str, arch: &str) -> PathBuf {
         self.work.path().join(images).join(format!("{name}-{version}-{arch}.raw"))
     }
 }

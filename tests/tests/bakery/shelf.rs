@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::kitchen::{CATALOGUE, Kitchen};
 
 /// A release file with all that the mirror has.
-pub fn whole(base_url: &str) -> String {
+pub(crate) fn whole(base_url: &str) -> String {
     let mut offers: BTreeMap<&str, (Vec<&str>, &[&str])> = BTreeMap::new();
     for (name, version, set) in CATALOGUE {
         let (versions, settings) = offers.entry(*name).or_default();
@@ -36,7 +36,7 @@ pub fn whole(base_url: &str) -> String {
 }
 
 /// All files of a folder, by their paths in it.
-pub fn files(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+pub(crate) fn files(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut out = BTreeMap::new();
     let mut todo = vec![dir.to_owned()];
     while let Some(at) = todo.pop() {
@@ -54,14 +54,14 @@ pub fn files(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
 }
 
 /// Says which files differ, if any do.
-pub fn same(a: &BTreeMap<String, Vec<u8>>, b: &BTreeMap<String, Vec<u8>>) {
+pub(crate) fn same(a: &BTreeMap<String, Vec<u8>>, b: &BTreeMap<String, Vec<u8>>) {
     let names: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
     let differ: Vec<&String> = names.into_iter().filter(|n| a.get(*n) != b.get(*n)).collect();
     assert!(differ.is_empty(), "{differ:?}");
 }
 
 /// Every manifest agrees with the files.
-pub fn agrees(dir: &Path) -> Result<()> {
+pub(crate) fn agrees(dir: &Path) -> Result<()> {
     for at in std::iter::once(dir.to_owned()).chain(folders(dir)?) {
         Program::new("sha256sum").args(["--check", "--strict", "--quiet", "SHA256SUMS"]).dir(&at).run()?;
     }
@@ -69,7 +69,7 @@ pub fn agrees(dir: &Path) -> Result<()> {
 }
 
 /// The folders of the extensions.
-pub fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
@@ -111,7 +111,7 @@ fn replaced(bytes: &[u8], old: &str, new: &str) -> Vec<u8> {
 }
 
 /// Nebula comes out in a new version, which is all that its list has.
-pub fn publish_nebula(upstream: &Upstream, version: &str) -> Result<()> {
+pub(crate) fn publish_nebula(upstream: &Upstream, version: &str) -> Result<()> {
     let url = |version: &str, file: &str| {
         format!("https://github.com/slackhq/nebula/releases/download/{version}/{file}")
     };
@@ -135,7 +135,7 @@ pub fn publish_nebula(upstream: &Upstream, version: &str) -> Result<()> {
 }
 
 /// Kubernetes v1.31.6 comes out in a new version; its schedule doesn't know yet.
-pub fn publish_kubernetes(upstream: &Upstream, version: &str) -> Result<()> {
+pub(crate) fn publish_kubernetes(upstream: &Upstream, version: &str) -> Result<()> {
     for arch in ["amd64", "arm64"] {
         for program in ["kubeadm", "kubectl", "kubelet"] {
             let url = |version: &str| format!("https://dl.k8s.io/{version}/bin/linux/{arch}/{program}");
@@ -149,37 +149,37 @@ pub fn publish_kubernetes(upstream: &Upstream, version: &str) -> Result<()> {
 
 impl Kitchen {
     /// Writes a file into the directory.
-    pub fn write(&self, name: &str, text: &str) -> Result<()> {
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<()> {
         fs::write(self.work.path().join(name), text).with_context(|| name.to_owned())
     }
 
     /// A path in the directory.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.work.path().join(name)
     }
 
     /// The pins of another one.
-    pub fn take_lock(&self, other: &Kitchen) -> Result<()> {
+    pub(crate) fn take_lock(&self, other: &Kitchen) -> Result<()> {
         fs::copy(other.path("recipes.lock"), self.path("recipes.lock")).map(drop).context("recipes.lock")
     }
 }
 
 /// Keys that gpg has made.
 #[derive(Debug)]
-pub struct Keys {
+pub(crate) struct Keys {
     home: PathBuf,
 }
 
 /// Files with both halves of one.
 #[derive(Debug)]
-pub struct KeyFiles {
+pub(crate) struct KeyFiles {
     pub secret: PathBuf,
     pub public: PathBuf,
 }
 
 impl Keys {
     /// A keyring in this directory.
-    pub fn new(home: &Path) -> Result<Keys> {
+    pub(crate) fn new(home: &Path) -> Result<Keys> {
         fs::set_permissions(home, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
         Ok(Keys { home: home.to_owned() })
     }
@@ -192,7 +192,7 @@ impl Keys {
 
     /// A key of gpg's kind, `subkey`: one that certifies and another below it that signs, `passphrase`: with one. Files of it
     /// as a person would export them.
-    pub fn make(&self, name: &str, kind: &str) -> Result<KeyFiles> {
+    pub(crate) fn make(&self, name: &str, kind: &str) -> Result<KeyFiles> {
         let user = format!("{name} <{name}@example.org>");
         let passphrase = if kind == "passphrase" { "secret" } else { "" };
         let gpg = |args: &[&str]| self.gpg(passphrase, args)?.run();
@@ -217,7 +217,7 @@ impl Keys {
     }
 
     /// Has gpg verify a file's signature, which has to be a binary one.
-    pub fn verify(&self, file: &Path) -> Result<()> {
+    pub(crate) fn verify(&self, file: &Path) -> Result<()> {
         let signature = file.with_file_name("SHA256SUMS.gpg");
         let bytes = fs::read(&signature).with_context(|| format!("{signature:?}"))?;
         assert!(bytes[0] & 0x80 != 0, "{signature:?} is armoured");

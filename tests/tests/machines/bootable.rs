@@ -33,7 +33,7 @@ exec /bin/busybox switch_root /root /lib/systemd/systemd
 ";
 
 /// The image. Don't change it.
-pub fn image() -> Result<PathBuf> {
+pub(crate) fn image() -> Result<PathBuf> {
     let root = roots::host("trixie")?;
     let host = fs::read_to_string(root.with_file_name("recipe"))?;
     let recipe = format!("{host}{}", include_str!("bootable.rs"));

@@ -9,11 +9,11 @@ use anyhow::{Context, Result};
 use e2e::Program;
 use image::gpt;
 
-pub const MIB: u64 = 1 << 20;
+pub(crate) const MIB: u64 = 1 << 20;
 
 /// As <https://www.flatcar.org/docs/latest/reference/developer-guides/sdk-disk-partitions/> has it, but smaller: number, name,
 /// MiB. btrfs wants 109.
-pub const LAYOUT: &[(u32, &str, u64)] = &[
+pub(crate) const LAYOUT: &[(u32, &str, u64)] = &[
     (1, "EFI-SYSTEM", 4),
     (2, "BIOS-BOOT", 2),
     (3, "USR-A", 8),
@@ -24,7 +24,7 @@ pub const LAYOUT: &[(u32, &str, u64)] = &[
 ];
 
 /// Makes one: something in USR-A, a btrfs in OEM, an ext4 in ROOT, of the directory `root` if there is one.
-pub fn make(path: &Path, layout: &[(u32, &str, u64)], root: Option<&Path>) -> Result<()> {
+pub(crate) fn make(path: &Path, layout: &[(u32, &str, u64)], root: Option<&Path>) -> Result<()> {
     let mut start = 2;
     let mut table = String::from("label: gpt\n");
     for (number, name, mib) in layout {
@@ -56,7 +56,7 @@ pub fn make(path: &Path, layout: &[(u32, &str, u64)], root: Option<&Path>) -> Re
 }
 
 /// Puts a file's bytes into another; zeros aren't written.
-pub fn write_at(image: &Path, part: &Path, offset: u64) -> Result<()> {
+pub(crate) fn write_at(image: &Path, part: &Path, offset: u64) -> Result<()> {
     Program::new("dd")
         .args([format!("if={}", part.display()), format!("of={}", image.display()), format!("seek={offset}")])
         .args(["oflag=seek_bytes", "conv=notrunc,sparse", "bs=64K", "status=none"])
@@ -64,16 +64,16 @@ pub fn write_at(image: &Path, part: &Path, offset: u64) -> Result<()> {
         .map(drop)
 }
 
-pub fn partitions(image: &Path) -> Result<Vec<gpt::Partition>> {
+pub(crate) fn partitions(image: &Path) -> Result<Vec<gpt::Partition>> {
     Ok(gpt::read(&File::open(image)?)?)
 }
 
-pub fn partition(image: &Path, name: &str) -> Result<gpt::Partition> {
+pub(crate) fn partition(image: &Path, name: &str) -> Result<gpt::Partition> {
     Ok(gpt::named(&partitions(image)?, name)?.clone())
 }
 
 /// Takes a partition out of an image.
-pub fn extract(image: &Path, name: &str) -> Result<PathBuf> {
+pub(crate) fn extract(image: &Path, name: &str) -> Result<PathBuf> {
     let partition = partition(image, name)?;
     let part = image.with_extension(format!("{name}.part"));
     Program::new("dd")
@@ -85,7 +85,7 @@ pub fn extract(image: &Path, name: &str) -> Result<PathBuf> {
 }
 
 /// Mounts a partition in a name space of its own, and runs a script on it (`$1`).
-pub fn on_mounted(image: &Path, name: &str, script: &str) -> Result<String> {
+pub(crate) fn on_mounted(image: &Path, name: &str, script: &str) -> Result<String> {
     let partition = partition(image, name)?;
     let place = image.with_extension("mounted");
     fs::create_dir_all(&place)?;
@@ -100,13 +100,13 @@ pub fn on_mounted(image: &Path, name: &str, script: &str) -> Result<String> {
 }
 
 /// Type, mode, owner, path and target of all that is on a partition but what mkfs has made.
-pub fn listing(image: &Path, name: &str) -> Result<String> {
+pub(crate) fn listing(image: &Path, name: &str) -> Result<String> {
     let find = "find . -mindepth 1 ! -name lost+found -printf '%y %m %U:%G /%P %l\\n' | LC_ALL=C sort -k 4";
     Ok(on_mounted(image, name, find)?.lines().map(|l| format!("{}\n", l.trim_end())).collect())
 }
 
 /// Judged by the file systems' own tools.
-pub fn check(image: &Path) -> Result<()> {
+pub(crate) fn check(image: &Path) -> Result<()> {
     let root = extract(image, "ROOT")?;
     Program::new("/usr/sbin/e2fsck").args(["-f", "-n"]).arg(&root).run()?;
     fs::remove_file(root)?;
@@ -117,7 +117,7 @@ pub fn check(image: &Path) -> Result<()> {
 }
 
 /// The first byte at which two images of one length differ outside of these partitions.
-pub fn difference(a: &Path, b: &Path, but: &[&str]) -> Result<Option<u64>> {
+pub(crate) fn difference(a: &Path, b: &Path, but: &[&str]) -> Result<Option<u64>> {
     let skipped: Vec<_> = but.iter().map(|name| partition(a, name)).collect::<Result<_>>()?;
     let (mut a, mut b) = (File::open(a)?, File::open(b)?);
     let length = a.metadata()?.len();
@@ -143,12 +143,12 @@ pub fn difference(a: &Path, b: &Path, but: &[&str]) -> Result<Option<u64>> {
 }
 
 /// Bytes on disk.
-pub fn taken(path: &Path) -> Result<u64> {
+pub(crate) fn taken(path: &Path) -> Result<u64> {
     Ok(path.metadata()?.blocks() * 512)
 }
 
 /// Loop devices on files below a directory, and mounts that name it.
-pub fn in_use(dir: &Path) -> Result<Vec<String>> {
+pub(crate) fn in_use(dir: &Path) -> Result<Vec<String>> {
     let dir = dir.to_str().context("a path that is not UTF-8")?;
     let mut found = Vec::new();
     for entry in fs::read_dir("/sys/block")? {

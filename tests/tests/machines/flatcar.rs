@@ -11,39 +11,39 @@ use e2e::{Account, Program, Work, http, place, place_program};
 use crate::disk;
 
 /// The newest stable one.
-pub const STABLE: &str = "4152.2.0";
-pub const IMAGE: &str = "flatcar_production_image.bin";
+pub(crate) const STABLE: &str = "4152.2.0";
+pub(crate) const IMAGE: &str = "flatcar_production_image.bin";
 
 /// A directory with gpg's keys.
 #[derive(Debug)]
-pub struct Keys {
+pub(crate) struct Keys {
     dir: PathBuf,
 }
 
 impl Keys {
-    pub fn new(dir: PathBuf) -> Result<Keys> {
+    pub(crate) fn new(dir: PathBuf) -> Result<Keys> {
         Program::new("install").args(["-d", "-m", "700"]).arg(&dir).run()?;
         Ok(Keys { dir })
     }
 
-    pub fn gpg(&self) -> Program {
+    pub(crate) fn gpg(&self) -> Program {
         let quiet = ["--batch", "--quiet", "--no-tty", "--pinentry-mode", "loopback", "--passphrase", ""];
         Program::new("gpg").clean_env().env("GNUPGHOME", &self.dir).args(quiet)
     }
 
     /// Makes a key that signs; its fingerprint.
-    pub fn make(&self, who: &str, expires: &str) -> Result<String> {
+    pub(crate) fn make(&self, who: &str, expires: &str) -> Result<String> {
         self.gpg().args(["--quick-gen-key", who, "rsa2048", "sign", expires]).run()?;
         let list = self.gpg().args(["--with-colons", "--list-keys", who]).run()?.stdout;
         let line = list.lines().find(|l| l.starts_with("fpr:")).context("no fingerprint")?;
         Ok(line.split(':').nth(9).context("no fingerprint")?.to_owned())
     }
 
-    pub fn export(&self, who: &str, to: &Path) -> Result<()> {
+    pub(crate) fn export(&self, who: &str, to: &Path) -> Result<()> {
         self.gpg().args(["--armor", "--yes", "--output"]).arg(to).args(["--export", who]).run().map(drop)
     }
 
-    pub fn sign(&self, who: &str, file: &Path, to: &Path) -> Result<()> {
+    pub(crate) fn sign(&self, who: &str, file: &Path, to: &Path) -> Result<()> {
         let gpg = self.gpg().args(["--yes", "--local-user", who, "--output"]).arg(to);
         gpg.arg("--detach-sign").arg(file).run().map(drop)
     }
@@ -58,14 +58,14 @@ impl Drop for Keys {
 
 /// What all tests of this process share. Nobody changes its files.
 #[derive(Debug)]
-pub struct Parts {
+pub(crate) struct Parts {
     work: Work,
     /// Who signs images.
     pub fingerprint: String,
 }
 
 impl Parts {
-    pub fn get() -> Result<&'static Parts> {
+    pub(crate) fn get() -> Result<&'static Parts> {
         static PARTS: OnceLock<Parts> = OnceLock::new();
         static MAKING: Mutex<()> = Mutex::new(());
         let _one = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,31 +89,31 @@ impl Parts {
     }
 
     /// The disk image as it is.
-    pub fn image(&self) -> PathBuf {
+    pub(crate) fn image(&self) -> PathBuf {
         self.work.path().join(IMAGE)
     }
 
-    pub fn compressed(&self) -> PathBuf {
+    pub(crate) fn compressed(&self) -> PathBuf {
         self.work.path().join("image.bz2")
     }
 
-    pub fn signature(&self) -> PathBuf {
+    pub(crate) fn signature(&self) -> PathBuf {
         self.work.path().join("image.sig")
     }
 
-    pub fn key(&self) -> PathBuf {
+    pub(crate) fn key(&self) -> PathBuf {
         self.work.path().join("key.asc")
     }
 
     /// The program, where every user can run it.
-    pub fn bakery(&self, by: &Account) -> Program {
+    pub(crate) fn bakery(&self, by: &Account) -> Program {
         by.program(self.work.path().join("bakery"))
     }
 }
 
 /// A server of one test.
 #[derive(Debug)]
-pub struct Flatcar {
+pub(crate) struct Flatcar {
     pub work: Work,
     pub address: String,
     parts: &'static Parts,
@@ -121,7 +121,7 @@ pub struct Flatcar {
 
 impl Flatcar {
     /// With stable for x86-64 and beta for arm64, and extension `tool` 1.0 in a catalogue.
-    pub fn new() -> Result<Flatcar> {
+    pub(crate) fn new() -> Result<Flatcar> {
         let (work, parts) = (Work::new()?, Parts::get()?);
         let site = work.dir("site")?;
         let address = format!("http://{}", http::serve(site)?);
@@ -162,36 +162,36 @@ impl Flatcar {
     }
 
     /// A file of the release that is the newest stable one.
-    pub fn release(&self, file: &str) -> PathBuf {
+    pub(crate) fn release(&self, file: &str) -> PathBuf {
         self.work.path().join(format!("site/stable/amd64-usr/{STABLE}")).join(file)
     }
 
     /// Puts other content in a file's place, which may be a link to everybody's.
-    pub fn replace(&self, file: &str, content: impl AsRef<[u8]>) -> Result<()> {
+    pub(crate) fn replace(&self, file: &str, content: impl AsRef<[u8]>) -> Result<()> {
         let path = self.release(file);
         fs::remove_file(&path)?;
         fs::write(&path, content).with_context(|| format!("{path:?}"))
     }
 
     /// `bakery bake-image`, which trusts our key.
-    pub fn bake(&self, by: &Account) -> Program {
+    pub(crate) fn bake(&self, by: &Account) -> Program {
         let bakery = self.bare(by).args(["--fingerprint", &self.parts.fingerprint]);
         bakery.arg("--key").arg(self.parts.key())
     }
 
     /// `bakery bake-image`.
-    pub fn bare(&self, by: &Account) -> Program {
+    pub(crate) fn bare(&self, by: &Account) -> Program {
         let config = self.work.path().join("config.toml");
         self.parts.bakery(by).arg("bake-image").env("BAKERY_CONFIG", config)
     }
 
     /// An extension's file in the catalogue.
-    pub fn catalogue(&self, file: &str) -> PathBuf {
+    pub(crate) fn catalogue(&self, file: &str) -> PathBuf {
         self.work.path().join("site/extensions/tool").join(file)
     }
 
     /// The extension with its configuration beside it, at somebody's home.
-    pub fn tool(&self, by: &Account) -> Result<()> {
+    pub(crate) fn tool(&self, by: &Account) -> Result<()> {
         fs::copy(self.catalogue("tool-1.0-x86-64.raw"), by.home().join("tool.raw"))?;
         fs::write(by.home().join("tool.conf"), CONF)?;
         Ok(())
@@ -199,10 +199,10 @@ impl Flatcar {
 }
 
 /// An update configuration.
-pub const CONF: &str = "[Transfer]\nVerify=false\n";
+pub(crate) const CONF: &str = "[Transfer]\nVerify=false\n";
 
 /// An extension with a file that doesn't compress.
-pub fn extension(path: &Path, name: &str, arch: &str, size: usize) -> Result<()> {
+pub(crate) fn extension(path: &Path, name: &str, arch: &str, size: usize) -> Result<()> {
     let dir = tempfile_dir(path)?;
     let release = dir.join("usr/lib/extension-release.d");
     fs::create_dir_all(&release)?;

@@ -7,7 +7,7 @@ use tree::{Arch, Event, Events, Machine, arch::UnknownArch};
 
 /// `--host-arch`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HostArch {
+pub(crate) enum HostArch {
     /// All hosts: there is no `ARCHITECTURE=`.
     Any,
     /// Those of this one.

@@ -1,28 +1,29 @@
 //! Arguments that the commands share, as typed, and what they resolve to.
 
 mod host_arch;
-pub use host_arch::HostArch;
 
 mod other;
-pub use other::{OtherArgs, OtherError};
+pub(crate) use other::OtherArgs;
 
 mod output;
 pub use output::OutputArgs;
 
 mod output_path;
-pub use output_path::OutputPathError;
+pub(crate) use output_path::OutputPathError;
 
 mod release;
 pub use release::ReleaseArgs;
 
 mod report;
-pub use report::{ReportArgs, written_line};
+pub use report::ReportArgs;
+pub(crate) use report::written_line;
 
 mod sandbox;
-pub use sandbox::SandboxArgs;
+pub(crate) use sandbox::SandboxArgs;
 
 mod source;
-pub use source::{ContextError, SourceArgs};
+pub use source::SourceArgs;
+pub(crate) use source::ContextError;
 
 #[cfg(test)]
 mod tests;

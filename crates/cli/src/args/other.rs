@@ -13,15 +13,15 @@ use super::SourceArgs;
 /// What a command can do beside its work.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Other actions")]
-pub struct OtherArgs {
+pub(crate) struct OtherArgs {
     /// List the contents of the cache
     #[arg(long)]
-    pub cache_list: bool,
+    pub(crate) cache_list: bool,
 
     /// Remove cache entries that haven't been used for this long: 30d, 12h, or 0d for everything
     #[arg(long, value_name = "AGE", num_args = 0..=1, default_missing_value = "30d", require_equals = true,
           value_parser = parse_age)]
-    pub cache_prune: Option<Duration>,
+    pub(crate) cache_prune: Option<Duration>,
 
     /// Print shell completions
     #[arg(long, value_name = "SHELL")]
@@ -35,7 +35,7 @@ pub struct OtherArgs {
 /// Why there is nothing to print.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum OtherError {
+pub(crate) enum OtherError {
     /// The cache.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -46,13 +46,13 @@ pub enum OtherError {
 
 impl OtherArgs {
     /// The options' names, for `required_unless_present_any` of a command's own arguments.
-    pub const IDS: [&str; 4] = ["cache_list", "cache_prune", "completions", "man"];
+    pub(crate) const IDS: [&str; 4] = ["cache_list", "cache_prune", "completions", "man"];
 
     /// Does what is asked for and gives what to print; none if nothing is asked for. `A` is the whole command.
     ///
     /// # Errors
     /// The cache's.
-    pub fn run<A: CommandFactory>(&self, source: &SourceArgs) -> Result<Option<Vec<u8>>, OtherError> {
+    pub(crate) fn run<A: CommandFactory>(&self, source: &SourceArgs) -> Result<Option<Vec<u8>>, OtherError> {
         let mut out = Vec::new();
         let mut command = A::command();
         if let Some(shell) = self.completions {

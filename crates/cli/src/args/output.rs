@@ -41,7 +41,7 @@ pub struct OutputArgs {
 
     /// Sign the root hash with this RSA key (PEM, no passphrase); implies --verity
     #[arg(long, value_name = "KEY", requires = "cert")]
-    pub sign_verity: Option<PathBuf>,
+    pub(crate) sign_verity: Option<PathBuf>,
 
     /// Certificate of the signing key (PEM); hosts need it in /etc/verity.d
     #[arg(long, value_name = "CERT", requires = "sign_verity")]
@@ -79,7 +79,7 @@ impl OutputArgs {
     ///
     /// # Errors
     /// Its directory isn't there, or can't be written to.
-    pub fn check_path(&self, name: &ExtensionName) -> Result<(), OutputPathError> {
+    pub(crate) fn check_path(&self, name: &ExtensionName) -> Result<(), OutputPathError> {
         output_path::check(&self.path(name))
     }
 

@@ -10,7 +10,7 @@ use sysext::ExtensionName;
 /// A directory that can't take the output.
 #[derive(Debug, thiserror::Error)]
 #[error("output directory {path:?}: {source}")]
-pub struct OutputPathError {
+pub(crate) struct OutputPathError {
     /// The directory.
     pub path: PathBuf,
     /// What the kernel says.

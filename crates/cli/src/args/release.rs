@@ -23,13 +23,13 @@ pub struct ReleaseArgs {
 
     /// Require this VERSION_ID of the host
     #[arg(long, value_name = "VERSION")]
-    pub os_version: Option<String>,
+    pub(crate) os_version: Option<String>,
 
     /// Restrict the extension to hosts of this architecture, or "any". Defaults to that of the programs; 32-bit programs of a
     /// 64-bit image, and all 32-bit x86 programs, default to the 64-bit architecture, since systemd compares it with the
     /// kernel's
     #[arg(long, value_name = "ARCH")]
-    pub host_arch: Option<HostArch>,
+    pub(crate) host_arch: Option<HostArch>,
 
     /// Reload the host's service manager after merging [default: if the extension has units]
     #[arg(

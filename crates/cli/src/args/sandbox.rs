@@ -8,7 +8,7 @@ use tree::Events;
 /// What is to be run in the image before anything is taken out of it.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Commands in the image")]
-pub struct SandboxArgs {
+pub(crate) struct SandboxArgs {
     /// Run CMD in the image first, with the image's /bin/sh; repeatable
     #[arg(long = "run", value_name = "CMD", env = "CMD", hide_env_values = true)]
     pub run: Vec<String>,
@@ -20,7 +20,7 @@ pub struct SandboxArgs {
 
     /// Don't install missing packages automatically. By default, if a PATH is missing, the package called NAME is installed
     #[arg(long)]
-    pub no_install: bool,
+    pub(crate) no_install: bool,
 
     /// Network access for what runs in the image
     #[arg(long, value_name = "host|none", default_value_t = Network::Host)]
@@ -36,7 +36,7 @@ pub struct SandboxArgs {
 
     /// The isolation to use instead of the strongest that works
     #[arg(long, value_name = "root|subuid|single", env = "FLIX_SANDBOX", hide = true)]
-    pub sandbox_mode: Option<Mode>,
+    pub(crate) sandbox_mode: Option<Mode>,
 }
 
 impl SandboxArgs {
@@ -44,7 +44,7 @@ impl SandboxArgs {
     ///
     /// # Errors
     /// No package manager, a bad package name, or a run that went wrong.
-    pub fn apply(
+    pub(crate) fn apply(
         &self,
         mut rootfs: Rootfs,
         cache: &Cache,
@@ -63,7 +63,7 @@ impl SandboxArgs {
     ///
     /// # Errors
     /// No package manager, a bad package name, or a run that went wrong.
-    pub fn install(
+    pub(crate) fn install(
         &self,
         rootfs: Rootfs,
         names: &[String],
@@ -75,7 +75,7 @@ impl SandboxArgs {
     }
 
     /// The run with this network and mode.
-    pub fn with_settings(&self, mut run: Run) -> Run {
+    pub(crate) fn with_settings(&self, mut run: Run) -> Run {
         run.network = self.network;
         run.rerun = self.rerun;
         run.offline = self.offline;

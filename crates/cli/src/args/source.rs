@@ -94,7 +94,7 @@ impl SourceArgs {
     }
 
     /// The architecture of an image that says itself what it is for; of one that doesn't, what it was to be for.
-    pub fn image_architecture(&self, says: Option<&Platform>) -> Option<Arch> {
+    pub(crate) fn image_architecture(&self, says: Option<&Platform>) -> Option<Arch> {
         match says {
             Some(platform) => platform.architecture.parse().ok(),
             None => self.architecture(),
@@ -105,7 +105,7 @@ impl SourceArgs {
     ///
     /// # Errors
     /// As [`SourceArgs::context`].
-    pub fn context_in(&self, environment: Environment) -> Result<Context, ContextError> {
+    pub(crate) fn context_in(&self, environment: Environment) -> Result<Context, ContextError> {
         // The shell tools took empty variables for unset ones.
         let path = |p: &Option<PathBuf>| p.clone().filter(|p| !p.as_os_str().is_empty());
         let platform = match self.platform()? {

@@ -14,7 +14,7 @@ use crate::args::written_line;
 
 /// The result.
 #[derive(Debug)]
-pub struct Report<'a> {
+pub(super) struct Report<'a> {
     /// What was decided.
     pub plan: &'a Plan,
     /// What was made of it.
@@ -72,7 +72,7 @@ struct Because {
 
 impl Report<'_> {
     /// For people: the plan if nothing was written, the reasons if asked for, one line on the image unless `quiet`.
-    pub fn text(&self, dry_run: bool, quiet: bool, explanation: Option<&Explanation>) -> String {
+    pub(super) fn text(&self, dry_run: bool, quiet: bool, explanation: Option<&Explanation>) -> String {
         let mut out = String::new();
         match explanation {
             Some(explanation) => _ = write!(out, "{explanation}"),
@@ -89,7 +89,7 @@ impl Report<'_> {
     ///
     /// # Errors
     /// None in practice; the serialiser's.
-    pub fn json(&self) -> serde_json::Result<String> {
+    pub(super) fn json(&self) -> serde_json::Result<String> {
         let tree = self.extension.tree();
         let file = |(path, entry): (&TreePath, &Entry)| {
             let (interpreter, rpath) = match &entry.action {

@@ -15,7 +15,7 @@ const CACHE_MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
 const DEPTH: usize = 8;
 
 /// The directories of an image's ld.so.conf, in order, includes followed inside the image.
-pub fn glibc_dirs(tree: &Tree, file: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn glibc_dirs(tree: &Tree, file: &[u8]) -> Vec<Vec<u8>> {
     let mut reader = Reader { tree, dirs: Vec::new(), files: 0 };
     reader.file(file, 0);
     reader.dirs
@@ -23,7 +23,7 @@ pub fn glibc_dirs(tree: &Tree, file: &[u8]) -> Vec<Vec<u8>> {
 
 /// The directories of the libraries that ld.so.cache has, in its order: those that ldconfig(8) was given by hand are
 /// nowhere else, and an image may come without its ld.so.conf. Nothing if it can't be understood.
-pub fn cached_dirs(tree: &Tree, file: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn cached_dirs(tree: &Tree, file: &[u8]) -> Vec<Vec<u8>> {
     let Some(bytes) = read(tree, file, CACHE_LIMIT) else { return Vec::new() };
     // sysdeps/generic/dl-cache.h in glibc: struct cache_file_new, which may stand behind an older table; its offsets
     // count from itself.
@@ -63,7 +63,7 @@ fn parent(path: &[u8]) -> &[u8] {
 }
 
 /// The directories of musl's path file; none if there is no such file.
-pub fn musl_dirs(tree: &Tree, file: &TreePath) -> Option<Vec<Vec<u8>>> {
+pub(crate) fn musl_dirs(tree: &Tree, file: &TreePath) -> Option<Vec<Vec<u8>>> {
     let text = read(tree, &file.to_absolute(), FILE_LIMIT)?;
     Some(
         text.split(|&b| b == b'\n' || b == b':')

@@ -55,7 +55,7 @@ pub(super) struct Process<'l> {
 impl<'l> Process<'l> {
     /// A process of the program (or library) at the real path `main`. `config_dirs` is what the loader's configuration
     /// adds (ld.so.conf) or puts in place of the compiled-in directories (musl's path file).
-    pub fn new(
+    pub(super) fn new(
         files: &mut Files<'_>,
         loader: &'l Loader,
         options: &'l Options,
@@ -89,7 +89,7 @@ impl<'l> Process<'l> {
     }
 
     /// Loads what is needed and not there yet, breadth first as both loaders do.
-    pub fn run(&mut self, files: &mut Files<'_>) -> Result<(), ClosureError> {
+    pub(super) fn run(&mut self, files: &mut Files<'_>) -> Result<(), ClosureError> {
         while let Some(by) = self.queue.pop_front() {
             if self.loaded[by].path == self.loader.path {
                 continue;
@@ -113,7 +113,7 @@ impl<'l> Process<'l> {
 
     /// As dlopen(3) called by object `by`, whose `name` may well be absent: then false. What the library needs itself is
     /// loaded by the next `run`.
-    pub fn dlopen(
+    pub(super) fn dlopen(
         &mut self,
         files: &mut Files<'_>,
         by: usize,
@@ -126,7 +126,12 @@ impl<'l> Process<'l> {
     }
 
     /// Loads the file at a real path, as dlopen(3) does for a path.
-    pub fn open(&mut self, files: &mut Files<'_>, found: Found, why: &Reason) -> Result<(), ClosureError> {
+    pub(super) fn open(
+        &mut self,
+        files: &mut Files<'_>,
+        found: Found,
+        why: &Reason,
+    ) -> Result<(), ClosureError> {
         let soname = found.elf.soname.clone();
         let name = soname.or_else(|| found.link.file_name().map(<[u8]>::to_vec)).unwrap_or_default();
         if self.known(files, &found).is_none() {
@@ -139,7 +144,7 @@ impl<'l> Process<'l> {
     }
 
     /// Loads a variant in the place of its base, without its names.
-    pub fn variant(
+    pub(super) fn variant(
         &mut self,
         files: &mut Files<'_>,
         of: &TreePath,
@@ -153,12 +158,12 @@ impl<'l> Process<'l> {
     }
 
     /// The index of the object at a path.
-    pub fn find(&self, wanted: impl Fn(&Loaded) -> bool) -> Option<usize> {
+    pub(super) fn find(&self, wanted: impl Fn(&Loaded) -> bool) -> Option<usize> {
         self.loaded.iter().position(wanted)
     }
 
     /// Notes that `name` is nowhere.
-    pub fn missing(&mut self, by: usize, name: &[u8], why: Option<&Reason>) {
+    pub(super) fn missing(&mut self, by: usize, name: &[u8], why: Option<&Reason>) {
         let mut chain = Vec::new();
         let mut at = Some(by);
         while let Some(i) = at {

@@ -39,7 +39,7 @@ pub(super) struct Found {
 
 impl Found {
     /// The file at a real path.
-    pub fn at(path: TreePath, elf: Arc<Elf>) -> Self {
+    pub(super) fn at(path: TreePath, elf: Arc<Elf>) -> Self {
         Found { link: path.clone(), path, dir: None, elf }
     }
 }
@@ -52,7 +52,7 @@ pub(super) struct Search {
 }
 
 impl<'t> Files<'t> {
-    pub fn new(tree: &'t Tree) -> Self {
+    pub(super) fn new(tree: &'t Tree) -> Self {
         Files {
             tree,
             elfs: HashMap::new(),
@@ -64,7 +64,7 @@ impl<'t> Files<'t> {
     }
 
     /// The ELF file at a real path; none if it is another kind of file.
-    pub fn elf(&mut self, path: &TreePath) -> Result<Option<Arc<Elf>>, ClosureError> {
+    pub(super) fn elf(&mut self, path: &TreePath) -> Result<Option<Arc<Elf>>, ClosureError> {
         let Some(ino) = self.tree.ino(path) else { return Ok(None) };
         if let Some(known) = self.elfs.get(&ino) {
             return Ok(known.clone());
@@ -81,7 +81,7 @@ impl<'t> Files<'t> {
     }
 
     /// Whether the dynamic string table of the file at a real path has one of `names`.
-    pub fn mentions(&mut self, path: &TreePath, names: &[&'static str]) -> Result<bool, ClosureError> {
+    pub(super) fn mentions(&mut self, path: &TreePath, names: &[&'static str]) -> Result<bool, ClosureError> {
         let first = names.first().copied().unwrap_or_default();
         let Some(ino) = self.tree.ino(path) else { return Ok(false) };
         if let Some(&known) = self.mentions.get(&(ino, first)) {
@@ -97,7 +97,7 @@ impl<'t> Files<'t> {
     }
 
     /// The real path of a directory given as an absolute string.
-    pub fn dir(&mut self, dir: &[u8]) -> Option<TreePath> {
+    pub(super) fn dir(&mut self, dir: &[u8]) -> Option<TreePath> {
         if let Some(known) = self.dirs.get(dir) {
             return known.clone();
         }
@@ -109,7 +109,7 @@ impl<'t> Files<'t> {
 
     /// Looks for `name` in directories, as the loader would for a program like `like`: files of another class or
     /// machine are passed over.
-    pub fn search(
+    pub(super) fn search(
         &mut self,
         dirs: &[TreePath],
         name: &[u8],
@@ -133,7 +133,7 @@ impl<'t> Files<'t> {
     }
 
     /// Lets a library of the user stand in for names that the loader doesn't find.
-    pub fn offer(&mut self, found: &Found) {
+    pub(super) fn offer(&mut self, found: &Found) {
         let file = found.link.file_name().map(<[u8]>::to_vec);
         let soname = found.elf.soname.clone().filter(|s| Some(s) != file.as_ref());
         for name in file.into_iter().chain(soname) {
@@ -146,7 +146,7 @@ impl<'t> Files<'t> {
 
     /// The library of the user that has a name, or a path's last part; of several the nearest to `asker`. It is found
     /// under that name, whether there is such a file beside it or not.
-    pub fn stand_in(&self, name: &[u8], asker: &TreePath, like: &Elf) -> Option<Found> {
+    pub(super) fn stand_in(&self, name: &[u8], asker: &TreePath, like: &Elf) -> Option<Found> {
         let name = name.rsplit(|&b| b == b'/').next()?;
         let common =
             |f: &&Found| f.link.components().zip(asker.components()).take_while(|(a, b)| a == b).count();

@@ -30,11 +30,11 @@ pub(super) struct Block {
     pub offset: u64,
     pub address: u64,
     pub size: u64,
-    pub align: u64,
+    pub(crate) align: u64,
 }
 
 impl Block {
-    pub fn end(&self) -> u64 {
+    pub(super) fn end(&self) -> u64 {
         self.offset + self.size
     }
 
@@ -75,7 +75,7 @@ pub(super) fn is_movable_segment(p: &Phdr) -> bool {
 }
 
 impl Map {
-    pub fn new(model: &Model<'_, '_>) -> Map {
+    pub(super) fn new(model: &Model<'_, '_>) -> Map {
         let mut candidates = note_blocks(model);
         candidates.extend(table_blocks(model));
         candidates.extend(section_table(model));
@@ -89,12 +89,12 @@ impl Map {
     }
 
     /// The block of a kind.
-    pub fn find(&self, kind: BlockKind) -> Option<usize> {
+    pub(super) fn find(&self, kind: BlockKind) -> Option<usize> {
         self.blocks.iter().position(|b| b.kind == kind)
     }
 
     /// The blocks that have to go so that a range is free; `None` if something else stands there. `gone` went already.
-    pub fn in_the_way(
+    pub(crate) fn in_the_way(
         &self,
         model: &Model<'_, '_>,
         (start, end): (u64, u64),
@@ -126,7 +126,7 @@ impl Map {
     }
 
     /// Where the next thing in the file begins that somebody owns, from `offset` on.
-    pub fn next_owned(&self, offset: u64) -> Option<u64> {
+    pub(crate) fn next_owned(&self, offset: u64) -> Option<u64> {
         let blocks = self.blocks.iter().map(|b| (b.offset, b.end()));
         let ranges = blocks.chain(self.fixed.iter().copied());
         ranges.filter(|&(s, e)| s < e && e > offset).map(|(s, _)| s.max(offset)).min()

@@ -39,7 +39,7 @@ pub(super) struct Changes {
 
 impl Changes {
     /// The file's own entries, and the interpreter.
-    pub fn new(model: &Model<'_, '_>, edit: &Edit) -> Result<Changes, RewriteError> {
+    pub(super) fn new(model: &Model<'_, '_>, edit: &Edit) -> Result<Changes, RewriteError> {
         let interpreter = match &edit.interpreter {
             Some(_) if model.elf.interpreter.is_none() => return Err(RewriteError::NoInterpreter),
             Some(path) if model.elf.interpreter.as_ref() != Some(path) => {
@@ -53,7 +53,7 @@ impl Changes {
     }
 
     /// Sets run path and DF_1_NODEFLIB.
-    pub fn set_search_path(&mut self, model: &Model<'_, '_>, edit: &Edit) -> Result<(), RewriteError> {
+    pub(crate) fn set_search_path(&mut self, model: &Model<'_, '_>, edit: &Edit) -> Result<(), RewriteError> {
         if let Some(path) = &edit.runpath {
             self.set_runpath(model, path, edit.force_rpath)?;
         }
@@ -64,13 +64,13 @@ impl Changes {
     }
 
     /// Whether the file stays as it is.
-    pub fn is_nothing(&self, model: &Model<'_, '_>) -> bool {
+    pub(super) fn is_nothing(&self, model: &Model<'_, '_>) -> bool {
         let old = model.layout.dynamic.iter().flatten();
         self.interpreter.is_none() && self.strings.is_none() && self.entries.iter().map(|e| &e.value).eq(old)
     }
 
     /// The last entry with a tag.
-    pub fn tag_mut(&mut self, tag: elf::DynamicTag) -> Option<&mut Dyn> {
+    pub(crate) fn tag_mut(&mut self, tag: elf::DynamicTag) -> Option<&mut Dyn> {
         self.entries.iter_mut().rev().map(|e| &mut e.value).find(|d| d.d_tag == tag.0)
     }
 
@@ -126,7 +126,12 @@ impl Changes {
 
     /// Plans bytes behind all other strings; the index of the first. `keep` of the old table stays if nothing is planned
     /// yet.
-    pub fn append(&mut self, model: &Model<'_, '_>, keep: u64, bytes: &[u8]) -> Result<u64, RewriteError> {
+    pub(super) fn append(
+        &mut self,
+        model: &Model<'_, '_>,
+        keep: u64,
+        bytes: &[u8],
+    ) -> Result<u64, RewriteError> {
         let (offset, _) = string_table(model)?;
         let strings = match &mut self.strings {
             Some(strings) => strings,

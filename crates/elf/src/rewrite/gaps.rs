@@ -25,7 +25,7 @@ pub(super) struct Gap {
 
 impl Gap {
     /// The room that a table of a PT_LOAD leaves behind.
-    pub fn vacated(model: &Model<'_, '_>, load: usize, offset: u64, size: u64) -> Option<Gap> {
+    pub(crate) fn vacated(model: &Model<'_, '_>, load: usize, offset: u64, size: u64) -> Option<Gap> {
         let p = model.layout.phdrs.get(load)?;
         let delta = p.p_vaddr.wrapping_sub(p.p_offset);
         Some(Gap { load, at: offset, end: offset.checked_add(size)?, delta, flags: p.p_flags, vacated: true })
@@ -38,7 +38,12 @@ impl Gap {
     }
 
     /// Takes room; its offset.
-    pub fn take(&mut self, model: &Model<'_, '_>, size: u64, align: u64) -> Result<Option<u64>, ElfError> {
+    pub(super) fn take(
+        &mut self,
+        model: &Model<'_, '_>,
+        size: u64,
+        align: u64,
+    ) -> Result<Option<u64>, ElfError> {
         let Some(start) = self.at.checked_add(self.pad(align)) else { return Ok(None) };
         let Some(end) = start.checked_add(size).filter(|&e| e <= self.end) else { return Ok(None) };
         // Padding is zero; anything else is somebody's, whoever that is.
@@ -51,15 +56,15 @@ impl Gap {
     }
 
     /// The address of an offset in this gap.
-    pub fn address(&self, offset: u64) -> u64 {
+    pub(super) fn address(&self, offset: u64) -> u64 {
         offset.wrapping_add(self.delta)
     }
 
-    pub fn is_vacated(&self) -> bool {
+    pub(crate) fn is_vacated(&self) -> bool {
         self.vacated
     }
 
-    pub fn is_writable(&self) -> bool {
+    pub(crate) fn is_writable(&self) -> bool {
         self.flags & elf::PF_W.0 != 0
     }
 }

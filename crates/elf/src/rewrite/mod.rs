@@ -42,7 +42,7 @@ use tree::Content;
 /// Longest interpreter, with its NUL. Bytes. PATH_MAX, linux/limits.h: the kernel refuses more (fs/binfmt_elf.c).
 pub const MAX_INTERPRETER: usize = 4096;
 /// Longest run path. Bytes. glibc puts it on the stack (elf/dl-load.c, fillin_rpath).
-pub const MAX_RUNPATH: usize = 32 << 10;
+pub(crate) const MAX_RUNPATH: usize = 32 << 10;
 
 /// What to change. What is `None` or false stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

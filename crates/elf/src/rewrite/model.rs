@@ -22,20 +22,20 @@ pub(super) struct Model<'s, 'c> {
     pub elf: Elf,
     pub sections: Vec<Shdr>,
     /// Offset and number of entries of the section header table.
-    pub section_table: Option<(u64, u64)>,
+    pub(crate) section_table: Option<(u64, u64)>,
     /// Whether the section headers agree with the program headers and the dynamic entries, so that bytes of a PT_LOAD
     /// without a section are nobody's.
     pub trusted: bool,
     /// The page size to keep segments apart by. Bytes.
     pub page: u64,
     /// p_align for a new PT_LOAD. Bytes.
-    pub align: u64,
+    pub(crate) align: u64,
     /// Where appended data begins that is not part of the ELF file.
     pub payload: Option<u64>,
 }
 
 impl<'s, 'c> Model<'s, 'c> {
-    pub fn read(source: &'s Source<'c>) -> Result<Self, RewriteError> {
+    pub(super) fn read(source: &'s Source<'c>) -> Result<Self, RewriteError> {
         let layout = Layout::read(source)?.ok_or(RewriteError::NotElf)?;
         let elf = Elf::from_layout(source, &layout)?;
         let section_table = layout.section_table(source).ok().flatten();
@@ -112,18 +112,18 @@ impl<'s, 'c> Model<'s, 'c> {
     }
 
     /// Whether one PT_LOAD holds all of a segment's bytes at the segment's address.
-    pub fn is_mapped(&self, p: &Phdr) -> bool {
+    pub(crate) fn is_mapped(&self, p: &Phdr) -> bool {
         matches!(self.layout.offset_of(p.p_vaddr), Some((at, left)) if at == p.p_offset && left >= p.p_filesz)
     }
 
     /// The segments that say what some bytes of the file are.
-    pub fn naming_segments(&self) -> impl Iterator<Item = &Phdr> {
+    pub(crate) fn naming_segments(&self) -> impl Iterator<Item = &Phdr> {
         let layout = &self.layout;
         layout.phdrs.iter().filter(|p| p.p_type != elf::PT_LOAD.0 && p.p_filesz > 0 && !layout.is_stale(p))
     }
 
     /// The PT_LOAD that holds a range of the file, by its index among the program headers.
-    pub fn load_at(&self, offset: u64, size: u64) -> Option<usize> {
+    pub(crate) fn load_at(&self, offset: u64, size: u64) -> Option<usize> {
         let end = offset.checked_add(size)?;
         let holds = |p: &Phdr| p.p_type == elf::PT_LOAD.0 && p.p_offset <= offset && end <= p.file_end();
         self.layout.phdrs.iter().position(holds)

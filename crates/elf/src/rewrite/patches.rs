@@ -10,7 +10,7 @@ pub(super) struct PatchSet(BTreeMap<u64, Vec<u8>>);
 
 impl PatchSet {
     /// Puts bytes at `at`, over what an earlier write put there.
-    pub fn write(&mut self, at: u64, bytes: Vec<u8>) {
+    pub(super) fn write(&mut self, at: u64, bytes: Vec<u8>) {
         if bytes.is_empty() {
             return;
         }
@@ -38,7 +38,7 @@ impl PatchSet {
         self.0.insert(at, bytes);
     }
 
-    pub fn into_patches(self) -> Vec<Patch> {
+    pub(crate) fn into_patches(self) -> Vec<Patch> {
         self.0.into_iter().map(|(at, bytes)| Patch { at, bytes }).collect()
     }
 }

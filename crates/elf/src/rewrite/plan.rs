@@ -75,13 +75,13 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub fn new(model: &Model<'_, '_>, changes: &Changes) -> Result<Plan, RewriteError> {
+    pub(super) fn new(model: &Model<'_, '_>, changes: &Changes) -> Result<Plan, RewriteError> {
         let map = Map::new(model);
         let arrangement = Arranger { model, changes, map: &map }.arrange()?;
         emit::emit(model, changes, &map, &arrangement)
     }
 
-    pub fn apply(self, content: &Content) -> Result<Content, RewriteError> {
+    pub(super) fn apply(self, content: &Content) -> Result<Content, RewriteError> {
         Ok(content.patched(self.len, self.patches).map_err(crate::ElfError::from)?)
     }
 }

@@ -11,7 +11,7 @@ use tree::{Blob, Content};
 use elf::testing::{place_copy, place_program};
 
 /// Says what it sees of itself: its arguments, what libraries tell, the bytes of its notes, whether AT_PHDR holds, memory.
-pub const PROGRAM: &str = r#"
+pub(crate) const PROGRAM: &str = r#"
 #define _GNU_SOURCE
 #include <link.h>
 #include <stdio.h>
@@ -50,20 +50,20 @@ int main(int argc, char **argv) {
 "#;
 
 /// A library that needs another one.
-pub const NEAR: &str =
+pub(crate) const NEAR: &str =
     "extern int farther_value(int); int far_value(int n) { return farther_value(n) + 1; }\n";
 /// The other one, with data to relocate.
-pub const FAR: &str = r#"
+pub(crate) const FAR: &str = r#"
 static int ten = 10; int *const pointers[] = { &ten, &ten, &ten };
 int farther_value(int n) { return *pointers[n % 3] * n; }
 "#;
 
 /// What the program prints, but for the notes' sum.
-pub const SAYS: &str = "2 word 31 7 5 1 2000\n";
+pub(crate) const SAYS: &str = "2 word 31 7 5 1 2000\n";
 
 /// A compiler and how its programs are run.
 #[derive(Debug, Clone, Copy)]
-pub struct Target {
+pub(crate) struct Target {
     pub compiler: &'static str,
     pub strip: &'static str,
     /// Runs a program of another machine.
@@ -71,40 +71,40 @@ pub struct Target {
 }
 
 /// This machine.
-pub const HOST: Target = Target { compiler: "gcc", strip: "strip", runner: None };
+pub(crate) const HOST: Target = Target { compiler: "gcc", strip: "strip", runner: None };
 
 /// A directory with a program, its two libraries, and a place for a sysroot.
 #[derive(Debug)]
-pub struct Bench {
+pub(crate) struct Bench {
     pub dir: tempfile::TempDir,
     pub target: Target,
     /// Loader and C library by their own paths.
     loader: PathBuf,
 }
 
-pub fn tool(command: &mut Command) -> Output {
+pub(crate) fn tool(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|e| {
         panic!("{:?}: {e}; install the packages that tests/packages.txt names", command.get_program())
     })
 }
 
-pub fn must(command: &mut Command) -> String {
+pub(crate) fn must(command: &mut Command) -> String {
     let out = tool(command);
     let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
     assert!(out.status.success(), "{command:?}: {}\n{}{}", out.status, text(&out.stdout), text(&out.stderr));
     text(&out.stdout)
 }
 
-pub fn content(path: &Path) -> Content {
+pub(crate) fn content(path: &Path) -> Content {
     Content::in_blob(Blob::at_path(path), 0, path.metadata().unwrap().len())
 }
 
-pub fn write(content: &Content, path: &Path) {
+pub(crate) fn write(content: &Content, path: &Path) {
     place_program(path, &content.read(1 << 30).unwrap());
 }
 
 /// Rewrites a file in its place.
-pub fn rewrite_file(path: &Path, edit: &Edit) -> Result<(), RewriteError> {
+pub(crate) fn rewrite_file(path: &Path, edit: &Edit) -> Result<(), RewriteError> {
     // All is read before the first byte is written: the content is a view of the file.
     let bytes = rewrite(&content(path), edit)?.read(1 << 30).unwrap();
     place_program(path, &bytes);
@@ -113,7 +113,7 @@ pub fn rewrite_file(path: &Path, edit: &Edit) -> Result<(), RewriteError> {
 
 impl Bench {
     /// Builds the libraries with `lib_flags` and the program with `flags`.
-    pub fn new(target: Target, flags: &[&str], lib_flags: &[&str]) -> Bench {
+    pub(crate) fn new(target: Target, flags: &[&str], lib_flags: &[&str]) -> Bench {
         let dir = tempfile::Builder::new().prefix("flix-elf-").tempdir().unwrap();
         let bench = Bench { dir, target, loader: PathBuf::new() };
         // The one option that makes no sense for a library.
@@ -135,12 +135,12 @@ impl Bench {
     }
 
     /// Where something is.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// Compiles a source text.
-    pub fn compile(&self, source: &str, output: &str, flags: &[&str], libs: &[&str]) {
+    pub(crate) fn compile(&self, source: &str, output: &str, flags: &[&str], libs: &[&str]) {
         let file = self.path(&format!("{output}.c"));
         fs::write(&file, source).unwrap();
         must(
@@ -155,7 +155,7 @@ impl Bench {
     }
 
     /// The sysroot's library directory: a long name, so that no string fits its old room.
-    pub fn sysroot(&self) -> PathBuf {
+    pub(crate) fn sysroot(&self) -> PathBuf {
         self.path(
             "a-private-sysroot-with-a-rather-long-name/usr/lib/flix/program/usr/lib/some-machine-linux-gnu",
         )
@@ -168,7 +168,7 @@ impl Bench {
     }
 
     /// What every file of the sysroot gets.
-    pub fn edit(&self, name: &str) -> Edit {
+    pub(crate) fn edit(&self, name: &str) -> Edit {
         let sysroot = self.sysroot().to_str().unwrap().to_owned();
         let has_interpreter = name == "program" || name.starts_with("libc.so");
         Edit {
@@ -180,12 +180,12 @@ impl Bench {
         }
     }
 
-    pub fn loader_in_sysroot(&self) -> PathBuf {
+    pub(crate) fn loader_in_sysroot(&self) -> PathBuf {
         self.sysroot().join(self.loader.file_name().unwrap())
     }
 
     /// Copies loader, C library and the two libraries to the sysroot and rewrites all but the loader.
-    pub fn fill_sysroot(&self) {
+    pub(crate) fn fill_sysroot(&self) {
         fs::create_dir_all(self.sysroot()).unwrap();
         let loader_name = self.loader.file_name().unwrap().to_str().unwrap();
         place_copy(&self.loader_in_sysroot(), &self.shared_library(loader_name));
@@ -210,7 +210,7 @@ impl Bench {
     }
 
     /// Runs a program; its output, the exit code has to be 42.
-    pub fn run(&self, program: &Path, libraries: Option<&Path>) -> String {
+    pub(crate) fn run(&self, program: &Path, libraries: Option<&Path>) -> String {
         let mut command = match self.target.runner {
             Some(runner) => Command::new(runner),
             None => Command::new(program),
@@ -248,7 +248,7 @@ impl Bench {
 
     /// The whole check: rewritten, it runs as before from the sysroot alone; so it does after strip, and after ten more
     /// rewrites; the judges have no complaint that they didn't have before. Says how much the program grew.
-    pub fn check(&self, what: &str) -> u64 {
+    pub(crate) fn check(&self, what: &str) -> u64 {
         let (old, new) = (self.path("program"), self.path("rewritten"));
         let before = self.run(&old, Some(self.dir.path()));
         assert!(before.starts_with(SAYS), "{what}: {before}");
@@ -291,7 +291,7 @@ impl Bench {
     }
 
     /// readelf has no warning and eu-elflint no complaint about `new` that it doesn't have about `old`.
-    pub fn judge(&self, what: &str, old: &Path, new: &Path) {
+    pub(crate) fn judge(&self, what: &str, old: &Path, new: &Path) {
         let warnings = |path: &Path| {
             let out = tool(Command::new("readelf").args(["-lWdSnV"]).arg(path));
             String::from_utf8_lossy(&out.stderr)

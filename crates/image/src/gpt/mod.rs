@@ -25,7 +25,7 @@ const ENTRY: usize = 128;
 pub(crate) const READ_ONLY: u64 = 1 << 60;
 
 /// A GUID in the order of its text's digits.
-pub type Guid = [u8; 16];
+pub(crate) type Guid = [u8; 16];
 
 /// A partition of a disk image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct Partition {
     /// What it is for: the partition type.
     pub kind: Guid,
     /// Its own.
-    pub guid: Guid,
+    pub(crate) guid: Guid,
     /// "ROOT", "OEM": at most 36 UTF-16 units.
     pub name: String,
     /// [`READ_ONLY`] and others.

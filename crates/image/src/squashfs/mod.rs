@@ -8,8 +8,8 @@ mod layout;
 pub use layout::is_block_size;
 
 mod write;
-pub use write::{DEFAULT_BLOCK_SIZE, Options, WriteError};
-pub(crate) use write::{stores_xattr, write};
+pub(crate) use write::{DEFAULT_BLOCK_SIZE, stores_xattr, write};
+pub use write::{Options, WriteError};
 
 mod read;
 pub use read::ReadError;

@@ -9,15 +9,15 @@ use std::sync::Mutex;
 use sandbox::{Mode, Run, SandboxError, run_in};
 use tree::{Blob, Event, Events, Kind, Meta, Node, Tree};
 
-pub const MODES: &[Mode] = &[Mode::Root, Mode::Subuid, Mode::Single];
+pub(crate) const MODES: &[Mode] = &[Mode::Root, Mode::Subuid, Mode::Single];
 
 /// nobody's, whom every Debian has.
 const UID: u32 = 65534;
 
-pub type Scenario = (&'static str, &'static [Mode], fn(&Case));
+pub(crate) type Scenario = (&'static str, &'static [Mode], fn(&Case));
 
 /// What a scenario has at hand.
-pub struct Case {
+pub(crate) struct Case {
     pub mode: Mode,
     /// The user's own.
     pub dir: PathBuf,
@@ -26,7 +26,7 @@ pub struct Case {
 
 /// All that was told.
 #[derive(Default)]
-pub struct Log {
+pub(crate) struct Log {
     pub lines: Mutex<Vec<String>>,
     pub warnings: Mutex<Vec<String>>,
 }
@@ -42,13 +42,13 @@ impl Events for Log {
 }
 
 impl Log {
-    pub fn take_lines(&self) -> Vec<String> {
+    pub(crate) fn take_lines(&self) -> Vec<String> {
         std::mem::take(&mut *self.lines.lock().unwrap())
     }
 }
 
 /// Runs the scenario as the user that its mode is for.
-pub fn start(name: &str, mode: Mode, scenario: fn(&Case)) -> Result<(), String> {
+pub(crate) fn start(name: &str, mode: Mode, scenario: fn(&Case)) -> Result<(), String> {
     let dir = tempfile::Builder::new().prefix("flix-sandbox-test-").tempdir().unwrap();
     if mode == Mode::Root {
         let case = Case { mode, dir: dir.path().to_owned(), events: Log::default() };
@@ -82,7 +82,7 @@ fn place_program(path: &Path, from: &Path) {
 }
 
 /// This program as the user nobody, whose `dir` becomes, about to run a scenario.
-pub fn child(name: &str, mode: Mode, dir: &Path) -> Command {
+pub(crate) fn child(name: &str, mode: Mode, dir: &Path) -> Command {
     // The target directory may be closed to others.
     let program = dir.join("test");
     place_program(&program, &std::env::current_exe().unwrap());
@@ -116,7 +116,7 @@ pub fn child(name: &str, mode: Mode, dir: &Path) -> Command {
 }
 
 /// If this is a child: runs the scenario.
-pub fn as_child(all: &[Scenario]) -> Option<i32> {
+pub(crate) fn as_child(all: &[Scenario]) -> Option<i32> {
     let name = std::env::var("SANDBOX_SCENARIO").ok()?;
     let mode = std::env::var("SANDBOX_MODE").unwrap().parse().unwrap();
     let dir = std::env::var_os("SANDBOX_DIR").unwrap().into();
@@ -131,7 +131,7 @@ pub fn as_child(all: &[Scenario]) -> Option<i32> {
 }
 
 /// A root with nothing but busybox, /etc and /tmp.
-pub fn busybox() -> Tree {
+pub(crate) fn busybox() -> Tree {
     let path = "/bin/busybox";
     let program = std::fs::read(path).unwrap_or_else(|e| panic!("{path}: {e}; install busybox-static"));
     assert!(!program.windows(10).any(|w| w == b"/ld-linux-"), "{path} isn't static; install busybox-static");
@@ -164,20 +164,20 @@ pub fn busybox() -> Tree {
 }
 
 impl Case {
-    pub fn scratch(&self) -> PathBuf {
+    pub(crate) fn scratch(&self) -> PathBuf {
         let path = self.dir.join("scratch");
         std::fs::create_dir(&path).unwrap();
         path
     }
 
-    pub fn shell(&self, line: &str) -> Run {
+    pub(crate) fn shell(&self, line: &str) -> Run {
         let mut run = Run::shell(OsString::from(line));
         run.mode = Some(self.mode);
         run
     }
 
     /// The layer's dump, without times.
-    pub fn run(&self, tree: &Tree, run: &Run) -> Result<Tree, SandboxError> {
+    pub(crate) fn run(&self, tree: &Tree, run: &Run) -> Result<Tree, SandboxError> {
         let scratch = self.scratch();
         let tar = self.dir.join("layer.tar");
         let result = run_in(tree, &oci::Config::default(), run, &scratch, &self.events, |reader| {
@@ -192,17 +192,17 @@ impl Case {
     }
 
     /// Runs a line of shell and gives the dump of what it changed, without the root's line.
-    pub fn changes(&self, line: &str) -> String {
+    pub(crate) fn changes(&self, line: &str) -> String {
         self.changes_of(&busybox(), &self.shell(line))
     }
 
-    pub fn changes_of(&self, tree: &Tree, run: &Run) -> String {
+    pub(crate) fn changes_of(&self, tree: &Tree, run: &Run) -> String {
         let layer = self.run(tree, run).unwrap_or_else(|e| panic!("{e}"));
         layer.dump().lines().skip(1).map(|l| format!("{l}\n")).collect()
     }
 
     /// What a line of shell prints.
-    pub fn output(&self, line: &str) -> Vec<String> {
+    pub(crate) fn output(&self, line: &str) -> Vec<String> {
         self.events.take_lines();
         self.run(&busybox(), &self.shell(line)).unwrap_or_else(|e| panic!("{e}"));
         self.events.take_lines()

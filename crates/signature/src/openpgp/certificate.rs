@@ -18,7 +18,7 @@ pub(super) struct SigningKey<'a> {
 
 impl SigningKey<'_> {
     /// Why it could not sign at that time, if so. Seconds since the epoch.
-    pub fn unfit_at(&self, time: u64) -> Option<String> {
+    pub(crate) fn unfit_at(&self, time: u64) -> Option<String> {
         if let Some(why) = &self.unfit {
             return Some(why.clone());
         }

@@ -23,7 +23,7 @@ pub(super) struct PublicKey<'a> {
     pub body: &'a [u8],
     /// Seconds since the epoch.
     pub created: u64,
-    pub material: Material<'a>,
+    pub(crate) material: Material<'a>,
     pub fingerprint: [u8; 20],
 }
 
@@ -33,7 +33,7 @@ const P384: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
 const ED25519: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x0f, 0x01];
 
 impl<'a> PublicKey<'a> {
-    pub fn parse(body: &'a [u8]) -> Result<PublicKey<'a>, String> {
+    pub(super) fn parse(body: &'a [u8]) -> Result<PublicKey<'a>, String> {
         let (head, rest) = body.split_at_checked(6).ok_or("is cut short")?;
         if head[0] != 4 {
             return Err(format!("is of version {}, expected 4", head[0]));
@@ -46,7 +46,7 @@ impl<'a> PublicKey<'a> {
         Ok(PublicKey { body, created: number(&head[1..5]) as u64, material, fingerprint })
     }
 
-    pub fn id(&self) -> &[u8] {
+    pub(super) fn id(&self) -> &[u8] {
         &self.fingerprint[12..]
     }
 }

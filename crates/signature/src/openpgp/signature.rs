@@ -60,7 +60,7 @@ pub(super) struct Signature<'a> {
 }
 
 impl<'a> Signature<'a> {
-    pub fn parse(body: &'a [u8]) -> Result<Signature<'a>, String> {
+    pub(super) fn parse(body: &'a [u8]) -> Result<Signature<'a>, String> {
         let cut = || "is cut short".to_owned();
         let (head, rest) = body.split_at_checked(6).ok_or_else(cut)?;
         if head[0] != 4 {
@@ -96,34 +96,34 @@ impl<'a> Signature<'a> {
     }
 
     /// Seconds since the epoch.
-    pub fn created(&self) -> Option<u64> {
+    pub(super) fn created(&self) -> Option<u64> {
         self.seconds(2)
     }
 
     /// For a self-signature: seconds from the key's creation to its end; none if there is no end.
-    pub fn key_lifetime(&self) -> Option<u64> {
+    pub(crate) fn key_lifetime(&self) -> Option<u64> {
         self.seconds(9).filter(|&s| s != 0)
     }
 
     /// For a self-signature: whether the key may sign; none if nothing is said.
-    pub fn may_sign(&self) -> Option<bool> {
+    pub(crate) fn may_sign(&self) -> Option<bool> {
         self.hashed(27).map(|flags| flags.first().is_some_and(|f| f & 2 != 0))
     }
 
     /// In a subkey's binding: the subkey's own consent. Its own signature protects it wherever it stands.
-    pub fn embedded(&self) -> Option<&'a [u8]> {
+    pub(super) fn embedded(&self) -> Option<&'a [u8]> {
         self.hashed.iter().chain(&self.unhashed).find(|s| s.kind == 32).map(|s| s.body)
     }
 
     /// The ID of the key that made it, as it says.
-    pub fn issuer(&self) -> Option<&'a [u8]> {
+    pub(super) fn issuer(&self) -> Option<&'a [u8]> {
         let all = || self.hashed.iter().chain(&self.unhashed);
         let fingerprint = all().find(|s| s.kind == 33 && s.body.len() == 21).map(|s| &s.body[13..]);
         fingerprint.or_else(|| all().find(|s| s.kind == 16 && s.body.len() == 8).map(|s| s.body))
     }
 
     /// Whether `key` made it over `message`.
-    pub fn is_by(&self, key: &PublicKey<'_>, mut message: Vec<u8>) -> bool {
+    pub(crate) fn is_by(&self, key: &PublicKey<'_>, mut message: Vec<u8>) -> bool {
         message.extend_from_slice(self.trailer);
         message.extend_from_slice(&[4, 0xff]);
         message.extend_from_slice(&(self.trailer.len() as u32).to_be_bytes());

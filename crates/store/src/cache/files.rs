@@ -25,7 +25,7 @@ pub(super) struct Temporary {
 
 impl Temporary {
     /// Gives the file its name.
-    pub fn keep(&mut self, path: &Path) -> Result<(), CacheError> {
+    pub(super) fn keep(&mut self, path: &Path) -> Result<(), CacheError> {
         std::fs::rename(&self.path, path).map_err(at(path))?;
         self.kept = true;
         Ok(())

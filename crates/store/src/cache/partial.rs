@@ -24,7 +24,7 @@ pub(super) struct Partial<R, O> {
 }
 
 impl<R: Read, O: FnMut(u64) -> io::Result<R>> Partial<R, O> {
-    pub fn open(path: PathBuf, size: Option<u64>, open: O) -> Result<Self, CacheError> {
+    pub(super) fn open(path: PathBuf, size: Option<u64>, open: O) -> Result<Self, CacheError> {
         let file = lock::open(&path, true).map_err(at(&path))?;
         let mut len = file.metadata().map_err(at(&path))?.len();
         if size.is_some_and(|size| len > size) {
@@ -39,17 +39,17 @@ impl<R: Read, O: FnMut(u64) -> io::Result<R>> Partial<R, O> {
         self.replayed > 0
     }
 
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The content was wrong, or is no longer needed.
-    pub fn discard(self) -> Result<(), CacheError> {
+    pub(crate) fn discard(self) -> Result<(), CacheError> {
         files::remove(&self.path)
     }
 
     /// Starts anew, without what was here.
-    pub fn restart(&mut self) -> Result<(), CacheError> {
+    pub(super) fn restart(&mut self) -> Result<(), CacheError> {
         if let Some(file) = &mut self.file {
             file.set_len(0).and_then(|()| file.rewind()).map_err(at(&self.path))?;
         }

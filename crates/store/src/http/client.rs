@@ -22,7 +22,7 @@ pub struct HttpOptions {
     /// When to try again.
     pub retry: RetryPolicy,
     /// For a connection, TLS included.
-    pub connect_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
     /// How long a server may be silent.
     pub idle_timeout: Duration,
     /// `User-Agent`.

@@ -117,7 +117,7 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub fn new(
+    pub(super) fn new(
         environment: Environment,
         trust: Trust,
         user_agent: String,
@@ -161,7 +161,7 @@ impl Connections {
     }
 
     /// A GET, or a POST of a form if there is one.
-    pub fn send(
+    pub(super) fn send(
         &self,
         url: &Url,
         insecure: bool,

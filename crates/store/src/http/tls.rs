@@ -19,11 +19,11 @@ pub(super) struct Trust {
 }
 
 impl Trust {
-    pub fn new(ca_files: Vec<PathBuf>, certs_dirs: Vec<PathBuf>) -> Self {
+    pub(super) fn new(ca_files: Vec<PathBuf>, certs_dirs: Vec<PathBuf>) -> Self {
         Trust { ca_files, certs_dirs, system: OnceLock::new() }
     }
 
-    pub fn config(&self, authority: &str, insecure: bool) -> Result<TlsConfig, HttpError> {
+    pub(super) fn config(&self, authority: &str, insecure: bool) -> Result<TlsConfig, HttpError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut builder = TlsConfig::builder()
             .provider(TlsProvider::Rustls)

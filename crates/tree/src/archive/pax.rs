@@ -26,7 +26,7 @@ pub(super) struct Records {
     /// `SCHILY.xattr.*`, raw.
     pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
     /// `LIBARCHIVE.xattr.*`, decoded; bsdtar writes both, so they only count where the others are silent.
-    pub libarchive_xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) libarchive_xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
     pub sparse: Sparse,
 }
 

@@ -10,7 +10,7 @@ pub(super) struct Map {
     pub pairs: Vec<u64>,
     pub size: u64,
     /// Bytes of the archive's data area that the map itself takes.
-    pub map_len: u64,
+    pub(crate) map_len: u64,
 }
 
 /// Reads a block of the archive at an offset behind the header.

@@ -52,7 +52,7 @@ impl Raw {
 }
 
 /// The extended header records `LENGTH KEY=VALUE\n`.
-pub fn pax_records<K: AsRef<[u8]>, V: AsRef<[u8]>>(pairs: &[(K, V)]) -> Vec<u8> {
+pub(crate) fn pax_records<K: AsRef<[u8]>, V: AsRef<[u8]>>(pairs: &[(K, V)]) -> Vec<u8> {
     let mut out = Vec::new();
     for (key, value) in pairs {
         let body = [b" ", key.as_ref(), b"=", value.as_ref(), b"\n"].concat();

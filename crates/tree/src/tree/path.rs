@@ -94,7 +94,7 @@ pub enum PathError {
 }
 
 /// Bytes. NAME_MAX, linux/limits.h.
-pub const NAME_MAX: usize = 255;
+pub(super) const NAME_MAX: usize = 255;
 /// Bytes, the final NUL included. PATH_MAX, linux/limits.h.
 pub const PATH_MAX: usize = 4096;
 

@@ -60,7 +60,7 @@ impl Tree {
     ///
     /// # Errors
     /// The path leads nowhere.
-    pub fn resolve_at(
+    pub(crate) fn resolve_at(
         &self,
         dir: &TreePath,
         path: impl AsRef<[u8]>,

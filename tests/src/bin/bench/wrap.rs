@@ -18,7 +18,7 @@ const PATHS: [&str; 3] = ["/usr/sbin/nginx", "/usr/bin/htop", "/usr/bin/true"];
 const STARTS: usize = 40;
 
 /// All that is told.
-pub struct Wrap {
+pub(crate) struct Wrap {
     flatwrap: Sample,
     peer: Sample,
     /// Bytes of the images.
@@ -44,7 +44,7 @@ const WAYS: [(&str, u32, Variable); 3] = [
 ];
 
 impl Wrap {
-    pub fn new(bench: &Bench) -> Result<Wrap> {
+    pub(crate) fn new(bench: &Bench) -> Result<Wrap> {
         let home = bench.work.root("wrap")?;
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         let steps = repository().join("tests/programs/flatwrap-steps.sh");
@@ -70,7 +70,7 @@ impl Wrap {
     }
 
     /// As Markdown.
-    pub fn print(&self) {
+    pub(crate) fn print(&self) {
         let met = |met: bool| if met { "yes" } else { "**no**" };
         let mb = |bytes: u64| bytes as f64 / 1e6;
         let ms = |time: Duration| time.as_secs_f64() * 1e3;

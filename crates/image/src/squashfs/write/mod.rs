@@ -34,7 +34,7 @@ use output::Output;
 use tree::{ContentError, Tree, TreePath};
 
 /// Bytes. What mksquashfs takes by default and kernels are tuned for.
-pub const DEFAULT_BLOCK_SIZE: u32 = 128 << 10;
+pub(crate) const DEFAULT_BLOCK_SIZE: u32 = 128 << 10;
 /// Bytes to which the image is filled up, so that a loop device has it all.
 const PAD: u64 = 4096;
 
@@ -48,7 +48,7 @@ pub struct Options {
     /// A power of two from 4 KiB to 1 MiB. Bytes.
     pub block_size: u32,
     /// Time of the file system and, if given, of every inode. Seconds since the epoch.
-    pub mkfs_time: u32,
+    pub(crate) mkfs_time: u32,
     /// Threads that compress.
     pub threads: NonZeroUsize,
     /// Files whose data come first, in this order, since they are read together; what is no file is passed over. All

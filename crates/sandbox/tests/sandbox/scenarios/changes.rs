@@ -8,7 +8,7 @@ use crate::support::{Case, busybox};
 const LINE: &str = "echo new > /srv/new; rm /srv/old/file; rm -r /srv/old/dir; mkdir /srv/old/dir; echo x > /srv/old/dir/x; \
     chown 33:33 /srv/new; echo x >> /etc/shadow";
 
-pub fn changes(case: &Case) {
+pub(super) fn changes(case: &Case) {
     assert_eq!(
         case.changes(LINE),
         "/etc dir 0755 0:0\n\
@@ -23,7 +23,7 @@ pub fn changes(case: &Case) {
     );
 }
 
-pub fn without_overlay(case: &Case) {
+pub(super) fn without_overlay(case: &Case) {
     let mut run = case.shell(LINE);
     run.no_overlay = true;
     assert_eq!(
@@ -40,7 +40,7 @@ pub fn without_overlay(case: &Case) {
     );
 }
 
-pub fn none(case: &Case) {
+pub(super) fn none(case: &Case) {
     let lines = [
         "true",
         "cat /srv/old/file",
@@ -63,7 +63,7 @@ pub fn none(case: &Case) {
     assert_eq!(case.changes_of(&tree, &case.shell("echo x > /run/pid; mkdir /run/lock")), "");
 }
 
-pub fn kinds(case: &Case) {
+pub(super) fn kinds(case: &Case) {
     let dump = case.changes(
         "cd /srv; mkfifo pipe; ln -s /nowhere link; echo a > one; ln one two; ln old/file hard; mkdir -m 1777 sticky; \
          echo n > \"$(printf 'a\\nb')\"; rm -r old/dir; echo f > old/dir; chmod 000 one; truncate -s 1M holes; \
@@ -86,7 +86,7 @@ pub fn kinds(case: &Case) {
     );
 }
 
-pub fn unstorable(case: &Case) {
+pub(super) fn unstorable(case: &Case) {
     assert_eq!(case.changes("echo x > /srv/.wh.old; nc -lU /srv/socket & sleep 0.2"), "");
     let warnings = std::mem::take(&mut *case.events.warnings.lock().unwrap());
     assert_eq!(warnings, ["left out, since a layer can't hold names that start with \".wh.\": /srv/.wh.old"]);
@@ -98,7 +98,7 @@ pub fn unstorable(case: &Case) {
     }
 }
 
-pub fn deep(case: &Case) {
+pub(super) fn deep(case: &Case) {
     // Twice a thousand levels, made where each is within PATH_MAX.
     let line = "p=d; for i in 0 1 2 3 4 5 6 7 8 9; do p=$p/$p; done; mkdir -p x/$p y/$p; mv y x/$p";
     match case.run(&busybox(), &case.shell(&format!("cd /srv; {line}"))) {
@@ -110,7 +110,7 @@ pub fn deep(case: &Case) {
     }
 }
 
-pub fn chain(case: &Case) {
+pub(super) fn chain(case: &Case) {
     let one = |tree: &Tree, line: &str| -> Tree {
         let layer = case.run(tree, &case.shell(line)).unwrap();
         let mut tree = tree.clone();

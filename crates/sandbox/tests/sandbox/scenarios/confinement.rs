@@ -8,7 +8,7 @@ use tree::{Event, Events, Node};
 
 use crate::support::{Case, busybox};
 
-pub fn processes_and_mounts(case: &Case) {
+pub(super) fn processes_and_mounts(case: &Case) {
     let lines = case.output(
         "echo $$; hostname; ls /proc | grep -c '^[0-9]'; ls /sys | wc -l; cut -d' ' -f5 /proc/self/mountinfo",
     );
@@ -29,7 +29,7 @@ pub fn processes_and_mounts(case: &Case) {
     }
 }
 
-pub fn devices(case: &Case) {
+pub(super) fn devices(case: &Case) {
     let lines = case.output("ls /dev; echo x > /dev/null; cat /dev/null");
     let names = [
         "fd", "full", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom",
@@ -45,7 +45,7 @@ pub fn devices(case: &Case) {
     assert!(last.contains("denied") || last.contains("No such file"), "{lines:?}");
 }
 
-pub fn privileges(case: &Case) {
+pub(super) fn privileges(case: &Case) {
     let lines = case.output("grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status; umask; id -u");
     let value = |name: &str| {
         let line = lines.iter().find(|l| l.starts_with(name)).unwrap();
@@ -77,7 +77,7 @@ pub fn privileges(case: &Case) {
     assert_eq!(lines, [if case.mode == Mode::Single { "0" } else { "33" }]);
 }
 
-pub fn kernel_settings(case: &Case) {
+pub(super) fn kernel_settings(case: &Case) {
     let lines = case.output(
         "for f in sys/kernel/core_pattern sysrq-trigger irq/default_smp_affinity; do \
          ( echo x > /proc/$f ) 2>&1 | grep -o -E 'Read-only|denied|nonexistent|No such' ; done; \
@@ -90,7 +90,7 @@ pub fn kernel_settings(case: &Case) {
     }
 }
 
-pub fn environment(case: &Case) {
+pub(super) fn environment(case: &Case) {
     let lines = case.output("env | grep -v -i _proxy | sort; pwd");
     assert_eq!(lines, {
         let mut expected = vec![
@@ -109,7 +109,7 @@ pub fn environment(case: &Case) {
     });
 }
 
-pub fn network(case: &Case) {
+pub(super) fn network(case: &Case) {
     let own = case.output("readlink /proc/self/ns/net");
     assert_eq!(own, [std::fs::read_link("/proc/self/ns/net").unwrap().to_str().unwrap()]);
     let mut run = case
@@ -126,7 +126,7 @@ pub fn network(case: &Case) {
     assert_eq!(lines[3..], ["image's", "127.0.0.1 localhost", "::1 localhost"]);
 }
 
-pub fn resolv_conf(case: &Case) {
+pub(super) fn resolv_conf(case: &Case) {
     let host = std::fs::read_to_string("/etc/resolv.conf").unwrap();
     let rows: &[(&str, Option<Node>)] = &[
         ("missing", None),
@@ -150,7 +150,7 @@ pub fn resolv_conf(case: &Case) {
 }
 
 /// CVE-2019-14271, CVE-2021-30465 and their like: what the image has at the places where mounts go.
-pub fn hostile_mount_points(case: &Case) {
+pub(super) fn hostile_mount_points(case: &Case) {
     for (path, node) in [
         ("/dev", Node::symlink("/tmp")),
         ("/proc", Node::symlink("/tmp")),
@@ -171,7 +171,7 @@ pub fn hostile_mount_points(case: &Case) {
 }
 
 /// What an image gets hold of by /proc/self/exe isn't the host's program.
-pub fn program(case: &Case) {
+pub(super) fn program(case: &Case) {
     let scratch = case.scratch();
     let run = case.shell("echo > /srv/x");
     let own = format!("PPid:\t{}\n", std::process::id());
@@ -222,7 +222,7 @@ impl Events for Look {
 }
 
 /// What the first process keeps open, its children could reach through /proc/1/fd: nothing that has a name.
-pub fn descriptors(case: &Case) {
+pub(super) fn descriptors(case: &Case) {
     // Inherited by everything that this process starts.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
     let _open = rustix::fs::open(&case.dir, flags, rustix::fs::Mode::empty()).unwrap();

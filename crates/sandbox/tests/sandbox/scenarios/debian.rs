@@ -9,7 +9,7 @@ use tree::{Blob, Limits, Tree};
 use crate::support::Case;
 
 /// A tar of Debian's minimal root, made once.
-pub fn tar() -> PathBuf {
+pub(crate) fn tar() -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("debian-bookworm.tar");
     let lock = std::fs::File::create(path.with_extension("lock")).unwrap();
     lock.lock().unwrap();
@@ -24,7 +24,7 @@ pub fn tar() -> PathBuf {
 }
 
 /// Standard input is the tar, which may be where this user can't look.
-pub fn packages(case: &Case) {
+pub(crate) fn packages(case: &Case) {
     let file = match case.mode {
         Mode::Root => std::fs::File::open(tar()).unwrap(),
         _ => std::fs::File::from(rustix::io::dup(rustix::stdio::stdin()).unwrap()),

@@ -12,7 +12,7 @@ use tree::{Event, Events};
 
 use crate::support::{Case, busybox};
 
-pub fn output(case: &Case) {
+pub(super) fn output(case: &Case) {
     let lines = case.output("echo one; echo two >&2; printf 'three\\rfour'; printf '\\n\\033[31mred\\n'");
     assert_eq!(lines, ["one", "two", "three", "four", "red"]);
     let line = "i=0; while [ $i -lt 50 ]; do echo line $i; i=$((i+1)); done; exit 3";
@@ -35,7 +35,7 @@ pub fn output(case: &Case) {
     }
 }
 
-pub fn daemons(case: &Case) {
+pub(super) fn daemons(case: &Case) {
     let seconds = marker();
     let line =
         format!("setsid sleep {seconds} > /dev/null 2>&1 & setsid sleep {seconds} & echo started > /srv/x");
@@ -43,7 +43,7 @@ pub fn daemons(case: &Case) {
     assert!(!runs(&seconds));
 }
 
-pub fn reader_fails(case: &Case) {
+pub(super) fn reader_fails(case: &Case) {
     let scratch = case.scratch();
     let run = case.shell("truncate -s 10M /srv/large");
     let full = || std::io::Error::from_raw_os_error(28);
@@ -56,7 +56,7 @@ pub fn reader_fails(case: &Case) {
     assert!(!scratch.exists());
 }
 
-pub fn cached(case: &Case) {
+pub(super) fn cached(case: &Case) {
     let cache = Cache::open(&case.dir.join("cache")).unwrap();
     let config = oci::Config::default();
     let mut run = case.shell("echo x > /srv/x; echo ran");
@@ -94,7 +94,7 @@ impl Events for Print {
 }
 
 /// The program that is to be killed.
-pub fn wait(case: &Case) {
+pub(crate) fn wait(case: &Case) {
     let seconds = std::env::var("SANDBOX_SECONDS").unwrap();
     let run = case.shell(&format!(
         "echo x > /srv/x; mkdir -p /srv/a/b; chmod 000 /srv/a; chown -R 33 /srv; echo ready; sleep {seconds}"
@@ -103,14 +103,14 @@ pub fn wait(case: &Case) {
     let _ = run_in(&busybox(), &oci::Config::default(), &run, &scratch, &Print, |_| Ok(()));
 }
 
-pub fn killed_program(case: &Case) {
+pub(super) fn killed_program(case: &Case) {
     for signal in [Signal::KILL, Signal::TERM, Signal::INT] {
         killed(case, signal, |pid| pid);
     }
 }
 
 /// The helper is this program's child.
-pub fn killed_helper(case: &Case) {
+pub(super) fn killed_helper(case: &Case) {
     killed(case, Signal::KILL, |pid| {
         let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
         children.split_whitespace().next().unwrap().parse().unwrap()

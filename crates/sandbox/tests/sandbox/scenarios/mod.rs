@@ -2,7 +2,7 @@
 
 mod changes;
 mod confinement;
-pub mod debian;
+pub(crate) mod debian;
 mod endings;
 mod owners;
 mod starting;
@@ -10,13 +10,13 @@ mod starting;
 use crate::support::{MODES, Scenario};
 use sandbox::Mode;
 
-pub use endings::wait;
+pub(crate) use endings::wait;
 
 /// Gets a tar of Debian as its standard input.
-pub const DEBIAN: &str = "debian";
+pub(crate) const DEBIAN: &str = "debian";
 
 /// Name, modes, scenario.
-pub const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     ("changes", MODES, changes::changes),
     ("changes_without_overlay", MODES, changes::without_overlay),
     ("changes_that_are_none", MODES, changes::none),

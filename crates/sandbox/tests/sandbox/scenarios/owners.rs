@@ -4,7 +4,7 @@ use tree::{Meta, Node};
 
 use crate::support::{Case, busybox};
 
-pub fn owners(case: &Case) {
+pub(super) fn owners(case: &Case) {
     let dump = case.changes(
         "cd /srv; echo a > a; chown 33:42 a; echo b > b; chown 33 b; echo c > c; chgrp 42 c; \
          echo d > d; ln -s d to-d; chown 33:33 to-d; echo e > e; ln -s /srv/e to-e; chown -h 33:33 to-e; \
@@ -44,7 +44,7 @@ pub fn owners(case: &Case) {
 }
 
 /// Maintainer scripts are run in a chroot when a package manager works on another root.
-pub fn chroot(case: &Case) {
+pub(super) fn chroot(case: &Case) {
     let dump = case.changes(
         "mkdir -p /srv/jail/bin /srv/jail/etc; cp /bin/busybox /srv/jail/bin; cd /srv/jail; \
          echo 1 > one; echo 2 > two; echo 3 > etc/three; ln -s /two absolute; ln -s ../../../etc/three etc/up; \
@@ -65,7 +65,7 @@ pub fn chroot(case: &Case) {
 }
 
 /// Files of the image keep theirs when they are copied up.
-pub fn of_the_image(case: &Case) {
+pub(super) fn of_the_image(case: &Case) {
     let mut tree = busybox();
     let mut add = |path: &str, uid, gid, mode| {
         let mut node = Node::file(mode, "x");
@@ -89,7 +89,7 @@ pub fn of_the_image(case: &Case) {
 }
 
 /// A change of owner takes setuid and setgid, and a group that was given before chmod stays: the trap of ssh-agent.
-pub fn privileges(case: &Case) {
+pub(super) fn privileges(case: &Case) {
     let dump = case.changes(
         "cd /srv; : > agent; chmod 755 agent; chgrp 42 agent; chmod 2755 agent; cp agent su; chmod 6755 su; chown 33:42 su; \
          mkdir d; chmod 2755 d; chown 33:33 d; echo x > lock; chmod 2644 lock; chown 33:33 lock",
@@ -104,7 +104,7 @@ pub fn privileges(case: &Case) {
     );
 }
 
-pub fn errors(case: &Case) {
+pub(super) fn errors(case: &Case) {
     let lines = case.output(
         "cd /srv; chown 1:1 /none 2>&1; ln -s loop loop; chown 1:1 loop 2>&1; chown 1:1 old/file/x 2>&1; true",
     );

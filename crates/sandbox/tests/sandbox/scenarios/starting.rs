@@ -7,7 +7,7 @@ use tree::{Meta, Node, Tree};
 
 use crate::support::{Case, busybox};
 
-pub fn fails(case: &Case) {
+pub(super) fn fails(case: &Case) {
     let mut tree = busybox();
     let mut add =
         |path: &str, node: Node| tree.insert_all(path.parse().unwrap(), node, &Meta::dir()).unwrap();
@@ -44,7 +44,7 @@ pub fn fails(case: &Case) {
 }
 
 /// As on a host that forbids user name spaces: the limit is counted for each user name space, so one of our own shows it.
-pub fn refused(case: &Case) {
+pub(super) fn refused(case: &Case) {
     if std::env::var_os("SANDBOX_REFUSED").is_none() {
         let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
         let outcome = Command::new("unshare")

@@ -29,8 +29,8 @@ pub struct Command {
 /// Why a config's process is no command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum CommandError {
-    /// There is none.
     #[error("image has neither an entrypoint nor a command")]
     None,
     /// The program isn't in the image, or no program.

@@ -28,7 +28,6 @@ pub struct Variable {
     pub name: String,
     /// Any text.
     pub value: String,
-    /// Against the caller's.
     pub(crate) precedence: Precedence,
     /// Set by the image's own env(1), the last before the program: the host's programs on the way there must not follow
     /// it.
@@ -38,7 +37,6 @@ pub struct Variable {
 /// What sets variables inside.
 const ENV: &str = "/usr/bin/env";
 
-/// Lists of directories.
 const LISTS: [&str; 2] = ["PATH", "LD_LIBRARY_PATH"];
 
 /// Variables by which the loader of any program looks for files. ld.so(8).

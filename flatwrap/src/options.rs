@@ -130,6 +130,7 @@ impl Options {
 /// Why a word of the command line is not what it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum ParseError {
     /// A path that isn't absolute.
     #[error("path {0:?} is relative, expected an absolute path")]
@@ -143,14 +144,8 @@ pub enum ParseError {
     /// Not a path that Linux takes.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// Too many colons.
     #[error("{word:?} has too many parts, expected {expected}")]
-    TooManyParts {
-        /// As typed.
-        word: String,
-        /// The form.
-        expected: &'static str,
-    },
+    TooManyParts { word: String, expected: &'static str },
     /// A bind option that isn't there.
     #[error("bind option {0:?} is unknown, expected ro, file or optional")]
     BindOption(String),

@@ -49,6 +49,7 @@ pub struct Plan {
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum PlanError {
     /// Nothing would show on the host.
     #[error("no path is to show on the host")]
@@ -67,7 +68,6 @@ pub enum PlanError {
     /// A place that would take from the host what the entry points, or its directories, need.
     #[error("{target} would hide the host's own, {why}")]
     HidesHost {
-        /// The place.
         target: TreePath,
         /// What the host needs it for.
         why: &'static str,
@@ -75,14 +75,8 @@ pub enum PlanError {
     /// The image's config has nothing that could be run.
     #[error(transparent)]
     Command(#[from] CommandError),
-    /// In the sysroot.
     #[error("{target} is in the sysroot {sysroot} or above it")]
-    InSysroot {
-        /// The place.
-        target: TreePath,
-        /// The sysroot.
-        sysroot: TreePath,
-    },
+    InSysroot { target: TreePath, sysroot: TreePath },
     /// The sysroot is no place for an extension's files.
     #[error("sysroot {0} is not below /usr")]
     BadSysroot(TreePath),
@@ -109,12 +103,7 @@ pub enum PlanError {
     Path(#[from] tree::PathError),
     /// A file of the image can't be read.
     #[error("{path}: {source}")]
-    Content {
-        /// The file.
-        path: TreePath,
-        /// Why.
-        source: tree::ContentError,
-    },
+    Content { path: TreePath, source: tree::ContentError },
 }
 
 /// What the entry points run on the host, and what runs them.

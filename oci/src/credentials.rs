@@ -46,11 +46,11 @@ impl fmt::Debug for Credential {
 /// Why credentials can't be had. Never shows one.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum CredentialsError {
     /// The file can't be read.
     #[error("{path:?}: {source}")]
     Io {
-        /// The auth file.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
@@ -58,7 +58,6 @@ pub enum CredentialsError {
     /// Not JSON of the expected shape. The parser's words are left out where they could quote a secret.
     #[error("{path:?}: {message}")]
     Syntax {
-        /// The auth file.
         path: PathBuf,
         /// What is wrong, and where.
         message: String,
@@ -68,7 +67,6 @@ pub enum CredentialsError {
     Helper {
         /// The part of its name behind `docker-credential-`.
         helper: String,
-        /// What happened.
         message: String,
     },
 }

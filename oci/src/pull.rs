@@ -41,6 +41,7 @@ pub struct PullError {
 /// Why an image can't be had.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum PullCause {
     /// The configuration forbids it, or makes no sense.
     #[error(transparent)]
@@ -69,10 +70,7 @@ pub enum PullCause {
     },
     /// No network was to be used.
     #[error("{what} is not in the cache, and the network is not to be used")]
-    Offline {
-        /// `manifest`, `layer sha256:…`.
-        what: String,
-    },
+    Offline { what: String },
 }
 
 fn also(others: &[String]) -> String {

@@ -86,16 +86,14 @@ pub struct Reference {
 /// Why text names no image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum ReferenceError {
-    /// Nothing there.
     #[error("image reference is empty")]
     Empty,
     /// A part that breaks the grammar.
     #[error("image reference {text:?}: {part} {value:?} is not valid, {expected}")]
     BlobKind {
-        /// All of it.
         text: String,
-        /// Which part.
         part: &'static str,
         /// As it stands there.
         value: String,
@@ -111,7 +109,6 @@ pub enum ReferenceError {
     /// A transport of other tools.
     #[error("image reference {text:?}: transport {transport:?} is not supported{}, expected {TRANSPORTS}", instead(.transport))]
     Transport {
-        /// All of it.
         text: String,
         /// The word before the colon.
         transport: String,
@@ -122,7 +119,6 @@ pub enum ReferenceError {
     /// The path doesn't exist or can't be looked at.
     #[error("{path:?}: {message}")]
     Path {
-        /// The path.
         path: PathBuf,
         /// What the system said.
         message: String,

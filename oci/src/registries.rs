@@ -44,6 +44,7 @@ pub struct Endpoint {
 /// What is wrong with the configuration, or what it forbids.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum RegistriesError {
     /// The file can't be read.
     #[error("{path:?}: {source}")]
@@ -56,47 +57,30 @@ pub enum RegistriesError {
     /// Not TOML, or not of the expected shape.
     #[error("{path:?}: {message}")]
     Syntax {
-        /// The file.
         path: PathBuf,
         /// What the parser said.
         message: String,
     },
     /// Version 1 of the format, which knows no mirrors and is gone from the container tools, too.
     #[error("{path:?} is in version 1 of the format, expected version 2 ([[registry]] tables)")]
-    Version1 {
-        /// The file.
-        path: PathBuf,
-    },
+    Version1 { path: PathBuf },
     /// A value that makes no sense.
     #[error("{path:?}: {what} {value:?} is not valid, {expected}")]
     Value {
-        /// The file.
         path: PathBuf,
-        /// The key.
         what: &'static str,
         /// As it stands there.
         value: String,
         /// What it should look like.
         expected: &'static str,
     },
-    /// `blocked = true`.
     #[error("registry of {image} is blocked by the rule for {prefix:?} in registries.conf")]
-    Blocked {
-        /// The image.
-        image: String,
-        /// The rule.
-        prefix: String,
-    },
+    Blocked { image: String, prefix: String },
     /// `short-name-mode = "enforcing"` and nobody to ask.
     #[error(
         "short name {name:?} could be in {places}, expected the full name (short-name-mode is enforcing)"
     )]
-    Ambiguous {
-        /// As typed.
-        name: String,
-        /// The registries.
-        places: String,
-    },
+    Ambiguous { name: String, places: String },
     /// An alias, a location or a search registry gives no valid name.
     #[error("registries.conf: {0}")]
     Reference(#[from] ReferenceError),

@@ -11,28 +11,20 @@ use image::{ForeignError, ReadCause, ReadError};
 /// Why a host won't merge an image.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum CompatibilityError {
     /// The image can't be read.
     #[error(transparent)]
     Open(#[from] ReadError),
     /// Its release file can't be read.
     #[error("{path:?}: {source}")]
-    Content {
-        /// The image.
-        path: PathBuf,
-        /// Why.
-        source: ContentError,
-    },
+    Content { path: PathBuf, source: ContentError },
     /// There is no release file.
     #[error("{path:?}: has no release file: it is no extension")]
-    NoRelease {
-        /// The image.
-        path: PathBuf,
-    },
+    NoRelease { path: PathBuf },
     /// It has another name inside.
     #[error("{path:?}: its release file is for {}, expected {expected}", .got.join(", "))]
     Name {
-        /// The image.
         path: PathBuf,
         /// As the image has it.
         got: Vec<String>,
@@ -42,7 +34,6 @@ pub enum CompatibilityError {
     /// A file name without `.raw`, and nothing inside that would tell.
     #[error("{path:?}: has release files for {}, expected one", .got.join(", "))]
     Ambiguous {
-        /// The image.
         path: PathBuf,
         /// As the image has it.
         got: Vec<String>,
@@ -50,11 +41,9 @@ pub enum CompatibilityError {
     /// It is for another machine.
     #[error("{path:?}: is for {}, expected {}", .got.systemd(), .expected.systemd())]
     Arch {
-        /// The image.
         path: PathBuf,
         /// As the image has it.
         got: Arch,
-        /// The machine's.
         expected: Arch,
     },
 }

@@ -69,8 +69,8 @@ impl TestResult {
 /// Why nothing could be tested.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum MergeTestError {
-    /// Mounting takes root.
     #[error("user is {0}, expected root: merging takes mounts")]
     NotRoot(u32),
     /// Programs for another processor don't run here.
@@ -81,16 +81,11 @@ pub enum MergeTestError {
         /// This machine's, if it has a name.
         expected: Option<Arch>,
     },
-    /// No systemd-sysext.
     #[error("{root:?}: has no systemd-sysext, expected a host's root directory")]
-    NoHost {
-        /// The directory.
-        root: PathBuf,
-    },
+    NoHost { root: PathBuf },
     /// A file or directory.
     #[error("{path:?}: {source}")]
     Io {
-        /// Its path.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -98,7 +93,6 @@ pub enum MergeTestError {
     /// A program that isn't there.
     #[error("{program}: {source}")]
     Program {
-        /// The program.
         program: &'static str,
         /// What the system said.
         source: io::Error,
@@ -106,9 +100,7 @@ pub enum MergeTestError {
     /// systemd-sysext didn't take the extensions.
     #[error("{names} can't be merged into {root:?}: {said}")]
     Merge {
-        /// The extensions.
         names: String,
-        /// The host.
         root: PathBuf,
         /// What was said, without newlines at its end.
         said: String,

@@ -39,6 +39,7 @@ pub struct Item {
 /// Why a word of the request can't be followed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum RequestError {
     /// Not an absolute path.
     #[error("{0:?} is not an absolute path of the image")]
@@ -46,67 +47,37 @@ pub enum RequestError {
     /// A destination without a slash at its start.
     #[error("{text}: destination {target:?} has to be an absolute path")]
     RelativeTarget {
-        /// As typed.
         text: String,
         /// What follows the colon.
         target: String,
     },
-    /// Nothing there.
     #[error("{text} is not in the image")]
     NotFound {
-        /// As typed.
         text: String,
         /// Files of that name elsewhere.
         similar: Vec<TreePath>,
     },
     /// A symlink that leads nowhere, or a loop.
     #[error("{text} leads nowhere in the image: {source}")]
-    Dangling {
-        /// As typed.
-        text: String,
-        /// Where it ends.
-        source: ResolveError,
-    },
+    Dangling { text: String, source: ResolveError },
     /// A pattern without a match.
     #[error("pattern {0} matches nothing in the image")]
     NoMatch(String),
     /// A pattern that can't be parsed.
     #[error("pattern {text:?} is wrong: {source}")]
-    Pattern {
-        /// As typed.
-        text: String,
-        /// Where.
-        source: globset::Error,
-    },
+    Pattern { text: String, source: globset::Error },
     /// A source outside of /usr and /opt without a place to go.
     #[error("{0} is neither below /usr nor below /opt, the only folders that an extension can fill")]
     NoPlace(TreePath),
     /// A target that an extension can't have.
     #[error("{text}: target {target} is neither below /usr nor below /opt")]
-    BadTarget {
-        /// As typed.
-        text: String,
-        /// The target.
-        target: TreePath,
-    },
+    BadTarget { text: String, target: TreePath },
     /// A path that Linux doesn't take.
     #[error("{text}: {source}")]
-    Path {
-        /// As typed.
-        text: String,
-        /// What is wrong.
-        source: PathError,
-    },
+    Path { text: String, source: PathError },
     /// Two sources for one place.
     #[error("{target} is wanted from both {first} and {second}")]
-    Clash {
-        /// The place.
-        target: TreePath,
-        /// One source.
-        first: TreePath,
-        /// The other.
-        second: TreePath,
-    },
+    Clash { target: TreePath, first: TreePath, second: TreePath },
 }
 
 impl FromStr for Wanted {

@@ -14,7 +14,6 @@ use crate::{Program, place::cached, roots};
 pub struct Vm {
     root: PathBuf,
     base: PathBuf,
-    /// qemu's network card.
     nic: &'static str,
 }
 

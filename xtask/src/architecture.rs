@@ -12,7 +12,6 @@ const PAGE: &str = "docs/ARCHITECTURE.md";
 const BEGIN: &str = "<!-- crates: made by `cargo xtask architecture` -->\n";
 const END: &str = "<!-- end of crates -->\n";
 
-/// A workspace member.
 #[derive(Debug, PartialEq, Eq)]
 struct Row {
     name: String,
@@ -24,7 +23,6 @@ struct Row {
     needs: Vec<String>,
 }
 
-/// Writes the table.
 pub(crate) fn write() -> Result<()> {
     let path = crate::root().join(PAGE);
     let text = std::fs::read_to_string(&path).with_context(|| format!("{path:?}"))?;

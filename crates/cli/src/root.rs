@@ -15,10 +15,8 @@ use crate::args::{ContextError, SandboxArgs, SourceArgs};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum RootError {
-    /// Arguments or configuration.
     #[error(transparent)]
     Context(#[from] ContextError),
-    /// The image.
     #[error(transparent)]
     Rootfs(#[from] RootfsError),
     /// A command in the image.
@@ -39,7 +37,6 @@ pub(crate) enum RootError {
         path: PathBuf,
         /// What its ELF files are for.
         got: String,
-        /// `--arch`.
         wanted: String,
     },
 }

@@ -40,7 +40,6 @@ struct State {
 
 /// Nothing is drawn before.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// Between two drawings.
 const FRAME: Duration = Duration::from_millis(80);
 
 impl fmt::Debug for Terminal {

@@ -32,11 +32,9 @@ pub(crate) struct Layout {
 /// The section headers, if the file has usable ones.
 #[derive(Debug, Clone)]
 pub(crate) enum Sections {
-    /// No table.
     None,
     /// There is a table, but it can't be right: the word for people.
     Bad(&'static str),
-    /// The table.
     Some(Vec<Shdr>),
 }
 

@@ -33,6 +33,7 @@ pub struct Loader {
 /// Why there is no usable loader.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum LoaderError {
     /// PT_INTERP leads nowhere in the image.
     #[error("interpreter {interpreter:?} is not in the image")]
@@ -47,7 +48,6 @@ pub enum LoaderError {
     Unknown {
         /// As the program names it.
         interpreter: String,
-        /// What it is.
         what: &'static str,
     },
     /// A program in the place of glibc's loader that executes musl's, as gcompat has one.
@@ -60,20 +60,10 @@ pub enum LoaderError {
     },
     /// Its bytes can't be had.
     #[error("{path}: {source}")]
-    Content {
-        /// The loader.
-        path: TreePath,
-        /// Why.
-        source: ContentError,
-    },
+    Content { path: TreePath, source: ContentError },
     /// It begins like an ELF file and can't be read.
     #[error("{path}: {source}")]
-    Elf {
-        /// The loader.
-        path: TreePath,
-        /// Why.
-        source: ElfError,
-    },
+    Elf { path: TreePath, source: ElfError },
 }
 
 impl Loader {
@@ -238,7 +228,6 @@ pub fn compiled_in(bytes: &[u8], end: &[u8]) -> Vec<Vec<u8>> {
     out
 }
 
-/// `/usr/glibc-compat` of `/usr/glibc-compat/etc/ld.so.cache`.
 fn prefix_of(cache: &[u8]) -> Option<&[u8]> {
     cache.strip_suffix(b"/etc/ld.so.cache")
 }

@@ -57,7 +57,6 @@ pub(crate) struct Ehdr {
     pub(crate) e_shstrndx: u16,
 }
 
-/// A program header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Phdr {
     pub p_type: u32,
@@ -70,7 +69,6 @@ pub(crate) struct Phdr {
     pub(crate) p_align: u64,
 }
 
-/// A section header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shdr {
     pub(crate) sh_name: u32,

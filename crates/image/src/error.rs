@@ -12,6 +12,7 @@ use tree::{ContentError, HostError, TarError, TreePath};
 /// Why there is no image.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum ImageError {
     /// The place can't be written.
     #[error(transparent)]
@@ -19,41 +20,27 @@ pub enum ImageError {
     /// The format has no room for extended attributes that the tree has.
     #[error("{format} can't store extended attributes: {list}; formats that can: {able}")]
     Xattrs {
-        /// The format.
         format: Format,
         /// Files and their attributes, the first few.
         list: String,
-        /// Formats that can.
         able: String,
     },
     /// The format has no room for the time.
     #[error("{format} can't store the time {epoch}, expected 0 to 4294967295")]
     Epoch {
-        /// The format.
         format: Format,
         /// Seconds since the epoch.
         epoch: i64,
     },
     /// The codec is not the format's.
     #[error("{format} can't be compressed by {codec}")]
-    Compression {
-        /// The format.
-        format: Format,
-        /// The codec.
-        codec: Codec,
-    },
+    Compression { format: Format, codec: Codec },
     /// Only squashfs is made of blocks whose size is free.
     #[error("{format} takes no block size, only squashfs does")]
-    BlockSize {
-        /// The format.
-        format: Format,
-    },
+    BlockSize { format: Format },
     /// The format is no file system.
     #[error("{format} can't be protected by verity, only a file system can")]
-    NoDisk {
-        /// The format.
-        format: Format,
-    },
+    NoDisk { format: Format },
     /// There is no key to sign with.
     #[error(transparent)]
     Signer(#[from] SignerError),
@@ -65,16 +52,10 @@ pub enum ImageError {
     Level(#[from] LevelError),
     /// The squashfs writer failed.
     #[error("{path:?}: {source}")]
-    Squashfs {
-        /// The image.
-        path: PathBuf,
-        /// Why.
-        source: Box<squashfs::WriteError>,
-    },
+    Squashfs { path: PathBuf, source: Box<squashfs::WriteError> },
     /// Reading or writing failed.
     #[error("{path:?}: {source}")]
     Io {
-        /// The image.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -84,13 +65,11 @@ pub enum ImageError {
     Content {
         /// The file in the tree.
         path: TreePath,
-        /// Why.
         source: ContentError,
     },
     /// The program that makes the format is missing.
     #[error("{tool}: program is missing")]
     NoTool {
-        /// Its name.
         tool: &'static str,
         /// The Debian package that has it.
         package: &'static str,
@@ -98,7 +77,6 @@ pub enum ImageError {
     /// The program that makes the format can't be started.
     #[error("{tool}: {source}")]
     Start {
-        /// Its name.
         tool: &'static str,
         /// What the system said.
         source: io::Error,
@@ -106,7 +84,6 @@ pub enum ImageError {
     /// The program that makes the format failed.
     #[error("{tool}: {message}")]
     Tool {
-        /// Its name.
         tool: &'static str,
         /// Its status and the end of what it said.
         message: String,
@@ -116,19 +93,12 @@ pub enum ImageError {
     Unstorable {
         /// The file in the tree.
         path: TreePath,
-        /// The format.
         format: Format,
-        /// What is wrong.
         reason: &'static str,
     },
     /// The tar could not be written.
     #[error("{path:?}: {source}")]
-    Tar {
-        /// The image.
-        path: PathBuf,
-        /// Why.
-        source: TarError,
-    },
+    Tar { path: PathBuf, source: TarError },
     /// The directory could not be filled.
     #[error(transparent)]
     Host(#[from] HostError),

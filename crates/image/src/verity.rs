@@ -12,14 +12,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest as _, Sha256};
 
-/// Bytes.
 pub(crate) const BLOCK: u64 = 4096;
-/// Bytes.
 const DIGEST: u64 = 32;
 /// Hashes in a block.
 const FAN_OUT: u64 = BLOCK / DIGEST;
 
-/// Bytes.
 pub(crate) type Hash = [u8; DIGEST as usize];
 
 /// Where the parts of a hash partition lie; a function of the data's length alone.
@@ -28,7 +25,6 @@ pub(crate) struct Layout {
     data_blocks: u64,
     /// From the one above the data up to the top: first block in the partition, number of blocks.
     levels: Vec<(u64, u64)>,
-    /// Superblock and tree.
     blocks: u64,
 }
 

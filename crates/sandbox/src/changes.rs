@@ -12,7 +12,6 @@ use super::lower::{Lower, Stamp};
 use super::wire::{At, Go, Step};
 use super::{Mode, beneath, owners};
 
-/// image-spec, layer.md, "Whiteouts".
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 /// Documentation/filesystems/overlayfs.rst: user.overlay.* with the mount option userxattr.

@@ -28,13 +28,13 @@ impl fmt::Display for Status {
 /// Why a command brought no layer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum SandboxError {
     /// The command ran and said no.
     #[error("command {command:?} ended with {status}{}", Tail(tail))]
     Failed {
         /// As it was given.
         command: String,
-        /// How it ended.
         status: Status,
         /// The last lines that it printed.
         tail: Vec<String>,
@@ -42,7 +42,6 @@ pub enum SandboxError {
     /// A package manager said no.
     #[error("package {packages} can't be installed: {reason}")]
     Install {
-        /// Their names.
         packages: String,
         /// What it said, in one line.
         reason: String,
@@ -100,10 +99,8 @@ pub enum SandboxError {
         /// What it printed last.
         Vec<String>,
     ),
-    /// [`crate::init`] wasn't called.
     #[error("sandbox: this program doesn't call sandbox::init() first in main()")]
     NotInitialised,
-    /// An empty command.
     #[error("command is empty")]
     Empty,
     /// Nothing is known of how packages are installed in this image.
@@ -115,7 +112,6 @@ pub enum SandboxError {
     /// A file of the host.
     #[error("{path:?}: {source}")]
     Io {
-        /// Which.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -126,7 +122,6 @@ pub enum SandboxError {
     /// The root couldn't be written to the disk.
     #[error(transparent)]
     Host(#[from] tree::HostError),
-    /// The cache.
     #[error(transparent)]
     Cache(#[from] store::CacheError),
     /// The changes don't fit the image.

@@ -69,18 +69,17 @@ const PACMAN: &str = "case $(pacman -S --help) in *--disable-sandbox*) set -- --
 /// Why a package can't be installed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum PackageError {
     /// Not a name that the managers take, or one that they would take for an option, a file or a pattern.
     #[error("package {name:?} has {bad:?}, expected letters, digits and {allowed:?}")]
     BadName {
-        /// As given.
         name: String,
         /// What is wrong in it.
         bad: String,
         /// Signs that may stand behind the first letter or digit.
         allowed: &'static str,
     },
-    /// The empty name.
     #[error("package name is empty")]
     Empty,
 }

@@ -18,7 +18,6 @@ enum Action {
 /// How changes of owner are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Chown {
-    /// By the kernel.
     Real,
     /// By the supervisor, which writes them down.
     Recorded,
@@ -31,16 +30,13 @@ pub(super) enum Chown {
 pub(super) enum Call {
     /// path, uid, gid; follows symlinks.
     Chown,
-    /// path, uid, gid.
     Lchown,
-    /// fd, uid, gid.
     Fchown,
     /// dirfd, path, uid, gid, flags.
     Fchownat,
 }
 
 struct Abi {
-    /// AUDIT_ARCH_*, linux/audit.h.
     arch: u32,
     chowns: &'static [(u32, Call)],
     /// Those of `chowns` that pass 16-bit ids.

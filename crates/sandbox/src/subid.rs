@@ -19,7 +19,6 @@ pub(super) struct Maps {
 }
 
 impl Maps {
-    /// The current user's.
     pub(super) fn find() -> Result<Maps, Step> {
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         for tool in ["newuidmap", "newgidmap"] {

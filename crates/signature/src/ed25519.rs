@@ -13,10 +13,8 @@ use super::{SignatureError, hex, in_memory, unusable, wrong_key};
 /// `SubjectPublicKeyInfo` of an Ed25519 key, up to the key. RFC 8410.
 const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
-/// What is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Signed {
-    /// The file.
     File,
     /// BLAKE2s-256 of the file and its length, 64 bits, little-endian. tailscale.com/clientupdate/distsign.
     HashAndLength,

@@ -53,6 +53,7 @@ pub struct Verified {
 /// Why a signature doesn't hold. The caller knows which file and which signature.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum SignatureError {
     /// The key file is of no use.
     #[error("key {0}")]
@@ -73,7 +74,6 @@ pub enum SignatureError {
     Unfit {
         /// Its fingerprint, in hex.
         key: String,
-        /// Why.
         why: String,
     },
     /// Other bytes than these were signed, or somebody else signed them.

@@ -46,7 +46,6 @@ impl Environment {
         self.dir("XDG_CONFIG_HOME").or_else(|| Some(self.home()?.join(".config")))
     }
 
-    /// `$XDG_CACHE_HOME` or `~/.cache`.
     pub(crate) fn cache_home(&self) -> Option<PathBuf> {
         self.dir("XDG_CACHE_HOME").or_else(|| Some(self.home()?.join(".cache")))
     }

@@ -209,7 +209,6 @@ impl fmt::Display for Machine {
     }
 }
 
-/// systemd's name.
 impl fmt::Display for Arch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.systemd())

@@ -13,26 +13,17 @@ use crate::{
 /// Why a tar could not be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum TarError {
     /// A file's content can't be read.
     #[error("{path}: {source}")]
-    Content {
-        /// The file.
-        path: TreePath,
-        /// Why.
-        source: ContentError,
-    },
+    Content { path: TreePath, source: ContentError },
     /// The stream can't be written.
     #[error("tar stream: {0}")]
     Write(#[from] io::Error),
     /// A PAX record's key ends at the first `=`.
     #[error("{path}: extended attribute {name:?} has a '=' in its name, which a tar can't hold")]
-    XattrName {
-        /// The file.
-        path: TreePath,
-        /// The attribute.
-        name: String,
-    },
+    XattrName { path: TreePath, name: String },
     /// Tar has no such thing.
     #[error("{0}: is a socket, which a tar can't hold")]
     Socket(TreePath),

@@ -24,7 +24,6 @@ const KEPT: usize = 4;
 /// Longest length that is kept; longer ones are measured again.
 const MOST: usize = (1 << (32 - PLACE_BITS)) - 1;
 
-/// Length and offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Found(u32);
 
@@ -36,7 +35,6 @@ impl Found {
         Found((len.min(MOST) as u32) << PLACE_BITS | offset as u32)
     }
 
-    /// At most [`MOST`].
     #[inline(always)]
     pub(crate) fn len(self) -> usize {
         (self.0 >> PLACE_BITS) as usize

@@ -27,9 +27,7 @@ struct Prices {
     literals_lengths: [u32; LITERALS_CODES],
     /// Of so many literals before a match.
     runs: [u32; LENS + 1],
-    /// By length.
     lens: [u32; LENS],
-    /// By code.
     offsets: [u32; OFFSET_CODES],
 }
 
@@ -107,7 +105,6 @@ impl Ways {
     }
 }
 
-/// Chooses sequences.
 pub(crate) struct Thorough {
     ways: Ways,
     steps: Vec<Found>,

@@ -99,7 +99,6 @@ impl Extension {
         extension
     }
 
-    /// What `FLATWRAP_ROOT` says.
     pub(crate) fn root(&self) -> PathBuf {
         self.dir.path().join("ext")
     }

@@ -43,11 +43,10 @@ pub struct Request {
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum PlanError {
-    /// The request.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// The closure.
     #[error(transparent)]
     Closure(#[from] ClosureError),
     /// A script whose interpreter is not part of the extension.
@@ -68,18 +67,10 @@ pub enum PlanError {
     Directory(TreePath),
     /// Two files for one place.
     #[error("{target} is wanted from both {first} and {second}")]
-    Clash {
-        /// The place.
-        target: TreePath,
-        /// One source.
-        first: TreePath,
-        /// The other.
-        second: TreePath,
-    },
+    Clash { target: TreePath, first: TreePath, second: TreePath },
     /// A place below something that is no folder.
     #[error("{target}, from {source_of}, can't be below {parent}, which is {what} from {first}")]
     Below {
-        /// The place.
         target: TreePath,
         /// What is to go there.
         source_of: TreePath,
@@ -92,21 +83,14 @@ pub enum PlanError {
     },
     /// Something that an extension can't hold.
     #[error("{path}: {what} can't be part of an extension")]
-    Special {
-        /// The path.
-        path: TreePath,
-        /// Device, socket, …
-        what: &'static str,
-    },
+    Special { path: TreePath, what: &'static str },
     /// The image has no character sets.
     #[error("the image has no folder with glibc's character sets")]
     NoCharsets,
     /// The new path of the character sets is too long.
     #[error("sysroot is too long for the character sets: {got} has no room where {libc} has {old}")]
     CharsetsRoom {
-        /// The libc.
         libc: TreePath,
-        /// What it has.
         old: TreePath,
         /// What it should have.
         got: TreePath,
@@ -119,7 +103,6 @@ pub enum PlanError {
     Content {
         /// The file, in the image.
         path: TreePath,
-        /// Why.
         source: ContentError,
     },
 }
@@ -127,13 +110,13 @@ pub enum PlanError {
 /// Why a plan can't be followed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum BuildError {
     /// An ELF file refuses the edit.
     #[error("{path}: {source}")]
     Rewrite {
         /// The file, in the image.
         path: TreePath,
-        /// Why.
         source: RewriteError,
     },
     /// Content that can't be had.
@@ -141,7 +124,6 @@ pub enum BuildError {
     Content {
         /// The file, in the image.
         path: TreePath,
-        /// Why.
         source: ContentError,
     },
     /// A place that is taken.

@@ -1,6 +1,5 @@
 //! `WWW-Authenticate`. RFC 9110, section 11.6.1: several headers, several challenges in one, parameters in either form.
 
-/// One challenge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Challenge {
     /// Lower case: `bearer`, `basic`.

@@ -9,16 +9,14 @@ use crate::credentials::CredentialsError;
 /// Why a registry didn't give what it was asked for. URLs are shown without their query, which may hold signatures.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum ClientError {
-    /// The transfer.
     #[error(transparent)]
     Http(#[from] HttpError),
     /// 401 or 403, with or without credentials.
     #[error("{host}: access to {repository} denied {}{}", who(*.with_credentials), colon(message))]
     Denied {
-        /// Host and port.
         host: String,
-        /// The repository.
         repository: String,
         /// Whether there were credentials for it.
         with_credentials: bool,
@@ -27,20 +25,13 @@ pub enum ClientError {
     },
     /// A challenge that can't be met.
     #[error("{host}: asks for authentication by {schemes}, expected Bearer or Basic")]
-    Challenge {
-        /// Host and port.
-        host: String,
-        /// What it offers.
-        schemes: String,
-    },
+    Challenge { host: String, schemes: String },
     /// The token server's answer or address makes no sense.
     #[error("{host}: token server {realm:?} {message}")]
     Token {
         /// Host and port of the registry.
         host: String,
-        /// The server's address.
         realm: String,
-        /// What is wrong.
         message: String,
     },
     /// No way to log in.

@@ -10,7 +10,6 @@ use store::LayerBlob;
 /// What a layer did, as far as somebody should know.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Applied {
-    /// Entries, whiteouts included.
     pub entries: usize,
     /// Paths that hide something of the layers below.
     pub whiteouts: usize,

@@ -17,6 +17,7 @@ pub struct LayerError {
 /// What is wrong with a layer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum LayerProblem {
     /// The tar is malformed, or one of its entries fits no tree.
     #[error(transparent)]
@@ -26,7 +27,6 @@ pub enum LayerProblem {
     Whiteout {
         /// Where the entry's header is in the tar. Bytes.
         position: u64,
-        /// The entry's name.
         entry: String,
         /// What is wrong with it.
         why: &'static str,

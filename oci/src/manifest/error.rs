@@ -10,43 +10,31 @@ use crate::Platform;
 /// Why a manifest, an index or a config can't be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum ManifestError {
-    /// Larger than `MANIFEST_MAX`.
     #[error("{what} is {len} bytes, expected at most {MANIFEST_MAX}")]
-    TooLarge {
-        /// `manifest`, `config`, ….
-        what: &'static str,
-        /// Bytes.
-        len: u64,
-    },
+    TooLarge { what: &'static str, len: u64 },
     /// The bytes are not those that the descriptor names.
     #[error("{digest}: got {got} bytes, expected {expected}")]
     Size {
         /// What was asked for.
         digest: Digest,
-        /// Bytes.
         got: u64,
-        /// Bytes.
         expected: u64,
     },
     /// The bytes are not those that the descriptor names.
     #[error("{expected}: got content with digest {got}")]
     Digest {
-        /// Of the bytes.
         got: Digest,
         /// What was asked for.
         expected: Digest,
     },
     /// A web page, as captive portals and misconfigured proxies send it.
     #[error("{what} is HTML, expected JSON")]
-    Html {
-        /// `manifest` or `config`.
-        what: &'static str,
-    },
+    Html { what: &'static str },
     /// JSON that is not what it should be.
     #[error("{what} is malformed: {source}")]
     Json {
-        /// `manifest` or `config`.
         what: &'static str,
         /// What serde says, with the line and column.
         source: serde_json::Error,
@@ -54,13 +42,11 @@ pub enum ManifestError {
     /// Docker's manifest version 2 schema 1, given up in 2017: its layers have no diff_ids to be checked.
     #[error("manifest has the old Docker schema 1, expected schema 2 or OCI")]
     Schema1,
-    /// Not schema 2.
     #[error("manifest has schemaVersion {0}, expected 2")]
     SchemaVersion(String),
     /// A document that can be read as two different things, or is another than its media type says (CVE-2021-41190).
     #[error("{what} is ambiguous: {why}")]
     Ambiguous {
-        /// `manifest` or `config`.
         what: &'static str,
         /// Which fields contradict each other.
         why: String,
@@ -70,7 +56,6 @@ pub enum ManifestError {
     NotAnImage {
         /// `config`, `layer sha256:…`, `manifest`.
         what: String,
-        /// What it is.
         media_type: String,
     },
     /// The index has nothing for this platform.
@@ -81,37 +66,18 @@ pub enum ManifestError {
         /// The platforms that there are, or `nothing`.
         available: String,
     },
-    /// Indexes within indexes.
     #[error("index is nested more than {NESTING_MAX} deep or refers to more than {FETCHES_MAX} candidates")]
     Nesting,
     /// The config and the manifest contradict each other.
     #[error("manifest has {layers} layers, but config has {diff_ids} diff_ids")]
-    LayerCount {
-        /// In the manifest.
-        layers: usize,
-        /// In the config.
-        diff_ids: usize,
-    },
-    /// More than `LAYERS_MAX`.
+    LayerCount { layers: usize, diff_ids: usize },
     #[error("{what} has {layers} layers, expected at most {LAYERS_MAX}")]
-    TooManyLayers {
-        /// `manifest` or `config`.
-        what: &'static str,
-        /// How many.
-        layers: usize,
-    },
-    /// More than `LAYERS_SIZE_MAX`.
+    TooManyLayers { what: &'static str, layers: usize },
     #[error("layers of the manifest have {len} bytes together, expected at most {LAYERS_SIZE_MAX}")]
-    LayersTooLarge {
-        /// Bytes.
-        len: u64,
-    },
+    LayersTooLarge { len: u64 },
     /// More than 1 TiB.
     #[error("layers have {len} bytes together when unpacked, expected at most {LAYERS_UNPACKED_MAX}")]
-    UnpackedTooLarge {
-        /// Bytes.
-        len: u64,
-    },
+    UnpackedTooLarge { len: u64 },
     /// A config that lacks something or makes no sense.
     #[error("config {0}")]
     Config(String),
@@ -123,7 +89,6 @@ pub enum ManifestError {
         /// What is wrong with the entry.
         why: String,
     },
-    /// A malformed digest.
     #[error(transparent)]
     DigestSyntax(#[from] DigestError),
 }

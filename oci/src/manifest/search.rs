@@ -9,7 +9,6 @@ use crate::Platform;
 pub(crate) enum BlobKind {
     /// A manifest or an index.
     Manifest,
-    /// An image's config.
     Config,
 }
 

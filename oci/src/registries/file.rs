@@ -18,7 +18,6 @@ struct Typed {
     aliases: BTreeMap<String, String>,
     #[serde(default)]
     registry: Vec<TypedRegistry>,
-    /// Version 1.
     registries: Option<toml::Value>,
 }
 
@@ -48,7 +47,6 @@ struct TypedMirror {
     pull_from_mirror: Option<String>,
 }
 
-/// Checked.
 pub(super) struct File {
     pub search: Option<Vec<String>>,
     pub(crate) short_name_mode: Option<ShortNameMode>,
@@ -65,7 +63,6 @@ pub(super) enum ShortNameMode {
 
 #[derive(Debug, Clone)]
 pub(super) struct RegistryEntry {
-    /// `HOST[:PORT][/PATH]`, or `*.DOMAIN[/PATH]`.
     pub prefix: String,
     /// What stands in the prefix's place; none with a wildcard that names no location: the name stays.
     pub location: Option<String>,

@@ -8,19 +8,17 @@ use crate::{Context, ImageRef, LayerError, PullError, Rootfs};
 /// Why a root file system can't be had.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum RootfsError {
-    /// From a registry.
     #[error(transparent)]
     Pull(#[from] Box<PullError>),
     /// Its layers don't add up.
     #[error("{image}: {source}")]
     Layer {
-        /// Its full name.
         image: String,
         /// Which layer, which entry.
         source: LayerError,
     },
-    /// From this machine.
     #[error(transparent)]
     Source(#[from] Box<SourceError>),
 }

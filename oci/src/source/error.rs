@@ -11,13 +11,13 @@ use store::{CacheError, Digest};
 /// What is wrong, and with which file or directory.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum SourceError {
     /// The system said no.
     #[error("{path:?}: {source}")]
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What it said.
         source: io::Error,
     },
     /// A file inside can't be read.
@@ -25,23 +25,16 @@ pub enum SourceError {
     Content {
         /// The layout or archive.
         path: PathBuf,
-        /// Why.
         source: ContentError,
     },
     /// The tar around the image is malformed.
     #[error("{path:?}: {source}")]
-    Archive {
-        /// The archive.
-        path: PathBuf,
-        /// What and where.
-        source: ArchiveError,
-    },
+    Archive { path: PathBuf, source: ArchiveError },
     /// It isn't what the reference says.
     #[error("{path:?}: {why}")]
     Kind {
         /// The layout or archive.
         path: PathBuf,
-        /// What was expected.
         why: &'static str,
     },
     /// A manifest, index or config is malformed.
@@ -49,7 +42,6 @@ pub enum SourceError {
     Manifest {
         /// The layout or archive.
         path: PathBuf,
-        /// What is wrong.
         source: ManifestError,
     },
     /// A file that is named isn't there.
@@ -79,7 +71,6 @@ pub enum SourceError {
         path: PathBuf,
         /// What was asked for.
         which: String,
-        /// What there is.
         names: String,
         /// A reference to the first of them.
         example: String,
@@ -99,7 +90,6 @@ pub enum SourceError {
     Digest {
         /// The layout or archive.
         path: PathBuf,
-        /// Of the content.
         got: Digest,
         /// In the manifest or config.
         expected: Digest,
@@ -109,11 +99,8 @@ pub enum SourceError {
     Size {
         /// The layout or archive.
         path: PathBuf,
-        /// Of the layer.
         digest: Digest,
-        /// Bytes.
         got: u64,
-        /// Bytes.
         expected: u64,
     },
     /// A layer can't be taken into the cache.
@@ -121,7 +108,6 @@ pub enum SourceError {
     Cache {
         /// The layout or archive.
         path: PathBuf,
-        /// Why.
         source: CacheError,
     },
     /// A layer can't be applied.
@@ -129,7 +115,6 @@ pub enum SourceError {
     Layer {
         /// The layout or archive.
         path: PathBuf,
-        /// Why.
         source: LayerError,
     },
     /// A directory can't be read.

@@ -50,7 +50,6 @@ impl LayoutFiles {
         Ok(LayoutFiles { path: path.to_owned(), files: Backing::Archive { tree, tar } })
     }
 
-    /// For messages.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

@@ -38,7 +38,6 @@ pub(crate) struct Reader<'a> {
     pub cache: &'a Cache,
     /// Which image of several is wanted.
     pub platform: &'a Platform,
-    /// Who is told.
     pub events: &'a dyn Events,
 }
 

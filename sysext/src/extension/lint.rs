@@ -44,7 +44,6 @@ mod at {
         [StaticPath::new("/usr/lib/systemd/system"), StaticPath::new("/usr/lib/systemd/user")];
 }
 
-/// What stands where.
 pub(super) fn places(tree: &Tree, lint: &mut Findings) {
     let (usr, opt, etc) = (at::USR.path(), at::OPT.path(), at::ETC.path());
     if let Some(node) = tree.get(&usr).filter(|n| !n.is_dir()) {

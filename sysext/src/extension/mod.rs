@@ -61,11 +61,11 @@ pub struct ExtensionOptions {
 /// Why a tree is no extension.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum ExtensionError {
     /// Rules were broken; the errors among the findings, and the warnings beside them.
     #[error("extension {name} is refused:{}", Lines(findings))]
     Refused {
-        /// The extension's name.
         name: ExtensionName,
         /// What was found: at least one error.
         findings: Vec<Finding>,
@@ -87,12 +87,7 @@ pub enum ExtensionError {
     Path(#[from] PathError),
     /// A file could not be read for the checks.
     #[error("{path}: {source}")]
-    Content {
-        /// The file.
-        path: TreePath,
-        /// Why.
-        source: ContentError,
-    },
+    Content { path: TreePath, source: ContentError },
 }
 
 struct Lines<'a>(&'a [Finding]);
@@ -107,7 +102,6 @@ impl fmt::Display for Lines<'_> {
     }
 }
 
-/// `/usr/lib/extension-release.d`. UAPI.4.
 const RELEASE_DIR: StaticPath = StaticPath::new("/usr/lib/extension-release.d");
 
 impl Extension {

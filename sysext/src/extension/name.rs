@@ -10,8 +10,8 @@ pub struct ExtensionName(String);
 /// Why a word is no [`ExtensionName`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum NameError {
-    /// Empty.
     #[error("extension name is empty")]
     Empty,
     /// `extension-release.NAME` has to be a file name.
@@ -37,7 +37,6 @@ impl ExtensionName {
         &self.0
     }
 
-    /// `extension-release.NAME`. UAPI.4.
     pub(crate) fn release_file_name(&self) -> String {
         format!("extension-release.{}", self.0)
     }

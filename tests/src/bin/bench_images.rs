@@ -19,7 +19,6 @@ const LARGE: u64 = 1 << 30;
 const SHORT: Duration = Duration::from_secs(3);
 const REPEATS: usize = 4;
 
-/// What makes images.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Maker {
     Ours,
@@ -81,7 +80,6 @@ fn trixie() -> Result<PathBuf> {
     Ok(dir.join("root"))
 }
 
-/// Names and places.
 fn trees(work: &Work) -> Result<Vec<(&'static str, PathBuf)>> {
     let unpack = |name: &str, tar: &Path| -> Result<PathBuf> {
         let dir = work.dir(name)?;

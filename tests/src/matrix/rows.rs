@@ -10,7 +10,6 @@ use crate::place::shared;
 /// A row before its root is made.
 #[derive(Debug, Clone, Copy)]
 enum Source {
-    /// By mmdebstrap.
     Debian(&'static str, Machine),
     /// Moved files of Debian 12.
     Layout(Layout),
@@ -18,7 +17,6 @@ enum Source {
     Nix,
     /// The real one, where `../shared` is.
     Alpine,
-    /// Debian's musl.
     Musl,
 }
 

@@ -31,7 +31,6 @@ const SCHEDULE: &str = "schedules:
 ";
 
 impl Maker {
-    /// Fills them in.
     pub(super) fn kubernetes(&self) -> Result<()> {
         let schedule =
             "https://raw.githubusercontent.com/kubernetes/website/main/data/releases/schedule.yaml";

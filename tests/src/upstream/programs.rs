@@ -41,7 +41,6 @@ impl Machine {
     }
 }
 
-/// As in `stand-in.c`.
 #[derive(Debug, Clone, Copy)]
 enum Mode {
     Fixed,

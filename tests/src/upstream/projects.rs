@@ -7,7 +7,6 @@ use super::programs::{MACHINES, Machine};
 use super::site::{Assets, Member, sha256, sums, tar_by, tgz, with_sums};
 
 impl Maker {
-    /// Fills them in.
     pub(super) fn projects(&self) -> Result<()> {
         self.compose()?;
         self.falco()?;
@@ -60,7 +59,6 @@ impl Maker {
         self.site.releases("falcosecurity/falco", &[(VERSION, Vec::new())])
     }
 
-    /// 1.6.1 is Debian's.
     fn nebula(&self) -> Result<()> {
         let mut releases = Vec::new();
         for tag in ["v1.9.5", "v1.6.1"] {

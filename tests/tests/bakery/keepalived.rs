@@ -82,7 +82,6 @@ impl Forge {
     }
 }
 
-/// The image.
 pub(crate) fn image() -> Result<&'static Path> {
     static IMAGE: OnceLock<PathBuf> = OnceLock::new();
     let image = Forge::get()?.image();

@@ -60,7 +60,6 @@ impl Drop for Keys {
 #[derive(Debug)]
 pub(crate) struct Parts {
     work: Work,
-    /// Who signs images.
     pub fingerprint: String,
 }
 
@@ -179,7 +178,6 @@ impl Flatcar {
         bakery.arg("--key").arg(self.parts.key())
     }
 
-    /// `bakery bake-image`.
     pub(crate) fn bare(&self, by: &Account) -> Program {
         let config = self.work.path().join("config.toml");
         self.parts.bakery(by).arg("bake-image").env("BAKERY_CONFIG", config)
@@ -198,7 +196,6 @@ impl Flatcar {
     }
 }
 
-/// An update configuration.
 pub(crate) const CONF: &str = "[Transfer]\nVerify=false\n";
 
 /// An extension with a file that doesn't compress.

@@ -22,8 +22,8 @@ mod sandbox;
 pub(crate) use sandbox::SandboxArgs;
 
 mod source;
-pub use source::SourceArgs;
 pub(crate) use source::ContextError;
+pub use source::SourceArgs;
 
 #[cfg(test)]
 mod tests;

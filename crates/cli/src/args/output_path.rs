@@ -11,7 +11,6 @@ use sysext::ExtensionName;
 #[derive(Debug, thiserror::Error)]
 #[error("output directory {path:?}: {source}")]
 pub(crate) struct OutputPathError {
-    /// The directory.
     pub path: PathBuf,
     /// What the kernel says.
     pub source: io::Error,

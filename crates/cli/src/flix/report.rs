@@ -12,10 +12,8 @@ use tree::TreePath;
 
 use crate::args::written_line;
 
-/// The result.
 #[derive(Debug)]
 pub(super) struct Report<'a> {
-    /// What was decided.
     pub plan: &'a Plan,
     /// What was made of it.
     pub extension: &'a Extension,

@@ -11,7 +11,6 @@ const FILE_LIMIT: u64 = 1 << 20;
 const CACHE_LIMIT: u64 = 16 << 20;
 /// CACHEMAGIC_VERSION_NEW. sysdeps/generic/dl-cache.h in glibc.
 const CACHE_MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
-/// Nesting of includes.
 const DEPTH: usize = 8;
 
 /// The directories of an image's ld.so.conf, in order, includes followed inside the image.

@@ -27,42 +27,27 @@ use crate::{Elf, ElfError};
 /// Why files can't be gathered.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum ClosureError {
     /// An ELF file that can't be read.
     #[error("{path}: {source}")]
     Elf {
-        /// The file.
         path: TreePath,
         /// What is wrong with it.
         source: ElfError,
     },
     /// A program's loader can't be used.
     #[error("{path}: {source}")]
-    Loader {
-        /// The program.
-        path: TreePath,
-        /// Why.
-        source: LoaderError,
-    },
+    Loader { path: TreePath, source: LoaderError },
     /// A library without any loader in the image that could load it.
     #[error("{path}: the image has no loader for this library's machine")]
-    NoLoader {
-        /// The library.
-        path: TreePath,
-    },
+    NoLoader { path: TreePath },
     /// Libraries that are not in the image.
     #[error("{}", list(.0))]
     Missing(Vec<Missing>),
     /// A DT_RPATH or DT_RUNPATH that no real file has.
     #[error("{path}: library search path is {len} bytes, expected at most {limit}")]
-    PathTooLong {
-        /// The file.
-        path: TreePath,
-        /// Bytes.
-        len: usize,
-        /// Bytes.
-        limit: usize,
-    },
+    PathTooLong { path: TreePath, len: usize, limit: usize },
     /// A library named by the user that no program of the request could load.
     #[error("extra library {0:?} is not in the image, or fits none of the programs")]
     NoExtraLib(String),
@@ -70,24 +55,13 @@ pub enum ClosureError {
     #[error(
         "{path}: packed by UPX, the program inside needs a loader and libraries that can't be given to it"
     )]
-    Packed {
-        /// The program.
-        path: TreePath,
-    },
+    Packed { path: TreePath },
     /// A library named by the user that is in several places outside of the search path.
     #[error("extra library {name:?} is in several places of the image: {}", join(.places))]
-    ManyExtraLibs {
-        /// As given.
-        name: String,
-        /// Where.
-        places: Vec<TreePath>,
-    },
+    ManyExtraLibs { name: String, places: Vec<TreePath> },
     /// An ELF file that holds no program, where one was asked for.
     #[error("{path}: neither a program nor a library")]
-    NotLoadable {
-        /// The file.
-        path: TreePath,
-    },
+    NotLoadable { path: TreePath },
 }
 
 fn join(places: &[TreePath]) -> String {

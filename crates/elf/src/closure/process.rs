@@ -20,7 +20,6 @@ pub(super) struct Loaded {
     pub elf: Arc<Elf>,
     /// Who had it loaded first: the way up for RPATH and for messages.
     pub parent: Option<usize>,
-    /// What `$ORIGIN` is.
     origin: TreePath,
     /// Real directories that are searched for what it needs, in order.
     pub dirs: Arc<[TreePath]>,
@@ -39,7 +38,6 @@ pub(super) enum Step {
     Ignored { by: TreePath, entry: Vec<u8> },
 }
 
-/// The simulation.
 #[derive(Debug)]
 pub(super) struct Process<'l> {
     loader: &'l Loader,

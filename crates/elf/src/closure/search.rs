@@ -30,7 +30,6 @@ pub(super) struct Files<'t> {
 pub(super) struct Found {
     /// Directory and name; a symlink or the file itself.
     pub link: TreePath,
-    /// The real path.
     pub path: TreePath,
     /// The directory whose search led here; of a variant the one above. None if a path led here.
     pub dir: Option<TreePath>,
@@ -210,7 +209,6 @@ impl<'t> Files<'t> {
 /// The entries of a search path.
 #[derive(Debug, Default)]
 pub(super) struct Expanded {
-    /// Absolute directories.
     pub dirs: Vec<Vec<u8>>,
     /// Entries that would depend on the working directory, or that can't be understood.
     pub ignored: Vec<Vec<u8>>,

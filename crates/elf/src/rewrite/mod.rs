@@ -65,11 +65,11 @@ pub struct Edit {
 /// Why a file was not rewritten.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum RewriteError {
     /// It can't be read.
     #[error(transparent)]
     Elf(#[from] ElfError),
-    /// No ELF magic.
     #[error("file is not ELF")]
     NotElf,
     /// Of a kind that has no use for the edit, or would break by it (static-pie programs and the loader itself crash with
@@ -81,12 +81,7 @@ pub enum RewriteError {
     NoInterpreter,
     /// A string that can't be stored.
     #[error("{what} is unusable: {why}")]
-    BadString {
-        /// Whose.
-        what: &'static str,
-        /// What is wrong.
-        why: &'static str,
-    },
+    BadString { what: &'static str, why: &'static str },
     /// The headers contradict each other.
     #[error("file is malformed: {0}")]
     Malformed(&'static str),
@@ -97,7 +92,6 @@ pub enum RewriteError {
     Payload {
         /// Where the appended data begins.
         at: u64,
-        /// Its length. Bytes.
         len: u64,
         /// What couldn't be placed. Bytes.
         needed: u64,

@@ -31,11 +31,9 @@ enum What {
     Phdrs,
     /// A block as it is.
     Block(usize),
-    /// The new interpreter.
     Interpreter,
     /// The whole string table with its new end.
     Strings,
-    /// The dynamic entries.
     Dynamic,
 }
 
@@ -92,7 +90,6 @@ enum Slot {
     Reuse(usize),
     /// The blocks that stand behind the table leave.
     Evict(Vec<usize>),
-    /// The table leaves.
     Move,
 }
 

@@ -70,7 +70,6 @@ pub(crate) struct Target {
     pub runner: Option<&'static str>,
 }
 
-/// This machine.
 pub(crate) const HOST: Target = Target { compiler: "gcc", strip: "strip", runner: None };
 
 /// A directory with a program, its two libraries, and a place for a sysroot.
@@ -134,7 +133,6 @@ impl Bench {
         Bench { loader, ..bench }
     }
 
-    /// Where something is.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

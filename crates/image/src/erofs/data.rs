@@ -30,11 +30,9 @@ pub(super) struct Extent {
     pub(super) block: u32,
     /// Blocks that it is compressed to; 0 if it is stored as it is.
     pub(super) blocks: u16,
-    /// Uncompressed. Bytes.
     pub(super) len: u32,
 }
 
-/// All contents, written.
 #[derive(Debug)]
 pub(super) struct Stored {
     /// By inode; empty for those that are no file or small.

@@ -26,7 +26,6 @@ use crate::error::ImageError;
 use crate::format::{Codec, Format};
 use tree::Tree;
 
-/// Bytes.
 const BLOCK: u64 = 4096;
 
 /// `EROFS_…_LZ4` and others: Z_EROFS_COMPRESSION_LZ4, Z_EROFS_COMPRESSION_ZSTD.
@@ -45,7 +44,6 @@ pub(crate) fn takes(codec: Codec) -> bool {
 
 pub(crate) use xattr::stores as stores_xattr;
 
-/// How to write.
 #[derive(Debug)]
 pub(crate) struct Options {
     /// One that erofs [`takes`].

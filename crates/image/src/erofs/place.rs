@@ -8,7 +8,6 @@ use super::{BLOCK, xattr};
 use crate::error::ImageError;
 use tree::{Ino, Tree, TreePath};
 
-/// Bytes.
 const UNIT: u64 = 32;
 /// So that no inode has number 0, which would hide it from readdir(3). Bytes.
 const RESERVED: u64 = 64;
@@ -22,7 +21,6 @@ pub(super) enum Layout {
     Plain(u32),
     /// Blocks from here on, and a tail behind the inode: EROFS_INODE_FLAT_INLINE.
     Inline(u32),
-    /// EROFS_INODE_COMPRESSED_FULL.
     Compressed,
 }
 
@@ -36,7 +34,6 @@ struct Slot {
 /// The places of all inodes.
 #[derive(Debug)]
 pub(super) struct Places {
-    /// By inode.
     places: Vec<Option<Slot>>,
     inodes: u64,
     /// First block of the inodes.

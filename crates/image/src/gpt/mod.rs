@@ -34,7 +34,6 @@ pub struct Partition {
     pub number: u32,
     /// What it is for: the partition type.
     pub kind: Guid,
-    /// Its own.
     pub(crate) guid: Guid,
     /// "ROOT", "OEM": at most 36 UTF-16 units.
     pub name: String,
@@ -56,7 +55,6 @@ struct Header {
     guid: Guid,
     entries_at: u64,
     entries: u32,
-    /// Bytes.
     entry_size: u32,
     entries_sum: u32,
 }

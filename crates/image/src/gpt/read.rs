@@ -13,8 +13,8 @@ const LARGE_SECTOR: u64 = 4096;
 
 /// Why a file has no partition table that could be used.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what each is
 pub enum GptError {
-    /// Reading failed.
     #[error("partition table: {0}")]
     Io(#[from] io::Error),
     /// Its sectors have another size.
@@ -23,7 +23,6 @@ pub enum GptError {
     /// The older kind of table.
     #[error("the disk image has an MBR partition table, expected a GPT")]
     Mbr,
-    /// There is none.
     #[error("the file is no disk image with a GPT: got {got:02x?} at byte 512, expected \"EFI PART\"")]
     NoTable {
         /// What stands in the signature's place.
@@ -31,32 +30,16 @@ pub enum GptError {
     },
     /// A checksum doesn't hold.
     #[error("GPT {part}: checksum is {got:08x}, expected {expected:08x}: the image is damaged")]
-    Checksum {
-        /// "header" or "entries".
-        part: &'static str,
-        /// Of the bytes.
-        got: u32,
-        /// As stored.
-        expected: u32,
-    },
+    Checksum { part: &'static str, got: u32, expected: u32 },
     /// A field has a value that can't be.
     #[error("GPT: {what} is {got}")]
-    Value {
-        /// The field.
-        what: &'static str,
-        /// Its value.
-        got: u64,
-    },
+    Value { what: &'static str, got: u64 },
     /// A partition lies outside the file or over another.
     #[error("partition {number} ({name}) reaches from byte {start} to {end}: {problem}")]
     Range {
-        /// From 1.
         number: u32,
-        /// The partition's name.
         name: String,
-        /// Bytes.
         start: u64,
-        /// Bytes, exclusive.
         end: u64,
         /// What is wrong with that.
         problem: &'static str,

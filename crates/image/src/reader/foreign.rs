@@ -14,31 +14,22 @@ use tree::{HostError, ReadOptions, ScratchDir, ScratchSpace, Tree};
 /// Why such an image can't be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum ForeignError {
     /// A program can't be started.
     #[error("{program}: {source}")]
-    Start {
-        /// Which.
-        program: &'static str,
-        /// Why.
-        source: io::Error,
-    },
-    /// No way in.
+    Start { program: &'static str, source: io::Error },
     #[error("{kind} can't be read: {}; Debian's package {package} has {program}", .tried.join("; "))]
     NoWay {
-        /// The file system.
         kind: ImageKind,
         /// What was tried, and how it ended.
         tried: Vec<String>,
         /// What would do it.
         program: &'static str,
-        /// Where that is.
         package: &'static str,
     },
-    /// The directory.
     #[error(transparent)]
     Host(#[from] HostError),
-    /// Copying a partition.
     #[error(transparent)]
     Io(#[from] io::Error),
 }

@@ -76,6 +76,7 @@ pub struct ReadError {
 /// Why an image can't be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum ReadCause {
     /// The system said no.
     #[error(transparent)]
@@ -88,19 +89,14 @@ pub enum ReadCause {
     /// A disk image without a file system of those.
     #[error("is a disk image without a readable root or usr partition, got {}", .0.join(", "))]
     Disk(Vec<String>),
-    /// The partition table.
     #[error(transparent)]
     Gpt(#[from] gpt::GptError),
-    /// The squashfs.
     #[error("squashfs {0}")]
     Squashfs(#[from] squashfs::ReadError),
-    /// Another file system.
     #[error(transparent)]
     Foreign(#[from] ForeignError),
-    /// The tar.
     #[error(transparent)]
     Tar(#[from] ArchiveError),
-    /// The directory.
     #[error(transparent)]
     Host(#[from] HostError),
     /// A usr partition that holds paths which are too long below /usr.

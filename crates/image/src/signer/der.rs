@@ -9,7 +9,6 @@ pub(crate) const SET: u8 = 0x31;
 /// The first element of a choice or the first optional one, by number.
 pub(crate) const CONTEXT_0: u8 = 0xa0;
 
-/// NULL.
 pub(crate) const NULL: [u8; 2] = [0x05, 0x00];
 
 /// An element: its tag, the length of its content, the content.

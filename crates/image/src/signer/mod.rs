@@ -25,25 +25,21 @@ const MAX_FILE: u64 = 1 << 20;
 /// Why a root hash can't be signed. No variant holds anything of the key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum SignerError {
     /// A file can't be read.
     #[error("{path:?}: {source}")]
     Io {
-        /// The file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
     /// A file is larger than any key.
     #[error("{path:?}: is larger than {MAX_FILE} bytes, expected a key or certificate in PEM")]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
+    TooLarge { path: PathBuf },
     /// There is no key or certificate in the file.
     #[error("{path:?}: has no {what} in PEM: {reason}")]
     Pem {
-        /// The file.
         path: PathBuf,
         /// What was looked for.
         what: &'static str,
@@ -52,32 +48,20 @@ pub enum SignerError {
     },
     /// The key has a passphrase.
     #[error("{path:?}: the private key is encrypted, expected one without a passphrase")]
-    Encrypted {
-        /// The file.
-        path: PathBuf,
-    },
+    Encrypted { path: PathBuf },
     /// The key is none that signs here.
     #[error("{path:?}: key is unusable ({reason}), expected RSA of 2048 to 4096 bits")]
     Key {
-        /// The file.
         path: PathBuf,
         /// The word for it in ring.
         reason: String,
     },
     /// The certificate isn't X.509.
     #[error("{path:?}: certificate is malformed, expected X.509")]
-    Certificate {
-        /// The file.
-        path: PathBuf,
-    },
+    Certificate { path: PathBuf },
     /// The certificate belongs to another key.
     #[error("{certificate:?}: certificate is for another key than {key:?}")]
-    Mismatch {
-        /// The certificate's file.
-        certificate: PathBuf,
-        /// The key's.
-        key: PathBuf,
-    },
+    Mismatch { certificate: PathBuf, key: PathBuf },
 }
 
 /// A private key and its certificate. What it prints for debugging doesn't tell the key.
@@ -163,13 +147,9 @@ impl Signer {
     }
 }
 
-/// 2.16.840.1.101.3.4.2.1
 const OID_SHA256: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01];
-/// 1.2.840.113549.1.1.1
 const OID_RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
-/// 1.2.840.113549.1.7.1
 const OID_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01];
-/// 1.2.840.113549.1.7.2
 const OID_SIGNED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02];
 
 fn read(path: &Path, mode: &mut dyn FnMut(u32)) -> Result<Vec<u8>, SignerError> {
@@ -215,7 +195,6 @@ struct Names<'a> {
     public_key: &'a [u8],
 }
 
-/// RFC 5280, 4.1.
 fn parse_certificate(der: &[u8]) -> Option<Names<'_>> {
     let mut certificate = Reader(Reader(der).take(SEQUENCE)?.content);
     let mut body = Reader(certificate.take(SEQUENCE)?.content);

@@ -29,6 +29,7 @@ const BYTES: u64 = 64 << 30;
 /// Why an image can't be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum ReadError {
     /// The file, or the file in the cache.
     #[error(transparent)]
@@ -39,7 +40,6 @@ pub enum ReadError {
     /// A structure that makes no sense.
     #[error("{what} at {at:#x} is damaged")]
     Damaged {
-        /// What is there.
         what: &'static str,
         /// Bytes from the start, or in the inode table.
         at: u64,
@@ -159,7 +159,6 @@ impl Image<'_> {
         Ok(out.chunks_exact(R::SIZE).filter_map(R::parse).collect())
     }
 
-    /// A metadata block.
     fn metadata(&self, at: u64) -> Result<Block, ReadError> {
         if let Some(block) = self.blocks.borrow().get(&at) {
             return Ok(block.clone());
@@ -244,7 +243,6 @@ fn stored_len(size: u32) -> u32 {
     size & (BLOCK_UNCOMPRESSED - 1)
 }
 
-/// Bytes. XATTR_SIZE_MAX, linux/limits.h.
 fn checked_len(len: u32, bad: impl Fn() -> ReadError) -> Result<usize, ReadError> {
     if len > 64 << 10 { Err(bad()) } else { Ok(len as usize) }
 }

@@ -103,7 +103,6 @@ fn text(len: usize, seed: u32) -> Vec<u8> {
     (0..len).map(|_| b'a' + (next() % 16) as u8).collect()
 }
 
-/// What doesn't compress.
 fn noise(seed: u32, len: u32) -> Vec<u8> {
     let digest = |i: u32| Sha256::digest([seed.to_le_bytes(), i.to_le_bytes()].concat());
     (0..len / 32).flat_map(digest).collect()

@@ -19,7 +19,6 @@ pub(crate) type Scenario = (&'static str, &'static [Mode], fn(&Case));
 /// What a scenario has at hand.
 pub(crate) struct Case {
     pub mode: Mode,
-    /// The user's own.
     pub dir: PathBuf,
     pub events: Log,
 }

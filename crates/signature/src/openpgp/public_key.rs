@@ -5,19 +5,13 @@ use super::packet::{mpi, number};
 /// What a key can check signatures with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Material<'a> {
-    Rsa {
-        n: &'a [u8],
-        e: &'a [u8],
-    },
+    Rsa { n: &'a [u8], e: &'a [u8] },
     Ed25519(&'a [u8]),
-    /// Uncompressed points.
     P256(&'a [u8]),
     P384(&'a [u8]),
-    /// The algorithm's ID.
     Other(u8),
 }
 
-/// One key packet.
 #[derive(Debug, Clone)]
 pub(super) struct PublicKey<'a> {
     pub body: &'a [u8],

@@ -46,7 +46,6 @@ impl Hash {
     }
 }
 
-/// A signature packet.
 #[derive(Debug, Clone)]
 pub(super) struct Signature<'a> {
     pub kind: u8,

@@ -26,6 +26,7 @@ pub struct ExpectedFile {
 /// Why a file isn't in the cache. The caller knows its URL.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum DownloadError {
     /// The cache's own trouble.
     #[error(transparent)]
@@ -33,26 +34,18 @@ pub enum DownloadError {
     /// The source failed. Its own error is inside.
     #[error(transparent)]
     Source(io::Error),
-    /// Another length.
     #[error("got {got} bytes{}, expected {expected}", if *.more { " or more" } else { "" })]
     Size {
-        /// Bytes.
         got: u64,
         /// Whether it was given up there.
         more: bool,
-        /// Bytes.
         expected: u64,
     },
     /// More than may be taken in.
     #[error("got more than {limit} bytes, the limit for a download")]
-    Limit {
-        /// Bytes.
-        limit: u64,
-    },
-    /// Other bytes.
+    Limit { limit: u64 },
     #[error("got content with digest {got}, expected {expected}")]
     Digest {
-        /// Of what came.
         got: Digest,
         /// As it should be.
         expected: Digest,

@@ -34,7 +34,6 @@ pub struct ExpectedLayer {
 }
 
 impl ExpectedLayer {
-    /// For messages.
     fn name(&self) -> String {
         match (self.digest, self.diff_id) {
             (Some(digest), _) => digest.to_string(),
@@ -255,7 +254,6 @@ fn fill(reader: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
     Ok(n)
 }
 
-/// Second stage.
 fn inflate(raw: Receiver<Chunk>, limits: DecodeLimits, next: SyncSender<Vec<u8>>) -> io::Result<()> {
     let source = ChannelReader { raw, current: Vec::new(), position: 0 };
     let mut decoder = Decoder::new(source, limits)?;

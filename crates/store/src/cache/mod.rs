@@ -62,13 +62,13 @@ pub struct Cache {
 /// What went wrong with the cache or with what should go into it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum CacheError {
     /// The system said no.
     #[error("{path:?}: {source}")]
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What it said.
         source: io::Error,
     },
     /// Neither XDG_CACHE_HOME nor HOME is set.
@@ -87,57 +87,34 @@ pub enum CacheError {
     Decode {
         /// Digest, or what else is known.
         name: String,
-        /// Why.
         source: DecodeError,
     },
     /// Another length than the manifest says.
     #[error("layer {name}: got {got} bytes{}, expected {expected}", if *.more { " or more" } else { "" })]
     Size {
-        /// Digest.
         name: String,
-        /// Bytes.
         got: u64,
         /// Whether it was given up there.
         more: bool,
-        /// Bytes.
         expected: u64,
     },
     /// Other bytes than the manifest says.
     #[error("layer {expected}: got content with digest {got}")]
-    Digest {
-        /// Of what came.
-        got: Digest,
-        /// In the manifest.
-        expected: Digest,
-    },
+    Digest { got: Digest, expected: Digest },
     /// Other bytes than the config says.
     #[error("layer {name}: got inflated content with diff_id {got}, expected {expected}")]
     DiffId {
         /// Digest, or what else is known.
         name: String,
-        /// Of what came.
         got: Digest,
-        /// In the config.
         expected: Digest,
     },
     /// The manifest promises more than may be taken in.
     #[error("layer {name} is {size} bytes, expected at most {limit}")]
-    LayerTooLarge {
-        /// Digest.
-        name: String,
-        /// Bytes.
-        size: u64,
-        /// Bytes.
-        limit: u64,
-    },
+    LayerTooLarge { name: String, size: u64, limit: u64 },
     /// More than belongs into memory.
     #[error("blob {digest} is {len} bytes, expected at most {BLOB_MAX}")]
-    TooLarge {
-        /// Its digest.
-        digest: Digest,
-        /// Bytes.
-        len: u64,
-    },
+    TooLarge { digest: Digest, len: u64 },
 }
 
 impl CacheError {

@@ -103,48 +103,27 @@ impl Default for DecodeLimits {
 /// source.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum DecodeError {
     /// A known format without a decoder here.
     #[error("compressed with {0}, expected gzip, zstd, bzip2, xz or plain")]
     Unsupported(&'static str),
     /// The codec says no.
     #[error("{compression} stream is damaged: {message}")]
-    Damaged {
-        /// The codec.
-        compression: Compression,
-        /// What it says.
-        message: String,
-    },
+    Damaged { compression: Compression, message: String },
     /// The stream stops in the middle.
     #[error("{0} stream ends early")]
     Truncated(Compression),
     /// Something behind the stream's end that belongs to no stream.
     #[error("{0} stream has other data behind its end")]
     Trailing(Compression),
-    /// More than [`DecodeLimits::bytes`].
     #[error("{compression} stream is larger than {limit} bytes when decompressed")]
-    Bytes {
-        /// The codec.
-        compression: Compression,
-        /// Bytes.
-        limit: u64,
-    },
+    Bytes { compression: Compression, limit: u64 },
     /// More than [`DecodeLimits::zeros`], or more than the ratio allows.
     #[error("{compression} stream unfolds to more than {limit} bytes of zeros")]
-    Zeros {
-        /// The codec.
-        compression: Compression,
-        /// Bytes.
-        limit: u64,
-    },
-    /// More than [`DecodeLimits::ratio`].
+    Zeros { compression: Compression, limit: u64 },
     #[error("{compression} stream unfolds to more than {limit} times its size")]
-    Ratio {
-        /// The codec.
-        compression: Compression,
-        /// The factor.
-        limit: u64,
-    },
+    Ratio { compression: Compression, limit: u64 },
 }
 
 impl From<DecodeError> for io::Error {

@@ -105,7 +105,6 @@ impl Response {
 /// What makes two connections exchangeable.
 type Key = (Scheme, String, bool);
 
-/// Connections to hosts.
 #[derive(Debug)]
 pub(super) struct Connections {
     environment: Environment,

@@ -7,46 +7,35 @@ use std::time::Duration;
 /// Why a server didn't give what it was asked for. URLs are shown without their query, which may hold signatures.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum HttpError {
     /// No connection, or it broke before there was an answer.
     #[error("{host}: {message}")]
     Connect {
-        /// Host and port.
         host: String,
-        /// What happened.
         message: String,
         /// Whether there was no connection at all, so that the next one is unlikely to do better.
         refused: bool,
     },
     /// No trusted TLS connection.
     #[error("{host}: TLS: {message}")]
-    Tls {
-        /// Host and port.
-        host: String,
-        /// What rustls says.
-        message: String,
-    },
+    Tls { host: String, message: String },
     /// The server speaks HTTP without TLS.
     #[error(
         "{host}: answered without TLS, expected HTTPS (insecure = true in registries.conf allows plain HTTP)"
     )]
-    PlainHttp {
-        /// Host and port.
-        host: String,
-    },
+    PlainHttp { host: String },
     /// An answer that is neither success nor one of the cases below.
     #[error("{url}: got status {status}{}", colon(message))]
     Status {
         /// What was asked for.
         url: String,
-        /// HTTP status.
         status: u16,
         /// What the server says, in one line; may be empty.
         message: String,
         /// When to come back.
         retry_after: Option<Duration>,
     },
-    /// 404.
     #[error("{url}: not found{}", colon(message))]
     NotFound {
         /// What was asked for.
@@ -61,23 +50,16 @@ pub enum HttpError {
         host: String,
         /// `token server`, `redirect target`.
         what: &'static str,
-        /// Where it leads.
         url: String,
     },
     /// Not an address that this client can ask.
     #[error("{url:?} is no address of a file: it {why}")]
-    Url {
-        /// As given.
-        url: String,
-        /// What is wrong.
-        why: &'static str,
-    },
+    Url { url: String, why: &'static str },
     /// A redirect that isn't followed.
     #[error("{url}: redirect {message}")]
     Redirect {
         /// What was asked for.
         url: String,
-        /// Why.
         message: String,
     },
     /// A web page instead of a manifest or blob: a login page, a captive portal, a proxy.
@@ -93,9 +75,7 @@ pub enum HttpError {
     TooLarge {
         /// What was asked for.
         url: String,
-        /// What it is.
         what: &'static str,
-        /// Bytes.
         limit: u64,
     },
     /// The answer contradicts what was asked for.
@@ -103,9 +83,7 @@ pub enum HttpError {
     Mismatch {
         /// What was asked for.
         url: String,
-        /// What is wrong.
         what: &'static str,
-        /// As it came.
         got: String,
         /// As it should be.
         expected: String,
@@ -130,10 +108,7 @@ pub enum HttpError {
     #[error(
         "environment variable {variable} is no proxy address, expected http://HOST:PORT or socks5://HOST:PORT"
     )]
-    Proxy {
-        /// Its name.
-        variable: String,
-    },
+    Proxy { variable: String },
 }
 
 fn colon(message: &str) -> String {

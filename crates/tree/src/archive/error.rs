@@ -18,16 +18,14 @@ pub struct ArchiveError {
 /// What is wrong with an archive or an entry.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum Problem {
     /// The blob can't be read.
     #[error(transparent)]
     Content(#[from] ContentError),
     /// The archive ends within an entry.
     #[error("archive ends early, expected {missing} more bytes")]
-    Truncated {
-        /// Bytes.
-        missing: u64,
-    },
+    Truncated { missing: u64 },
     /// The header's checksum is wrong, so it is no tar header.
     #[error("not a tar header: checksum is wrong")]
     Checksum,
@@ -37,9 +35,7 @@ pub enum Problem {
     /// A field that is no number, or one out of range.
     #[error("{field} is \"{value}\", expected {expected}")]
     Number {
-        /// The field's name.
         field: &'static str,
-        /// As stored.
         value: String,
         /// What may stand there.
         expected: &'static str,
@@ -64,12 +60,7 @@ pub enum Problem {
     Sparse(&'static str),
     /// One of the [`Limits`](super::Limits).
     #[error("{what} exceeds the limit of {limit}")]
-    Limit {
-        /// Which one.
-        what: &'static str,
-        /// Its value.
-        limit: u64,
-    },
+    Limit { what: &'static str, limit: u64 },
     /// A link without a target.
     #[error("link target is empty")]
     EmptyTarget,

@@ -3,7 +3,6 @@
 use super::Problem;
 use super::error::shown;
 
-/// Bytes.
 pub(super) const BLOCK: usize = 512;
 
 /// A header block whose checksum is right.
@@ -13,11 +12,9 @@ pub(super) struct Header<'a>(&'a [u8; BLOCK]);
 pub(super) enum Format {
     /// Before ustar: nothing behind the link name.
     V7,
-    /// POSIX, PAX included.
     Ustar,
     /// Schily's: ustar with times in the prefix.
     Star,
-    /// GNU: `ustar  \0`.
     Gnu,
 }
 

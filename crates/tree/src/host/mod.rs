@@ -27,11 +27,11 @@ use crate::{
 /// Why a directory could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum HostError {
     /// The system refused something.
     #[error("{path:?}: {source}")]
     Io {
-        /// Where.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -39,9 +39,7 @@ pub enum HostError {
     /// The file system, or the caller's rights, don't allow an extended attribute.
     #[error("{path:?}: extended attribute {name} can't be set: {source}")]
     Xattr {
-        /// Where.
         path: PathBuf,
-        /// The attribute.
         name: String,
         /// What the system said.
         source: io::Error,
@@ -51,25 +49,14 @@ pub enum HostError {
     Content {
         /// The file in the tree.
         path: TreePath,
-        /// Why.
         source: ContentError,
     },
     /// A name in the directory that fits in no tree.
     #[error("{dir:?}: {source}")]
-    Path {
-        /// Where.
-        dir: PathBuf,
-        /// Why.
-        source: PathError,
-    },
+    Path { dir: PathBuf, source: PathError },
     /// The files don't make a tree: the directory changed while it was read.
     #[error("{dir:?}: {source}")]
-    Tree {
-        /// The directory.
-        dir: PathBuf,
-        /// Why.
-        source: TreeError,
-    },
+    Tree { dir: PathBuf, source: TreeError },
 }
 
 /// Something that was left out, with the reason.
@@ -83,7 +70,6 @@ pub struct Skipped {
     pub source: Option<io::Error>,
 }
 
-/// `PATH: WHAT: REASON`.
 impl std::fmt::Display for Skipped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.path, self.what)?;

@@ -47,23 +47,18 @@ enum Data {
 /// Why content can't be had.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum ContentError {
     /// The blob can't be read.
     #[error("{path:?}: {source}")]
     Io {
-        /// The blob.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
     /// Larger than the caller wants in memory.
     #[error("content is {len} bytes, expected at most {limit}")]
-    TooLarge {
-        /// Bytes.
-        len: u64,
-        /// Bytes.
-        limit: u64,
-    },
+    TooLarge { len: u64, limit: u64 },
     /// Extents overlap, are out of order or reach past the file's end.
     #[error("sparse file has extents out of order or past its end")]
     BadExtents,

@@ -78,11 +78,11 @@ const fn is_normal(path: &[u8]) -> bool {
 /// Why bytes are no [`TreePath`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum PathError {
     /// A `..` component, which could leave the tree.
     #[error("path {0:?} has a \"..\" component")]
     DotDot(String),
-    /// A NUL byte.
     #[error("path {0:?} has a NUL byte")]
     Nul(String),
     /// A component of more than 255 bytes. NAME_MAX, linux/limits.h.
@@ -93,7 +93,6 @@ pub enum PathError {
     TooLong(usize),
 }
 
-/// Bytes. NAME_MAX, linux/limits.h.
 pub(super) const NAME_MAX: usize = 255;
 /// Bytes, the final NUL included. PATH_MAX, linux/limits.h.
 pub const PATH_MAX: usize = 4096;

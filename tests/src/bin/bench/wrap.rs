@@ -69,7 +69,6 @@ impl Wrap {
         Ok(Wrap { flatwrap, peer, sizes, bare, starts })
     }
 
-    /// As Markdown.
     pub(crate) fn print(&self) {
         let met = |met: bool| if met { "yes" } else { "**no**" };
         let mb = |bytes: u64| bytes as f64 / 1e6;

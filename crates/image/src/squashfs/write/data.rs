@@ -27,7 +27,6 @@ struct Run {
     holes: u64,
 }
 
-/// All data, written.
 #[derive(Debug, Default)]
 pub(super) struct Stored {
     /// In the order of the files.
@@ -166,7 +165,6 @@ struct Block {
     file: Option<usize>,
     /// More than one only in a hole.
     count: u64,
-    /// Bytes before compression.
     len: u64,
     /// As the format has it: the flag for blocks that are stored as they are is in it.
     size: u32,
@@ -232,7 +230,6 @@ struct State<'a> {
     /// Number of jobs, once it is known.
     total: Option<usize>,
     stopped: bool,
-    /// A worker panicked.
     aborted: bool,
 }
 

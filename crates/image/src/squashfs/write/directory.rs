@@ -17,11 +17,9 @@ pub(super) struct Name<'t> {
     pub(super) kind: u16,
 }
 
-/// A written listing.
 #[derive(Debug)]
 pub(super) struct Listing {
     pub(super) place: MetadataPlace,
-    /// Bytes, uncompressed.
     pub(super) len: u64,
     /// [`DirIndex`] and name, one after the other.
     pub(super) index: Vec<u8>,

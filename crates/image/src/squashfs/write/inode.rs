@@ -50,7 +50,6 @@ struct Writer<'a, 'o, 'f> {
 /// What a listing is made of.
 struct Names<'a> {
     tree: &'a Tree,
-    /// By inode index.
     numbers: Vec<u32>,
     /// Where inodes are, by their number less one.
     references: Vec<u64>,

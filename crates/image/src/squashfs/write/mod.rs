@@ -59,15 +59,11 @@ pub struct Options {
 /// Why there is no file system.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum WriteError {
     /// A file of the tree can't be read.
     #[error("{path}: {source}")]
-    Content {
-        /// The file.
-        path: TreePath,
-        /// Why.
-        source: ContentError,
-    },
+    Content { path: TreePath, source: ContentError },
     /// The image can't be written, or the compressor failed.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -76,41 +72,25 @@ pub enum WriteError {
     BlockSize(u32),
     /// More data than the writer keeps account of, which a sparse file can claim without having them.
     #[error("files have more than {limit} blocks of {block_size} bytes")]
-    TooManyBlocks {
-        /// Blocks.
-        limit: u64,
-        /// Bytes.
-        block_size: u64,
-    },
+    TooManyBlocks { limit: u64, block_size: u64 },
     /// An extended attribute of a kind that squashfs doesn't store.
     #[error(
         "{path}: squashfs can't store the extended attribute {name:?}, only user., trusted. and security. ones"
     )]
-    Xattr {
-        /// The file.
-        path: TreePath,
-        /// The attribute.
-        name: String,
-    },
+    Xattr { path: TreePath, name: String },
     /// More owners and groups than 16 bits can number.
     #[error("tree has more than 65535 different owners and groups")]
     TooManyIds,
     /// A time that 32 bits can't hold.
     #[error("{path}: modification time {mtime} is out of range, expected 0 to 4294967295")]
     Time {
-        /// The file.
         path: TreePath,
         /// Seconds since the epoch.
         mtime: i64,
     },
     /// A number that the format has too few bits for.
     #[error("{path}: {what} is too large for squashfs")]
-    TooLarge {
-        /// The file.
-        path: TreePath,
-        /// What.
-        what: &'static str,
-    },
+    TooLarge { path: TreePath, what: &'static str },
 }
 
 /// Writes `tree` as a squashfs file system to the empty file `out`. `progress` gets the bytes read so far, from the

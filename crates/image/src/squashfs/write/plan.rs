@@ -82,7 +82,6 @@ impl<'t> Plan<'t> {
         Ok(())
     }
 
-    /// Fills `tails`.
     fn place(&mut self) {
         let (mut fragment, mut filled) = (0u32, 0u64);
         let mut tails = vec![Tail { fragment: NONE, offset: 0 }; self.files.len()];

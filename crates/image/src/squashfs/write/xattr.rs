@@ -16,7 +16,6 @@ type List = BTreeMap<Vec<u8>, Vec<u8>>;
 #[derive(Default)]
 pub(super) struct XattrTable<'t> {
     numbers: HashMap<&'t List, u32>,
-    /// By number.
     lists: Vec<&'t List>,
 }
 

@@ -15,7 +15,6 @@ pub(crate) use endings::wait;
 /// Gets a tar of Debian as its standard input.
 pub(crate) const DEBIAN: &str = "debian";
 
-/// Name, modes, scenario.
 pub(crate) const ALL: &[Scenario] = &[
     ("changes", MODES, changes::changes),
     ("changes_without_overlay", MODES, changes::without_overlay),

@@ -167,9 +167,7 @@ impl Machine<'_> {
                   "dropins": [{ "name": format!("{}.conf", self.name), "contents": self.drop_in(update) }] },
             ] });
         }
-        let mut text = serde_json::to_string_pretty(&config).unwrap_or_default();
-        text.push('\n');
-        text
+        format!("{config:#}\n")
     }
 }
 

@@ -43,6 +43,9 @@ pub enum Ext4Error {
         /// What is there.
         what: String,
     },
+    /// A promise of [`crate::Payload`] is broken.
+    #[error("internal error: the payload has a file in the place of the root directory")]
+    Root,
     /// A program that does the work is missing.
     #[error("{tool} isn't installed (package e2fsprogs)")]
     NoTool {
@@ -272,7 +275,7 @@ fn script(missing: &BTreeSet<TreePath>, entries: &[&Entry], stage: &Path) -> Res
         .map_err(|source| Ext4Error::Io { path, source })?;
         // `write` takes a name in the current directory only.
         let parent = entry.path.parent().unwrap_or_else(TreePath::root);
-        let name = entry.path.file_name().map(String::from_utf8_lossy).unwrap_or_default();
+        let name = entry.path.file_name().map(String::from_utf8_lossy).ok_or(Ext4Error::Root)?;
         let _ = writeln!(out, "cd {}\nwrite {source} \"{name}\"", quote(&parent));
         let _ = writeln!(out, "sif {place} mode 0100644\nsif {place} uid 0\nsif {place} gid 0");
         let _ =

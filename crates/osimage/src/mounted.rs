@@ -41,6 +41,9 @@ pub enum MountError {
         /// Bytes.
         free: u64,
     },
+    /// A promise of [`crate::Payload`] is broken.
+    #[error("internal error: the payload has a file in the place of the root directory")]
+    Root,
     /// Something in the image could not be written.
     #[error("{path} of partition {name}: {source}")]
     Inside {
@@ -129,7 +132,7 @@ fn fill(name: &str, mounted: &Path, entries: &[&Entry]) -> Result<(), MountError
     for entry in entries {
         let inside = |source| MountError::Inside { name: name.to_owned(), path: entry.path.clone(), source };
         let dir = directory(&root, &entry.path).map_err(inside)?;
-        let file_name = entry.path.file_name().unwrap_or_default();
+        let file_name = entry.path.file_name().ok_or(MountError::Root)?;
         match &entry.item {
             Item::File { source, .. } => {
                 let file =

@@ -234,7 +234,8 @@ impl Payload {
 
 fn plain_path(path: &str) -> Result<TreePath, PayloadError> {
     plain(path)?;
-    TreePath::new(path).map_err(|_| PayloadError::Name { got: path.to_owned() })
+    let path_of = TreePath::new(path).ok().filter(|p| !p.is_root());
+    path_of.ok_or_else(|| PayloadError::Name { got: path.to_owned() })
 }
 
 /// debugfs reads its commands line by line, with quotes.

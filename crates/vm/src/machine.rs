@@ -256,7 +256,8 @@ impl Machine {
             Accel::Tcg => false,
             Accel::Auto => {
                 // Finding out can cost 20 seconds: once for each start of this machine is enough.
-                let silent = cache.key("boot", "silent").ok().flatten().is_some_and(|id| id == boot_id());
+                let silent = cache.key("boot", "silent").ok().flatten();
+                let silent = silent.is_some_and(|id| Some(id) == boot_id());
                 Arch::host() == Some(self.arch) && can_kvm() && !silent
             }
         };
@@ -272,8 +273,8 @@ impl Machine {
         match self.attempt(disk, false, None, words, out)? {
             Some(ended) => {
                 // A disk without a system is silent everywhere. If it can't be kept, the next start takes as long.
-                if kvm {
-                    let _ = cache.set_key("boot", "silent", &boot_id());
+                if let Some(id) = boot_id().filter(|_| kvm) {
+                    let _ = cache.set_key("boot", "silent", &id);
                 }
                 Ok(ended)
             }
@@ -306,13 +307,13 @@ impl Machine {
             }
         });
         let start = Instant::now();
-        let limit = (words && self.limit > 0).then(|| Duration::from_secs(self.limit));
+        let limit = (words && self.limit > 0).then_some(self.limit);
         let mut console = Console::default();
         let mut nowhere = io::sink();
         loop {
             let until = match patience.filter(|_| !console.alive) {
                 Some(patience) => Some(patience),
-                None => limit,
+                None => limit.map(Duration::from_secs),
             };
             let received = match until {
                 Some(until) => receive.recv_timeout(until.saturating_sub(start.elapsed())),
@@ -332,11 +333,12 @@ impl Machine {
                         };
                     }
                 }
-                Err(RecvTimeoutError::Timeout) if patience.is_some() && !console.alive => return Ok(None),
-                Err(RecvTimeoutError::Timeout) => {
-                    let seconds = limit.unwrap_or_default().as_secs();
-                    return Err(MachineError::Limit { seconds, console: console.tail() });
-                }
+                Err(RecvTimeoutError::Timeout) => match limit {
+                    _ if patience.is_some() && !console.alive => return Ok(None),
+                    Some(seconds) => return Err(MachineError::Limit { seconds, console: console.tail() }),
+                    // Without a limit there is nothing to be late for.
+                    None => {}
+                },
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
@@ -358,9 +360,9 @@ fn can_kvm() -> bool {
     std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok()
 }
 
-/// Another one each time that this machine starts.
-fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
+/// Another one each time that this machine starts. None where /proc isn't mounted.
+fn boot_id() -> Option<String> {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()
 }
 
 fn drive(path: &Path) -> std::ffi::OsString {

@@ -76,7 +76,8 @@ fn install(rootfs: &mut Rootfs, names: &[String], context: BuildContext<'_>) -> 
 fn place(tree: &mut Tree, dir: &TreePath, input: &Input) -> Result<(), BuildCause> {
     match input {
         Input::File(content) => {
-            let name = dir.file_name().unwrap_or_default().to_vec();
+            let name =
+                dir.file_name().ok_or(BuildCause::Internal("a source's directory is the root"))?.to_vec();
             tree.insert_all(dir.join(name)?, tree::Node::file(0o755, content.clone()), &Meta::dir())?;
         }
         Input::Tree(source) => {
@@ -95,7 +96,8 @@ fn place(tree: &mut Tree, dir: &TreePath, input: &Input) -> Result<(), BuildCaus
 fn below(tree: &Tree, dir: &TreePath) -> Result<Tree, BuildCause> {
     let mut out = Tree::default();
     for (path, node) in tree.subtree(dir) {
-        let rest = path.strip_prefix(dir).unwrap_or_default();
+        let rest = path.strip_prefix(dir);
+        let rest = rest.ok_or(BuildCause::Internal("a directory of a tree has a path that isn't in it"))?;
         if !rest.is_empty() {
             out.insert(TreePath::new(rest)?, node.clone())?;
         }

@@ -67,6 +67,9 @@ pub enum BuildCause {
         /// A download or image.
         what: String,
     },
+    /// A promise of this module is broken.
+    #[error("internal error: {0}")]
+    Internal(&'static str),
     /// A download can't be had, or isn't what was pinned.
     #[error(transparent)]
     Fetch(#[from] Box<FetchError>),

@@ -2,7 +2,7 @@
 //! it holds as long as the file has the size and the time that it had.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use store::{Cache, CacheError, Digest};
 
@@ -31,7 +31,8 @@ impl Stamp {
 
     /// That of an output, if there is one and the file is as it was then.
     pub fn find(cache: &Cache, path: &Path) -> Result<Option<Stamp>, CacheError> {
-        let Some(stamp) = cache.key(KEYS, &key(path))?.and_then(|text| Stamp::parse(&text)) else {
+        let Some(key) = key(path) else { return Ok(None) };
+        let Some(stamp) = cache.key(KEYS, &key)?.and_then(|text| Stamp::parse(&text)) else {
             return Ok(None);
         };
         Ok(state(path).is_ok_and(|now| now == (stamp.size, stamp.mtime)).then_some(stamp))
@@ -39,7 +40,10 @@ impl Stamp {
 
     pub fn write(&self, cache: &Cache, path: &Path) -> Result<(), CacheError> {
         let Stamp { plan, size, mtime, sha256 } = self;
-        cache.set_key(KEYS, &key(path), &format!("{plan} {size} {mtime} {sha256}"))
+        match key(path) {
+            Some(key) => cache.set_key(KEYS, &key, &format!("{plan} {size} {mtime} {sha256}")),
+            None => Ok(()),
+        }
     }
 
     fn parse(text: &str) -> Option<Stamp> {
@@ -54,9 +58,9 @@ impl Stamp {
     }
 }
 
-fn key(path: &Path) -> String {
-    let path: PathBuf = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    path.to_string_lossy().into_owned()
+/// None if nobody can say where the path is: in a working directory that is gone. Then it is built again each time.
+fn key(path: &Path) -> Option<String> {
+    Some(std::path::absolute(path).ok()?.to_string_lossy().into_owned())
 }
 
 fn state(path: &Path) -> std::io::Result<(u64, i128)> {

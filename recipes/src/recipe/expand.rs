@@ -485,7 +485,10 @@ impl Expander<'_> {
         if let Some(template) = &table.content {
             return Ok(self.text(template)?.into_bytes().into());
         }
-        let path = format!("parts/{}", table.source.as_deref().unwrap_or_default());
+        let source = table.source.as_deref();
+        let source = source
+            .ok_or_else(|| self.wrong("internal error: a file has neither content nor source".to_owned()))?;
+        let path = format!("parts/{source}");
         let content = self.recipe.files.content(&path);
         let content = content.ok_or_else(|| self.wrong(format!("{path:?} is missing")))?;
         if !table.template {

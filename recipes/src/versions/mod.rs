@@ -47,6 +47,14 @@ pub enum VersionsError {
         /// Why.
         source: ListError,
     },
+    /// A promise of this module is broken.
+    #[error("internal error: recipe {recipe}: {message}")]
+    Internal {
+        /// The recipe.
+        recipe: String,
+        /// Which promise.
+        message: &'static str,
+    },
     /// No entry has the form that the recipe asks for.
     #[error("recipe {recipe}: {url}: none of {entries} entries is a version of the form {pattern}{}", beginning(.first))]
     None {
@@ -85,9 +93,12 @@ pub fn all(recipe: &Recipe, ask: &Ask<'_>) -> Result<Vec<Version>, VersionsError
 /// # Errors
 /// The list can't be had, or has none.
 pub fn parameter(recipe: &Recipe, query: &Query, ask: &Ask<'_>) -> Result<String, VersionsError> {
-    // There is a first one, or that would be an error.
-    let versions = of(recipe, query, ask)?;
-    Ok(versions.first().map(|v| v.as_str().to_owned()).unwrap_or_default())
+    let newest = of(recipe, query, ask)?.into_iter().next();
+    let newest = newest.ok_or_else(|| VersionsError::Internal {
+        recipe: recipe.name().to_string(),
+        message: "a list without versions was taken for one with",
+    })?;
+    Ok(newest.as_str().to_owned())
 }
 
 /// The versions that are built if none is named, newest first.

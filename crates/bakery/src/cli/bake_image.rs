@@ -415,7 +415,8 @@ fn to_vendor(
     vendor::convert(&dir, release, name)?;
     let mut written = Vec::new();
     for path in vendor::results(&dir)? {
-        let place = target.join(path.file_name().unwrap_or_default());
+        let name = path.file_name().context("internal error: an image of the Flatcar SDK has no name")?;
+        let place = target.join(name);
         let out = tree::OutputFile::create(&place)?;
         std::fs::copy(&path, out.path()).with_context(|| format!("{place:?}"))?;
         out.commit()?;

@@ -95,8 +95,8 @@ fn gone(to: &Path, pages: &BTreeMap<String, String>) -> anyhow::Result<Vec<PathB
     };
     let mut out = Vec::new();
     for entry in entries {
-        let path = entry.with_context(|| format!("{dir:?}"))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let entry = entry.with_context(|| format!("{dir:?}"))?;
+        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
         let ours = || fs::read_to_string(&path).is_ok_and(|text| text.contains(MARK));
         if name.ends_with(".md") && !pages.contains_key(&format!("{PAGES}{name}")) && ours() {
             out.push(path);

@@ -121,7 +121,10 @@ pub(super) fn wanted<'r>(
         results = vec![results.swap_remove(at)];
     }
     for (versions, recipe) in results {
-        for version in versions.transpose()?.unwrap_or_default() {
+        let versions = versions.transpose()?;
+        let versions =
+            versions.context("internal error: a recipe's versions weren't read, and nothing failed")?;
+        for version in versions {
             for arch in work.architectures(recipe, default)? {
                 // Without a name, an architecture that a recipe hasn't is none of its business.
                 if !named && !recipe.architectures().contains(&arch) {

@@ -205,12 +205,12 @@ impl Record {
             return Err(other("number of subjects", &statement.subject.len().to_string(), "1"));
         };
         let inputs = definition.resolved_dependencies.iter().map(|r| {
-            let verified = r.annotations.get("verified").and_then(|v| v.as_str()).unwrap_or_default();
-            Ok(Input {
-                uri: r.uri.clone().unwrap_or_default(),
-                sha256: sha256(r)?,
-                verified: verified.to_owned().into(),
-            })
+            let nothing = |what, expected| other(what, "nothing", expected);
+            let verified = r.annotations.get("verified").and_then(|v| v.as_str());
+            let verified =
+                verified.ok_or_else(|| nothing("annotation verified", "how the input was verified"))?;
+            let uri = r.uri.clone().ok_or_else(|| nothing("uri", "the address of an input"))?;
+            Ok(Input { uri, sha256: sha256(r)?, verified: verified.to_owned().into() })
         });
         let inputs = inputs.collect::<Result<_, RecordError>>()?;
         let parameters = definition.external_parameters;
@@ -221,6 +221,7 @@ impl Record {
             same && image.arch.systemd() == parameters.architecture && is_plain(file)
         });
         let size = subject.annotations.get("size");
+        let tool = run_details.builder.version.get("bakery").cloned();
         Ok(Record {
             image: image.ok_or_else(|| other("subject", file, "NAME-VERSION-ARCH.raw"))?,
             size: size.and_then(serde_json::Value::as_u64).ok_or_else(|| {
@@ -230,7 +231,7 @@ impl Record {
             sha256: sha256(subject)?,
             settings: parameters.settings,
             recipe: parameters.recipe.parse().map_err(|_| other("recipe", &parameters.recipe, "sha256:…"))?,
-            tool: run_details.builder.version.get("bakery").cloned().unwrap_or_default(),
+            tool: tool.ok_or_else(|| other("builder's version", "nothing", "bakery's"))?,
             inputs,
         })
     }

@@ -44,7 +44,10 @@ pub(super) fn read(test: &MergeTest, output: &str) -> Result<Report, MergeTestEr
         let (status, after) = after.split_once('\n').unwrap_or((after, ""));
         rest = after;
         let end = text.floor_char_boundary(text.len().min(OUTPUT_MAX));
-        let (status, output) = (status.trim().parse().unwrap_or(-1), text[..end].to_owned());
+        let status = status.trim();
+        let status =
+            status.parse().map_err(|_| refused(test, &format!("a test ended with status {status:?}")))?;
+        let output = text[..end].to_owned();
         results.push(TestResult { test: case.clone(), status, output });
     }
     Ok(Report { merge: String::new(), results })

@@ -143,7 +143,7 @@ impl Config {
     }
 
     /// Where to ask for a URL, in this order: the places of the longest prefix, or the URL itself.
-    pub fn places(&self, url: &str) -> Vec<String> {
+    pub fn locations(&self, url: &str) -> Vec<String> {
         let longest =
             self.mirrors.iter().filter(|(p, _)| url.starts_with(p.as_str())).max_by_key(|(p, _)| p.len());
         match longest {
@@ -196,7 +196,7 @@ mod tests {
             ("http://github.com/a", &["http://github.com/a"]),
             ("https://none.example/a", &[]),
         ] {
-            assert_eq!(config.places(url), places, "{url}");
+            assert_eq!(config.locations(url), places, "{url}");
         }
     }
 

@@ -39,13 +39,13 @@ pub mod checksum;
 pub use checksum::{Checksum, ChecksumError};
 
 pub mod fetch;
-pub use fetch::{FetchError, Fetched, Fetcher, FileRequest};
+pub use fetch::{DownloadedFile, FetchError, Fetcher, FileRequest};
 
 pub mod unpack;
 pub use unpack::{UnpackError, UnpackOptions, unpack};
 
-pub mod tools;
-pub use tools::{BuildContext, ToolsError};
+pub mod context;
+pub use context::{BuildContext, ImageUseError};
 
 pub mod pin;
 pub use pin::PinError;

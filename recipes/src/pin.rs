@@ -6,11 +6,11 @@ use tree::{Arch, Event};
 
 use crate::{
     checksum::{self, Checksum as Sum, ChecksumError, LIST_MAX},
-    fetch::{FetchError, Fetched, FileRequest},
+    context::{BuildContext, ImageUseError},
+    fetch::{DownloadedFile, FetchError, FileRequest},
     lock::{Digested, Input, Key, Pins},
     recipe::instance::{Checksum, Download, Instance, Signature, SignatureKind},
     recipe::{InstanceError, Recipe},
-    tools::{BuildContext, ToolsError},
     verified::{Against, Verified},
     versions::{self, VersionsError},
 };
@@ -68,7 +68,7 @@ pub enum PinCause {
     },
     /// Images.
     #[error(transparent)]
-    Tools(#[from] ToolsError),
+    ImageUse(#[from] ImageUseError),
 }
 
 impl From<InstanceError> for PinCause {
@@ -177,7 +177,7 @@ impl BuildContext<'_> {
         }
     }
 
-    fn signature(&self, file: &Fetched, wanted: &Signature) -> Result<String, PinCause> {
+    fn signature(&self, file: &DownloadedFile, wanted: &Signature) -> Result<String, PinCause> {
         let scheme = match wanted.kind {
             SignatureKind::Openpgp => Scheme::OpenPgp,
             SignatureKind::Ed25519 => Scheme::Ed25519,
@@ -195,13 +195,13 @@ impl BuildContext<'_> {
     }
 
     /// What an image is now: the digest of its manifest, or, for one of this machine's files, of its layers.
-    fn image_digest(&self, image: &str, arch: Arch) -> Result<Digest, ToolsError> {
+    fn image_digest(&self, image: &str, arch: Arch) -> Result<Digest, ImageUseError> {
         let context = self.context(arch)?;
         match self.image_ref(image)? {
             ImageRef::Registry(reference) => {
                 let pulled = context.pull(&reference, self.events);
                 Ok(pulled
-                    .map_err(|e| ToolsError::Rootfs(Box::new(oci::RootfsError::Pull(Box::new(e)))))?
+                    .map_err(|e| ImageUseError::Rootfs(Box::new(oci::RootfsError::Pull(Box::new(e)))))?
                     .digest)
             }
             local => Ok(context.rootfs(&local, &[], self.events)?.id),

@@ -9,6 +9,6 @@ pub mod site;
 pub mod snippets;
 pub mod sysupdate;
 
-pub mod docs;
+pub mod catalogue_pages;
 
 pub mod cli;

@@ -35,11 +35,11 @@ impl Update {
 pub struct Machine<'a> {
     /// The extension.
     pub name: &'a str,
-    /// The image's name in the release place.
+    /// The image's name in the release.
     pub file: &'a str,
     /// Of the image, if it is known: 64 hexadecimal digits.
     pub sha256: Option<&'a str>,
-    /// The release place.
+    /// The address of the release.
     pub base_url: &'a str,
     /// Whether its manifests are signed.
     pub verify: bool,

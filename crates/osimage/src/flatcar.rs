@@ -49,7 +49,7 @@ impl fmt::Display for Channel {
 
 /// A release, as the user says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
+pub enum ReleaseSelector {
     /// The newest of a channel.
     Newest(Channel),
     /// This one: "4152.2.0".
@@ -70,16 +70,16 @@ pub enum FlatcarError {
     Index(String),
 }
 
-impl FromStr for Wanted {
+impl FromStr for ReleaseSelector {
     type Err = FlatcarError;
 
     fn from_str(text: &str) -> Result<Self, FlatcarError> {
         Ok(match text {
-            "alpha" => Wanted::Newest(Channel::Alpha),
-            "beta" => Wanted::Newest(Channel::Beta),
-            "stable" => Wanted::Newest(Channel::Stable),
-            "lts" => Wanted::Newest(Channel::Lts),
-            version if numbers(version).is_some() => Wanted::Version(version.to_owned()),
+            "alpha" => ReleaseSelector::Newest(Channel::Alpha),
+            "beta" => ReleaseSelector::Newest(Channel::Beta),
+            "stable" => ReleaseSelector::Newest(Channel::Stable),
+            "lts" => ReleaseSelector::Newest(Channel::Lts),
+            version if numbers(version).is_some() => ReleaseSelector::Version(version.to_owned()),
             other => return Err(FlatcarError::Release(other.to_owned())),
         })
     }
@@ -102,7 +102,7 @@ impl Release {
     /// # Errors
     /// The architecture or the index is unknown, or what `index` says.
     pub fn find<E: From<FlatcarError>>(
-        wanted: &Wanted,
+        wanted: &ReleaseSelector,
         arch: Arch,
         index: impl FnOnce() -> Result<Vec<u8>, E>,
     ) -> Result<Release, E> {
@@ -112,10 +112,10 @@ impl Release {
             other => return Err(FlatcarError::Arch(other.systemd()).into()),
         };
         Ok(match wanted {
-            Wanted::Version(version) => {
+            ReleaseSelector::Version(version) => {
                 Release { channel: Channel::of(version), version: version.clone(), board }
             }
-            Wanted::Newest(channel) => {
+            ReleaseSelector::Newest(channel) => {
                 let version = newest(&index()?, *channel)?;
                 Release { channel: *channel, version, board }
             }

@@ -7,7 +7,7 @@ pub mod flatcar;
 pub use flatcar::{Channel, FlatcarError};
 
 pub mod payload;
-pub use payload::{Entry, Item, Payload, PayloadError, Place, Target};
+pub use payload::{Entry, InstallPartition, InstallPath, Item, Payload, PayloadError};
 
 mod ext4;
 pub use ext4::Ext4Error;

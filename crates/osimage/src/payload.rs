@@ -10,36 +10,36 @@ use tree::{StaticPath, TreePath};
 
 /// A partition that extensions can be put on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum InstallPartition {
     /// Partition ROOT, ext4: `/` of the running system.
     Root,
     /// Partition OEM, btrfs: `/oem` of the running system.
     Oem,
 }
 
-impl Place {
+impl InstallPartition {
     /// The partition's name.
-    pub fn partition(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
-            Place::Root => "ROOT",
-            Place::Oem => "OEM",
+            InstallPartition::Root => "ROOT",
+            InstallPartition::Oem => "OEM",
         }
     }
 
     /// Where the partition is seen on the running system.
     fn mount_point(self) -> &'static str {
         match self {
-            Place::Root => "",
-            Place::Oem => "/oem",
+            InstallPartition::Root => "",
+            InstallPartition::Oem => "/oem",
         }
     }
 }
 
 /// Where extensions are put: `root:/opt/extensions/`, `oem:/extensions`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+pub struct InstallPath {
     /// The partition.
-    pub place: Place,
+    pub partition: InstallPartition,
     /// The directory on it.
     pub dir: TreePath,
 }
@@ -48,37 +48,37 @@ const ON_ROOT: StaticPath = StaticPath::new("/opt/extensions");
 const ON_OEM: StaticPath = StaticPath::new("/extensions");
 const SYSUPDATE: StaticPath = StaticPath::new("/etc/sysupdate.d");
 
-impl Default for Target {
+impl Default for InstallPath {
     fn default() -> Self {
-        Target { place: Place::Root, dir: ON_ROOT.path() }
+        InstallPath { partition: InstallPartition::Root, dir: ON_ROOT.path() }
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for InstallPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = if self.place == Place::Root { "root" } else { "oem" };
-        write!(f, "{place}:{}", self.dir)
+        let partition = if self.partition == InstallPartition::Root { "root" } else { "oem" };
+        write!(f, "{partition}:{}", self.dir)
     }
 }
 
-impl FromStr for Target {
+impl FromStr for InstallPath {
     type Err = PayloadError;
 
     fn from_str(text: &str) -> Result<Self, PayloadError> {
-        let bad = || PayloadError::Target { got: text.to_owned() };
-        let (place, dir) = text.split_once(':').unwrap_or((text, ""));
-        let place = match place {
-            "root" => Place::Root,
-            "oem" => Place::Oem,
+        let bad = || PayloadError::InstallPath { got: text.to_owned() };
+        let (partition, dir) = text.split_once(':').unwrap_or((text, ""));
+        let partition = match partition {
+            "root" => InstallPartition::Root,
+            "oem" => InstallPartition::Oem,
             _ => return Err(bad()),
         };
-        let dir = match (dir, place) {
-            ("", Place::Root) => ON_ROOT.path(),
-            ("", Place::Oem) => ON_OEM.path(),
+        let dir = match (dir, partition) {
+            ("", InstallPartition::Root) => ON_ROOT.path(),
+            ("", InstallPartition::Oem) => ON_OEM.path(),
             (dir, _) => TreePath::new(format!("/{}", dir.trim_matches('/'))).map_err(|_| bad())?,
         };
         plain(&dir.to_string())?;
-        Ok(Target { place, dir })
+        Ok(InstallPath { partition, dir })
     }
 }
 
@@ -102,7 +102,7 @@ pub enum Item {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The partition.
-    pub place: Place,
+    pub partition: InstallPartition,
     /// The path on it.
     pub path: TreePath,
     /// What it is.
@@ -114,7 +114,7 @@ pub struct Entry {
 pub enum PayloadError {
     /// `--install-to` says something else than a partition and a directory.
     #[error("place to install to: got {got:?}, expected root:/DIRECTORY or oem:/DIRECTORY")]
-    Target {
+    InstallPath {
         /// What was given.
         got: String,
     },
@@ -144,7 +144,7 @@ impl Payload {
     /// The name is there already, or `file_name` isn't a plain name.
     pub fn extension(
         &mut self,
-        target: &Target,
+        target: &InstallPath,
         name: &ExtensionName,
         file_name: &str,
         source: PathBuf,
@@ -157,10 +157,10 @@ impl Payload {
         }
         let bad = |_| PayloadError::Name { got: file_name.to_owned() };
         let path = target.dir.join(name.as_str()).and_then(|d| d.join(file_name)).map_err(bad)?;
-        let link = format!("{}{path}", target.place.mount_point());
-        self.push(target.place, path, Item::File { source, size });
-        let place = TreePath::new(format!("/etc/extensions/{name}.raw")).map_err(bad)?;
-        self.push(Place::Root, place, Item::Symlink(link));
+        let link = format!("{}{path}", target.partition.mount_point());
+        self.push(target.partition, path, Item::File { source, size });
+        let link_path = TreePath::new(format!("/etc/extensions/{name}.raw")).map_err(bad)?;
+        self.push(InstallPartition::Root, link_path, Item::Symlink(link));
         Ok(())
     }
 
@@ -177,7 +177,7 @@ impl Payload {
         plain(file_name)?;
         let bad = |_| PayloadError::Name { got: file_name.to_owned() };
         let dir = TreePath::new(format!("/etc/sysupdate.{name}.d")).map_err(bad)?;
-        self.push(Place::Root, dir.join(file_name).map_err(bad)?, Item::Text(text));
+        self.push(InstallPartition::Root, dir.join(file_name).map_err(bad)?, Item::Text(text));
         Ok(())
     }
 
@@ -189,7 +189,7 @@ impl Payload {
         plain(file_name)?;
         let bad = |_| PayloadError::Name { got: file_name.to_owned() };
         let path = SYSUPDATE.path().join(file_name).map_err(bad)?;
-        self.push(Place::Root, path, Item::Text(text));
+        self.push(InstallPartition::Root, path, Item::Text(text));
         Ok(())
     }
 
@@ -198,7 +198,7 @@ impl Payload {
     /// # Errors
     /// `path` isn't a plain path.
     pub fn text(&mut self, path: &str, text: String) -> Result<(), PayloadError> {
-        self.push(Place::Root, plain_path(path)?, Item::Text(text));
+        self.push(InstallPartition::Root, plain_path(path)?, Item::Text(text));
         Ok(())
     }
 
@@ -208,12 +208,12 @@ impl Payload {
     /// `path` or `target` isn't a plain path.
     pub fn link(&mut self, path: &str, target: &str) -> Result<(), PayloadError> {
         plain(target)?;
-        self.push(Place::Root, plain_path(path)?, Item::Symlink(target.to_owned()));
+        self.push(InstallPartition::Root, plain_path(path)?, Item::Symlink(target.to_owned()));
         Ok(())
     }
 
-    fn push(&mut self, place: Place, path: TreePath, item: Item) {
-        self.entries.push(Entry { place, path, item });
+    fn push(&mut self, partition: InstallPartition, path: TreePath, item: Item) {
+        self.entries.push(Entry { partition, path, item });
     }
 
     /// All entries.
@@ -222,13 +222,13 @@ impl Payload {
     }
 
     /// The entries of a partition.
-    pub fn of(&self, place: Place) -> Vec<&Entry> {
-        self.entries.iter().filter(|e| e.place == place).collect()
+    pub fn of(&self, partition: InstallPartition) -> Vec<&Entry> {
+        self.entries.iter().filter(|e| e.partition == partition).collect()
     }
 
     /// Whether writing it takes root's privileges: btrfs has to be mounted.
     pub fn needs_root(&self) -> bool {
-        self.entries.iter().any(|e| e.place == Place::Oem)
+        self.entries.iter().any(|e| e.partition == InstallPartition::Oem)
     }
 }
 

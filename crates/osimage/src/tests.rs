@@ -7,7 +7,7 @@ use std::process::Command;
 use image::gpt;
 use tree::{Arch, Silent};
 
-use super::flatcar::{Release, Wanted};
+use super::flatcar::{Release, ReleaseSelector};
 use super::*;
 
 /// Bytes.
@@ -180,7 +180,7 @@ fn what_cannot_be_done_leaves_nothing() {
     ];
     for (target, size, message) in table {
         if message.is_empty() {
-            assert!(target.parse::<Target>().is_err(), "{target}");
+            assert!(target.parse::<InstallPath>().is_err(), "{target}");
             continue;
         }
         let payload = payload(dir.path(), target, size);
@@ -250,7 +250,7 @@ fn releases() {
     let index = br#"{"3033.2.4": {"channel": "stable"}, "4152.2.0": {"channel": "stable"}, "current": {"channel": "stable"},
         "4186.1.0": {"channel": "beta"}, "999.2.0": {"channel": "stable"}}"#;
     let find = |wanted: &str| {
-        let wanted: Wanted = wanted.parse()?;
+        let wanted: ReleaseSelector = wanted.parse()?;
         Release::find(&wanted, Arch::X86_64, || Ok(index.to_vec()))
     };
     let error = |wanted: &str| FlatcarError::to_string(&find(wanted).unwrap_err());
@@ -274,10 +274,10 @@ fn places() {
         ("root:/a/b/", "root:/a/b"),
         ("oem:sysext", "oem:/sysext"),
     ] {
-        assert_eq!(text.parse::<Target>().unwrap().to_string(), shown);
+        assert_eq!(text.parse::<InstallPath>().unwrap().to_string(), shown);
     }
     for bad in ["usr:/x", "root:/a/../b", "", "root:/a\"b", "root:/a\nb"] {
-        assert!(bad.parse::<Target>().is_err(), "{bad}");
+        assert!(bad.parse::<InstallPath>().is_err(), "{bad}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use store::compress::{Compression, DecodeLimits, Decoder, SNIFF};
 use tree::{Event, Events, OutputFile};
 
-use super::payload::{Payload, Place};
+use super::payload::{InstallPartition, Payload};
 use super::{Ext4Error, MountError, ext4, mounted};
 use image::gpt::{self, GptError};
 
@@ -46,7 +46,7 @@ pub enum BakeError {
     },
     /// The output can't take its place.
     #[error(transparent)]
-    Place(#[from] tree::output::OutputError),
+    Commit(#[from] tree::output::OutputError),
     /// The image would be replaced by the output.
     #[error("{0:?} is the image itself: name another file for the output")]
     Same(PathBuf),
@@ -66,9 +66,9 @@ pub struct Written {
 ///
 /// # Errors
 /// No privileges, no tools.
-pub fn check(place: Place) -> Result<(), BakeError> {
-    if place == Place::Oem {
-        mounted::check_privileges(place.partition())?;
+pub fn check(partition: InstallPartition) -> Result<(), BakeError> {
+    if partition == InstallPartition::Oem {
+        mounted::check_privileges(partition.name())?;
     }
     ext4::check_tools()?;
     Ok(())
@@ -85,7 +85,7 @@ pub fn bake(
     output: &Path,
     events: &dyn Events,
 ) -> Result<Written, BakeError> {
-    check(if payload.needs_root() { Place::Oem } else { Place::Root })?;
+    check(if payload.needs_root() { InstallPartition::Oem } else { InstallPartition::Root })?;
     if is_same(image, output) {
         return Err(BakeError::Same(output.to_owned()));
     }
@@ -96,18 +96,18 @@ pub fn bake(
     let bad_table = |source| BakeError::Gpt { path: image.to_owned(), source };
     let partitions = gpt::read(out.file()).map_err(bad_table)?;
     let stage = Stage::beside(output).map_err(bad_output)?;
-    for place in [Place::Root, Place::Oem] {
-        let entries = payload.of(place);
+    for install in [InstallPartition::Root, InstallPartition::Oem] {
+        let entries = payload.of(install);
         if entries.is_empty() {
             continue;
         }
-        let partition = gpt::named(&partitions, place.partition()).map_err(bad_table)?;
+        let partition = gpt::named(&partitions, install.name()).map_err(bad_table)?;
         events.event(Event::Step(format!("writing to partition {}", partition.name).into()));
-        let dir = stage.dir.path().join(place.partition());
+        let dir = stage.dir.path().join(install.name());
         std::fs::create_dir(&dir).map_err(bad_output)?;
-        match place {
-            Place::Root => ext4::insert(out.path(), partition, &entries, &dir)?,
-            Place::Oem => mounted::insert(out.path(), partition, &entries, &dir)?,
+        match install {
+            InstallPartition::Root => ext4::insert(out.path(), partition, &entries, &dir)?,
+            InstallPartition::Oem => mounted::insert(out.path(), partition, &entries, &dir)?,
         }
     }
     let bytes = out.file().metadata().map_err(bad_output)?.len();

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::inside::{BEGIN, END, REFUSED};
+use super::guest_files::{BEGIN, END, REFUSED};
 
 /// Bytes of the console that are kept for an error's sake.
 const TAIL: usize = 4096;

@@ -10,7 +10,7 @@ use sysext::ExtensionName;
 use tree::{Arch, Blob, Content, Event, Events, Meta, Node, StaticPath, Tree, TreeError, TreePath};
 
 use super::cpio::{self, CpioError};
-use super::inside::{Piece, pieces};
+use super::guest_files::{GuestFile, guest_files};
 use store::ScratchGuard;
 
 /// The image of which a host is made unless another is named.
@@ -188,10 +188,10 @@ fn additions(arch: Arch, inside: &Inside<'_>) -> Result<Tree, GuestError> {
             Node::symlink(format!("/lib/systemd/system/{unit}")),
         )?;
     }
-    for (path, piece) in pieces(arch, inside.extensions.iter().map(|e| &e.name), inside.command) {
-        let node = match piece {
-            Piece::Text(content) => text(&content),
-            Piece::Link(target) => Node::symlink(target),
+    for (path, file) in guest_files(arch, inside.extensions.iter().map(|e| &e.name), inside.command) {
+        let node = match file {
+            GuestFile::Text(content) => text(&content),
+            GuestFile::Link(target) => Node::symlink(target),
         };
         put(&path, node)?;
     }

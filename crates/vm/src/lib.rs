@@ -8,8 +8,8 @@ pub mod cpio;
 pub mod guest;
 pub use guest::{Attached, Guest, GuestError};
 
-pub mod inside;
-pub use inside::{Piece, pieces};
+pub mod guest_files;
+pub use guest_files::{GuestFile, guest_files};
 
 pub mod machine;
 pub use machine::{Accel, Disk, Ended, Machine, MachineError, Port};

@@ -15,7 +15,7 @@ use tree::{
 };
 
 use super::console::Console;
-use super::inside;
+use super::guest_files;
 
 /// How the machine's processor is had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -219,7 +219,7 @@ impl Machine {
                 // edd=off: asking an emulated BIOS for its disks takes long. no_timer_check: on a busy machine an emulated timer
                 // is late, which a kernel that checks it takes for a broken one. The kernel's messages stay on: the first
                 // tells that the machine lives.
-                let console = inside::console(self.arch);
+                let console = guest_files::console(self.arch);
                 let quiet = if words { " systemd.show_status=false" } else { "" };
                 let line = format!("console={console} edd=off no_timer_check panic=-1 rdinit=/init{quiet}");
                 qemu.args(["-append", &line]).arg("-kernel").arg(kernel).arg("-initrd").arg(initrd);

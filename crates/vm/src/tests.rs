@@ -5,7 +5,7 @@ use std::io::Write as _;
 use tree::{Arch, Content, Meta, Node, Tree, TreePath};
 
 use super::console::Console;
-use super::inside::{BEGIN, END, REFUSED};
+use super::guest_files::{BEGIN, END, REFUSED};
 use super::*;
 
 /// A console that has seen this, in pieces of so many bytes; and what the command printed.
@@ -103,10 +103,10 @@ fn a_refusal_is_kept_apart_from_output() {
 #[test]
 fn what_a_machine_is_told() {
     let names = ["a".parse().unwrap(), "b".parse().unwrap()];
-    let pieces = pieces(Arch::Arm64, &names, Some("echo \"100% ü\" 'x'"));
-    let text = |path: &str| match &pieces.iter().find(|(p, _)| p == path).unwrap().1 {
-        Piece::Text(text) => text.clone(),
-        Piece::Link(target) => (*target).to_owned(),
+    let files = guest_files(Arch::Arm64, &names, Some("echo \"100% ü\" 'x'"));
+    let text = |path: &str| match &files.iter().find(|(p, _)| p == path).unwrap().1 {
+        GuestFile::Text(text) => text.clone(),
+        GuestFile::Link(target) => (*target).to_owned(),
     };
     assert_eq!(text("/etc/bakery/command"), "echo \"100% ü\" 'x'\n");
     assert_eq!(text("/etc/bakery/extensions"), "a\nb\n");

@@ -10,8 +10,8 @@ use tree::{Event, Events, Meta, StaticPath, Tree, TreePath};
 use super::BuildCause;
 use crate::{
     assemble::Input,
+    context::BuildContext,
     recipe::instance::{Build, Image, Tool},
-    tools::BuildContext,
 };
 
 /// Where `[build]` finds its sources, and where it installs.

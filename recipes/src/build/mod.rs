@@ -22,11 +22,11 @@ use tree::{Event, PathError, StaticPath, Tree, TreeError, TreePath};
 use crate::{
     assemble::{self, AssembleError, BUILD, Input},
     checksum::Checksum,
-    fetch::{FetchError, Fetched, FileRequest},
+    context::{BuildContext, ImageUseError},
+    fetch::{DownloadedFile, FetchError, FileRequest},
     lock::{Key, Pins},
     recipe::instance::{Archive, Download, Instance},
     recipe::{InstanceError, Recipe},
-    tools::{BuildContext, ToolsError},
     unpack::{UnpackError, UnpackOptions, unpack},
 };
 use compile::Source;
@@ -91,7 +91,7 @@ pub enum BuildCause {
     },
     /// An image, or what ran in it.
     #[error(transparent)]
-    Tools(#[from] ToolsError),
+    ImageUse(#[from] ImageUseError),
     /// What flix was to take out isn't there.
     #[error(transparent)]
     Request(#[from] Box<RequestError>),
@@ -173,7 +173,7 @@ impl From<CacheError> for BuildCause {
 
 impl From<SandboxError> for BuildCause {
     fn from(e: SandboxError) -> Self {
-        BuildCause::Tools(e.into())
+        BuildCause::ImageUse(e.into())
     }
 }
 
@@ -378,7 +378,7 @@ impl BuildContext<'_> {
         Ok((tree, findings))
     }
 
-    fn input(&self, download: &Download, file: &Fetched) -> Result<Input, BuildCause> {
+    fn input(&self, download: &Download, file: &DownloadedFile) -> Result<Input, BuildCause> {
         let (archive, strip) = (Some(download.archive), download.strip);
         let options = UnpackOptions { archive, strip, inside: download.inside.clone() };
         let unpacked =

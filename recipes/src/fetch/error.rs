@@ -8,16 +8,16 @@ use tree::ContentError;
 
 use crate::checksum::Checksum;
 
-/// A file that can't be had. Names the URL of the recipe and, if a mirror was asked in its place, the mirror's.
+/// A file that can't be had. Names the URL of the recipe and, if a mirror was asked in its location, the mirror's.
 #[derive(Debug)]
 pub struct FetchError {
     /// As the recipe has it.
     pub url: String,
     /// Where it was asked for last, if anywhere.
-    pub place: Option<String>,
+    pub location: Option<String>,
     /// Why.
     pub cause: FetchCause,
-    /// What other places said before.
+    /// What other locations said before.
     pub others: Vec<String>,
 }
 
@@ -52,7 +52,7 @@ pub enum FetchCause {
     Offline,
     /// The configuration forbids to ask for it.
     #[error("the configuration has an empty list of mirrors for it")]
-    NoPlace,
+    NoMirror,
     /// The cache.
     #[error(transparent)]
     Cache(Box<CacheError>),
@@ -89,12 +89,12 @@ impl From<DownloadError> for FetchCause {
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url)?;
-        if let Some(place) = self.place.as_deref().filter(|p| *p != self.url) {
-            write!(f, " (asked for at {place})")?;
+        if let Some(location) = self.location.as_deref().filter(|p| *p != self.url) {
+            write!(f, " (asked for at {location})")?;
         }
         // The client names the address itself; after a redirect it is another one.
         let cause = self.cause.to_string();
-        let shown = self.place.as_deref().unwrap_or(&self.url);
+        let shown = self.location.as_deref().unwrap_or(&self.url);
         let shown = shown.split('?').next().unwrap_or(shown);
         let cause = cause.strip_prefix(shown).and_then(|c| c.strip_prefix(": ")).unwrap_or(&cause);
         write!(f, ": {cause}")?;

@@ -29,7 +29,7 @@ pub struct FileRequest {
 
 /// A file that is here.
 #[derive(Debug, Clone)]
-pub struct Fetched {
+pub struct DownloadedFile {
     /// Upstream's.
     pub url: String,
     /// Of its bytes.
@@ -40,7 +40,7 @@ pub struct Fetched {
     pub file: LayerBlob,
 }
 
-impl Fetched {
+impl DownloadedFile {
     /// Its bytes.
     pub fn content(&self) -> Content {
         Content::in_blob(self.file.blob.clone(), self.file.offset, self.file.len)
@@ -97,13 +97,13 @@ impl Fetcher {
     /// A small document that changes: an index, a list of checksums, a signature. Without a network, what was last seen.
     ///
     /// # Errors
-    /// No place has it, or it is larger than `limit` bytes.
+    /// No location has it, or it is larger than `limit` bytes.
     pub fn text(&self, url: &str, limit: u64, events: &dyn Events) -> Result<Vec<u8>, FetchError> {
         if self.offline {
             return self.last_seen(url).map_err(|cause| error(url, None, cause));
         }
-        let bytes = self.anywhere(url, events, |place, spare| {
-            let get = GetRequest { html: true, spare, ..self.request(place) };
+        let bytes = self.anywhere(url, events, |location, spare| {
+            let get = GetRequest { html: true, spare, ..self.request(location) };
             Ok(self.client.document(&get, limit, events)?)
         })?;
         if bytes.len() <= KEPT_MAX {
@@ -126,8 +126,8 @@ impl Fetcher {
     /// SHA-256 is known.
     ///
     /// # Errors
-    /// No place has it, or it isn't what was expected.
-    pub fn get(&self, want: &FileRequest, events: &dyn Events) -> Result<Fetched, FetchError> {
+    /// No location has it, or it isn't what was expected.
+    pub fn get(&self, want: &FileRequest, events: &dyn Events) -> Result<DownloadedFile, FetchError> {
         let url = &want.url;
         let here = self.known(want).map_err(|cause| error(url, None, cause))?;
         if let Some(file) = here.and_then(|digest| self.cache.file(&digest).ok().flatten()) {
@@ -138,13 +138,13 @@ impl Fetcher {
         }
         let expect = ExpectedFile { digest: here, size: want.size, limit: FILE_MAX };
         let task = url.split(['?', '#']).next().unwrap_or(url).rsplit('/').next().unwrap_or(url);
-        let fetched = self.anywhere(url, events, |place, spare| {
+        let fetched = self.anywhere(url, events, |location, spare| {
             let waits = || {
                 let text = format!("{url} is being fetched by another process, waiting for it");
                 events.event(Event::Note(text.into()));
             };
             let open = |offset| {
-                let get = GetRequest { spare, ..self.request(place) };
+                let get = GetRequest { spare, ..self.request(location) };
                 let download =
                     self.client.download(get, offset, here.is_some(), events).map_err(io::Error::from)?;
                 let size = download.size();
@@ -162,7 +162,11 @@ impl Fetcher {
     ///
     /// # Errors
     /// The first that can't be had; the others are given up.
-    pub fn get_all(&self, wants: &[FileRequest], events: &dyn Events) -> Result<Vec<Fetched>, FetchError> {
+    pub fn get_all(
+        &self,
+        wants: &[FileRequest],
+        events: &dyn Events,
+    ) -> Result<Vec<DownloadedFile>, FetchError> {
         parallel::try_map(self.config.jobs, wants, |want| self.get(want, events))
     }
 
@@ -183,8 +187,8 @@ impl Fetcher {
         Ok(None)
     }
 
-    fn checked(&self, want: &FileRequest, file: LayerBlob) -> Result<Fetched, FetchCause> {
-        let fetched = Fetched { url: want.url.clone(), sha256: file.diff_id, size: file.len, file };
+    fn checked(&self, want: &FileRequest, file: LayerBlob) -> Result<DownloadedFile, FetchCause> {
+        let fetched = DownloadedFile { url: want.url.clone(), sha256: file.diff_id, size: file.len, file };
         if let Some(expected) = want.size.filter(|s| *s != fetched.size) {
             return Err(FetchCause::Size { got: fetched.size, expected });
         }
@@ -211,50 +215,50 @@ impl Fetcher {
         Ok(fetched)
     }
 
-    fn request<'a>(&'a self, place: &'a str) -> GetRequest<'a> {
+    fn request<'a>(&'a self, location: &'a str) -> GetRequest<'a> {
         // No other host gets to see it, whatever the mirrors are.
-        let github = place.starts_with("https://api.github.com/");
+        let github = location.starts_with("https://api.github.com/");
         let accept = github.then_some("application/vnd.github+json");
         GetRequest {
             accept,
             authorization: self.token.as_deref().filter(|_| github),
-            ..GetRequest::new(place)
+            ..GetRequest::new(location)
         }
     }
 
-    /// Asks one place after the other.
+    /// Asks one location after the other.
     fn anywhere<T>(
         &self,
         url: &str,
         events: &dyn Events,
         ask: impl Fn(&str, bool) -> Result<T, FetchCause>,
     ) -> Result<T, FetchError> {
-        let places = self.config.places(url);
+        let locations = self.config.locations(url);
         let mut others = Vec::new();
-        for (i, place) in places.iter().enumerate() {
-            let spare = i + 1 < places.len();
-            match ask(place, spare) {
+        for (i, location) in locations.iter().enumerate() {
+            let spare = i + 1 < locations.len();
+            match ask(location, spare) {
                 Ok(answer) => return Ok(answer),
                 Err(cause) if spare && is_elsewhere(&cause) => {
-                    let text = format!("{place}: {cause}; trying {}", places[i + 1]);
+                    let text = format!("{location}: {cause}; trying {}", locations[i + 1]);
                     events.event(Event::Warning(text.into()));
-                    others.push(format!("{place}: {cause}"));
+                    others.push(format!("{location}: {cause}"));
                 }
                 Err(cause) => {
                     return Err(FetchError {
                         url: url.to_owned(),
-                        place: Some(place.clone()),
+                        location: Some(location.clone()),
                         cause,
                         others,
                     });
                 }
             }
         }
-        Err(error(url, None, FetchCause::NoPlace))
+        Err(error(url, None, FetchCause::NoMirror))
     }
 }
 
-/// Whether another place may do better.
+/// Whether another location may do better.
 fn is_elsewhere(cause: &FetchCause) -> bool {
     match cause {
         FetchCause::Http(_) | FetchCause::Checksum { .. } | FetchCause::Size { .. } => true,
@@ -263,8 +267,8 @@ fn is_elsewhere(cause: &FetchCause) -> bool {
     }
 }
 
-fn error(url: &str, place: Option<String>, cause: FetchCause) -> FetchError {
-    FetchError { url: url.to_owned(), place, cause, others: Vec::new() }
+fn error(url: &str, location: Option<String>, cause: FetchCause) -> FetchError {
+    FetchError { url: url.to_owned(), location, cause, others: Vec::new() }
 }
 
 #[cfg(test)]

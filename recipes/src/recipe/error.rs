@@ -2,20 +2,20 @@
 
 use std::ops::Range;
 
-/// A recipe that makes no sense. Lines and columns count from one; none for errors that have no place in the file.
+/// A recipe that makes no sense. Lines and columns count from one; none for errors that have no position in the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("recipe {recipe}: recipe.toml{}: {message}", .place.map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default())]
+#[error("recipe {recipe}: recipe.toml{}: {message}", .position.map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default())]
 pub struct RecipeError {
     /// The recipe's name.
     pub recipe: String,
     /// Line and column.
-    pub place: Option<(usize, usize)>,
+    pub position: Option<(usize, usize)>,
     /// What is wrong.
     pub message: String,
 }
 
 /// Line and column of a byte of a text.
-pub(super) fn place(text: &str, at: usize) -> (usize, usize) {
+pub(super) fn position(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let start = before.rfind('\n').map_or(0, |n| n + 1);
     (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
@@ -23,8 +23,8 @@ pub(super) fn place(text: &str, at: usize) -> (usize, usize) {
 
 /// What the TOML reader says, in our words, with a suggestion for a key or a word that nobody knows.
 pub(super) fn syntax(recipe: &str, text: &str, error: &toml::de::Error) -> RecipeError {
-    let place = error.span().map(|Range { start, .. }| place(text, start));
-    RecipeError { recipe: recipe.to_owned(), place, message: message(error.message()) }
+    let position = error.span().map(|Range { start, .. }| position(text, start));
+    RecipeError { recipe: recipe.to_owned(), position, message: message(error.message()) }
 }
 
 /// serde's "unknown field `a`, expected one of `b`, `c`" holds what is needed, and only as text.

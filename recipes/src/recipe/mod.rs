@@ -67,12 +67,12 @@ impl Recipe {
     /// # Errors
     /// The first thing that makes no sense, with its line.
     pub fn parse(name: &str, text: &str, files: Files) -> Result<Recipe, RecipeError> {
-        let fail = |message: String| RecipeError { recipe: name.to_owned(), place: None, message };
+        let fail = |message: String| RecipeError { recipe: name.to_owned(), position: None, message };
         let extension = ExtensionName::from_str(name).map_err(|e| fail(e.to_string()))?;
         let rules: RecipeFile = toml::from_str(text).map_err(|e| error::syntax(name, text, &e))?;
         check::check(name, &rules, &files).map_err(|problem| RecipeError {
             recipe: name.to_owned(),
-            place: problem.at.map(|at| error::place(text, at)),
+            position: problem.at.map(|at| error::position(text, at)),
             message: problem.message,
         })?;
         let architectures = match &rules.architectures {

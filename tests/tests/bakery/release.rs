@@ -77,7 +77,7 @@ fn the_whole_catalogue_is_released_once_and_then_what_is_new() -> Result<()> {
     agrees(&folder)
 }
 
-/// What SPDX 2.3 and SLSA 1.0 demand of the papers.
+/// What SPDX 2.3 and SLSA 1.0 demand of the metadata.
 fn documents(files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
     let mut namespaces = std::collections::BTreeSet::new();
     for (name, bytes) in files.iter().filter(|(n, _)| n.ends_with(".json")) {

@@ -10,10 +10,10 @@ use store::Cache;
 use tree::Arch;
 
 use recipes::config::Config;
+use recipes::context::BoxedError;
 use recipes::fetch::Fetcher;
 use recipes::lock::FILE_NAME;
 use recipes::recipe::{Recipe, Settings};
-use recipes::tools::BoxedError;
 use recipes::version::Version;
 use recipes::{Catalogue, template};
 

@@ -10,8 +10,8 @@ use sysext::ExtensionName;
 use tree::{Arch, Blob, Content, Event, Events};
 
 use crate::{release::Sums, sysupdate};
-use osimage::flatcar::{FINGERPRINT, INDEX, Release, Wanted};
-use osimage::{Payload, Place, Target, bake, check, vendor};
+use osimage::flatcar::{FINGERPRINT, INDEX, Release, ReleaseSelector};
+use osimage::{InstallPartition, InstallPath, Payload, bake, check, vendor};
 use recipes::checksum::Checksum;
 use recipes::config::Config;
 use recipes::fetch::{Fetcher, FileRequest};
@@ -71,11 +71,11 @@ pub struct Args {
 
     /// Flatcar release: alpha, beta, stable, lts, or a version
     #[arg(long, default_value = "stable")]
-    release: Wanted,
+    release: ReleaseSelector,
 
     /// Partition and directory to install to: root:/DIRECTORY or oem:/DIRECTORY
     #[arg(long, visible_alias = "install_to", value_name = "PARTITION:DIRECTORY", default_value_t)]
-    install_to: Target,
+    install_to: InstallPath,
 
     /// Use this image, compressed or not, instead of downloading one; it is verified if a .sig file is beside it
     #[arg(long, value_name = "FILE", conflicts_with_all = ["release", "vendor"])]
@@ -153,10 +153,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 fn bake_image(args: &Args, fetcher: &Fetcher, events: &dyn Events) -> anyhow::Result<Vec<PathBuf>> {
     let output = output(args)?;
     // What could be missing is said before anything long begins.
-    check(args.install_to.place)?;
-    let mut needs = match args.install_to.place {
-        Place::Root => "debugfs and e2fsck, no privileges".to_owned(),
-        Place::Oem => "debugfs, e2fsck, and root's privileges to mount partition OEM".to_owned(),
+    check(args.install_to.partition)?;
+    let mut needs = match args.install_to.partition {
+        InstallPartition::Root => "debugfs and e2fsck, no privileges".to_owned(),
+        InstallPartition::Oem => "debugfs, e2fsck, and root's privileges to mount partition OEM".to_owned(),
     };
     match args.vendor {
         Some(_) => {
@@ -351,7 +351,7 @@ fn verify_local(args: &Args, image: &Path, key: &Key, events: &dyn Events) -> an
 
 /// A verified file of the cache.
 struct Signed {
-    fetched: recipes::fetch::Fetched,
+    fetched: recipes::fetch::DownloadedFile,
 }
 
 impl Signed {

@@ -11,10 +11,10 @@ use store::{Cache, ScratchGuard};
 use sysext::ExtensionName;
 use tree::{Arch, Event, Events};
 
-use osimage::{Payload, Target, bake};
+use osimage::{InstallPath, Payload, bake};
 use sysext::{Compatibility, check_compatibility};
 use vm::guest::{self, Inside};
-use vm::{Accel, Attached, Disk, Ended, Guest, Machine, Piece, Port, pieces};
+use vm::{Accel, Attached, Disk, Ended, Guest, GuestFile, Machine, Port, guest_files};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -188,12 +188,12 @@ fn from_disk(
     for extension in extensions {
         let size = extension.path.metadata().with_context(|| format!("{:?}", extension.path))?.len();
         let file = format!("{}.raw", extension.name);
-        payload.extension(&Target::default(), &extension.name, &file, extension.path.clone(), size)?;
+        payload.extension(&InstallPath::default(), &extension.name, &file, extension.path.clone(), size)?;
     }
-    for (path, piece) in pieces(machine.arch, extensions.iter().map(|e| &e.name), args.exec.as_deref()) {
-        match piece {
-            Piece::Text(text) => payload.text(&path, text)?,
-            Piece::Link(target) => payload.link(&path, target)?,
+    for (path, file) in guest_files(machine.arch, extensions.iter().map(|e| &e.name), args.exec.as_deref()) {
+        match file {
+            GuestFile::Text(text) => payload.text(&path, text)?,
+            GuestFile::Link(target) => payload.link(&path, target)?,
         }
     }
     let baked = scratch.path().join("image.bin");

@@ -12,9 +12,9 @@ use tree::{Arch, Event, Events, Size, parallel};
 use super::args::Default;
 use super::{CatalogueArgs, SettingsArgs, WorkArgs, lock};
 use recipes::build::{BuildOptions, BuildPlan, Built, Destination, ReleaseOptions};
+use recipes::context::BuildContext;
 use recipes::lock::{Key, Lock, LockError};
 use recipes::recipe::Recipe;
-use recipes::tools::BuildContext;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -8,7 +8,7 @@ use tree::{Arch, Silent};
 
 use crate::{
     release::Sums,
-    release::place::MANIFEST,
+    release::directory::MANIFEST,
     snippets::{Machine, Update},
     sysupdate::{BASE_URL, Stream, base_url, directory},
 };

@@ -11,7 +11,7 @@ use tree::output::OutputFile;
 
 use super::CatalogueArgs;
 use crate::{
-    docs::{self, MARK, PAGES},
+    catalogue_pages::{self, MARK, PAGES},
     sysupdate,
 };
 
@@ -35,7 +35,7 @@ pub struct Args {
     to: PathBuf,
 
     /// URL where the images are published, in a directory for each extension
-    #[arg(long, value_name = "URL", default_value = docs::PLACE, value_parser = sysupdate::base_url)]
+    #[arg(long, value_name = "URL", default_value = catalogue_pages::BASE_URL, value_parser = sysupdate::base_url)]
     base_url: String,
 
     /// Check that the pages are up to date, without writing anything
@@ -47,7 +47,7 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let pages = docs::all(&args.catalogue.catalogue()?.recipes()?, &args.base_url);
+    let pages = catalogue_pages::all(&args.catalogue.catalogue()?.recipes()?, &args.base_url);
     let gone = gone(&args.to, &pages)?;
     let mut old = Vec::new();
     for (path, text) in &pages {

@@ -10,11 +10,11 @@ use super::sign_key::SignKeyError;
 use osimage::{BakeError, Ext4Error, MountError};
 use recipes::build::{BuildCause, BuildError};
 use recipes::catalogue::CatalogueError;
+use recipes::context::ImageUseError;
 use recipes::fetch::{FetchCause, FetchError};
 use recipes::lock::LockError;
 use recipes::pin::{PinCause, PinError};
 use recipes::recipe::InstanceError;
-use recipes::tools::ToolsError;
 use recipes::versions::VersionsError;
 use store::HttpError;
 use sysext::CompatibilityError;
@@ -26,7 +26,7 @@ pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
     None.or_else(|| error.downcast_ref().and_then(fetch))
         .or_else(|| error.downcast_ref().and_then(|e: &PinError| pin(&e.cause)))
         .or_else(|| error.downcast_ref().and_then(|e: &BuildError| build(&e.cause)))
-        .or_else(|| error.downcast_ref().and_then(tools))
+        .or_else(|| error.downcast_ref().and_then(image_use))
         .or_else(|| error.downcast_ref().and_then(instance))
         .or_else(|| error.downcast_ref().and_then(versions))
         .or_else(|| error.downcast_ref().and_then(lock))
@@ -107,11 +107,11 @@ fn machine(error: &MachineError) -> Option<String> {
 }
 
 fn fetch(error: &FetchError) -> Option<String> {
-    let mirrored = error.place.as_deref().is_some_and(|p| p != error.url);
-    let github = error.place.as_deref().is_some_and(|p| p.starts_with("https://api.github.com/"));
+    let mirrored = error.location.as_deref().is_some_and(|p| p != error.url);
+    let github = error.location.as_deref().is_some_and(|p| p.starts_with("https://api.github.com/"));
     match &error.cause {
         FetchCause::Offline => Some("run once without --offline".to_owned()),
-        FetchCause::NoPlace => Some("see [mirrors] in the configuration".to_owned()),
+        FetchCause::NoMirror => Some("see [mirrors] in the configuration".to_owned()),
         FetchCause::Checksum { .. } | FetchCause::Size { .. } => Some(REPLACED.to_owned()),
         FetchCause::Download(e) if e.is_content() => Some(REPLACED.to_owned()),
         FetchCause::Http(e) => match e.as_ref() {
@@ -141,7 +141,7 @@ fn pin(error: &PinCause) -> Option<String> {
         PinCause::Instance(e) => instance(e),
         PinCause::Versions(e) => versions(e),
         PinCause::Fetch(e) => fetch(e),
-        PinCause::Tools(e) => tools(e),
+        PinCause::ImageUse(e) => image_use(e),
         _ => None,
     }
 }
@@ -150,7 +150,7 @@ fn build(error: &BuildCause) -> Option<String> {
     match error {
         BuildCause::Instance(e) => instance(e),
         BuildCause::Fetch(e) => fetch(e),
-        BuildCause::Tools(e) => tools(e),
+        BuildCause::ImageUse(e) => image_use(e),
         BuildCause::Stale { .. } => {
             Some("\"bakery lock --update NAME VERSION\" pins what the recipe has now".to_owned())
         }
@@ -181,10 +181,10 @@ fn refused(error: &ExtensionError) -> Option<String> {
     ))
 }
 
-fn tools(error: &ToolsError) -> Option<String> {
+fn image_use(error: &ImageUseError) -> Option<String> {
     match error {
-        ToolsError::Rootfs(e) => cli::hint(e.as_ref()),
-        ToolsError::Sandbox(e) => cli::hint(e.as_ref()),
+        ImageUseError::Rootfs(e) => cli::hint(e.as_ref()),
+        ImageUseError::Sandbox(e) => cli::hint(e.as_ref()),
         _ => None,
     }
 }

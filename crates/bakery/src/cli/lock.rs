@@ -7,9 +7,9 @@ use tree::{Event, Events, parallel};
 
 use super::args::Default;
 use super::{CatalogueArgs, SettingsArgs, WorkArgs};
+use recipes::context::BuildContext;
 use recipes::lock::{Key, Lock, Pins};
 use recipes::recipe::{ParameterValue, Recipe, Settings};
-use recipes::tools::BuildContext;
 use recipes::versions;
 
 const EXAMPLES: &str = "\

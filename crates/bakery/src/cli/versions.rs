@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use cli::{Terminal, Verbosity, print};
 
 use super::{CatalogueArgs, WorkArgs};
-use recipes::tools::BuildContext;
+use recipes::context::BuildContext;
 use recipes::versions;
 
 /// List upstream's versions, newest first.

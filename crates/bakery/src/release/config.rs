@@ -46,17 +46,17 @@ struct OfferTable {
 pub struct ReleaseConfig {
     /// The page's heading.
     pub title: String,
-    /// Where the release place is going to be.
+    /// Where the release is going to be hosted.
     pub base_url: String,
     /// None: all that a recipe has.
     pub architectures: Option<Vec<Arch>>,
     /// By name; none: the whole catalogue, its latest versions.
-    pub extensions: Option<BTreeMap<String, Wanted>>,
+    pub extensions: Option<BTreeMap<String, ExtensionSelection>>,
 }
 
 /// The versions of an extension.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct ExtensionSelection {
     /// Whether the latest are among them.
     pub latest: bool,
     /// Others.
@@ -126,9 +126,9 @@ impl ReleaseConfig {
                 }
                 Offer::Table(table) => table,
             };
-            let mut wanted = Wanted {
+            let mut wanted = ExtensionSelection {
                 settings: Settings { parameters: table.set, without: table.without },
-                ..Wanted::default()
+                ..ExtensionSelection::default()
             };
             for word in table.versions {
                 match word.as_str() {

@@ -13,13 +13,13 @@ pub mod notes;
 pub mod config;
 pub use config::ReleaseConfig;
 
-pub mod place;
-pub use place::{Contents, Locked, PlaceError, merge};
+pub mod directory;
+pub use directory::{Contents, DirectoryError, DirectoryLock, merge};
 
 pub mod plan;
 
-pub mod finish;
-pub use finish::{FinishError, Papers};
+pub mod metadata;
+pub use metadata::{MetadataError, ReleaseMetadata};
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! What is known of an image: its provenance statement, in-toto's with SLSA's predicate.
 //! <https://slsa.dev/spec/v1.0/provenance>, <https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md>
 //!
-//! The statement stands beside the image and is all that a release place knows of it: pages, manifests and notes are made
+//! The statement stands beside the image and is all that a release knows of it: pages, manifests and notes are made
 //! from the statements, whichever machine has built the images.
 
 use std::collections::BTreeMap;

@@ -158,8 +158,8 @@ fn a_folder_is_taken_once_and_swept() {
     ] {
         let path = dir.path().join("tool").join(file);
         std::fs::write(&path, "").unwrap();
-        let locked = Locked::take(dir.path()).unwrap();
-        let error = Locked::take(dir.path()).unwrap_err().to_string();
+        let locked = DirectoryLock::take(dir.path()).unwrap();
+        let error = DirectoryLock::take(dir.path()).unwrap_err().to_string();
         assert!(error.ends_with("another bakery is at work in it"), "{error}");
         drop(locked);
         assert_eq!(path.exists(), stays, "{file}");
@@ -168,9 +168,9 @@ fn a_folder_is_taken_once_and_swept() {
 
 #[test]
 fn no_paper_begins_like_an_image() {
-    for ending in [place::SBOM, place::STATEMENT] {
+    for ending in [directory::SBOM, directory::STATEMENT] {
         let file = record().image.to_string();
-        let name = place::paper(&file, ending);
+        let name = directory::metadata_file(&file, ending);
         assert!(!name.starts_with(&file) && name.starts_with("tool-v1.2.3+k3s1-x86-64."), "{name}");
     }
 }

@@ -1,4 +1,4 @@
-//! The catalogue page of a release place: one HTML file without external parts, complete without scripts.
+//! The catalogue page of a release: one HTML file without external parts, complete without scripts.
 //!
 //! The page lists every extension with its images, sizes and checksums, and snippets that can be copied as they are. With
 //! scripts it can be searched, filtered by architecture, and shows the snippets of the version that was chosen.
@@ -17,9 +17,9 @@ mod tests;
 pub struct Page {
     /// The page's heading.
     pub title: String,
-    /// The URL of the release place, with a slash at its end.
+    /// The URL of the release, with a slash at its end.
     pub base_url: String,
-    /// What links to images start with: nothing if the page lies in the release place itself, else `base_url`.
+    /// What links to images start with: nothing if the page lies in the directory of the release, else `base_url`.
     pub links: String,
     /// In the order shown.
     pub entries: Vec<Entry>,
@@ -53,7 +53,7 @@ pub struct Image {
     pub version: String,
     /// systemd's name of the architecture.
     pub arch: String,
-    /// The file's name; in the release place it is in the extension's directory.
+    /// The file's name; in the release it is in the extension's directory.
     pub file: String,
     /// Bytes.
     pub size: u64,

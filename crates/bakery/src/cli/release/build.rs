@@ -10,15 +10,15 @@ use super::super::build;
 use super::ReleaseCommand;
 use super::plan::{Plan, tell};
 use crate::{
-    release::place::{SBOM, STATEMENT},
+    release::directory::{SBOM, STATEMENT},
     release::plan::word,
     release::record::WITHOUT,
     release::{Input, Record, sbom},
 };
 use recipes::ImageFileName;
 use recipes::build::{BuildOptions, BuildPlan, Destination};
+use recipes::context::BuildContext;
 use recipes::lock::{Key, Pins};
-use recipes::tools::BuildContext;
 use recipes::verified::Against;
 use store::Digest;
 

@@ -13,16 +13,16 @@ use tree::{Event, Size};
 
 use super::{CatalogueArgs, WorkArgs, sign_key};
 use crate::{
-    release::place::{MANIFEST_SIGNATURE, merge},
+    release::directory::{MANIFEST_SIGNATURE, merge},
     release::plan::{PlanFormat, images, text, word},
-    release::{Locked, Papers},
+    release::{DirectoryLock, ReleaseMetadata},
     sysupdate,
 };
 use only::{Only, Shard};
 use plan::Plan;
 use recipes::ImageFileName;
+use recipes::context::BuildContext;
 use recipes::lock::Key;
-use recipes::tools::BuildContext;
 
 /// What a release is made of; both commands take it.
 #[derive(Debug, Clone, clap::Args)]
@@ -165,7 +165,7 @@ pub(super) fn release(args: &ReleaseCommand) -> anyhow::Result<()> {
         }
     }
     let to = &args.what.to;
-    let _locked = if args.report.dry_run { None } else { Some(Locked::take(to)?) };
+    let _locked = if args.report.dry_run { None } else { Some(DirectoryLock::take(to)?) };
     let fetcher = args.what.work.fetcher()?;
     let images = args.what.work.images(&fetcher);
     let context = BuildContext { fetcher: &fetcher, images: &images, events: &events };
@@ -198,13 +198,13 @@ pub(super) fn release(args: &ReleaseCommand) -> anyhow::Result<()> {
         let text = format!("{}: was signed, and isn't any more: --sign signs it again", to.display());
         context.events.event(Event::Warning(text.into()));
     }
-    let papers = Papers {
+    let metadata = ReleaseMetadata {
         config: &plan.config,
         recipes: &plan.recipes,
         signer: signer.as_ref(),
         hosted: plan.hosted.as_ref(),
     };
-    let changed = papers.write(to)?;
+    let changed = metadata.write(to)?;
     events.clear();
     print(report(args, &plan, &done, &failed, changed)?.as_bytes()).context("stdout")?;
     let what = if args.merge.is_empty() { "could not be built" } else { "are in none of the parts" };

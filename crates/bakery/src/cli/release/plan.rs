@@ -10,13 +10,13 @@ use super::super::hint;
 use super::WhatArgs;
 use crate::{
     release::Contents,
-    release::config::{self, ReleaseConfig, Wanted},
+    release::config::{self, ExtensionSelection, ReleaseConfig},
     release::plan::word,
 };
 use recipes::catalogue::Catalogue;
+use recipes::context::BuildContext;
 use recipes::lock::{Key, Lock};
 use recipes::recipe::{ParameterValue, Recipe, Settings};
-use recipes::tools::BuildContext;
 use recipes::version::{Version, compare};
 use recipes::versions::{self, VersionsError};
 use tree::parallel;
@@ -30,7 +30,7 @@ pub(super) struct Plan {
     pub(super) missing: Vec<Key>,
     /// How many are there.
     pub(super) there: usize,
-    /// What the release place has, if one was named.
+    /// What the existing release has, if one was named.
     pub(super) hosted: Option<Contents>,
     /// What couldn't be found out, in words: an extension, or a build that can't be pinned.
     pub(super) failed: Vec<String>,
@@ -105,7 +105,7 @@ impl WhatArgs {
 
     fn hosted(
         &self,
-        wanted: &BTreeMap<String, Wanted>,
+        wanted: &BTreeMap<String, ExtensionSelection>,
         context: BuildContext<'_>,
     ) -> anyhow::Result<Option<Contents>> {
         let Some(place) = &self.place else { return Ok(None) };
@@ -129,7 +129,7 @@ impl WhatArgs {
     fn versions<'r>(
         &self,
         recipes: &'r [Recipe],
-        wanted: &BTreeMap<String, Wanted>,
+        wanted: &BTreeMap<String, ExtensionSelection>,
         lock: &Lock,
         asks: bool,
         context: BuildContext<'_>,
@@ -210,7 +210,7 @@ pub(super) fn tell(error: &anyhow::Error, context: BuildContext<'_>) {
 /// All builds that the release wants, sorted.
 fn keys<'r>(
     config: &ReleaseConfig,
-    wanted: &BTreeMap<String, Wanted>,
+    wanted: &BTreeMap<String, ExtensionSelection>,
     versions: Versions<'r>,
 ) -> Vec<(&'r Recipe, Key)> {
     let mut out = Vec::new();
@@ -230,7 +230,10 @@ fn keys<'r>(
 }
 
 /// What the release offers: what its file says, or the whole catalogue but what has to be told more.
-fn wanted(config: &ReleaseConfig, catalogue: &Catalogue) -> anyhow::Result<BTreeMap<String, Wanted>> {
+fn wanted(
+    config: &ReleaseConfig,
+    catalogue: &Catalogue,
+) -> anyhow::Result<BTreeMap<String, ExtensionSelection>> {
     if let Some(extensions) = &config.extensions {
         return Ok(extensions.clone());
     }
@@ -238,7 +241,8 @@ fn wanted(config: &ReleaseConfig, catalogue: &Catalogue) -> anyhow::Result<BTree
     for recipe in catalogue.recipes()? {
         let needs = recipe.parameters().values().any(|p| matches!(p.value, ParameterValue::Required));
         if !needs {
-            let wanted = Wanted { latest: true, versions: Vec::new(), settings: Settings::default() };
+            let wanted =
+                ExtensionSelection { latest: true, versions: Vec::new(), settings: Settings::default() };
             out.insert(recipe.name().to_string(), wanted);
         }
     }

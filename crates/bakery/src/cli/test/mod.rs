@@ -12,8 +12,8 @@ use oci::ImageRef;
 use tree::{Arch, Event, Events};
 
 use super::{CatalogueArgs, WorkArgs, args::pair};
+use recipes::context::BuildContext;
 use recipes::lock::Lock;
-use recipes::tools::BuildContext;
 use report::Outcome;
 use subject::Subject;
 use sysext::merge_test::{MergeTest, MergeTestError, Report};
@@ -94,14 +94,14 @@ pub struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let events = Terminal::new(args.report.verbosity());
     tree::remove_on_interrupt().context("signals can't be handled")?;
-    let place = Place::of(args)?;
+    let host = TestHost::of(args)?;
     let catalogue = args.catalogue.catalogue()?;
     let lock = Lock::read(&args.work.lock)?;
     let fetcher = args.work.fetcher()?;
     let scratch = fetcher.cache().scratch("test")?;
     let images = args.work.images(&fetcher);
     let context = BuildContext { fetcher: &fetcher, images: &images, events: &events };
-    let finder = subject::Finder { args, catalogue: &catalogue, lock: &lock, arch: place.arch(), context };
+    let finder = subject::Finder { args, catalogue: &catalogue, lock: &lock, arch: host.arch(), context };
     let subjects = finder.subjects(scratch.path())?;
     if args.report.dry_run {
         events.clear();
@@ -115,9 +115,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         let dir = scratch.path().join(format!("merge-test-{i}"));
         std::fs::create_dir_all(&dir).with_context(|| format!("{dir:?}"))?;
         let merge_test = merge_test(group, args);
-        let report = match &place {
-            Place::Root(_) => merge_test.run(&dir),
-            Place::Machine(machine) => in_machine(args, machine, &merge_test, &events)?,
+        let report = match &host {
+            TestHost::Root(_) => merge_test.run(&dir),
+            TestHost::Machine(machine) => in_machine(args, machine, &merge_test, &events)?,
         };
         outcomes.extend(report::outcomes(group, report)?);
     }
@@ -138,13 +138,13 @@ fn print(text: &str) -> anyhow::Result<()> {
 }
 
 /// Where it is tried. What is missing for that is told before anything long begins.
-enum Place {
+enum TestHost {
     Root(Arch),
     Machine(Machine),
 }
 
-impl Place {
-    fn of(args: &Args) -> anyhow::Result<Place> {
+impl TestHost {
+    fn of(args: &Args) -> anyhow::Result<TestHost> {
         let host = Arch::host();
         let word = args.work.source.arch.as_deref().filter(|a| !a.is_empty());
         let arch = match word {
@@ -156,19 +156,19 @@ impl Place {
             let machine =
                 Machine { arch, accel: Accel::Auto, memory: 3072, cpus: 2, ports: Vec::new(), limit };
             machine.check()?;
-            return Ok(Place::Machine(machine));
+            return Ok(TestHost::Machine(machine));
         }
         MergeTest::check(&args.root)?;
         if host != Some(arch) {
             return Err(MergeTestError::Architecture { got: arch, expected: host }.into());
         }
-        Ok(Place::Root(arch))
+        Ok(TestHost::Root(arch))
     }
 
     fn arch(&self) -> Arch {
         match self {
-            Place::Root(arch) => *arch,
-            Place::Machine(machine) => machine.arch,
+            TestHost::Root(arch) => *arch,
+            TestHost::Machine(machine) => machine.arch,
         }
     }
 }

@@ -13,10 +13,10 @@ use crate::{
 };
 use image::read;
 use recipes::build::{BuildOptions, BuildPlan, Destination};
+use recipes::context::BuildContext;
 use recipes::lock::{Key, Lock, LockError};
 use recipes::recipe::instance::{Instance, Requirement};
 use recipes::recipe::{Recipe, Settings};
-use recipes::tools::BuildContext;
 use recipes::version::Version;
 use recipes::{Catalogue, ImageFileName};
 use sysext::merge_test::Test;

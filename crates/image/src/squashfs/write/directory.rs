@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::metadata::MetadataWriter;
+use super::metadata::ReleaseMetadata;
 use crate::squashfs::layout::{
     DIR_COUNT, DirEntry, DirHeader, DirIndex, METADATA_SIZE, MetadataPlace, Record as _,
 };
@@ -28,7 +28,7 @@ pub(super) struct Listing {
 
 /// Writes the listing of one directory, whose entries are in the order of their names.
 pub(super) fn write<'t, W: Write>(
-    out: &mut MetadataWriter<W>,
+    out: &mut ReleaseMetadata<W>,
     entries: impl Iterator<Item = Name<'t>>,
 ) -> io::Result<Listing> {
     let mut listing = Listing { place: out.place(), len: 0, index: Vec::new(), index_count: 0 };
@@ -78,7 +78,7 @@ fn push_index(listing: &mut Listing, place: MetadataPlace, name: &[u8]) {
 }
 
 /// A header and its entries.
-fn write_run(out: &mut MetadataWriter<impl Write>, run: &[Name<'_>]) -> io::Result<()> {
+fn write_run(out: &mut ReleaseMetadata<impl Write>, run: &[Name<'_>]) -> io::Result<()> {
     let Some(first) = run.first() else { return Ok(()) };
     let mut bytes = Vec::with_capacity(12 + run.len() * 24);
     let (count, start_block) = (run.len() as u32 - 1, first.inode.block as u32);

@@ -1,4 +1,4 @@
-//! What a release place has: a folder, or the URL that it is hosted at.
+//! What a release has: in a folder, or at the URL that hosts it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,10 +27,10 @@ const IMAGE: &str = ".raw";
 /// Bytes.
 const TEXT_MAX: u64 = 16 << 20;
 
-/// Why a release place can't be used.
+/// Why a release can't be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum PlaceError {
+pub enum DirectoryError {
     /// A file or folder can't be read or written.
     #[error("{path:?}: {source}")]
     Io {
@@ -46,26 +46,26 @@ pub enum PlaceError {
     #[error(transparent)]
     Fetch(#[from] FetchError),
     /// A manifest isn't one.
-    #[error("{place}: {source}")]
+    #[error("{location}: {source}")]
     Sums {
         /// Path or URL.
-        place: String,
+        location: String,
         /// Why.
         source: SumsError,
     },
     /// A statement isn't one.
-    #[error("{place}: {source}")]
+    #[error("{location}: {source}")]
     Record {
         /// Path or URL.
-        place: String,
+        location: String,
         /// Why.
         source: RecordError,
     },
     /// A manifest's signature doesn't hold.
-    #[error("{place}: {source}")]
+    #[error("{location}: {source}")]
     Signature {
         /// The URL.
-        place: String,
+        location: String,
         /// Why.
         source: SignatureError,
     },
@@ -85,7 +85,7 @@ pub enum PlaceError {
         /// The folder.
         path: PathBuf,
     },
-    /// Two places have different images under one name.
+    /// Two folders have different images under one name.
     #[error("{path:?}: differs from {other:?}, which has the same name")]
     Differs {
         /// One.
@@ -95,22 +95,23 @@ pub enum PlaceError {
     },
 }
 
-fn io_error(path: &Path) -> impl FnOnce(io::Error) -> PlaceError + '_ {
-    move |source| PlaceError::Io { path: path.to_owned(), source }
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> DirectoryError + '_ {
+    move |source| DirectoryError::Io { path: path.to_owned(), source }
 }
 
-/// The name of a paper about an image: another ending in the place of the image's own. It must not follow that: to
-/// systemd-sysupdate 257 everything whose name *begins* as its pattern says is an image, and it would install the paper as one.
-pub fn paper(image: &str, ending: &str) -> String {
+/// The name of a metadata file of an image: another ending in the place of the image's own. It must not follow that: to
+/// systemd-sysupdate 257 everything whose name *begins* as its pattern says is an image, and it would install metadata as
+/// one.
+pub fn metadata_file(image: &str, ending: &str) -> String {
     format!("{}{ending}", image.strip_suffix(IMAGE).unwrap_or(image))
 }
 
-/// The images of a place, and the checksums that its manifests have.
+/// The images of a release, and the checksums that its manifests have.
 #[derive(Debug, Clone, Default)]
 pub struct Contents {
     /// Images by file name.
     pub records: BTreeMap<String, Record>,
-    /// Manifests by extension: what it says of images and their papers.
+    /// Manifests by extension: what it says of images and their metadata.
     pub sums: BTreeMap<String, Sums>,
 }
 
@@ -119,7 +120,7 @@ impl Contents {
     ///
     /// # Errors
     /// Statements that can't be read.
-    pub fn of_folder(dir: &Path) -> Result<Contents, PlaceError> {
+    pub fn of_folder(dir: &Path) -> Result<Contents, DirectoryError> {
         let mut contents = Contents::default();
         for (path, is_dir) in list(dir)? {
             if !is_dir {
@@ -130,8 +131,10 @@ impl Contents {
                 let Some(stem) = name.strip_suffix(STATEMENT) else { continue };
                 let image = PathBuf::from(format!("{stem}{IMAGE}"));
                 let text = fs::read(&path).map_err(io_error(&path))?;
-                let record = Record::parse(&text)
-                    .map_err(|source| PlaceError::Record { place: name.clone().into_owned(), source })?;
+                let record = Record::parse(&text).map_err(|source| DirectoryError::Record {
+                    location: name.clone().into_owned(),
+                    source,
+                })?;
                 let size = image.metadata().map(|m| m.len());
                 let in_place =
                     path.ends_with(format!("{}/{}{STATEMENT}", record.image.name, record.image.stem()));
@@ -144,11 +147,11 @@ impl Contents {
         Ok(contents)
     }
 
-    /// The same, with the checksums of the images' papers.
+    /// The same, with the checksums of the images' metadata.
     ///
     /// # Errors
     /// Files that can't be read.
-    pub fn of_folder_with_sums(dir: &Path) -> Result<Contents, PlaceError> {
+    pub fn of_folder_with_sums(dir: &Path) -> Result<Contents, DirectoryError> {
         let mut contents = Self::of_folder(dir)?;
         for record in contents.records.values() {
             let sums = contents.sums.entry(record.image.name.clone()).or_default();
@@ -157,17 +160,17 @@ impl Contents {
         Ok(contents)
     }
 
-    /// What is known of an image that lies in a release, or was taken out of one with its papers.
+    /// What is known of an image that lies in a release, or was taken out of one with its metadata.
     ///
     /// # Errors
     /// Its statement can't be read.
-    pub fn record_beside(image: &Path) -> Result<Option<Record>, PlaceError> {
+    pub fn record_beside(image: &Path) -> Result<Option<Record>, DirectoryError> {
         let Some(name) = image.file_name().and_then(|n| n.to_str()) else { return Ok(None) };
-        let path = image.with_file_name(paper(name, STATEMENT));
+        let path = image.with_file_name(metadata_file(name, STATEMENT));
         match fs::read(&path) {
             Ok(text) => Record::parse(&text)
                 .map(Some)
-                .map_err(|source| PlaceError::Record { place: path.display().to_string(), source }),
+                .map_err(|source| DirectoryError::Record { location: path.display().to_string(), source }),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(io_error(&path)(e)),
         }
@@ -177,30 +180,30 @@ impl Contents {
     /// With `key`, manifests have to be signed by it.
     ///
     /// # Errors
-    /// The place can't be asked, or its files aren't what its manifests say.
+    /// The release can't be asked for, or its files aren't what its manifests say.
     pub fn of_url<'a>(
         url: &str,
         names: impl IntoIterator<Item = &'a str>,
         key: Option<&[u8]>,
         fetcher: &Fetcher,
         events: &dyn Events,
-    ) -> Result<Contents, PlaceError> {
+    ) -> Result<Contents, DirectoryError> {
         let mut contents = Contents::default();
         for name in names {
             let base = format!("{}/{name}/", url.trim_end_matches('/'));
-            let place = format!("{base}{MANIFEST}");
-            let text = match fetcher.text(&place, TEXT_MAX, events) {
+            let location = format!("{base}{MANIFEST}");
+            let text = match fetcher.text(&location, TEXT_MAX, events) {
                 Ok(text) => text,
                 Err(e) if e.is_not_found() => continue,
                 Err(e) => return Err(e.into()),
             };
             if let Some(key) = key {
-                let signature = fetcher.text(&format!("{place}.gpg"), SIGNATURE_MAX, events)?;
+                let signature = fetcher.text(&format!("{location}.gpg"), SIGNATURE_MAX, events)?;
                 let content = Content::from(text.clone());
                 signature::verify(Scheme::OpenPgp, key, &signature, &content)
-                    .map_err(|source| PlaceError::Signature { place: place.clone(), source })?;
+                    .map_err(|source| DirectoryError::Signature { location: location.clone(), source })?;
             }
-            let sums = Sums::parse(&text).map_err(|source| PlaceError::Sums { place, source })?;
+            let sums = Sums::parse(&text).map_err(|source| DirectoryError::Sums { location, source })?;
             let mut kept = Sums::default();
             for (file, sum) in &sums.0 {
                 let Some(image) = file.strip_suffix(STATEMENT).map(|stem| format!("{stem}{IMAGE}")) else {
@@ -212,19 +215,19 @@ impl Contents {
                 let statement = format!("{base}{file}");
                 let want = FileRequest { url: statement.clone(), checksums: vec![checksum], size: None };
                 let fetched = fetcher.get(&want, events)?;
-                let bytes = fetched.content().read(TEXT_MAX).map_err(|e| PlaceError::Io {
+                let bytes = fetched.content().read(TEXT_MAX).map_err(|e| DirectoryError::Io {
                     path: statement.clone().into(),
                     source: io::Error::other(e),
                 })?;
-                let bad = |source| PlaceError::Record { place: statement.clone(), source };
+                let bad = |source| DirectoryError::Record { location: statement.clone(), source };
                 let record = Record::parse(&bytes).map_err(bad)?;
                 let file = record.image.to_string();
                 if record.image.name != name || file != image || record.sha256.hex() != *image_sum {
                     let expected = "what the manifest lists";
                     return Err(bad(RecordError::Other { what: "subject", got: file, expected }));
                 }
-                let papers = [image.clone(), file.clone(), paper(&image, SBOM)];
-                let lines = papers.into_iter().filter_map(|f| Some((f.clone(), sums.0.get(&f)?.clone())));
+                let metadata = [image.clone(), file.clone(), metadata_file(&image, SBOM)];
+                let lines = metadata.into_iter().filter_map(|f| Some((f.clone(), sums.0.get(&f)?.clone())));
                 kept.0.extend(lines);
                 contents.records.insert(record.image.to_string(), record);
             }
@@ -234,8 +237,8 @@ impl Contents {
     }
 }
 
-/// An image and its papers, which lie in `dir`.
-pub(super) fn add_sums(sums: &mut Sums, dir: &Path, record: &Record) -> Result<(), PlaceError> {
+/// An image and its metadata, which lie in `dir`.
+pub(super) fn add_sums(sums: &mut Sums, dir: &Path, record: &Record) -> Result<(), DirectoryError> {
     sums.0.insert(record.image.to_string(), record.sha256.hex());
     for ending in [SBOM, STATEMENT] {
         let file = format!("{}{ending}", record.image.stem());
@@ -246,7 +249,7 @@ pub(super) fn add_sums(sums: &mut Sums, dir: &Path, record: &Record) -> Result<(
 }
 
 /// Entries of a folder and whether they are folders, by name. Names that start with a dot are nobody's business.
-pub(super) fn list(dir: &Path) -> Result<Vec<(PathBuf, bool)>, PlaceError> {
+pub(super) fn list(dir: &Path) -> Result<Vec<(PathBuf, bool)>, DirectoryError> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -265,21 +268,21 @@ pub(super) fn list(dir: &Path) -> Result<Vec<(PathBuf, bool)>, PlaceError> {
 
 /// A folder that nobody else changes meanwhile.
 #[derive(Debug)]
-pub struct Locked {
+pub struct DirectoryLock {
     _file: fs::File,
 }
 
-impl Locked {
+impl DirectoryLock {
     /// Takes a folder, which is made if it isn't there, and removes what a run left unfinished that was killed.
     ///
     /// # Errors
     /// Another process has it, or it can't be read or written.
-    pub fn take(dir: &Path) -> Result<Locked, PlaceError> {
+    pub fn take(dir: &Path) -> Result<DirectoryLock, DirectoryError> {
         fs::create_dir_all(dir).map_err(io_error(dir))?;
         let file = fs::File::open(dir).map_err(io_error(dir))?;
         match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(PlaceError::Busy { path: dir.to_owned() }),
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(DirectoryError::Busy { path: dir.to_owned() }),
             Err(e) => return Err(io_error(dir)(e.into())),
         }
         let below = list(dir)?.into_iter().filter_map(|(path, is_dir)| is_dir.then_some(path));
@@ -292,15 +295,15 @@ impl Locked {
                 }
             }
         }
-        Ok(Locked { _file: file })
+        Ok(DirectoryLock { _file: file })
     }
 }
 
-/// Takes the images of a folder, with their papers, into another. What is there already stays.
+/// Takes the images of a folder, with their metadata, into another. What is there already stays.
 ///
 /// # Errors
 /// Images that aren't what their statements say, or differ from those that are there.
-pub fn merge(from: &Path, to: &Path) -> Result<Vec<ImageFileName>, PlaceError> {
+pub fn merge(from: &Path, to: &Path) -> Result<Vec<ImageFileName>, DirectoryError> {
     let (theirs, ours) = (Contents::of_folder(from)?, Contents::of_folder(to)?);
     let mut taken = Vec::new();
     for (file, record) in &theirs.records {
@@ -308,14 +311,14 @@ pub fn merge(from: &Path, to: &Path) -> Result<Vec<ImageFileName>, PlaceError> {
         let (source, target) = (from.join(dir).join(file), to.join(dir).join(file));
         if let Some(own) = ours.records.get(file) {
             if own != record {
-                return Err(PlaceError::Differs { path: source, other: target });
+                return Err(DirectoryError::Differs { path: source, other: target });
             }
             continue;
         }
         let got = hash(&source)?;
         let expected = record.sha256.hex();
         if got != expected {
-            return Err(PlaceError::Changed { path: source, got, expected });
+            return Err(DirectoryError::Changed { path: source, got, expected });
         }
         fs::create_dir_all(to.join(dir)).map_err(io_error(to))?;
         // The statement comes last: it says that all is there.
@@ -329,7 +332,7 @@ pub fn merge(from: &Path, to: &Path) -> Result<Vec<ImageFileName>, PlaceError> {
     Ok(taken)
 }
 
-fn copy(from: &Path, to: &Path) -> Result<(), PlaceError> {
+fn copy(from: &Path, to: &Path) -> Result<(), DirectoryError> {
     let out = OutputFile::create(to)?;
     let mut file = fs::File::open(from).map_err(io_error(from))?;
     io::copy(&mut file, &mut out.file()).map_err(io_error(to))?;
@@ -337,7 +340,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), PlaceError> {
 }
 
 /// SHA-256 of a file, in hex.
-pub(super) fn hash(path: &Path) -> Result<String, PlaceError> {
+pub(super) fn hash(path: &Path) -> Result<String, DirectoryError> {
     let mut file = fs::File::open(path).map_err(io_error(path))?;
     let mut hasher = store::Hasher::new();
     let mut buffer = vec![0; 1 << 20];
@@ -350,7 +353,7 @@ pub(super) fn hash(path: &Path) -> Result<String, PlaceError> {
 }
 
 /// Writes a text, unless the file has it already: whoever looks at times sees when something changed.
-pub(super) fn put(path: &Path, text: &[u8]) -> Result<bool, PlaceError> {
+pub(super) fn put(path: &Path, text: &[u8]) -> Result<bool, DirectoryError> {
     if fs::read(path).is_ok_and(|old| old == text) {
         return Ok(false);
     }

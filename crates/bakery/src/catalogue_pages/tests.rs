@@ -53,7 +53,7 @@ fn a_page_has_what_its_recipe_has() {
 #[test]
 fn the_documentation_is_up_to_date() {
     let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
-    for (path, text) in all(&Catalogue::embedded().recipes().unwrap(), PLACE) {
+    for (path, text) in all(&Catalogue::embedded().recipes().unwrap(), BASE_URL) {
         let path = dir.join(path);
         let found = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(found == text, "{path:?} is old: cargo run -p bakery -- docs");

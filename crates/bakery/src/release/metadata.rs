@@ -1,9 +1,9 @@
-//! The papers of a release: manifests, update configuration, the page and the note. All of them follow from the records.
+//! The metadata of a release: manifests, update configuration, the page and the note. All of it follows from the records.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::place::{Contents, MANIFEST, MANIFEST_SIGNATURE, PlaceError, add_sums, list, put};
+use super::directory::{Contents, DirectoryError, MANIFEST, MANIFEST_SIGNATURE, add_sums, list, put};
 use super::record::Record;
 use super::sums::Sums;
 use super::{ReleaseConfig, notes};
@@ -17,21 +17,21 @@ use recipes::verified::{Against, Verified};
 use recipes::version::compare;
 use signature::{SignatureError, Signer};
 
-/// Why papers can't be written.
+/// Why metadata can't be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum FinishError {
+pub enum MetadataError {
     /// The folder.
     #[error(transparent)]
-    Place(#[from] PlaceError),
+    Directory(#[from] DirectoryError),
     /// The key.
     #[error(transparent)]
     Signature(#[from] SignatureError),
 }
 
-/// What papers are made from, besides the folder.
+/// What the metadata of a release is made from, besides its folder.
 #[derive(Debug, Clone, Copy)]
-pub struct Papers<'a> {
+pub struct ReleaseMetadata<'a> {
     /// Title and address.
     pub config: &'a ReleaseConfig,
     /// Recipes of the extensions; one without a recipe has its name and images alone.
@@ -42,12 +42,12 @@ pub struct Papers<'a> {
     pub hosted: Option<&'a Contents>,
 }
 
-impl Papers<'_> {
-    /// Writes the papers of a folder. Returns whether any of them changed.
+impl ReleaseMetadata<'_> {
+    /// Writes the metadata of a folder. Returns whether any of it changed.
     ///
     /// # Errors
     /// What can't be read or written.
-    pub fn write(&self, dir: &Path) -> Result<bool, FinishError> {
+    pub fn write(&self, dir: &Path) -> Result<bool, MetadataError> {
         let own = Contents::of_folder(dir)?;
         let mut all = own.records.clone();
         for (file, record) in self.hosted.iter().flat_map(|h| &h.records) {
@@ -84,16 +84,16 @@ impl Papers<'_> {
         Ok(changed | self.manifest(dir, &whole)?)
     }
 
-    /// The papers of an extension.
+    /// The metadata of an extension.
     fn extension(
         &self,
         dir: &Path,
         name: &str,
         records: &[&Record],
         own: &Contents,
-    ) -> Result<(Sums, bool), FinishError> {
+    ) -> Result<(Sums, bool), MetadataError> {
         let dir = dir.join(name);
-        std::fs::create_dir_all(&dir).map_err(|source| PlaceError::Io { path: dir.clone(), source })?;
+        std::fs::create_dir_all(&dir).map_err(|source| DirectoryError::Io { path: dir.clone(), source })?;
         let hosted = self.hosted.and_then(|h| h.sums.get(name)).cloned();
         let mut sums = hosted.unwrap_or_default();
         let mut changed = false;
@@ -122,7 +122,7 @@ impl Papers<'_> {
         Transfer { name: name.to_owned(), base_url, stream, verify: self.signer.is_some() }
     }
 
-    fn manifest(&self, dir: &Path, sums: &Sums) -> Result<bool, FinishError> {
+    fn manifest(&self, dir: &Path, sums: &Sums) -> Result<bool, MetadataError> {
         let text = sums.text();
         let signature = dir.join(MANIFEST_SIGNATURE);
         let changed = put(&dir.join(MANIFEST), text.as_bytes())?;
@@ -218,8 +218,8 @@ fn is_configuration(name: &str, file: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("-v"))
 }
 
-/// Removes the papers of extensions whose images are all gone; whatever else is in their folders stays.
-fn without_images(dir: &Path, extensions: &BTreeMap<&str, Vec<&Record>>) -> Result<bool, FinishError> {
+/// Removes the metadata of extensions whose images are all gone; whatever else is in their folders stays.
+fn without_images(dir: &Path, extensions: &BTreeMap<&str, Vec<&Record>>) -> Result<bool, MetadataError> {
     let mut changed = false;
     for (path, is_dir) in list(dir)? {
         let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
@@ -233,11 +233,12 @@ fn without_images(dir: &Path, extensions: &BTreeMap<&str, Vec<&Record>>) -> Resu
     Ok(changed)
 }
 
-fn remove(dir: &Path, unwanted: impl Fn(&str) -> bool) -> Result<bool, FinishError> {
+fn remove(dir: &Path, unwanted: impl Fn(&str) -> bool) -> Result<bool, MetadataError> {
     let mut changed = false;
     for (path, is_dir) in list(dir)? {
         if !is_dir && path.file_name().and_then(|n| n.to_str()).is_some_and(&unwanted) {
-            std::fs::remove_file(&path).map_err(|source| PlaceError::Io { path: path.clone(), source })?;
+            std::fs::remove_file(&path)
+                .map_err(|source| DirectoryError::Io { path: path.clone(), source })?;
             changed = true;
         }
     }

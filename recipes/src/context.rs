@@ -36,7 +36,7 @@ impl std::fmt::Debug for BuildContext<'_> {
 /// Why an image, or what runs in it, is of no use.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ToolsError {
+pub enum ImageUseError {
     /// Configuration about images.
     #[error(transparent)]
     Images(BoxedError),
@@ -66,15 +66,15 @@ pub enum ToolsError {
     },
 }
 
-impl From<RootfsError> for ToolsError {
+impl From<RootfsError> for ImageUseError {
     fn from(e: RootfsError) -> Self {
-        ToolsError::Rootfs(Box::new(e))
+        ImageUseError::Rootfs(Box::new(e))
     }
 }
 
-impl From<SandboxError> for ToolsError {
+impl From<SandboxError> for ImageUseError {
     fn from(e: SandboxError) -> Self {
-        ToolsError::Sandbox(Box::new(e))
+        ImageUseError::Sandbox(Box::new(e))
     }
 }
 
@@ -93,12 +93,12 @@ impl<'a> BuildContext<'a> {
     }
 
     /// Where images come from, for an architecture.
-    pub(crate) fn context(&self, arch: Arch) -> Result<Context, ToolsError> {
-        (self.images)(arch).map_err(ToolsError::Images)
+    pub(crate) fn context(&self, arch: Arch) -> Result<Context, ImageUseError> {
+        (self.images)(arch).map_err(ImageUseError::Images)
     }
 
-    pub(crate) fn image_ref(&self, image: &str) -> Result<ImageRef, ToolsError> {
-        let wrong = |e: oci::ReferenceError| ToolsError::Reference {
+    pub(crate) fn image_ref(&self, image: &str) -> Result<ImageRef, ImageUseError> {
+        let wrong = |e: oci::ReferenceError| ImageUseError::Reference {
             image: image.to_owned(),
             message: e.to_string(),
         };
@@ -106,7 +106,12 @@ impl<'a> BuildContext<'a> {
     }
 
     /// An image as it was when it was pinned.
-    pub(crate) fn pinned_image(&self, image: &str, pin: &Digest, arch: Arch) -> Result<Rootfs, ToolsError> {
+    pub(crate) fn pinned_image(
+        &self,
+        image: &str,
+        pin: &Digest,
+        arch: Arch,
+    ) -> Result<Rootfs, ImageUseError> {
         let context = self.context(arch)?;
         match self.image_ref(image)? {
             ImageRef::Registry(reference) => {
@@ -117,7 +122,7 @@ impl<'a> BuildContext<'a> {
                 let rootfs = context.rootfs(&local, &[], self.events)?;
                 if rootfs.id != *pin {
                     let (image, got, expected) = (image.to_owned(), rootfs.id, *pin);
-                    return Err(ToolsError::Changed { image, got, expected });
+                    return Err(ImageUseError::Changed { image, got, expected });
                 }
                 Ok(rootfs)
             }

@@ -10,8 +10,8 @@ use crate::{
 use recipes::format::{RequiresTable, Stream};
 use recipes::recipe::{ParameterValue, Recipe};
 
-/// What a user wants to know, in Markdown. `place` is the URL below which images are published.
-pub fn page(recipe: &Recipe, place: &str) -> String {
+/// What a user wants to know, in Markdown. `base_url` is the URL below which images are published.
+pub fn page(recipe: &Recipe, base_url: &str) -> String {
     let name = recipe.name();
     let mut out = format!("# {name}\n\n{MARK}\n\n{}", recipe.summary());
     if let Some(homepage) = recipe.homepage() {
@@ -37,7 +37,7 @@ pub fn page(recipe: &Recipe, place: &str) -> String {
         let _ = write!(out, "\n{}\n", recipe.notes().trim());
     }
     build(&mut out, recipe);
-    install(&mut out, recipe, place);
+    install(&mut out, recipe, base_url);
     out
 }
 
@@ -77,14 +77,14 @@ fn build(out: &mut String, recipe: &Recipe) {
     }
 }
 
-fn install(out: &mut String, recipe: &Recipe, place: &str) {
+fn install(out: &mut String, recipe: &Recipe, base_url: &str) {
     let name = recipe.name().as_str();
     let stream = recipe.streams().contains(&Stream::Minor).then(sysupdate::Stream::placeholder);
     let machine = Machine {
         name,
         file: &format!("{name}-VERSION-x86-64.raw"),
         sha256: None,
-        base_url: place,
+        base_url,
         verify: false,
         masked: recipe.masks(),
         update: Some((Update::Refresh, stream.clone())),
@@ -106,7 +106,7 @@ fn install(out: &mut String, recipe: &Recipe, place: &str) {
          ```yaml\n{}```\n",
         machine.butane()
     );
-    let base_url = sysupdate::directory(place, name);
+    let base_url = sysupdate::directory(base_url, name);
     let transfer = Transfer { name: name.to_owned(), base_url, stream: None, verify: false };
     let narrow = stream.map(|stream| Transfer { stream: Some(stream), ..transfer.clone() });
     let _ = write!(

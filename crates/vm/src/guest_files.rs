@@ -12,7 +12,7 @@ pub(super) const END: &[u8] = b"\x1ebakery: end ";
 
 /// A file or a link for the machine's root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
+pub enum GuestFile {
     /// A file with this text, mode 0644.
     Text(String),
     /// A symbolic link.
@@ -79,11 +79,11 @@ pub fn console(arch: Arch) -> &'static str {
 }
 
 /// Paths and what is there.
-pub fn pieces<'a>(
+pub fn guest_files<'a>(
     arch: Arch,
     extensions: impl IntoIterator<Item = &'a ExtensionName>,
     command: Option<&str>,
-) -> Vec<(String, Piece)> {
+) -> Vec<(String, GuestFile)> {
     let console = console(arch);
     let units = "/etc/systemd/system";
     let names: String = extensions.into_iter().map(|name| format!("{name}\n")).collect();
@@ -98,23 +98,23 @@ pub fn pieces<'a>(
         ),
     };
     let start = [UNMERGED, if command.is_some() { COMMAND } else { SHELL }].concat();
-    let mut pieces = vec![
-        (format!("{units}/bakery-boot.service"), Piece::Text(unit)),
+    let mut guest_files = vec![
+        (format!("{units}/bakery-boot.service"), GuestFile::Text(unit)),
         (
             format!("{units}/sysinit.target.wants/systemd-sysext.service"),
-            Piece::Link("/usr/lib/systemd/system/systemd-sysext.service"),
+            GuestFile::Link("/usr/lib/systemd/system/systemd-sysext.service"),
         ),
         (
             format!("{units}/multi-user.target.wants/bakery-boot.service"),
-            Piece::Link("../bakery-boot.service"),
+            GuestFile::Link("../bakery-boot.service"),
         ),
         // It would fight for the console; and waiting for the terminal's device can take 90 seconds.
-        (format!("{units}/serial-getty@{console}.service"), Piece::Link("/dev/null")),
-        ("/etc/bakery/start".into(), Piece::Text(start)),
-        ("/etc/bakery/extensions".into(), Piece::Text(names)),
+        (format!("{units}/serial-getty@{console}.service"), GuestFile::Link("/dev/null")),
+        ("/etc/bakery/start".into(), GuestFile::Text(start)),
+        ("/etc/bakery/extensions".into(), GuestFile::Text(names)),
     ];
     if let Some(command) = command {
-        pieces.push(("/etc/bakery/command".into(), Piece::Text(format!("{command}\n"))));
+        guest_files.push(("/etc/bakery/command".into(), GuestFile::Text(format!("{command}\n"))));
     }
-    pieces
+    guest_files
 }

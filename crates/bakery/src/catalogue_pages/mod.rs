@@ -1,4 +1,4 @@
-//! Documentation, made from the recipes: a table of all, and a page for each.
+//! Pages of the catalogue in Markdown, made from the recipes: a table of all, and a page for each.
 
 mod page;
 pub use page::page;
@@ -13,14 +13,14 @@ const UNITS: &str = "files/usr/lib/systemd/system/";
 const ENDINGS: [&str; 3] = [".service", ".socket", ".timer"];
 
 /// Where images are published, in the documentation of this project. <https://www.rfc-editor.org/rfc/rfc2606>
-pub const PLACE: &str = "https://extensions.example.org/";
+pub const BASE_URL: &str = "https://extensions.example.org/";
 
 /// Tells pages that are made here from others.
 pub const MARK: &str = "<!-- Made by `bakery docs` from the recipes; changes belong there. -->";
 
 /// The table and all pages, by their paths below the documentation's folder.
-pub fn all(recipes: &[Recipe], place: &str) -> BTreeMap<String, String> {
-    let pages = recipes.iter().map(|r| (format!("{PAGES}{}.md", r.name()), page(r, place)));
+pub fn all(recipes: &[Recipe], base_url: &str) -> BTreeMap<String, String> {
+    let pages = recipes.iter().map(|r| (format!("{PAGES}{}.md", r.name()), page(r, base_url)));
     pages.chain([("catalogue.md".to_owned(), catalogue(recipes, PAGES))]).collect()
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 use sysext::extension::unit_programs::{is_launcher, is_unit};
 use sysext::request::{Item, locate};
-use sysext::{RequestError, Wanted};
+use sysext::{RequestError, RequestedPath};
 use tree::{Kind, Machine, Tree, TreeError, TreePath};
 
 use crate::{
@@ -144,7 +144,7 @@ impl Plan {
     ///
     /// # Errors
     /// See [`PlanError`].
-    pub fn new(image: &Tree, wanted: &[Wanted], options: Options) -> Result<Plan, PlanError> {
+    pub fn new(image: &Tree, wanted: &[RequestedPath], options: Options) -> Result<Plan, PlanError> {
         let usr = path("/usr");
         if !options.sysroot.starts_with(&usr) || options.sysroot.depth() < 3 {
             return Err(PlanError::BadSysroot(options.sysroot));

@@ -5,7 +5,7 @@
 //! searched ([`elf::rewrite()`]).
 
 pub use sysext::request;
-pub use sysext::request::{Item, RequestError, Wanted};
+pub use sysext::request::{Item, RequestError, RequestedPath};
 
 mod scripts;
 pub use sysext::extension::unit_programs as units;

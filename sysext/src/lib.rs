@@ -18,4 +18,4 @@ pub mod merge_test;
 pub use merge_test::{MergeTest, MergeTestError};
 
 pub mod request;
-pub use request::{RequestError, Wanted};
+pub use request::{RequestError, RequestedPath};

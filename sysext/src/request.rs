@@ -8,7 +8,7 @@ use tree::{Kind, PathError, ResolveError, Tree, TreePath};
 
 /// One word of the command line: `SRC` or `SRC:DST`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct RequestedPath {
     /// As typed.
     pub text: String,
     /// A path of the image, or a pattern.
@@ -80,7 +80,7 @@ pub enum RequestError {
     Clash { target: TreePath, first: TreePath, second: TreePath },
 }
 
-impl FromStr for Wanted {
+impl FromStr for RequestedPath {
     type Err = RequestError;
 
     fn from_str(text: &str) -> Result<Self, RequestError> {
@@ -100,11 +100,11 @@ impl FromStr for Wanted {
         {
             return Err(RequestError::RelativeTarget { text: text.to_owned(), target: after.to_owned() });
         }
-        Ok(Wanted { text: text.to_owned(), source: source.to_owned(), target })
+        Ok(RequestedPath { text: text.to_owned(), source: source.to_owned(), target })
     }
 }
 
-impl Wanted {
+impl RequestedPath {
     /// Whether the image has something there. For a pattern: a match.
     pub fn is_in(&self, tree: &Tree) -> bool {
         tree.resolve(&self.source, true).is_ok() || (self.is_pattern() && self.matches(tree).is_ok())
@@ -139,7 +139,7 @@ impl Wanted {
 ///
 /// # Errors
 /// Something is not there, or has no place.
-pub fn locate(tree: &Tree, wanted: &[Wanted], keep_sbin: bool) -> Result<Vec<Item>, RequestError> {
+pub fn locate(tree: &Tree, wanted: &[RequestedPath], keep_sbin: bool) -> Result<Vec<Item>, RequestError> {
     let mut items: Vec<Item> = Vec::new();
     let mut places: BTreeMap<TreePath, usize> = BTreeMap::new();
     for w in wanted {
@@ -184,7 +184,7 @@ fn is_same(tree: &Tree, a: &Item, b: &Item) -> bool {
 
 fn place(
     tree: &Tree,
-    w: &Wanted,
+    w: &RequestedPath,
     source: TreePath,
     many: bool,
     keep_sbin: bool,
@@ -317,7 +317,7 @@ mod tests {
     }
 
     fn places(words: &[&str], keep_sbin: bool) -> Result<String, RequestError> {
-        let wanted: Vec<Wanted> = words.iter().map(|w| w.parse()).collect::<Result<_, _>>()?;
+        let wanted: Vec<RequestedPath> = words.iter().map(|w| w.parse()).collect::<Result<_, _>>()?;
         let items = locate(&tree(), &wanted, keep_sbin)?;
         Ok(items.iter().map(|i| format!("{} > {}", i.real, i.target)).collect::<Vec<_>>().join(", "))
     }
@@ -407,7 +407,7 @@ mod tests {
             (&["/usr/bin/d", "/sbin/d", "/usr/sbin/d"], "/usr/sbin/d > /usr/bin/d"),
             (&["/usr/sbin/[ad]", "/usr/bin/[ad]"], "/usr/bin/a > /usr/bin/a, /usr/sbin/d > /usr/bin/d"),
         ] {
-            let wanted: Vec<Wanted> = words.iter().map(|w| w.parse().unwrap()).collect();
+            let wanted: Vec<RequestedPath> = words.iter().map(|w| w.parse().unwrap()).collect();
             let items = locate(&tree, &wanted, false).unwrap_or_else(|e| panic!("{words:?}: {e}"));
             let got: Vec<String> = items.iter().map(|i| format!("{} > {}", i.source, i.target)).collect();
             assert_eq!(got.join(", "), expected, "{words:?}");

@@ -8,7 +8,7 @@ use image::ImageOptions;
 use image::Written;
 use oci::{ImageRef, Rootfs};
 use sysext::extension::Finding;
-use sysext::{Extension, ExtensionName, Wanted};
+use sysext::{Extension, ExtensionName, RequestedPath};
 use tree::{Events, Machine, Tree, TreePath};
 
 use crate::args::{OtherArgs, OutputArgs, ReleaseArgs, ReportArgs, SandboxArgs, SourceArgs};
@@ -82,7 +82,7 @@ pub(crate) fn convert<A: CommandFactory, C: Conversion>(
     args: &ConvertArgs,
     image: Option<&ImageRef>,
     name: Option<&ExtensionName>,
-    paths: &[Wanted],
+    paths: &[RequestedPath],
     command: &C,
 ) -> anyhow::Result<()> {
     if let Some(text) = args.other.run::<A>(&args.source)? {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use oci::{ImageRef, Rootfs, RootfsError};
 use sandbox::{SandboxError, packages};
-use sysext::{Wanted, request};
+use sysext::{RequestedPath, request};
 use tree::{Arch, Event, Events, Machine, TreePath};
 
 use crate::args::{ContextError, SandboxArgs, SourceArgs};
@@ -50,7 +50,7 @@ pub(crate) fn root_file_system(
     source: &SourceArgs,
     sandbox: &SandboxArgs,
     image: &ImageRef,
-    wanted: &[Wanted],
+    wanted: &[RequestedPath],
     package: &str,
     events: &dyn Events,
 ) -> Result<Rootfs, RootError> {

@@ -33,7 +33,7 @@ fn image() -> Tree {
 fn plan_with(words: &[&str], change: impl FnOnce(&mut Options)) -> Result<Plan, PlanError> {
     let mut options = Options::new("web".parse().unwrap()).unwrap();
     change(&mut options);
-    let items: Vec<Wanted> = words.iter().map(|w| w.parse().unwrap()).collect();
+    let items: Vec<RequestedPath> = words.iter().map(|w| w.parse().unwrap()).collect();
     Plan::new(&image(), &items, options)
 }
 
@@ -141,7 +141,7 @@ fn what_is_refused() {
     ] {
         assert_eq!(show(words), format!("error: {expected}"), "{words:?}");
     }
-    let items: [Wanted; 1] = ["/usr/bin/new\nline".parse().unwrap()];
+    let items: [RequestedPath; 1] = ["/usr/bin/new\nline".parse().unwrap()];
     let options = Options::new("web".parse().unwrap()).unwrap();
     assert!(matches!(Plan::new(&image(), &items, options), Err(PlanError::BadName(_))));
     let mut odd = image();
@@ -244,7 +244,7 @@ fn texts_of_the_host_follow_entry_points_or_are_told_of() {
     image.insert_all(unit_path.clone(), Node::file(0o644, unit), &Meta::dir()).unwrap();
     image.insert_all(bus_path.clone(), Node::file(0o644, bus), &Meta::dir()).unwrap();
     let words = ["/usr/sbin/nginx".to_owned(), unit_path.to_string(), bus_path.to_string()];
-    let wanted: Vec<Wanted> = words.iter().map(|w| w.parse().unwrap()).collect();
+    let wanted: Vec<RequestedPath> = words.iter().map(|w| w.parse().unwrap()).collect();
     let plan = Plan::new(&image, &wanted, Options::new("web".parse().unwrap()).unwrap()).unwrap();
     let text = |path| String::from_utf8(plan.units[path].clone()).unwrap();
     assert_eq!(text(&unit_path), unit.replace("exec /usr/sbin", "exec /usr/bin"));
@@ -265,7 +265,7 @@ fn units_follow_their_programs_and_are_checked() {
     image.insert(p("/usr/lib/systemd/system/x.service"), Node::file(0o644, unit)).unwrap();
     let options = Options::new("web".parse().unwrap()).unwrap();
     let words = ["/usr/sbin/nginx", "/lib/systemd/system/x.service"];
-    let wanted: Vec<Wanted> = words.iter().map(|w| w.parse().unwrap()).collect();
+    let wanted: Vec<RequestedPath> = words.iter().map(|w| w.parse().unwrap()).collect();
     let plan = Plan::new(&image, &wanted, options).unwrap();
     let text = String::from_utf8(plan.units[&p("/usr/lib/systemd/system/x.service")].clone()).unwrap();
     assert_eq!(

@@ -78,7 +78,7 @@ impl Extension {
         let mut options = Options::new("probe".parse().unwrap()).unwrap();
         change(&mut options);
         let odd = format!("/usr/bin/{ODD}");
-        let items: Vec<sysext::Wanted> =
+        let items: Vec<sysext::RequestedPath> =
             ["/usr/bin/probe", &odd].iter().map(|i| i.parse().unwrap()).collect();
         let plan = Plan::new(&image, &items, options).unwrap();
         let (tree, _) = plan.build(image).unwrap();

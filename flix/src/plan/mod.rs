@@ -19,7 +19,7 @@ use std::fmt;
 
 use tree::{ContentError, Machine, Meta, Patch, PathError, TreeError, TreePath};
 
-use crate::request::{RequestError, Wanted};
+use crate::request::{RequestError, RequestedPath};
 use elf::RewriteError;
 use elf::closure::{self, ClosureError, Missing, ProcessMap, Reason};
 
@@ -27,7 +27,7 @@ use elf::closure::{self, ClosureError, Missing, ProcessMap, Reason};
 #[derive(Debug, Clone)]
 pub struct Request {
     /// Paths of the image.
-    pub wanted: Vec<Wanted>,
+    pub wanted: Vec<RequestedPath>,
     /// Folder of the extension for all that the closure adds: `/usr/lib/flix/NAME`.
     pub sysroot: TreePath,
     /// How to gather the closure.

@@ -4,7 +4,7 @@ use oci::Rootfs;
 use sandbox::{Network, Run, SandboxError, packages};
 use store::Digest;
 use sysext::extension::{Finding, rule};
-use sysext::{ExtensionName, Wanted};
+use sysext::{ExtensionName, RequestedPath};
 use tree::{Event, Events, Meta, StaticPath, Tree, TreePath};
 
 use super::BuildCause;
@@ -113,7 +113,7 @@ pub(super) fn extract(
     context: BuildContext<'_>,
 ) -> Result<(Tree, Vec<Finding>), BuildCause> {
     install(&mut rootfs, &image.packages, context)?;
-    let wanted = image.paths.iter().map(|p| p.parse::<Wanted>()).collect::<Result<Vec<_>, _>>()?;
+    let wanted = image.paths.iter().map(|p| p.parse::<RequestedPath>()).collect::<Result<Vec<_>, _>>()?;
     match image.tool {
         Tool::Flix => {
             let request = flix::Request {

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use oci::ImageRef;
-use sysext::{ExtensionName, Wanted};
+use sysext::{ExtensionName, RequestedPath};
 use tree::TreePath;
 
 use crate::args::OtherArgs;
@@ -47,7 +47,7 @@ pub struct Args {
     /// Programs, files, directories, units, or glob patterns in the image to make visible on the host; PATH:DEST installs one
     /// at another path
     #[arg(value_name = "PATH", required_unless_present_any = OtherArgs::IDS.into_iter().chain(["entrypoint"]))]
-    pub(super) paths: Vec<Wanted>,
+    pub(super) paths: Vec<RequestedPath>,
 
     /// Use the /etc of the host or of the image (chroot)
     #[arg(long, value_name = "WHOSE", env = "ETCMAP", default_value = "host", hide_env_values = true, help_heading = ROOT)]

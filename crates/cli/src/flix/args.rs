@@ -9,7 +9,7 @@ use crate::args::OtherArgs;
 use crate::convert::ConvertArgs;
 
 use elf::closure::{DlopenPolicy, ExtraLib};
-use sysext::Wanted;
+use sysext::RequestedPath;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,7 +49,7 @@ pub struct Args {
 
     /// Programs, files, directories, or glob patterns in the image; PATH:DEST installs one at another path
     #[arg(value_name = "PATH", required_unless_present_any = OtherArgs::IDS)]
-    pub(super) paths: Vec<Wanted>,
+    pub(super) paths: Vec<RequestedPath>,
 
     /// Private directory for libraries, in the extension [default: /usr/lib/flix/NAME]
     #[arg(long, value_name = "DIR", help_heading = LIBRARIES)]

@@ -28,7 +28,7 @@ fn entry(name: &str, summary: &str, images: &[(&str, &str)]) -> Entry {
     }
 }
 
-fn page() -> String {
+fn page() -> serde_json::Result<String> {
     let both = [("v1.10.0", "x86-64"), ("v1.10.0", "arm64"), ("v1.9.0", "x86-64")];
     html(&Page {
         title: "Extensions".into(),
@@ -50,7 +50,7 @@ const FOCUS: &str = "(document.activeElement.getAttribute('aria-label') || docum
 #[test]
 fn the_page_is_used_by_keyboard_alone() -> Result<()> {
     let work = Work::new()?;
-    fs::write(work.path().join("index.html"), page())?;
+    fs::write(work.path().join("index.html"), page()?)?;
     let address = http::serve(work.path().to_owned())?;
     let url = format!("http://{address}/index.html");
     let mut browser = Browser::start(&work.path().join("profile"))?;
@@ -122,7 +122,7 @@ fn the_page_is_used_by_keyboard_alone() -> Result<()> {
 #[test]
 fn the_page_fits_a_phone_and_a_desk() -> Result<()> {
     let work = Work::new()?;
-    fs::write(work.path().join("index.html"), page())?;
+    fs::write(work.path().join("index.html"), page()?)?;
     let address = http::serve(work.path().to_owned())?;
     let mut browser = Browser::start(&work.path().join("profile"))?;
     for scheme in ["light", "dark"] {

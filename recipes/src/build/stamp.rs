@@ -24,13 +24,13 @@ pub(super) struct Stamp {
 
 impl Stamp {
     /// Of a file that was just written.
-    pub fn of(path: &Path, plan: Digest, sha256: &str) -> std::io::Result<Stamp> {
+    pub(super) fn of(path: &Path, plan: Digest, sha256: &str) -> std::io::Result<Stamp> {
         let (size, mtime) = state(path)?;
         Ok(Stamp { plan, size, mtime, sha256: sha256.to_owned() })
     }
 
     /// That of an output, if there is one and the file is as it was then.
-    pub fn find(cache: &Cache, path: &Path) -> Result<Option<Stamp>, CacheError> {
+    pub(super) fn find(cache: &Cache, path: &Path) -> Result<Option<Stamp>, CacheError> {
         let Some(key) = key(path) else { return Ok(None) };
         let Some(stamp) = cache.key(KEYS, &key)?.and_then(|text| Stamp::parse(&text)) else {
             return Ok(None);
@@ -38,7 +38,7 @@ impl Stamp {
         Ok(state(path).is_ok_and(|now| now == (stamp.size, stamp.mtime)).then_some(stamp))
     }
 
-    pub fn write(&self, cache: &Cache, path: &Path) -> Result<(), CacheError> {
+    pub(super) fn write(&self, cache: &Cache, path: &Path) -> Result<(), CacheError> {
         let Stamp { plan, size, mtime, sha256 } = self;
         match key(path) {
             Some(key) => cache.set_key(KEYS, &key, &format!("{plan} {size} {mtime} {sha256}")),

@@ -40,7 +40,7 @@ pub struct Args {
 ///
 /// # Errors
 /// An image that can't be read.
-pub fn run(args: &Args) -> anyhow::Result<()> {
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let dir = args.cache_dir.as_deref().filter(|d| !d.as_os_str().is_empty());
     let cache = Cache::open_or_default(dir, &cli::environment())?;
     let mut all = Vec::new();

@@ -92,7 +92,7 @@ struct Image {
 ///
 /// # Errors
 /// An image that can't be read, or one with errors.
-pub fn run(args: &Args) -> anyhow::Result<()> {
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     if args.rules {
         return print(&rules());
     }

@@ -27,6 +27,9 @@ pub enum MetadataError {
     /// The key.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// The data of the page.
+    #[error("internal error: page: {0}")]
+    Page(#[from] serde_json::Error),
 }
 
 /// What the metadata of a release is made from, besides its folder.
@@ -77,7 +80,8 @@ impl ReleaseMetadata<'_> {
         };
         let ReleaseConfig { title, base_url, .. } = self.config;
         let note = notes::markdown(title, base_url, &sorted, &new);
-        for (file, text) in [("RELEASE.md", note), ("index.html", site::html(&self.page(&extensions)))] {
+        let page = site::html(&self.page(&extensions))?;
+        for (file, text) in [("RELEASE.md", note), ("index.html", page)] {
             changed |= put(&dir.join(file), text.as_bytes())?;
             whole.0.insert(file.into(), digest(text.as_bytes()));
         }

@@ -4,8 +4,8 @@
 //! scripts it can be searched, filtered by architecture, and shows the snippets of the version that was chosen.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde::Serialize;
 use store::http::form_encode;
 
@@ -72,171 +72,215 @@ pub struct Snippet {
     pub text: String,
 }
 
-const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// The page's text. The same data gives the same bytes.
-pub fn html(page: &Page) -> String {
-    let entries: Vec<&Entry> = page.entries.iter().filter(|e| !e.images.is_empty()).collect();
+///
+/// # Errors
+/// serde_json's, which has no reason for one.
+pub fn html(page: &Page) -> Result<String, serde_json::Error> {
+    let entries = || page.entries.iter().filter_map(|e| Some((e, e.images.first()?)));
     let archs: BTreeSet<&str> =
-        entries.iter().flat_map(|e| e.images.iter().map(|i| i.arch.as_str())).collect();
-    let mut choices = choice("", "All", true);
-    for arch in &archs {
-        choices.push_str(&choice(arch, arch, false));
-    }
-    let mut cards = String::new();
-    for entry in &entries {
-        card(&mut cards, entry, &page.links);
-    }
-    let count = match entries.len() {
+        entries().flat_map(|(e, _)| e.images.iter().map(|i| i.arch.as_str())).collect();
+    let cards: Vec<Markup> =
+        entries().map(|(entry, first)| card(entry, first, &page.links)).collect::<Result<_, _>>()?;
+    let count = match cards.len() {
         1 => "1 extension".to_owned(),
         n => format!("{n} extensions"),
     };
-    let parts = [
-        ("STYLE", STYLE.to_owned()),
-        ("SCRIPT", SCRIPT.to_owned()),
-        ("TITLE", escape(&page.title)),
-        ("ARCHITECTURES", choices),
-        ("COUNT", count),
-        ("ENTRIES", cards),
-        ("FOOTER", footer(page)),
-    ];
-    fill(PAGE, &parts)
+    let markup = html! {
+        (DOCTYPE) "\n"
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta name="generator" content="bakery";
+                title { (page.title) }
+                link rel="icon" href="data:,";
+                style { "\n" (PreEscaped(STYLE)) }
+            }
+            "\n"
+            body {
+                a class="skip" href="#catalogue" { "Skip to the catalogue" }
+                header {
+                    h1 { (page.title) }
+                    p class="lead" {
+                        "System extensions for " code { "systemd-sysext" }
+                        ": each is one read-only image that adds a program to an immutable host."
+                    }
+                    (filter(&archs, &count))
+                }
+                "\n"
+                main id="catalogue" tabindex="-1" {
+                    "\n"
+                    @for card in cards { (card) "\n" }
+                    p id="nothing" hidden { "No extension matches. " button type="button" id="reset" { "Show all" } }
+                }
+                "\n"
+                (footer(page))
+                script { "\n" (PreEscaped(SCRIPT)) }
+            }
+        }
+        "\n"
+    };
+    Ok(markup.into_string())
 }
 
-/// Puts the parts in the template's places, in one pass: a part's own text is never looked at.
-fn fill(template: &str, parts: &[(&str, String)]) -> String {
-    let mut out = String::new();
-    let mut rest = template;
-    while let Some(start) = rest.find('@') {
-        out.push_str(&rest[..start]);
-        rest = &rest[start + 1..];
-        let part = rest.split_once('@').and_then(|(name, _)| parts.iter().find(|(n, _)| *n == name));
-        match part {
-            Some((name, text)) => {
-                out.push_str(text);
-                rest = &rest[name.len() + 1..];
+/// The search and the filter, which only scripts show.
+fn filter(archs: &BTreeSet<&str>, count: &str) -> Markup {
+    html! {
+        form class="tools" role="search" id="tools" hidden {
+            label class="search" {
+                span { "Search" } " "
+                input type="search" id="search" name="q" autocomplete="off" spellcheck="false"
+                    placeholder="name or description";
             }
-            None => out.push('@'),
+            fieldset id="arch" {
+                legend { "Architecture" }
+                (choice("", "All", true))
+                @for arch in archs { (choice(arch, arch, false)) }
+            }
+            output id="count" for="search" role="status" { (count) }
         }
     }
-    out.push_str(rest);
-    out
 }
 
 /// A radio button of the filter.
-fn choice(value: &str, label: &str, checked: bool) -> String {
-    let (value, label) = (escape(value), escape(label));
-    let checked = if checked { " checked" } else { "" };
-    format!(
-        "<label><input type=\"radio\" name=\"arch\" value=\"{value}\"{checked}><span>{label}</span></label>\n"
-    )
+fn choice(value: &str, label: &str, checked: bool) -> Markup {
+    html! {
+        label { input type="radio" name="arch" value=(value) checked[checked]; span { (label) } } " "
+    }
 }
 
-fn footer(page: &Page) -> String {
-    let base = escape(&page.base_url);
-    let manifest = if page.signed {
-        "<code>SHA256SUMS</code>, signed in <code>SHA256SUMS.gpg</code>"
-    } else {
-        "<code>SHA256SUMS</code>"
-    };
-    format!(
-        "<p>Every extension's directory has its checksums in {manifest}. This catalogue's address is <code>{base}</code>.</p>\n"
-    )
+fn footer(page: &Page) -> Markup {
+    html! {
+        footer {
+            p {
+                "Every extension's directory has its checksums in " code { "SHA256SUMS" }
+                @if page.signed { ", signed in " code { "SHA256SUMS.gpg" } }
+                ". This catalogue's address is " code { (page.base_url) } "."
+            }
+        }
+    }
 }
 
-fn card(out: &mut String, entry: &Entry, links: &str) {
-    let name = escape(&entry.name);
+/// What is shown of an extension. `first` is the first of its images.
+fn card(entry: &Entry, first: &Image, links: &str) -> Result<Markup, serde_json::Error> {
+    let name = &entry.name;
     let mut archs: Vec<&str> = entry.images.iter().map(|i| i.arch.as_str()).collect();
     archs.sort_unstable();
     archs.dedup();
     let mut versions: Vec<&str> = entry.images.iter().map(|i| i.version.as_str()).collect();
     versions.dedup();
-    let text = escape(&format!("{} {} {}", entry.name, entry.summary, entry.licence).to_lowercase());
-    let badges: String = archs.iter().map(|a| format!("<span>{}</span>", escape(a))).collect();
-    let newest = escape(versions[0]);
-    let _ = write!(
-        out,
-        "<article id=\"{name}\" data-text=\"{text}\" data-arch=\"{}\">\n<h2><a href=\"#{name}\">{name}</a></h2>\n\
-         <p class=\"badges\"><span>{newest}</span> {badges}</p>\n<p class=\"summary\">{}</p>\n<p class=\"facts\">",
-        escape(&archs.join(" ")),
-        escape(&entry.summary)
-    );
+    let text = format!("{name} {} {}", entry.summary, entry.licence).to_lowercase();
+    // `<` has no place in a script element's text.
+    let data = serde_json::to_string(&entry.images)?.replace('<', "\\u003c");
+    Ok(html! {
+        article id=(name) data-text=(text) data-arch=(archs.join(" ")) {
+            h2 { a href={ "#" (name) } { (name) } }
+            "\n"
+            p class="badges" {
+                span { (first.version) }
+                @for arch in &archs { " " span { (arch) } }
+            }
+            p class="summary" { (entry.summary) }
+            p class="facts" {
+                @for (i, fact) in facts(entry).iter().enumerate() {
+                    @if i > 0 { " · " }
+                    (fact)
+                }
+            }
+            (install(entry, first, &versions, &archs))
+            "\n"
+            (table(entry, versions.len(), links))
+            "\n"
+            script type="application/json" { (PreEscaped(data)) }
+        }
+    })
+}
+
+fn facts(entry: &Entry) -> Vec<Markup> {
     let mut facts = Vec::new();
     // A page address of another scheme would run as a script.
     if entry.homepage.starts_with("https://") || entry.homepage.starts_with("http://") {
-        facts.push(format!("<a href=\"{}\" rel=\"noopener\">Project page</a>", escape(&entry.homepage)));
+        facts.push(html! { a href=(entry.homepage) rel="noopener" { "Project page" } });
     }
     if !entry.licence.is_empty() {
-        facts.push(escape(&entry.licence));
+        facts.push(html! { (entry.licence) });
     }
     if !entry.verified.is_empty() {
-        facts.push(format!("sources verified by {}", escape(&entry.verified)));
+        facts.push(html! { "sources verified by " (entry.verified) });
     }
-    let _ = writeln!(out, "{}</p>", facts.join(" · "));
-    install(out, entry, &versions, &archs);
-    table(out, entry, versions.len(), links);
-    // `<` has no place in a script element's text.
-    let data = serde_json::to_string(&entry.images).unwrap_or_default().replace('<', "\\u003c");
-    let _ = writeln!(out, "<script type=\"application/json\">{data}</script>\n</article>");
+    facts
 }
 
-fn install(out: &mut String, entry: &Entry, versions: &[&str], archs: &[&str]) {
-    let name = escape(&entry.name);
-    let options = |values: &[&str], selected: &str| -> String {
-        let option = |v: &&str| {
-            let mark = if *v == selected { " selected" } else { "" };
-            format!("<option value=\"{0}\"{mark}>{0}</option>", escape(v))
-        };
-        values.iter().map(option).collect()
+fn install(entry: &Entry, first: &Image, versions: &[&str], archs: &[&str]) -> Markup {
+    let options = |values: &[&str], selected: &str| {
+        html! {
+            @for value in values { option value=(value) selected[*value == selected] { (value) } }
+        }
     };
-    let first = &entry.images[0];
-    let _ = write!(
-        out,
-        "<details><summary>Use {name}</summary>\n<div class=\"choose\" hidden>\
-         <label>Version <select name=\"version\">{}</select></label>\
-         <label>Architecture <select name=\"arch\">{}</select></label></div>\n",
-        options(versions, &first.version),
-        options(archs, &first.arch)
-    );
-    for snippet in &entry.snippets {
-        let title = escape(&snippet.title);
-        let _ = write!(
-            out,
-            "<section class=\"snippet\"><div class=\"head\"><h3>{title}</h3>\
-             <button type=\"button\" class=\"copy\" aria-label=\"Copy {title} of {name}\" hidden>Copy</button></div>\n\
-             <pre tabindex=\"0\">{}</pre></section>\n",
-            // A parser drops a line break that follows <pre>.
-            escape(snippet.text.trim_start_matches('\n'))
-        );
+    html! {
+        details {
+            summary { "Use " (entry.name) }
+            div class="choose" hidden {
+                label { "Version " select name="version" { (options(versions, &first.version)) } }
+                label { "Architecture " select name="arch" { (options(archs, &first.arch)) } }
+            }
+            @for snippet in &entry.snippets {
+                "\n"
+                section class="snippet" {
+                    div class="head" {
+                        h3 { (snippet.title) }
+                        button type="button" class="copy" aria-label={ "Copy " (snippet.title) " of " (entry.name) } hidden {
+                            "Copy"
+                        }
+                    }
+                    // A parser drops a line break that follows <pre>.
+                    pre tabindex="0" { (snippet.text.trim_start_matches('\n')) }
+                }
+            }
+        }
     }
-    out.push_str("</details>\n");
 }
 
-fn table(out: &mut String, entry: &Entry, versions: usize, links: &str) {
+fn table(entry: &Entry, versions: usize, links: &str) -> Markup {
     let (images, v) = (entry.images.len(), if versions == 1 { "version" } else { "versions" });
     let i = if images == 1 { "image" } else { "images" };
-    let _ = write!(
-        out,
-        "<details><summary>{versions} {v}, {images} {i}</summary>\n<div class=\"scroll\"><table>\n\
-         <thead><tr><th>Version</th><th>Architecture</th><th>File</th><th class=\"number\">Size</th><th>SHA-256</th></tr></thead>\n<tbody>\n"
-    );
-    for image in &entry.images {
-        let file = escape(&image.file);
-        let _ = writeln!(
-            out,
-            "<tr data-arch=\"{arch}\"><td data-label=\"Version\">{}</td><td data-label=\"Architecture\">{arch}</td>\
-             <td data-label=\"File\"><a href=\"{}\">{file}</a></td><td class=\"number\" data-label=\"Size\">{}</td>\
-             <td class=\"sum\" data-label=\"SHA-256\"><code>{}</code></td></tr>",
-            escape(&image.version),
-            escape(&format!("{links}{}", href(&format!("{}/{}", entry.name, image.file)))),
-            size(image.size),
-            escape(&image.sha256),
-            arch = escape(&image.arch),
-        );
+    html! {
+        details {
+            summary { (versions) " " (v) ", " (images) " " (i) }
+            div class="scroll" {
+                table {
+                    thead {
+                        tr {
+                            th { "Version" }
+                            th { "Architecture" }
+                            th { "File" }
+                            th class="number" { "Size" }
+                            th { "SHA-256" }
+                        }
+                    }
+                    tbody {
+                        @for image in &entry.images {
+                            "\n"
+                            tr data-arch=(image.arch) {
+                                td data-label="Version" { (image.version) }
+                                td data-label="Architecture" { (image.arch) }
+                                td data-label="File" {
+                                    a href={ (links) (href(&format!("{}/{}", entry.name, image.file))) } { (image.file) }
+                                }
+                                td class="number" data-label="Size" { (size(image.size)) }
+                                td class="sum" data-label="SHA-256" { code { (image.sha256) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
-    out.push_str("</tbody></table></div></details>\n");
 }
 
 /// A relative reference to a file, RFC 3986.
@@ -250,20 +294,4 @@ fn size(bytes: u64) -> String {
     let tenths = |unit: u64| bytes.saturating_mul(10).saturating_add(unit / 2) / unit;
     let (value, unit) = if bytes < 1 << 20 { (tenths(1 << 10), "KiB") } else { (tenths(1 << 20), "MiB") };
     format!("{}.{} {unit}", value / 10, value % 10)
-}
-
-/// Text as HTML's text or attribute value.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
 }

@@ -30,8 +30,13 @@ fn entry() -> Entry {
 
 #[test]
 fn everything_is_there_without_scripts() {
-    let html = html(&page(vec![entry()]));
+    let html = html(&page(vec![entry()])).unwrap();
     for part in [
+        STYLE,
+        SCRIPT,
+        "<title>A catalogue</title>",
+        "<h1>A catalogue</h1>",
+        "<code>https://example.org/x/</code>",
         "<h2><a href=\"#tool\">tool</a></h2>",
         "href=\"tool/tool-2.0%2Bk3s1-x86-64.raw\">tool-2.0+k3s1-x86-64.raw</a>",
         "1.5 MiB",
@@ -42,21 +47,18 @@ fn everything_is_there_without_scripts() {
     ] {
         assert!(html.contains(part), "{part}\n{html}");
     }
-    for place in ["@TITLE@", "@STYLE@", "@SCRIPT@", "@ENTRIES@", "@FOOTER@", "@COUNT@", "@ARCHITECTURES@"] {
-        assert!(!html.contains(place), "{place}");
-    }
 }
 
 #[test]
 fn text_cannot_become_markup() {
-    let evil = "</script><script>alert(1)</script>\"'&@TITLE@";
+    let evil = "</script><script>alert(1)</script>\"'&";
     let mut entry = entry();
     entry.name = evil.into();
     entry.summary = evil.into();
     entry.homepage = "javascript:alert(1)".into();
     entry.images[0].file = evil.into();
     entry.snippets[0].text = evil.into();
-    let html = html(&Page { title: evil.into(), ..page(vec![entry]) });
+    let html = html(&Page { title: evil.into(), ..page(vec![entry]) }).unwrap();
     assert!(!html.contains("<script>alert"), "{html}");
     assert!(!html.contains("javascript:"));
     assert_eq!(html.matches("</script>").count(), 2, "the page's own: data and script");
@@ -64,7 +66,7 @@ fn text_cannot_become_markup() {
 
 #[test]
 fn nothing_comes_from_elsewhere() {
-    let html = html(&page(vec![entry()]));
+    let html = html(&page(vec![entry()])).unwrap();
     for word in ["src=", "@import", "url(", "<link rel=\"stylesheet", "fetch(", "XMLHttp"] {
         assert!(!html.contains(word), "{word}");
     }
@@ -73,7 +75,7 @@ fn nothing_comes_from_elsewhere() {
 #[test]
 fn an_extension_without_images_is_not_shown() {
     let none = Entry { images: vec![], ..entry() };
-    assert!(html(&page(vec![none])).contains("0 extensions"));
+    assert!(html(&page(vec![none])).unwrap().contains("0 extensions"));
 }
 
 #[test]

@@ -7,21 +7,21 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 /// A mirror, a configuration that leads to it, and an empty cache.
-pub struct Mirror {
+pub(crate) struct Mirror {
     dir: tempfile::TempDir,
     seen: Arc<Mutex<Vec<String>>>,
 }
 
 /// What a command said.
 #[derive(Debug)]
-pub struct Said {
-    pub ok: bool,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Said {
+    pub(crate) ok: bool,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Mirror {
-    pub fn new() -> Mirror {
+    pub(crate) fn new() -> Mirror {
         let dir = tempfile::tempdir().unwrap();
         for name in ["www", "work", "recipes"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
@@ -38,35 +38,35 @@ impl Mirror {
     }
 
     /// What was asked for since the last time.
-    pub fn seen(&self) -> Vec<String> {
+    pub(crate) fn seen(&self) -> Vec<String> {
         std::mem::take(&mut self.seen.lock().unwrap())
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// Puts a file where its URL, without `https://`, leads to.
-    pub fn put(&self, url: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn put(&self, url: &str, content: impl AsRef<[u8]>) {
         let path = self.path("www").join(url);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, content).unwrap();
     }
 
-    pub fn recipe(&self, name: &str, text: &str) {
+    pub(crate) fn recipe(&self, name: &str, text: &str) {
         let dir = self.path("recipes").join(name);
         std::fs::create_dir_all(&dir).unwrap();
         std::fs::write(dir.join("recipe.toml"), text).unwrap();
     }
 
     /// Runs `bakery` in the directory `work`.
-    pub fn bakery(&self, arguments: &[&str]) -> Said {
+    pub(crate) fn bakery(&self, arguments: &[&str]) -> Said {
         let output = self.command(arguments).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Said { ok: output.status.success(), out: text(output.stdout), err: text(output.stderr) }
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bakery"));
         command.args(arguments).current_dir(self.path("work")).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -78,14 +78,14 @@ impl Mirror {
 
 impl Said {
     #[track_caller]
-    pub fn good(self) -> String {
+    pub(crate) fn good(self) -> String {
         assert!(self.ok, "{self:?}");
         self.out
     }
 
     /// The message of a failed command, which has to name all of these.
     #[track_caller]
-    pub fn bad(self, words: &[&str]) {
+    pub(crate) fn bad(self, words: &[&str]) {
         assert!(!self.ok, "{self:?}");
         let missing: Vec<&&str> = words.iter().filter(|w| !self.err.contains(**w)).collect();
         assert!(missing.is_empty(), "{missing:?} not in {}", self.err);
@@ -113,7 +113,7 @@ fn serve(listener: &TcpListener, root: &Path, log: &Mutex<Vec<String>>) {
 }
 
 /// A tar of these files: path, mode, content.
-pub fn tar(files: &[(&str, u32, &str)]) -> Vec<u8> {
+pub(crate) fn tar(files: &[(&str, u32, &str)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (path, mode, content) in files {
         let mut header = tar::Header::new_gnu();

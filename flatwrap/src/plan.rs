@@ -81,7 +81,7 @@ pub enum PlanError {
     #[error("sysroot {0} is not below /usr")]
     BadSysroot(TreePath),
     /// A name that can't stand in a script.
-    #[error("{0}: a name that shows on the host has to be UTF-8 without control characters")]
+    #[error("{0}: a name that is visible on the host has to be UTF-8 without control characters")]
     BadName(TreePath),
     /// The image has the path that the scripts need.
     #[error("{0}: the image has it, and the entry points need the place")]
@@ -244,7 +244,7 @@ impl Plan {
         let Item { source: place, real, target, .. } = item;
         let Some(node) = image.get(real) else { return Err(PlanError::Special(real.clone())) };
         if item.mapped {
-            self.notes.push(format!("{} shows on the host as {target}", item.text));
+            self.notes.push(format!("{} is installed as {target}", item.text));
         }
         self.check_place(target)?;
         let shown = match &node.kind {

@@ -131,7 +131,7 @@ impl Plan {
         for d in directives.iter().filter(|d| d.section == "Service" && d.key == "EnvironmentFile") {
             let file = String::from_utf8_lossy(&d.value);
             if file.starts_with("/usr/") && !TreePath::new(file.as_bytes()).is_ok_and(|p| self.covers(&p)) {
-                out.push(format!("EnvironmentFile={file} is not among what shows on the host"));
+                out.push(format!("EnvironmentFile={file} isn't part of the extension"));
             }
         }
         if !starts_entry_point {

@@ -232,7 +232,7 @@ fn what_a_program_unpacks_finds_the_rest_of_glibc() {
             elf::testing::place_program(&prog, &bytes);
         }
         let (plan, tree) = build(&lab, &["/usr/bin/prog"], Options::default());
-        let note = "/usr/bin/prog: carries data and opens libraries, perhaps out of it: all of glibc comes along for them";
+        let note = "/usr/bin/prog: carries data and opens libraries, perhaps out of it: all of glibc is included for them";
         assert!(plan.notes.iter().any(|n| n == note), "section {section}: {:?}", plan.notes);
         let content = tree.get(&p("/usr/bin/prog")).unwrap().content().unwrap().read(1 << 30).unwrap();
         assert!(content.windows(payload.len()).any(|w| w == payload));

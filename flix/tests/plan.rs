@@ -456,9 +456,9 @@ fn odd_matches_of_a_pattern_are_no_errors() {
     // How much room there is depends on the linker's version.
     let warnings = plan.warnings.join("\n").replace(|c: char| c.is_ascii_digit(), "#");
     insta::assert_snapshot!(warnings, @r#"
-    /usr/bin/p-broken: e_ident has class ## and data encoding ##, expected # or # for both; it comes along as it is
+    /usr/bin/p-broken: e_ident has class ## and data encoding ##, expected # or # for both; it is included unchanged
     /usr/bin/p-dead: leads to "nowhere", which is not in the image
-    /usr/bin/p-full: file has no room for the edit: ### more bytes, and the ## bytes appended at #x#### have to stay at its end; it comes along as it is
+    /usr/bin/p-full: file has no room for the edit: ### more bytes, and the ## bytes appended at #x#### have to stay at its end; it is included unchanged
     /usr/bin/p-script: script needs /usr/bin/perl of the host, which is not part of the extension
     "#);
     for (path, expected) in [("p-full", full), ("p-broken", b"\x7fELF and no more".to_vec())] {
@@ -538,7 +538,7 @@ fn character_sets_come_from_the_sysroot_alone() {
     for (charsets, expected) in [(true, "yes\nyes\n"), (false, "no\nyes\n")] {
         let plan = Plan::new(&image, &Request { charsets, ..request(&["/usr/bin/prog"]) }).unwrap();
         let note =
-            "/usr/bin/prog: converts character sets, of which only UTF-8, UCS-2, UCS-4 and ASCII come along";
+            "/usr/bin/prog: converts character sets, of which only UTF-8, UCS-2, UCS-4 and ASCII are included";
         assert_eq!(plan.notes.iter().any(|n| n == note), !charsets, "{:?}", plan.notes);
         let mut tree = plan.build(&image).unwrap();
         // What the host has at the old place must not count.
@@ -667,7 +667,7 @@ fn files_of_another_machine_are_data_in_a_folder() {
         assert_eq!(plan.machines.iter().map(|m| m.number).collect::<Vec<_>>(), [62], "{words:?}");
         for name in ["plugin.so", "prog", "static"] {
             let path = p(&format!("/usr/lib/app/arm64/{name}"));
-            let told = |t: &&String| t.contains(&path.to_string()) && t.ends_with("it comes along as it is");
+            let told = |t: &&String| t.contains(&path.to_string()) && t.ends_with("it is included unchanged");
             let said = plan.warnings.iter().chain(&plan.notes);
             assert!(said.clone().any(|t| told(&t)), "{path}: {said:?}");
             let content = tree.get(&path).unwrap().content().unwrap().read(1 << 30).unwrap();

@@ -69,7 +69,7 @@ pub enum PullCause {
         wanted: String,
     },
     /// No network was to be used.
-    #[error("{what} is not in the cache, and the network is not to be used")]
+    #[error("{what} is not in the cache, and network access is off")]
     Offline { what: String },
 }
 

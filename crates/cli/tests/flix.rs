@@ -146,7 +146,7 @@ fn errors_have_hints_and_leave_nothing() {
         (
             &["/usr/lib64/x"],
             1,
-            "error: extension one is refused: /usr/lib64: is a real directory, where hosts have a symlink whose place it takes [host-symlink]\nhint: PATH:DEST gives a file another place; --allow host-symlink takes the risk\n",
+            "error: extension one is refused: /usr/lib64: is a real directory, where hosts have a symlink whose place it takes [host-symlink]\nhint: PATH:DEST gives a file another place; --allow host-symlink accepts the risk\n",
         ),
         (
             &["prog"],

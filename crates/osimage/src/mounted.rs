@@ -21,7 +21,7 @@ use image::gpt::Partition;
 #[derive(Debug, thiserror::Error)]
 pub enum MountError {
     /// Only root may mount.
-    #[error("partition {0} has to be mounted, which takes root's privileges")]
+    #[error("partition {0} has to be mounted, which requires root")]
     NeedsRoot(String),
     /// It can't be mounted.
     #[error("partition {name} can't be mounted: {message}")]

@@ -47,7 +47,7 @@ pub enum SandboxError {
         reason: String,
     },
     /// Packages come by the network, and nothing of it is to be used.
-    #[error("{command}: takes the network, and there is none offline")]
+    #[error("{command}: needs network access, which is off")]
     Offline {
         /// As it was given.
         command: String,

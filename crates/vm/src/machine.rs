@@ -146,7 +146,7 @@ pub enum MachineError {
     #[error("output: {0}")]
     Output(io::Error),
     /// The machine ended before the command did.
-    #[error("the machine ended before the command did ({status}); its last words:\n{console}")]
+    #[error("the machine ended before the command did ({status}); its last output:\n{console}")]
     Died {
         /// How the emulator ended.
         status: String,
@@ -154,7 +154,7 @@ pub enum MachineError {
         console: String,
     },
     /// It took too long.
-    #[error("the command didn't end within {seconds} s; the console's last words:\n{console}")]
+    #[error("the command didn't end within {seconds} s; the console's last output:\n{console}")]
     Limit {
         /// The limit.
         seconds: u64,

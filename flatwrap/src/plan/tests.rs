@@ -60,7 +60,7 @@ fn kinds_of_paths() {
     for (words, expected) in [
         (
             &["/usr/sbin/nginx"][..],
-            "/usr/bin/nginx runs /usr/sbin/nginx\nnote: /usr/sbin/nginx shows on the host as /usr/bin/nginx",
+            "/usr/bin/nginx runs /usr/sbin/nginx\nnote: /usr/sbin/nginx is installed as /usr/bin/nginx",
         ),
         (&["/bin/busybox:/usr/bin/busybox"], "/usr/bin/busybox runs /usr/bin/busybox"),
         (&["/bin/wget"], "/usr/bin/wget runs /usr/bin/wget"),

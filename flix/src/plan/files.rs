@@ -116,7 +116,7 @@ impl Planner<'_> {
                 if placed.named {
                     return Err(error);
                 }
-                self.warnings.insert(format!("{error}; it comes along as it is"));
+                self.warnings.insert(format!("{error}; it is included unchanged"));
                 return Ok(());
             }
         };

@@ -280,7 +280,7 @@ impl Planner<'_> {
             closure.objects.iter().filter(|_| glibc && !self.request.charsets).find(converts)
         {
             self.notes.insert(format!(
-                "{path}: converts character sets, of which only UTF-8, UCS-2, UCS-4 and ASCII come along"
+                "{path}: converts character sets, of which only UTF-8, UCS-2, UCS-4 and ASCII are included"
             ));
         }
         for placed in &self.placed {

@@ -144,7 +144,7 @@ impl Planner<'_> {
             if let Action::Relocate(relocation) = &entry.action
                 && let Err(e @ BuildError::Rewrite { .. }) = relocate(&placed.source, content, relocation)
             {
-                self.warnings.insert(format!("{e}; it comes along as it is"));
+                self.warnings.insert(format!("{e}; it is included unchanged"));
                 entry.action = Action::Copy;
             }
         }
@@ -284,7 +284,7 @@ impl Planner<'_> {
         };
         if let Some((first, folder)) = named.first() {
             for (other, _) in named.iter().filter(|(_, other)| other != folder) {
-                self.warnings.insert(format!("{other}: character sets come along for {first} alone"));
+                self.warnings.insert(format!("{other}: character sets are included for {first} only"));
             }
             return real(folder).ok_or(PlanError::NoCharsets);
         }
@@ -395,7 +395,7 @@ impl Planner<'_> {
                 Ok(Some(_)) => later.push(placed),
                 Ok(None) => {}
                 Err(e) if placed.named => return Err(e.into()),
-                Err(e) => _ = self.warnings.insert(format!("{e}; it comes along as it is")),
+                Err(e) => _ = self.warnings.insert(format!("{e}; it is included unchanged")),
             }
         }
         for placed in later {
@@ -407,7 +407,7 @@ impl Planner<'_> {
         } else {
             others.retain(|_, machine| !self.plan.machines.contains(machine));
             for (path, machine) in others {
-                self.notes.insert(format!("{path}: for another machine, {machine}; it comes along as it is"));
+                self.notes.insert(format!("{path}: for another machine, {machine}; it is included unchanged"));
             }
         }
         Ok(resolver.finish()?)
@@ -429,7 +429,7 @@ impl Planner<'_> {
             false => match resolver.add_optional_root(&placed.source) {
                 Ok(added) => added,
                 Err(e) => {
-                    self.warnings.insert(format!("{e}; it comes along as it is"));
+                    self.warnings.insert(format!("{e}; it is included unchanged"));
                     false
                 }
             },

@@ -48,7 +48,7 @@ pub enum FetchCause {
         expected: u64,
     },
     /// No network was to be used.
-    #[error("not in the cache, and the network is not to be used")]
+    #[error("not in the cache, and network access is off")]
     Offline,
     /// The configuration forbids to ask for it.
     #[error("the configuration has an empty list of mirrors for it")]

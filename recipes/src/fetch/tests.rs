@@ -136,7 +136,7 @@ fn by_a_mirror_and_once() {
         bench.fetcher(true).get(want, &Silent).unwrap();
     }
     let error = bench.fetcher(true).get(&wants[0], &Silent).unwrap_err();
-    assert_eq!(error.to_string(), format!("{url}: not in the cache, and the network is not to be used"));
+    assert_eq!(error.to_string(), format!("{url}: not in the cache, and network access is off"));
     assert!(matches!(error.cause, FetchCause::Offline), "{error:?}");
 }
 

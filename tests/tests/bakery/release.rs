@@ -312,7 +312,7 @@ fn only_what_is_meant_is_built() -> Result<()> {
     let folder = fs::File::open(kitchen.path("release"))?;
     rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive)?;
     let busy = kitchen.bakery(&["release"])?.outcome()?.failure()?;
-    assert!(busy.stderr.contains("\"release\": another bakery is at work in it"), "{}", busy.stderr);
+    assert!(busy.stderr.contains("\"release\": another bakery process is using it"), "{}", busy.stderr);
     Ok(())
 }
 

@@ -68,7 +68,7 @@ fn the_oem_partition_takes_root_and_is_left_as_it_was() -> Result<()> {
     assert!(
         refused
             .stderr
-            .contains("error: partition OEM has to be mounted, which takes root's privileges\nhint: "),
+            .contains("error: partition OEM has to be mounted, which requires root\nhint: "),
         "{}",
         refused.stderr
     );

@@ -335,7 +335,7 @@ fn no_machine_outlives_the_command() -> Result<()> {
     };
     let out = machine(&["--timeout", "1"])?.outcome()?.failure()?;
     assert!(
-        out.stderr.contains("error: the command didn't end within 1 s; the console's last words:\n"),
+        out.stderr.contains("error: the command didn't end within 1 s; the console's last output:\n"),
         "{}",
         out.stderr
     );
@@ -400,7 +400,7 @@ fn virtualization_that_does_not_work_is_done_without() -> Result<()> {
     for said in [
         "no such register\n",
         "note: the machine doesn't start on this processor's virtualization: starting it again, emulated\n",
-        "error: the command didn't end within 1 s; the console's last words:\n",
+        "error: the command didn't end within 1 s; the console's last output:\n",
     ] {
         assert!(out.stderr.contains(said), "{said}: {}", out.stderr);
     }

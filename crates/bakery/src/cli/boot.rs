@@ -108,7 +108,7 @@ impl Named {
         let name = match (check_compatibility(&path, self.name.as_ref(), Some(arch), cache)?, &self.name) {
             (Some(Compatibility { name, .. }), _) => name,
             (None, name) => {
-                let text = format!("{path:?}: can't be looked into, the machine will see what it is");
+                let text = format!("{path:?}: can't inspect the image before the machine boots with it");
                 events.event(Event::Warning(text.into()));
                 match name {
                     Some(name) => name.clone(),

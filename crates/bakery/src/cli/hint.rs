@@ -175,7 +175,7 @@ fn refused(error: &ExtensionError) -> Option<String> {
     let rules =
         |form: fn(&&str) -> String, between| errors.iter().map(form).collect::<Vec<_>>().join(between);
     Some(format!(
-        "{host}{} takes the risk, allow = [{}] in the recipe always does",
+        "{host}{} accepts the risk, allow = [{}] in the recipe always does",
         rules(|r| format!("--allow {r}"), " "),
         rules(|r| format!("{r:?}"), ", ")
     ))

@@ -80,7 +80,7 @@ pub enum DirectoryError {
         expected: String,
     },
     /// Somebody else writes to it.
-    #[error("{path:?}: another bakery is at work in it")]
+    #[error("{path:?}: another bakery process is using it")]
     Busy {
         /// The folder.
         path: PathBuf,

@@ -160,7 +160,7 @@ fn a_folder_is_taken_once_and_swept() {
         std::fs::write(&path, "").unwrap();
         let locked = DirectoryLock::take(dir.path()).unwrap();
         let error = DirectoryLock::take(dir.path()).unwrap_err().to_string();
-        assert!(error.ends_with("another bakery is at work in it"), "{error}");
+        assert!(error.ends_with("another bakery process is using it"), "{error}");
         drop(locked);
         assert_eq!(path.exists(), stays, "{file}");
     }

@@ -112,7 +112,7 @@ fn packages_are_not_installed_offline() {
     let build = ["build", "box", "1.0", "--format", "dir"];
     mirror.bakery(&[&build[..], &["--offline"]].concat()).bad(&[
         "apk",
-        "takes the network, and there is none offline",
+        "needs network access, which is off",
         "hint: once without --offline",
     ]);
     mirror.bakery(&build).good();

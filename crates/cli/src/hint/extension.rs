@@ -55,7 +55,7 @@ pub(super) fn extension(error: &ExtensionError) -> Option<String> {
             let mut rules: Vec<&str> = errors.map(|f| f.rule).collect();
             rules.dedup();
             let allow: Vec<String> = rules.iter().map(|r| format!("--allow {r}")).collect();
-            Some(format!("PATH:DEST gives a file another place; {} takes the risk", allow.join(" ")))
+            Some(format!("PATH:DEST gives a file another place; {} accepts the risk", allow.join(" ")))
         }
         _ => None,
     }

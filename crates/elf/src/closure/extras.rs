@@ -192,7 +192,7 @@ impl Resolver<'_> {
         }
         process.run(&mut self.files)?;
         self.closure.notes.insert(format!(
-            "{by}: carries data and opens libraries, perhaps out of it: all of glibc comes along for them"
+            "{by}: carries data and opens libraries, perhaps out of it: all of glibc is included for them"
         ));
         self.closure.preloads.insert(by, names);
         Ok(())
@@ -277,7 +277,7 @@ impl Resolver<'_> {
             match (found, note.priority) {
                 (true, Priority::Required) => {}
                 (true, _) => {
-                    self.closure.notes.insert(format!("{names} comes along for {}: {feature}", object.path));
+                    self.closure.notes.insert(format!("{names} is included for {}: {feature}", object.path));
                 }
                 (false, Priority::Required) => process.missing(index, names.as_bytes(), Some(&why)),
                 (false, _) => {

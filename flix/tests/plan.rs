@@ -537,8 +537,7 @@ fn character_sets_come_from_the_sysroot_alone() {
     let image = lab.tree();
     for (charsets, expected) in [(true, "yes\nyes\n"), (false, "no\nyes\n")] {
         let plan = Plan::new(&image, &Request { charsets, ..request(&["/usr/bin/prog"]) }).unwrap();
-        let note =
-            "/usr/bin/prog: converts character sets, of which only UTF-8, UCS-2, UCS-4 and ASCII are included";
+        let note = "/usr/bin/prog: converts character sets, of which only UTF-8, UCS-2, UCS-4 and ASCII are included";
         assert_eq!(plan.notes.iter().any(|n| n == note), !charsets, "{:?}", plan.notes);
         let mut tree = plan.build(&image).unwrap();
         // What the host has at the old place must not count.

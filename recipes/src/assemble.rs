@@ -11,8 +11,7 @@ use crate::{
 
 /// A download, or what was compiled.
 #[derive(Debug, Clone)]
-pub enum Input {
-    /// Just a file.
+pub(crate) enum Input {
     File(Content),
     /// What was in an archive.
     Tree(Tree),
@@ -21,6 +20,7 @@ pub enum Input {
 /// Why there is no tree. The caller knows recipe and URL.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum AssembleError {
     /// An input that the caller didn't give.
     #[error("{0} is missing")]
@@ -28,9 +28,7 @@ pub enum AssembleError {
     /// A pattern for a file, or none for an archive.
     #[error("{from} is {got}, expected {expected}")]
     Kind {
-        /// The input.
         from: String,
-        /// What it is.
         got: &'static str,
         /// What the rule takes it for.
         expected: &'static str,
@@ -38,49 +36,29 @@ pub enum AssembleError {
     /// The layout is another one.
     #[error("{from}: nothing matches {pattern:?}, got {}", some(.has))]
     NoMatch {
-        /// The input.
         from: String,
         /// What was looked for.
         pattern: String,
-        /// What is there.
         has: Vec<String>,
     },
     /// Several files for one name.
     #[error("{from}: {pattern:?} matches {count} files, expected one for {to}")]
     Several {
-        /// The input.
         from: String,
         /// What was looked for.
         pattern: String,
-        /// How many.
         count: usize,
-        /// The name.
         to: TreePath,
     },
     /// Two things for one place.
     #[error("{path} is installed twice, from {first} and from {second}")]
-    Twice {
-        /// The place.
-        path: TreePath,
-        /// One source.
-        first: String,
-        /// The other.
-        second: String,
-    },
+    Twice { path: TreePath, first: String, second: String },
     /// A text that isn't there.
     #[error("{from}: {pattern:?} has no {text:?} to replace")]
-    NoText {
-        /// The input.
-        from: String,
-        /// The files.
-        pattern: String,
-        /// The text.
-        text: String,
-    },
+    NoText { from: String, pattern: String, text: String },
     /// A device, socket or pipe.
     #[error("{from}: {path} is no file, directory or symbolic link")]
     Special {
-        /// The input.
         from: String,
         /// Its path in the input.
         path: TreePath,
@@ -99,7 +77,6 @@ pub enum AssembleError {
     Content {
         /// Its path in the input.
         path: TreePath,
-        /// Why.
         source: ContentError,
     },
 }
@@ -131,14 +108,14 @@ fn some(list: &[String]) -> String {
 const TEXT_MAX: u64 = 16 << 20;
 
 /// The input that `[build]` makes.
-pub const BUILD: &str = "build";
+pub(crate) const BUILD: &str = "build";
 
 /// The tree of an extension: the recipe's own files, and what is installed from `inputs`, over `base` (what was taken out of
 /// an image, or an empty tree).
 ///
 /// # Errors
 /// Inputs don't have what the recipe wants of them; see [`AssembleError`].
-pub fn assemble(
+pub(crate) fn assemble(
     instance: &Instance,
     inputs: &BTreeMap<String, Input>,
     base: Tree,

@@ -16,7 +16,6 @@ mod embedded {
     include!(concat!(env!("OUT_DIR"), "/catalogue.rs"));
 }
 
-/// A recipe's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Folder {
     text: String,
@@ -32,27 +31,21 @@ pub struct Catalogue {
 /// Why there is no recipe.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum CatalogueError {
     /// A file or directory can't be read.
     #[error("{path:?}: {source}")]
     Io {
-        /// Its path.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
     /// What is no text where one is needed, or no file.
     #[error("{path:?}: {message}")]
-    Odd {
-        /// Its path.
-        path: PathBuf,
-        /// What it is.
-        message: &'static str,
-    },
+    Odd { path: PathBuf, message: &'static str },
     /// Nobody has a recipe of that name.
     #[error("recipe {name:?} is unknown, {suggestion}")]
     Unknown {
-        /// The name.
         name: String,
         /// A name like it.
         suggestion: String,

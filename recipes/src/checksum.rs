@@ -9,7 +9,7 @@ use store::Digest;
 use tree::{Content, ContentError};
 
 /// Bytes. Lists have a line for each asset of a release.
-pub const LIST_MAX: u64 = 4 << 20;
+pub(crate) const LIST_MAX: u64 = 4 << 20;
 
 /// A checksum, of one of the two kinds that are worth checking.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +23,7 @@ pub enum Checksum {
 /// Why a list has no checksum for a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum ChecksumError {
     /// Nothing in it looks like a checksum.
     #[error("list has no line with a SHA-256 or SHA-512 checksum")]
@@ -37,16 +38,10 @@ pub enum ChecksumError {
     },
     /// Two different checksums of one kind.
     #[error("list has two different checksums for {name:?}")]
-    Ambiguous {
-        /// The name.
-        name: String,
-    },
+    Ambiguous { name: String },
     /// GitHub has none for what was uploaded before June 2025.
     #[error("GitHub's API tells no digest of {name:?}")]
-    NoDigest {
-        /// The asset.
-        name: String,
-    },
+    NoDigest { name: String },
     /// Not what the API answers.
     #[error("answer of GitHub's API is {0}")]
     Api(String),
@@ -76,7 +71,7 @@ impl Checksum {
     ///
     /// # Errors
     /// The content can't be read.
-    pub fn of_same_kind(&self, content: &Content) -> Result<Checksum, ContentError> {
+    pub(crate) fn of_same_kind(&self, content: &Content) -> Result<Checksum, ContentError> {
         Ok(match self {
             Checksum::Sha256(_) => {
                 let mut hasher = store::Hasher::new();
@@ -105,7 +100,6 @@ fn each_part(content: &Content, mut f: impl FnMut(&[u8])) -> Result<(), ContentE
     }
 }
 
-/// `sha256:…` or `sha512:…`.
 impl fmt::Display for Checksum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -170,7 +164,7 @@ fn line(line: &str) -> Option<(Checksum, Option<&str>)> {
 }
 
 /// The address at GitHub's API that tells of the asset of a release, and the asset's name. None if it is no such URL.
-pub fn github_release(url: &str) -> Option<(String, String)> {
+pub(crate) fn github_release(url: &str) -> Option<(String, String)> {
     let rest = url.strip_prefix("https://github.com/")?;
     let parts: Vec<&str> = rest.split('/').collect();
     let [owner, repository, "releases", "download", tag, asset] = parts.as_slice() else { return None };
@@ -212,7 +206,7 @@ struct Asset {
 ///
 /// # Errors
 /// Another answer, no such asset, or an asset without a digest (GitHub has them for what was uploaded since June 2025).
-pub fn github_digest(answer: &[u8], asset: &str) -> Result<Checksum, ChecksumError> {
+pub(crate) fn github_digest(answer: &[u8], asset: &str) -> Result<Checksum, ChecksumError> {
     let release: Release =
         serde_json::from_slice(answer).map_err(|e| ChecksumError::Api(format!("malformed: {e}")))?;
     let Some(found) = release.assets.iter().find(|a| a.name == asset) else {

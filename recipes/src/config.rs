@@ -39,7 +39,6 @@ impl Default for Config {
     }
 }
 
-/// As typed.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct ConfigFile {
@@ -61,11 +60,11 @@ enum Places {
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum ConfigError {
     /// The file can't be read.
     #[error("{path:?}: {source}")]
     Io {
-        /// The file.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
@@ -73,7 +72,6 @@ pub enum ConfigError {
     /// It is no TOML, or has keys or values that don't belong there.
     #[error("{path:?}: {message}")]
     Syntax {
-        /// The file.
         path: PathBuf,
         /// With line and column.
         message: String,
@@ -82,12 +80,7 @@ pub enum ConfigError {
     #[error(
         "{path:?}: mirror {url:?} is invalid, expected http:// or https:// at its start and / at its end"
     )]
-    Mirror {
-        /// The file.
-        path: PathBuf,
-        /// As given.
-        url: String,
-    },
+    Mirror { path: PathBuf, url: String },
 }
 
 impl Config {
@@ -143,7 +136,7 @@ impl Config {
     }
 
     /// Where to ask for a URL, in this order: the places of the longest prefix, or the URL itself.
-    pub fn locations(&self, url: &str) -> Vec<String> {
+    pub(crate) fn locations(&self, url: &str) -> Vec<String> {
         let longest =
             self.mirrors.iter().filter(|(p, _)| url.starts_with(p.as_str())).max_by_key(|(p, _)| p.len());
         match longest {

@@ -11,7 +11,7 @@ use crate::fetch::Fetcher;
 const LIST_MAX: u64 = 64 << 20;
 
 /// Opens the context in which images of an architecture are pulled.
-pub type OpenImages<'a> = dyn Fn(Arch) -> Result<Context, BoxedError> + Sync + 'a;
+pub(crate) type OpenImages<'a> = dyn Fn(Arch) -> Result<Context, BoxedError> + Sync + 'a;
 
 /// Somebody else's error.
 pub type BoxedError = Box<dyn std::error::Error + Send + Sync>;
@@ -36,8 +36,8 @@ impl std::fmt::Debug for BuildContext<'_> {
 /// Why an image, or what runs in it, is of no use.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum ImageUseError {
-    /// Configuration about images.
     #[error(transparent)]
     Images(BoxedError),
     /// Not an image's name.
@@ -45,7 +45,6 @@ pub enum ImageUseError {
     Reference {
         /// As the recipe has it.
         image: String,
-        /// What is wrong.
         message: String,
     },
     /// The image can't be had.
@@ -57,11 +56,9 @@ pub enum ImageUseError {
     /// An image on this machine is another one by now.
     #[error("image {image}: got {got}, expected {expected} as pinned")]
     Changed {
-        /// The image.
         image: String,
         /// What it is now.
         got: Digest,
-        /// What it was.
         expected: Digest,
     },
 }

@@ -12,7 +12,8 @@ pub use template::Template;
 pub mod format;
 
 pub mod recipe;
-pub use recipe::{Instance, Recipe, RecipeError, Settings};
+pub use recipe::RecipeError;
+pub use recipe::{Instance, Recipe, Settings};
 
 pub mod versions;
 pub use versions::VersionsError;
@@ -23,10 +24,11 @@ pub use verified::Verified;
 pub mod lock;
 pub use lock::{Lock, LockError};
 
-pub mod image_file;
-pub use image_file::{ImageFileName, ImageFileNameError};
+mod image_file;
+pub use image_file::ImageFileName;
+pub use image_file::ImageFileNameError;
 
-pub mod assemble;
+pub(crate) mod assemble;
 pub use assemble::AssembleError;
 
 pub mod catalogue;
@@ -36,13 +38,16 @@ pub mod config;
 pub use config::{Config, ConfigError};
 
 pub mod checksum;
-pub use checksum::{Checksum, ChecksumError};
+pub use checksum::Checksum;
+pub use checksum::ChecksumError;
 
 pub mod fetch;
 pub use fetch::{DownloadedFile, FetchError, Fetcher, FileRequest};
 
-pub mod unpack;
-pub use unpack::{UnpackError, UnpackOptions, unpack};
+mod unpack;
+pub use unpack::UnpackError;
+pub use unpack::UnpackOptions;
+pub use unpack::unpack;
 
 pub mod context;
 pub use context::{BuildContext, ImageUseError};

@@ -122,11 +122,11 @@ struct Entry {
 /// Why the lock can't be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum LockError {
     /// It can't be read.
     #[error("{path:?}: {source}")]
     Io {
-        /// The file.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
@@ -137,7 +137,6 @@ pub enum LockError {
     /// It makes no sense.
     #[error("{path:?}: {message}")]
     Syntax {
-        /// The file.
         path: PathBuf,
         /// With line and column.
         message: String,
@@ -147,7 +146,6 @@ pub enum LockError {
     NotPinned {
         /// Name, version and architecture.
         what: String,
-        /// The lock.
         path: PathBuf,
         /// What is pinned of that name.
         pinned: Vec<String>,
@@ -157,9 +155,7 @@ pub enum LockError {
     Stale {
         /// Name, version and architecture.
         what: String,
-        /// The lock.
         path: PathBuf,
-        /// What is pinned.
         got: String,
         /// What the recipe has.
         expected: String,

@@ -30,6 +30,7 @@ pub struct PinError {
 /// Why something can't be pinned.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum PinCause {
     /// The recipe can't be followed.
     #[error(transparent)]
@@ -42,31 +43,13 @@ pub enum PinCause {
     Fetch(#[from] Box<FetchError>),
     /// Upstream's list doesn't tell.
     #[error("{url}: {list}: {source}")]
-    List {
-        /// The download.
-        url: String,
-        /// The list.
-        list: String,
-        /// Why.
-        source: ChecksumError,
-    },
+    List { url: String, list: String, source: ChecksumError },
     /// The recipe asks GitHub about a file that isn't there.
     #[error("{url}: is no asset of a release on GitHub")]
-    NotGithub {
-        /// The download.
-        url: String,
-    },
+    NotGithub { url: String },
     /// The signature doesn't hold.
     #[error("{url}: {signature}: {source}")]
-    Signature {
-        /// The download.
-        url: String,
-        /// The signature.
-        signature: String,
-        /// Why.
-        source: SignatureError,
-    },
-    /// Images.
+    Signature { url: String, signature: String, source: SignatureError },
     #[error(transparent)]
     ImageUse(#[from] ImageUseError),
 }

@@ -19,7 +19,7 @@ enum Part {
 }
 
 /// What words stand for.
-pub type Values = BTreeMap<String, String>;
+pub(crate) type Values = BTreeMap<String, String>;
 
 /// A word that stands for nothing here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -14,8 +14,8 @@ pub struct Version(String);
 /// Why a word is no [`Version`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum VersionError {
-    /// Empty.
     #[error("version is empty")]
     Empty,
     /// Longer than file names allow.
@@ -195,18 +195,14 @@ const COMPARISONS: [(&str, Comparison); 6] = [
 /// Why a text is no [`Range`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum RangeError {
     /// No operator before the version.
     #[error("version range {0:?} has no operator, expected one of <, <=, =, !=, >=, > before each version")]
     Operator(String),
     /// What is compared with is no version.
     #[error("version range {range:?}: {source}")]
-    Version {
-        /// The whole range.
-        range: String,
-        /// Why.
-        source: VersionError,
-    },
+    Version { range: String, source: VersionError },
 }
 
 impl Range {

@@ -3,12 +3,12 @@
 //! [`release`] is a folder that any web server can host; [`site`] its page; [`sysupdate`] and [`snippets`] what machines
 //! need to install from it and to keep up to date.
 
-pub mod release;
+mod release;
 pub mod site;
 
-pub mod snippets;
-pub mod sysupdate;
+mod snippets;
+mod sysupdate;
 
-pub mod catalogue_pages;
+pub(crate) mod catalogue_pages;
 
 pub mod cli;

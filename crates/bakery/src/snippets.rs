@@ -8,7 +8,7 @@ use crate::sysupdate::{Form, MERGED, NOOP, STORE, Stream, Transfer, directory};
 
 /// What a machine does when a newer version was staged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Update {
+pub(crate) enum Update {
     /// Merges it at once.
     Refresh,
     /// Merges it and restarts this service.
@@ -32,8 +32,7 @@ impl Update {
 
 /// A machine that gets an extension.
 #[derive(Debug, Clone)]
-pub struct Machine<'a> {
-    /// The extension.
+pub(crate) struct Machine<'a> {
     pub name: &'a str,
     /// The image's name in the release.
     pub file: &'a str,
@@ -44,7 +43,7 @@ pub struct Machine<'a> {
     /// Whether its manifests are signed.
     pub verify: bool,
     /// Extensions that the system brings along and that must not be merged beside it: `docker-flatcar`.
-    pub masked: &'a [String],
+    pub(crate) masked: &'a [String],
     /// How the machine keeps the extension up to date, if it does, and the stream that it stays on.
     pub update: Option<(Update, Option<Stream>)>,
 }
@@ -98,8 +97,7 @@ impl Machine<'_> {
         )
     }
 
-    /// Butane's configuration.
-    pub fn butane(&self) -> String {
+    pub(crate) fn butane(&self) -> String {
         let mut out = String::from("variant: flatcar\nversion: 1.0.0\nstorage:\n  files:\n");
         for file in self.files() {
             out.push_str(&format!("    - path: {}\n      mode: 0644\n      contents:\n", file.path));
@@ -136,8 +134,7 @@ impl Machine<'_> {
         out
     }
 
-    /// Ignition's configuration, JSON.
-    pub fn ignition(&self) -> String {
+    pub(crate) fn ignition(&self) -> String {
         let file = |file: File| {
             let mut contents = json!({
                 "source": match file.source {

@@ -1,7 +1,7 @@
 //! Configuration of systemd-sysupdate for an extension. sysupdate.d(5).
 
 /// The catalogue of the bakery, unless another is named. Each extension has a directory there.
-pub const BASE_URL: &str = "https://extensions.flatcar.org/extensions/";
+pub(crate) const BASE_URL: &str = "https://extensions.flatcar.org/extensions/";
 
 /// Images that are kept: the one in use, and those before.
 const INSTANCES: u32 = 3;
@@ -12,8 +12,7 @@ pub(crate) const MERGED: &str = "/etc/extensions";
 
 /// How an extension is kept up to date.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transfer {
-    /// The extension.
+pub(crate) struct Transfer {
     pub name: String,
     /// Where images and their SHA256SUMS are, with the slash at the end.
     pub base_url: String,
@@ -25,14 +24,14 @@ pub struct Transfer {
 
 /// The versions of one minor release: `v1.32` of `v1.32.2`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Stream {
+pub(crate) struct Stream {
     /// Major and minor number, with the `v` that versions have, if any: `v1.32`.
     beginning: String,
 }
 
 impl Stream {
     /// The minor release that a version belongs to; none if it has no two numbers with something behind them.
-    pub fn of(version: &str) -> Option<Stream> {
+    pub(crate) fn of(version: &str) -> Option<Stream> {
         let numbers = version.strip_prefix('v').unwrap_or(version);
         let mut parts = numbers.splitn(3, '.');
         let (major, minor, rest) = (parts.next()?, parts.next()?, parts.next()?);
@@ -50,18 +49,18 @@ impl Stream {
     }
 
     /// What its versions begin with.
-    pub fn beginning(&self) -> &str {
+    pub(crate) fn beginning(&self) -> &str {
         &self.beginning
     }
 
     /// `vX.Y`, with the letter in any case: what configuration files are called.
-    pub fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         format!("v{}", self.beginning.trim_start_matches('v'))
     }
 }
 
 /// The streams of these versions, each once.
-pub fn streams<'a>(versions: impl IntoIterator<Item = &'a str>) -> std::collections::BTreeSet<Stream> {
+pub(crate) fn streams<'a>(versions: impl IntoIterator<Item = &'a str>) -> std::collections::BTreeSet<Stream> {
     versions.into_iter().filter_map(Stream::of).collect()
 }
 
@@ -70,7 +69,7 @@ pub fn streams<'a>(versions: impl IntoIterator<Item = &'a str>) -> std::collecti
 ///
 /// # Errors
 /// It isn't one.
-pub fn base_url(text: &str) -> Result<String, String> {
+pub(crate) fn base_url(text: &str) -> Result<String, String> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~:/[]@!+,=".contains(c);
     match !rest.is_empty() && !rest.starts_with('/') && rest.chars().all(plain) {
@@ -80,13 +79,13 @@ pub fn base_url(text: &str) -> Result<String, String> {
 }
 
 /// The directory of an extension in a catalogue, with the slash at the end.
-pub fn directory(base_url: &str, name: &str) -> String {
+pub(crate) fn directory(base_url: &str, name: &str) -> String {
     format!("{}/{name}/", base_url.trim_end_matches('/'))
 }
 
 /// The form of a configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub(crate) enum Form {
     /// `.conf`: read by all versions of systemd.
     Conf,
     /// `.transfer`: its name since systemd 257.
@@ -95,7 +94,7 @@ pub enum Form {
 
 impl Transfer {
     /// `NAME.conf`, `NAME-vX.Y.conf` for a stream.
-    pub fn file_name(&self, form: Form) -> String {
+    pub(crate) fn file_name(&self, form: Form) -> String {
         let stream = self.stream.as_ref().map_or(String::new(), |s| format!("-{}", s.label()));
         let ending = match form {
             Form::Conf => "conf",
@@ -105,13 +104,12 @@ impl Transfer {
     }
 
     /// The names of images: `NAME-@v-%a.raw`, `NAME-v1.32.@v-%a.raw`.
-    pub fn pattern(&self) -> String {
+    pub(crate) fn pattern(&self) -> String {
         let series = self.stream.as_ref().map_or(String::new(), |s| format!("{}.", s.beginning));
         format!("{}-{series}@v-%a.raw", self.name)
     }
 
-    /// The file.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let (name, pattern) = (&self.name, self.pattern());
         let verify = if self.verify { "yes" } else { "no" };
         // Without a pattern of its own the target takes the source's, and systemd warns each time.
@@ -127,7 +125,7 @@ impl Transfer {
 
 /// A configuration that never finds anything: without any in the default place `systemd-sysupdate.service` fails, even if
 /// there are components.
-pub const NOOP: &str = "[Source]\nType=regular-file\nPath=/\nMatchPattern=invalid@v.raw\n\n\
+pub(crate) const NOOP: &str = "[Source]\nType=regular-file\nPath=/\nMatchPattern=invalid@v.raw\n\n\
                         [Target]\nType=regular-file\nPath=/\nMatchPattern=invalid@v.raw\n";
 
 #[cfg(test)]

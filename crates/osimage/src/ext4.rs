@@ -16,6 +16,7 @@ use image::gpt::{self, Partition};
 
 /// Why a partition could not be written.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what each is
 pub enum Ext4Error {
     /// The partition holds something else.
     #[error("partition {0} holds no ext4 file system")]
@@ -25,22 +26,13 @@ pub enum Ext4Error {
     Unclean(String),
     /// There isn't enough room.
     #[error("partition {name} has no space: {needed} bytes are needed, {free} are free")]
-    NoSpace {
-        /// The partition's name.
-        name: String,
-        /// Bytes.
-        needed: u64,
-        /// Bytes.
-        free: u64,
-    },
+    NoSpace { name: String, needed: u64, free: u64 },
     /// Something is there already.
     #[error("{path} exists in partition {name} already, as {what}")]
     Exists {
-        /// The partition's name.
         name: String,
         /// The path on it.
         path: TreePath,
-        /// What is there.
         what: String,
     },
     /// A promise of [`crate::Payload`] is broken.
@@ -48,28 +40,12 @@ pub enum Ext4Error {
     Root,
     /// A program that does the work is missing.
     #[error("{tool} isn't installed (package e2fsprogs)")]
-    NoTool {
-        /// Its name.
-        tool: &'static str,
-    },
-    /// A program failed.
+    NoTool { tool: &'static str },
     #[error("{tool} on partition {name}: {message}")]
-    Tool {
-        /// Its name.
-        tool: &'static str,
-        /// The partition's name.
-        name: String,
-        /// What it said.
-        message: String,
-    },
+    Tool { tool: &'static str, name: String, message: String },
     /// A file could not be read or written.
     #[error("{path:?}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
 }
 
 /// An ext4 file system in a partition of a file.

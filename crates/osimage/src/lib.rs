@@ -4,10 +4,12 @@
 //! OEM has to be mounted, which needs root. A copy is written and put in place at the end: the original stays as it was.
 
 pub mod flatcar;
-pub use flatcar::{Channel, FlatcarError};
+pub use flatcar::Channel;
+pub use flatcar::FlatcarError;
 
-pub mod payload;
-pub use payload::{Entry, InstallPartition, InstallPath, Item, Payload, PayloadError};
+mod payload;
+pub use payload::PayloadError;
+pub use payload::{Entry, InstallPartition, InstallPath, Item, Payload};
 
 mod ext4;
 pub use ext4::Ext4Error;

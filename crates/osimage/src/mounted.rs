@@ -19,49 +19,31 @@ use image::gpt::Partition;
 
 /// Why a partition could not be written.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what each is
 pub enum MountError {
     /// Only root may mount.
     #[error("partition {0} has to be mounted, which requires root")]
     NeedsRoot(String),
     /// It can't be mounted.
     #[error("partition {name} can't be mounted: {message}")]
-    Mount {
-        /// The partition's name.
-        name: String,
-        /// What mount said.
-        message: String,
-    },
+    Mount { name: String, message: String },
     /// There isn't enough room.
     #[error("partition {name} has no space: {needed} bytes are needed, {free} are free")]
-    NoSpace {
-        /// The partition's name.
-        name: String,
-        /// Bytes.
-        needed: u64,
-        /// Bytes.
-        free: u64,
-    },
+    NoSpace { name: String, needed: u64, free: u64 },
     /// A promise of [`crate::Payload`] is broken.
     #[error("internal error: the payload has a file in the place of the root directory")]
     Root,
     /// Something in the image could not be written.
     #[error("{path} of partition {name}: {source}")]
     Inside {
-        /// The partition's name.
         name: String,
         /// The path on it.
         path: TreePath,
-        /// Why.
         source: io::Error,
     },
     /// A file of this machine could not be used.
     #[error("{path:?}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
 }
 
 /// Whether this process may mount: to be asked before anything long begins.

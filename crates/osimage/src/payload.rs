@@ -111,19 +111,14 @@ pub struct Entry {
 
 /// Why something can't be put into an image.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what each is
 pub enum PayloadError {
     /// `--install-to` says something else than a partition and a directory.
     #[error("place to install to: got {got:?}, expected root:/DIRECTORY or oem:/DIRECTORY")]
-    InstallPath {
-        /// What was given.
-        got: String,
-    },
+    InstallPath { got: String },
     /// A name has characters that a tool on the way would misread.
     #[error("name {got:?}: only printable ASCII without quotes and backslashes can be put into an image")]
-    Name {
-        /// The name.
-        got: String,
-    },
+    Name { got: String },
     /// Two extensions have one name.
     #[error("extension {0} is given twice")]
     Twice(ExtensionName),
@@ -227,7 +222,7 @@ impl Payload {
     }
 
     /// Whether writing it takes root's privileges: btrfs has to be mounted.
-    pub fn needs_root(&self) -> bool {
+    pub(crate) fn needs_root(&self) -> bool {
         self.entries.iter().any(|e| e.partition == InstallPartition::Oem)
     }
 }

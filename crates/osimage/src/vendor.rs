@@ -56,28 +56,18 @@ pub const FILES: &[&str] = &["version.txt", "flatcar_production_image_sysext.squ
 
 /// Why there is no vendor image.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what each is
 pub enum VendorError {
     /// A program is missing.
     #[error(
         "{0} isn't installed; --vendor hands the image over to the Flatcar SDK, which needs git and docker"
     )]
     NoTool(&'static str),
-    /// A program failed.
     #[error("{command}: {status}")]
-    Failed {
-        /// The command line.
-        command: String,
-        /// How it ended.
-        status: ExitStatus,
-    },
+    Failed { command: String, status: ExitStatus },
     /// A program could not be run.
     #[error("{command}: {source}")]
-    Run {
-        /// The command line.
-        command: String,
-        /// Why.
-        source: io::Error,
-    },
+    Run { command: String, source: io::Error },
 }
 
 /// Whether what is needed is there: to be asked before anything long begins.

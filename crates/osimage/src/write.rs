@@ -13,37 +13,21 @@ use image::gpt::{self, GptError};
 
 /// Why an image could not be baked.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what each is
 pub enum BakeError {
     /// The image can't be read or is damaged.
     #[error("{path:?}: {source}")]
-    Image {
-        /// The image.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Image { path: PathBuf, source: io::Error },
     /// Its partition table can't be used.
     #[error("{path:?}: {source}")]
-    Gpt {
-        /// The image.
-        path: PathBuf,
-        /// Why.
-        source: GptError,
-    },
-    /// Writing ROOT failed.
+    Gpt { path: PathBuf, source: GptError },
     #[error(transparent)]
     Ext4(#[from] Ext4Error),
-    /// Writing OEM failed.
     #[error(transparent)]
     Mount(#[from] MountError),
     /// The output can't be written.
     #[error("{path:?}: {source}")]
-    Output {
-        /// The output.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Output { path: PathBuf, source: io::Error },
     /// The output can't take its place.
     #[error(transparent)]
     Commit(#[from] tree::output::OutputError),

@@ -7,25 +7,14 @@ use tree::{Kind, Node, Tree};
 
 /// Why a tree can't be an initial ramdisk.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what each is
 pub enum CpioError {
     /// A number has no room in eight hexadecimal digits.
     #[error("{path}: {what} is {got}, more than the format can hold")]
-    TooLarge {
-        /// The path.
-        path: String,
-        /// The field.
-        what: &'static str,
-        /// Its value.
-        got: u64,
-    },
+    TooLarge { path: String, what: &'static str, got: u64 },
     /// Reading a file or writing the archive failed.
     #[error("{path}: {source}")]
-    Io {
-        /// The path.
-        path: String,
-        /// Why.
-        source: io::Error,
-    },
+    Io { path: String, source: io::Error },
 }
 
 /// Writes an archive of a tree, its trailer included. Hard links are stored as files of their own, extended attributes not
@@ -33,7 +22,7 @@ pub enum CpioError {
 ///
 /// # Errors
 /// [`CpioError`].
-pub fn write(tree: &Tree, out: &mut impl Write) -> Result<(), CpioError> {
+pub(crate) fn write(tree: &Tree, out: &mut impl Write) -> Result<(), CpioError> {
     // Inode numbers need only differ: equal ones would make links.
     for (number, (path, node)) in (1u32..).zip(tree.iter()) {
         let shown = || path.to_string();

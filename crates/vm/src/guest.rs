@@ -46,6 +46,7 @@ pub struct Attached {
 
 /// Why there is no root for the machine.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what each is
 pub enum GuestError {
     /// The image can't be had.
     #[error(transparent)]
@@ -55,23 +56,13 @@ pub enum GuestError {
     Install(#[from] sandbox::SandboxError),
     /// It isn't a host even so.
     #[error("{image}: has no {what}")]
-    Lacks {
-        /// The image.
-        image: String,
-        /// What is missing.
-        what: &'static str,
-    },
+    Lacks { image: String, what: &'static str },
     /// There is no place to work in.
     #[error(transparent)]
     Cache(#[from] store::CacheError),
     /// A file could not be read or written.
     #[error("{path:?}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
     /// The archive can't be written.
     #[error(transparent)]
     Cpio(#[from] CpioError),

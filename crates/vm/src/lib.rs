@@ -3,15 +3,16 @@
 //! The machine is a Debian whose root is in memory, made of a container image in the sandbox, without root's privileges; or
 //! a Flatcar disk image, which is never written to.
 
-pub mod cpio;
+mod cpio;
 
 pub mod guest;
-pub use guest::{Attached, Guest, GuestError};
+pub use guest::GuestError;
+pub use guest::{Attached, Guest};
 
 pub mod guest_files;
 pub use guest_files::{GuestFile, guest_files};
 
-pub mod machine;
+mod machine;
 pub use machine::{Accel, Disk, Ended, Machine, MachineError, Port};
 
 mod console;

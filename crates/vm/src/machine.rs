@@ -113,15 +113,11 @@ pub enum Ended {
 
 /// Why a machine did not do its work.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what each is
 pub enum MachineError {
     /// An argument's word isn't known.
     #[error("got {got:?}, expected {expected}")]
-    Word {
-        /// What was given.
-        got: String,
-        /// What may be.
-        expected: &'static str,
-    },
+    Word { got: String, expected: &'static str },
     /// There is no emulator for this architecture.
     #[error("{0} isn't installed")]
     NoTool(&'static str),
@@ -130,16 +126,10 @@ pub enum MachineError {
     Arch(&'static str),
     /// The emulator can't be run.
     #[error("{program}: {source}")]
-    Run {
-        /// Its name.
-        program: &'static str,
-        /// Why.
-        source: io::Error,
-    },
+    Run { program: &'static str, source: io::Error },
     /// The machine's firmware is missing.
     #[error("firmware for {0} isn't installed")]
     NoFirmware(&'static str),
-    /// Extensions aren't merged.
     #[error("the machine didn't run the command: {0}")]
     Refused(String),
     /// The command's output has nowhere to go.
@@ -156,7 +146,6 @@ pub enum MachineError {
     /// It took too long.
     #[error("the command didn't end within {seconds} s; the console's last output:\n{console}")]
     Limit {
-        /// The limit.
         seconds: u64,
         /// The end of the console.
         console: String,

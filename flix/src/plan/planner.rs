@@ -407,7 +407,8 @@ impl Planner<'_> {
         } else {
             others.retain(|_, machine| !self.plan.machines.contains(machine));
             for (path, machine) in others {
-                self.notes.insert(format!("{path}: for another machine, {machine}; it is included unchanged"));
+                self.notes
+                    .insert(format!("{path}: for another machine, {machine}; it is included unchanged"));
             }
         }
         Ok(resolver.finish()?)

@@ -22,7 +22,6 @@ const SOURCES: &str = env!("SOURCES_DIGEST");
 
 /// All that decides the bytes of an image.
 pub(super) struct BuildInputs<'a> {
-    /// The extension's.
     pub name: &'a ExtensionName,
     pub instance: &'a Instance,
     pub pins: &'a Pins,

@@ -47,6 +47,7 @@ pub struct BuildError {
 /// Why there is no image.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum BuildCause {
     /// The recipe can't be followed.
     #[error(transparent)]
@@ -56,9 +57,7 @@ pub enum BuildCause {
     Stale {
         /// A download or image.
         what: String,
-        /// In the lock.
         got: String,
-        /// In the recipe.
         expected: String,
     },
     /// A plan has a pin for all that it takes.
@@ -75,20 +74,10 @@ pub enum BuildCause {
     Fetch(#[from] Box<FetchError>),
     /// A download is no archive.
     #[error("{url}: {source}")]
-    Unpack {
-        /// Its URL.
-        url: String,
-        /// Why.
-        source: Box<UnpackError>,
-    },
+    Unpack { url: String, source: Box<UnpackError> },
     /// A download isn't laid out as the recipe says.
     #[error("{}{source}", .url.as_ref().map(|u| format!("{u}: ")).unwrap_or_default())]
-    Assemble {
-        /// Its URL.
-        url: Option<String>,
-        /// Why.
-        source: Box<AssembleError>,
-    },
+    Assemble { url: Option<String>, source: Box<AssembleError> },
     /// An image, or what ran in it.
     #[error(transparent)]
     ImageUse(#[from] ImageUseError),
@@ -116,7 +105,6 @@ pub enum BuildCause {
     /// The image can't be written.
     #[error(transparent)]
     Image(#[from] Box<ImageError>),
-    /// The cache.
     #[error(transparent)]
     Cache(#[from] Box<CacheError>),
     /// A path that Linux doesn't take.
@@ -128,7 +116,6 @@ pub enum BuildCause {
     /// The output can't be looked at.
     #[error("{path:?}: {source}")]
     Io {
-        /// The output.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,

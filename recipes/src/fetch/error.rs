@@ -24,6 +24,7 @@ pub struct FetchError {
 /// Why a file can't be had.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum FetchCause {
     /// The server, or the way to it.
     #[error(transparent)]
@@ -34,26 +35,19 @@ pub enum FetchCause {
     /// Other bytes than these were expected.
     #[error("got content with digest {got}, expected {expected}")]
     Checksum {
-        /// Of what came.
         got: Box<Checksum>,
         /// Upstream's, or the lock file's.
         expected: Box<Checksum>,
     },
     /// Another length than the lock file has.
     #[error("got {got} bytes, expected {expected}")]
-    Size {
-        /// Bytes.
-        got: u64,
-        /// Bytes.
-        expected: u64,
-    },
+    Size { got: u64, expected: u64 },
     /// No network was to be used.
     #[error("not in the cache, and network access is off")]
     Offline,
     /// The configuration forbids to ask for it.
     #[error("the configuration has an empty list of mirrors for it")]
     NoMirror,
-    /// The cache.
     #[error(transparent)]
     Cache(Box<CacheError>),
     /// A file of the cache.

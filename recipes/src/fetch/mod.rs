@@ -64,7 +64,7 @@ impl Fetcher {
     }
 
     /// As [`Fetcher::new`], with other patience.
-    pub fn with_options(
+    pub(crate) fn with_options(
         config: Config,
         cache: Cache,
         mut options: HttpOptions,

@@ -1,10 +1,12 @@
 //! `recipe.toml` as it is typed. The JSON schema and the reference in the documentation are made from these types.
 
 mod scalar;
-pub use scalar::{Architecture, Mode, Pattern, PatternError};
+pub use scalar::PatternError;
+pub use scalar::{Architecture, Mode, Pattern};
 
 mod checksum;
-pub use checksum::{ChecksumTable, ChecksumWord, ListTable};
+pub use checksum::ListTable;
+pub use checksum::{ChecksumTable, ChecksumWord};
 
 mod describe;
 pub use describe::schema;
@@ -290,7 +292,7 @@ pub struct InstallTable {
     pub mode: Option<Mode>,
     /// Patterns of what is left out.
     #[serde(default)]
-    pub except: Vec<Template>,
+    pub(crate) except: Vec<Template>,
     /// Changes in text files.
     #[serde(default)]
     pub replace: Vec<ReplaceTable>,

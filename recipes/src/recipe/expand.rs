@@ -29,85 +29,49 @@ pub(crate) const UPHOLD_DEFAULT: &str = "multi-user.target";
 /// Why a recipe can't be built for a version and architecture.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum InstanceError {
     /// Upstream has nothing for it.
     #[error("recipe {recipe}: architecture is {arch}, expected {known}")]
     Arch {
-        /// The recipe.
         recipe: String,
         /// What was asked for.
         arch: Arch,
-        /// What there is.
         known: String,
     },
     /// `--set` of something that isn't there.
     #[error("recipe {recipe}: unknown parameter {name:?}, {suggestion}")]
     Parameter {
-        /// The recipe.
         recipe: String,
         /// What was asked for.
         name: String,
-        /// What there is.
         suggestion: String,
     },
     /// A parameter without value.
     #[error("recipe {recipe}: parameter {name} has no value: {about}")]
-    NoValue {
-        /// The recipe.
-        recipe: String,
-        /// The parameter.
-        name: String,
-        /// What it is.
-        about: String,
-    },
+    NoValue { recipe: String, name: String, about: String },
     /// A value that would go wrong in a URL or a path.
     #[error(
         "recipe {recipe}: parameter {name} is {value:?}, expected letters, digits and any of \".,_+~^-\""
     )]
-    Value {
-        /// The recipe.
-        recipe: String,
-        /// The parameter.
-        name: String,
-        /// The value.
-        value: String,
-    },
+    Value { recipe: String, name: String, value: String },
     /// `--without` of something that isn't there.
     #[error("recipe {recipe}: unknown component {name:?}, {suggestion}")]
     Component {
-        /// The recipe.
         recipe: String,
         /// What was asked for.
         name: String,
-        /// What there is.
         suggestion: String,
     },
     /// Nothing would be left.
     #[error("recipe {recipe}: all components are left out")]
-    Nothing {
-        /// The recipe.
-        recipe: String,
-    },
+    Nothing { recipe: String },
     /// A variable of which no rule holds.
     #[error("recipe {recipe} {version}: {source}")]
-    Word {
-        /// The recipe.
-        recipe: String,
-        /// The version.
-        version: Version,
-        /// The word.
-        source: UnknownWord,
-    },
+    Word { recipe: String, version: Version, source: UnknownWord },
     /// Rules that contradict each other for this version.
     #[error("recipe {recipe} {version}: {message}")]
-    Rules {
-        /// The recipe.
-        recipe: String,
-        /// The version.
-        version: Version,
-        /// How.
-        message: String,
-    },
+    Rules { recipe: String, version: Version, message: String },
 }
 
 /// A parameter's value that has to be found out.
@@ -126,7 +90,7 @@ impl Recipe {
     ///
     /// # Errors
     /// Settings that the recipe doesn't know; see [`InstanceError`].
-    pub fn queries(
+    pub(crate) fn queries(
         &self,
         version: &Version,
         arch: Arch,

@@ -146,7 +146,7 @@ pub struct Install {
     /// Permissions of files.
     pub mode: Option<u32>,
     /// Patterns of what is left out.
-    pub except: Vec<String>,
+    pub(crate) except: Vec<String>,
     /// Changes in text files.
     pub replace: Vec<(String, String)>,
     /// Whether nothing may match.

@@ -15,7 +15,8 @@ pub mod instance;
 pub use instance::{Instance, Settings};
 
 mod expand;
-pub use expand::{InstanceError, Query};
+pub use expand::InstanceError;
+pub use expand::Query;
 
 use std::collections::BTreeMap;
 use std::str::FromStr;

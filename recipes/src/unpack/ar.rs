@@ -8,11 +8,11 @@ const MEMBERS: usize = 64;
 /// Why a file is no package.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum ArError {
     /// The bytes can't be had.
     #[error(transparent)]
     Content(#[from] ContentError),
-    /// Another beginning.
     #[error("is no ar archive, as a Debian package is")]
     Magic,
     /// A header that makes no sense.
@@ -23,20 +23,9 @@ pub enum ArError {
     },
     /// A member that reaches past the end.
     #[error("member {name:?} is {len} bytes, more than there are")]
-    Cut {
-        /// Its name.
-        name: String,
-        /// Bytes.
-        len: u64,
-    },
-    /// No such member.
+    Cut { name: String, len: u64 },
     #[error("has no member {wanted}.*, but {}", there.join(", "))]
-    Missing {
-        /// The name's beginning.
-        wanted: String,
-        /// What is there.
-        there: Vec<String>,
-    },
+    Missing { wanted: String, there: Vec<String> },
 }
 
 /// Where the first member lies that is called `wanted` or `wanted.*`: offset and length. Bytes.

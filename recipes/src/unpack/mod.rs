@@ -15,8 +15,8 @@ use tree::{
 
 use crate::format::Archive;
 
-pub use self::zip::ZipError;
-pub use ar::ArError;
+pub(crate) use self::zip::ZipError;
+pub(crate) use ar::ArError;
 
 /// What to do with an archive.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +43,7 @@ pub struct UnpackError {
 /// Why an archive makes no tree.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum UnpackCause {
     /// It can't be inflated, or the cache can't take it.
     #[error(transparent)]
@@ -67,26 +68,12 @@ pub enum UnpackCause {
     Tree(#[from] TreeError),
     /// The pattern for inner archives is none.
     #[error("pattern {pattern:?} is invalid: {message}")]
-    Pattern {
-        /// As given.
-        pattern: String,
-        /// Why.
-        message: String,
-    },
-    /// No inner archive.
+    Pattern { pattern: String, message: String },
     #[error("has no file that matches {pattern:?}, but {}", some(.there))]
-    NoneInside {
-        /// As given.
-        pattern: String,
-        /// What is there.
-        there: Vec<TreePath>,
-    },
+    NoneInside { pattern: String, there: Vec<TreePath> },
     /// Two inner archives have the same file.
     #[error("{path} is in two of the inner archives")]
-    Twice {
-        /// The file.
-        path: TreePath,
-    },
+    Twice { path: TreePath },
 }
 
 impl From<CacheError> for UnpackCause {
@@ -105,7 +92,7 @@ fn some(paths: &[TreePath]) -> String {
 }
 
 /// What a file is by its name.
-pub fn archive_of_name(name: &str) -> Archive {
+pub(crate) fn archive_of_name(name: &str) -> Archive {
     let name = name.to_ascii_lowercase();
     let ends = |suffixes: &[&str]| suffixes.iter().any(|s| name.ends_with(s));
     if ends(&[".tar", ".tar.gz", ".tar.xz", ".tar.zst", ".tar.bz2", ".tgz", ".txz", ".tzst", ".tbz2", ".tbz"])

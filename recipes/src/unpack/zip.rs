@@ -7,7 +7,6 @@ use tree::{Blob, Content, Kind, Meta, Node, PathError, Tree, TreeError, TreePath
 use zip::ZipArchive;
 use zip::result::ZipError as Malformed;
 
-/// Entries, at most.
 const ENTRIES: usize = 1 << 20;
 /// Bytes of all files together, at most.
 const BYTES: u64 = 16 << 30;
@@ -17,16 +16,14 @@ const TARGET: u64 = 4096;
 /// Why a zip makes no tree.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum ZipError {
-    /// The archive itself.
     #[error("is malformed: {0}")]
     Malformed(String),
-    /// An entry.
     #[error("entry {name:?}: {message}")]
     Entry {
         /// Its name as stored.
         name: String,
-        /// What is wrong.
         message: String,
     },
     /// More than any real one has.
@@ -35,7 +32,6 @@ pub enum ZipError {
     /// No room for the inflated files.
     #[error(transparent)]
     Cache(#[from] CacheError),
-    /// The same.
     #[error("inflated files: {0}")]
     Spool(io::Error),
 }

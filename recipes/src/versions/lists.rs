@@ -6,11 +6,11 @@ use serde_json::Value;
 /// Why a document is no list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum ListError {
     /// Not JSON, or of another shape.
     #[error("list is malformed: {0}")]
     Malformed(String),
-    /// Not UTF-8.
     #[error("list is no UTF-8")]
     Encoding,
     /// The pointer leads nowhere, or to something that is no text.
@@ -114,7 +114,6 @@ fn members<'v>(value: &'v Value, part: &str) -> Vec<&'v Value> {
     }
 }
 
-/// Each line.
 pub(super) fn text(body: &[u8]) -> Result<Vec<String>, ListError> {
     let text = std::str::from_utf8(body).map_err(|_| ListError::Encoding)?;
     Ok(text.lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_owned).collect())

@@ -18,7 +18,7 @@ use crate::{
 pub type Ask<'a> = dyn Fn(&str) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> + 'a;
 
 /// The schedule of Kubernetes' releases, for extensions that follow it without listing it.
-pub const KUBERNETES_SCHEDULE: &str =
+pub(crate) const KUBERNETES_SCHEDULE: &str =
     "https://raw.githubusercontent.com/kubernetes/website/main/data/releases/schedule.yaml";
 
 /// Pages of a list that are asked for. GitHub has a hundred entries on each.
@@ -28,45 +28,26 @@ const PER_PAGE: usize = 100;
 /// Why there are no versions.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
 pub enum VersionsError {
     /// A list can't be fetched. The source names its URL.
     #[error("recipe {recipe}: {source}")]
-    Ask {
-        /// The recipe.
-        recipe: String,
-        /// Why.
-        source: Box<dyn Error + Send + Sync>,
-    },
+    Ask { recipe: String, source: Box<dyn Error + Send + Sync> },
     /// A list isn't what it should be.
     #[error("recipe {recipe}: {url}: {source}")]
-    List {
-        /// The recipe.
-        recipe: String,
-        /// Where it is.
-        url: String,
-        /// Why.
-        source: ListError,
-    },
+    List { recipe: String, url: String, source: ListError },
     /// A promise of this module is broken.
     #[error("internal error: recipe {recipe}: {message}")]
-    Internal {
-        /// The recipe.
-        recipe: String,
-        /// Which promise.
-        message: &'static str,
-    },
+    Internal { recipe: String, message: &'static str },
     /// No entry has the form that the recipe asks for.
     #[error("recipe {recipe}: {url}: none of {entries} entries is a version of the form {pattern}{}", beginning(.first))]
     None {
-        /// The recipe.
         recipe: String,
         /// Where the list is.
         url: String,
         /// How many there are.
         entries: usize,
-        /// The form.
         pattern: String,
-        /// The first few.
         first: Vec<String>,
     },
 }

@@ -43,7 +43,10 @@ fn offline_installs_nothing_anew() -> Result<()> {
         // What ran before is in the cache.
         flix()?.args(args).arg("--offline").run()?;
         let out = flix()?.args(args).args(["--offline", "--rerun"]).outcome()?.failure()?;
-        assert_says(&out, &["error: ", "installing b3sum (apk)", "needs network access", "hint: ", "--offline"]);
+        assert_says(
+            &out,
+            &["error: ", "installing b3sum (apk)", "needs network access", "hint: ", "--offline"],
+        );
         assert!(!out.stderr.contains("fetch "), "{}", out.stderr);
     }
     // A command may do without a network, and gets none.

@@ -66,9 +66,7 @@ fn the_oem_partition_takes_root_and_is_left_as_it_was() -> Result<()> {
     let refused =
         flatcar.bake(&user).args(["--install-to", "oem:/ours", "tool:tool.raw"]).outcome()?.failure()?;
     assert!(
-        refused
-            .stderr
-            .contains("error: partition OEM has to be mounted, which requires root\nhint: "),
+        refused.stderr.contains("error: partition OEM has to be mounted, which requires root\nhint: "),
         "{}",
         refused.stderr
     );

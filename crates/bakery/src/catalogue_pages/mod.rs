@@ -1,7 +1,7 @@
 //! Pages of the catalogue in Markdown, made from the recipes: a table of all, and a page for each.
 
 mod page;
-pub use page::page;
+pub(crate) use page::page;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -13,22 +13,22 @@ const UNITS: &str = "files/usr/lib/systemd/system/";
 const ENDINGS: [&str; 3] = [".service", ".socket", ".timer"];
 
 /// Where images are published, in the documentation of this project. <https://www.rfc-editor.org/rfc/rfc2606>
-pub const BASE_URL: &str = "https://extensions.example.org/";
+pub(crate) const BASE_URL: &str = "https://extensions.example.org/";
 
 /// Tells pages that are made here from others.
-pub const MARK: &str = "<!-- Made by `bakery docs` from the recipes; changes belong there. -->";
+pub(crate) const MARK: &str = "<!-- Made by `bakery docs` from the recipes; changes belong there. -->";
 
 /// The table and all pages, by their paths below the documentation's folder.
-pub fn all(recipes: &[Recipe], base_url: &str) -> BTreeMap<String, String> {
+pub(crate) fn all(recipes: &[Recipe], base_url: &str) -> BTreeMap<String, String> {
     let pages = recipes.iter().map(|r| (format!("{PAGES}{}.md", r.name()), page(r, base_url)));
     pages.chain([("catalogue.md".to_owned(), catalogue(recipes, PAGES))]).collect()
 }
 
 /// Where the pages are, seen from the table.
-pub const PAGES: &str = "catalogue/";
+pub(crate) const PAGES: &str = "catalogue/";
 
 /// All extensions, in Markdown. `pages` is where the pages are, seen from the table: `catalogue/`.
-pub fn catalogue(recipes: &[Recipe], pages: &str) -> String {
+pub(crate) fn catalogue(recipes: &[Recipe], pages: &str) -> String {
     let mut out = format!(
         "# The catalogue\n\n{MARK}\n\n\
          All are for x86-64 and arm64 unless said otherwise. Units in **bold** start by themselves. Every download is pinned \
@@ -57,7 +57,7 @@ fn code(words: &[String]) -> String {
 }
 
 /// How the downloads are checked, each way once.
-pub fn verified(recipe: &Recipe) -> Vec<String> {
+pub(crate) fn verified(recipe: &Recipe) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
     for download in recipe.as_typed().download.iter().map(|d| d.get_ref()) {
         let ways = [Some(checksum(download)), signature(download)];
@@ -90,7 +90,7 @@ fn signature(download: &DownloadTable) -> Option<&'static str> {
 }
 
 /// Places of what upstream ships.
-pub fn files(recipe: &Recipe) -> Vec<String> {
+pub(crate) fn files(recipe: &Recipe) -> Vec<String> {
     let rules = recipe.as_typed();
     let installed = rules.install.iter().map(|i| i.get_ref().to.as_str());
     let linked = rules.symlink.iter().map(|l| l.get_ref().path.as_str());
@@ -106,8 +106,7 @@ pub fn files(recipe: &Recipe) -> Vec<String> {
 
 /// A unit that the extension ships.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Unit {
-    /// Its name.
+pub(crate) struct Unit {
     pub name: String,
     /// Whether it starts by itself.
     pub upheld: bool,
@@ -120,7 +119,7 @@ impl std::fmt::Display for Unit {
 }
 
 /// Units that the recipe names; those inside of upstream's archives are known only if they are installed by name.
-pub fn units(recipe: &Recipe) -> Vec<Unit> {
+pub(crate) fn units(recipe: &Recipe) -> Vec<Unit> {
     let rules = recipe.as_typed();
     let own = recipe.files().iter().filter_map(|(path, _)| path.strip_prefix(UNITS));
     let installed = rules.install.iter().filter_map(|i| i.get_ref().to.as_str().rsplit('/').next());
@@ -131,7 +130,7 @@ pub fn units(recipe: &Recipe) -> Vec<Unit> {
 }
 
 /// Names of the update streams.
-pub fn streams(recipe: &Recipe) -> Vec<String> {
+pub(crate) fn streams(recipe: &Recipe) -> Vec<String> {
     let name = recipe.name();
     let further = recipe.streams().iter().map(|stream| match stream {
         Stream::Minor => format!("{name}-vX.Y"),

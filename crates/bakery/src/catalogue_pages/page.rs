@@ -11,7 +11,7 @@ use recipes::format::{RequiresTable, Stream};
 use recipes::recipe::{ParameterValue, Recipe};
 
 /// What a user wants to know, in Markdown. `base_url` is the URL below which images are published.
-pub fn page(recipe: &Recipe, base_url: &str) -> String {
+pub(crate) fn page(recipe: &Recipe, base_url: &str) -> String {
     let name = recipe.name();
     let mut out = format!("# {name}\n\n{MARK}\n\n{}", recipe.summary());
     if let Some(homepage) = recipe.homepage() {

@@ -130,7 +130,7 @@ pub enum Default {
 
 /// What is to be built.
 #[derive(Debug, Clone, clap::Args)]
-pub struct SettingsArgs {
+pub(crate) struct SettingsArgs {
     /// Name of the recipe
     pub name: Option<String>,
 
@@ -162,7 +162,7 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
 
 impl SettingsArgs {
     /// A recipe, as it is pinned.
-    pub fn of(name: &str) -> SettingsArgs {
+    pub(crate) fn of(name: &str) -> SettingsArgs {
         let name = Some(name.to_owned());
         SettingsArgs { name, version: None, set: Vec::new(), without: Vec::new(), update: false }
     }
@@ -171,7 +171,7 @@ impl SettingsArgs {
     ///
     /// # Errors
     /// A parameter that is set twice; variables that leave nothing.
-    pub fn settings(&self, variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Settings> {
+    pub(crate) fn settings(&self, variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Settings> {
         let mut parameters = BTreeMap::new();
         for (name, value) in &self.set {
             if parameters.insert(name.clone(), value.clone()).is_some() {

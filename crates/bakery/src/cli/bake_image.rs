@@ -218,8 +218,7 @@ fn payload(args: &Args, fetcher: &Fetcher, events: &dyn Events) -> anyhow::Resul
         {
             Some(Compatibility { arch: is, .. }) => arch = arch.or(is),
             None => {
-                let text =
-                    format!("{file:?}: can't inspect the image, so hosts may refuse to merge it");
+                let text = format!("{file:?}: can't inspect the image, so hosts may refuse to merge it");
                 events.event(Event::Warning(text.into()));
             }
         }

@@ -47,11 +47,11 @@ pub struct Args {
 
     /// Allow programs to need this library or loader of the host: libc.so.6; repeatable
     #[arg(long, value_name = "SONAME")]
-    pub host_library: Vec<String>,
+    pub(crate) host_library: Vec<String>,
 
     /// Skip checks that need systemd-analyze
     #[arg(long)]
-    pub no_verify: bool,
+    pub(crate) no_verify: bool,
 
     /// Print a JSON array of findings
     #[arg(long)]

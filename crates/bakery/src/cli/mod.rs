@@ -1,7 +1,9 @@
 //! The command line: one module for each command.
 
 mod args;
-pub use args::{CatalogueArgs, SettingsArgs, WorkArgs};
+pub use args::CatalogueArgs;
+pub(crate) use args::SettingsArgs;
+pub use args::WorkArgs;
 
 mod bake_image;
 mod boot;

@@ -13,7 +13,6 @@ pub(super) struct SignKeyError {
     source: SignatureError,
 }
 
-/// Reads a key.
 pub(super) fn read(path: &Path) -> anyhow::Result<Signer> {
     let bytes = std::fs::read(path).with_context(|| format!("{path:?}"))?;
     let signer = Signer::parse(&bytes).map_err(|source| SignKeyError { path: path.to_owned(), source })?;

@@ -11,9 +11,8 @@ use recipes::recipe::Settings;
 use recipes::version::Version;
 
 /// The file's name, unless the user has another.
-pub const FILE_NAME: &str = "release.toml";
+pub(crate) const FILE_NAME: &str = "release.toml";
 
-/// As typed.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct ReleaseFile {
@@ -43,8 +42,7 @@ struct OfferTable {
 
 /// What a catalogue offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReleaseConfig {
-    /// The page's heading.
+pub(crate) struct ReleaseConfig {
     pub title: String,
     /// Where the release is going to be hosted.
     pub base_url: String,
@@ -56,35 +54,23 @@ pub struct ReleaseConfig {
 
 /// The versions of an extension.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ExtensionSelection {
+pub(crate) struct ExtensionSelection {
     /// Whether the latest are among them.
     pub latest: bool,
-    /// Others.
     pub versions: Vec<Version>,
-    /// Parameters and components.
     pub settings: Settings,
 }
 
 /// Why a release file is of no use.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ConfigError {
+pub(crate) enum ConfigError {
     /// It can't be read.
     #[error("{path:?}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    Io { path: PathBuf, source: std::io::Error },
     /// It isn't what it should be.
     #[error("{path:?}: {message}")]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        message: String,
-    },
+    Syntax { path: PathBuf, message: String },
 }
 
 impl Default for ReleaseConfig {
@@ -103,7 +89,7 @@ impl ReleaseConfig {
     ///
     /// # Errors
     /// It can't be read or understood.
-    pub fn read(path: &Path) -> Result<ReleaseConfig, ConfigError> {
+    pub(crate) fn read(path: &Path) -> Result<ReleaseConfig, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Io { path: path.to_owned(), source })?;
         Self::parse(&text).map_err(|message| ConfigError::Syntax { path: path.to_owned(), message })
@@ -113,7 +99,7 @@ impl ReleaseConfig {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn parse(text: &str) -> Result<ReleaseConfig, String> {
+    pub(crate) fn parse(text: &str) -> Result<ReleaseConfig, String> {
         let file: ReleaseFile = toml::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())?;
         let default = ReleaseConfig::default();
         let arch = |word: &String| word.parse::<Arch>().map_err(|e| format!("architectures: {e}"));

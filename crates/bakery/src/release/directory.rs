@@ -14,31 +14,23 @@ use recipes::checksum::Checksum;
 use recipes::fetch::{FetchError, Fetcher, FileRequest};
 use signature::{self, SIGNATURE_MAX, Scheme, SignatureError};
 
-/// The manifest's name.
-pub const MANIFEST: &str = "SHA256SUMS";
-/// Its signature's.
-pub const MANIFEST_SIGNATURE: &str = "SHA256SUMS.gpg";
+pub(crate) const MANIFEST: &str = "SHA256SUMS";
+pub(crate) const MANIFEST_SIGNATURE: &str = "SHA256SUMS.gpg";
 /// The ending of a provenance statement.
-pub const STATEMENT: &str = ".intoto.json";
+pub(crate) const STATEMENT: &str = ".intoto.json";
 /// The ending of a bill of materials.
-pub const SBOM: &str = ".spdx.json";
+pub(crate) const SBOM: &str = ".spdx.json";
 /// The ending of an image.
 const IMAGE: &str = ".raw";
-/// Bytes.
 const TEXT_MAX: u64 = 16 << 20;
 
 /// Why a release can't be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum DirectoryError {
+pub(crate) enum DirectoryError {
     /// A file or folder can't be read or written.
     #[error("{path:?}: {source}")]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
     /// A file can't be put in its place.
     #[error(transparent)]
     Output(#[from] tree::output::OutputError),
@@ -47,52 +39,22 @@ pub enum DirectoryError {
     Fetch(#[from] FetchError),
     /// A manifest isn't one.
     #[error("{location}: {source}")]
-    Sums {
-        /// Path or URL.
-        location: String,
-        /// Why.
-        source: SumsError,
-    },
+    Sums { location: String, source: SumsError },
     /// A statement isn't one.
     #[error("{location}: {source}")]
-    Record {
-        /// Path or URL.
-        location: String,
-        /// Why.
-        source: RecordError,
-    },
+    Record { location: String, source: RecordError },
     /// A manifest's signature doesn't hold.
     #[error("{location}: {source}")]
-    Signature {
-        /// The URL.
-        location: String,
-        /// Why.
-        source: SignatureError,
-    },
+    Signature { location: String, source: SignatureError },
     /// An image isn't what its statement says.
     #[error("{path:?}: has SHA-256 {got}, expected {expected} as its statement says")]
-    Changed {
-        /// The image.
-        path: PathBuf,
-        /// Its own.
-        got: String,
-        /// The statement's.
-        expected: String,
-    },
+    Changed { path: PathBuf, got: String, expected: String },
     /// Somebody else writes to it.
     #[error("{path:?}: another bakery process is using it")]
-    Busy {
-        /// The folder.
-        path: PathBuf,
-    },
+    Busy { path: PathBuf },
     /// Two folders have different images under one name.
     #[error("{path:?}: differs from {other:?}, which has the same name")]
-    Differs {
-        /// One.
-        path: PathBuf,
-        /// The other.
-        other: PathBuf,
-    },
+    Differs { path: PathBuf, other: PathBuf },
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> DirectoryError + '_ {
@@ -102,13 +64,13 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> DirectoryError + '_ {
 /// The name of a metadata file of an image: another ending in the place of the image's own. It must not follow that: to
 /// systemd-sysupdate 257 everything whose name *begins* as its pattern says is an image, and it would install metadata as
 /// one.
-pub fn metadata_file(image: &str, ending: &str) -> String {
+pub(crate) fn metadata_file(image: &str, ending: &str) -> String {
     format!("{}{ending}", image.strip_suffix(IMAGE).unwrap_or(image))
 }
 
 /// The images of a release, and the checksums that its manifests have.
 #[derive(Debug, Clone, Default)]
-pub struct Contents {
+pub(crate) struct Contents {
     /// Images by file name.
     pub records: BTreeMap<String, Record>,
     /// Manifests by extension: what it says of images and their metadata.
@@ -120,7 +82,7 @@ impl Contents {
     ///
     /// # Errors
     /// Statements that can't be read.
-    pub fn of_folder(dir: &Path) -> Result<Contents, DirectoryError> {
+    pub(crate) fn of_folder(dir: &Path) -> Result<Contents, DirectoryError> {
         let mut contents = Contents::default();
         for (path, is_dir) in list(dir)? {
             if !is_dir {
@@ -151,7 +113,7 @@ impl Contents {
     ///
     /// # Errors
     /// Files that can't be read.
-    pub fn of_folder_with_sums(dir: &Path) -> Result<Contents, DirectoryError> {
+    pub(crate) fn of_folder_with_sums(dir: &Path) -> Result<Contents, DirectoryError> {
         let mut contents = Self::of_folder(dir)?;
         for record in contents.records.values() {
             let sums = contents.sums.entry(record.image.name.clone()).or_default();
@@ -164,7 +126,7 @@ impl Contents {
     ///
     /// # Errors
     /// Its statement can't be read.
-    pub fn record_beside(image: &Path) -> Result<Option<Record>, DirectoryError> {
+    pub(crate) fn record_beside(image: &Path) -> Result<Option<Record>, DirectoryError> {
         let Some(name) = image.file_name().and_then(|n| n.to_str()) else { return Ok(None) };
         let path = image.with_file_name(metadata_file(name, STATEMENT));
         match fs::read(&path) {
@@ -181,7 +143,7 @@ impl Contents {
     ///
     /// # Errors
     /// The release can't be asked for, or its files aren't what its manifests say.
-    pub fn of_url<'a>(
+    pub(crate) fn of_url<'a>(
         url: &str,
         names: impl IntoIterator<Item = &'a str>,
         key: Option<&[u8]>,
@@ -268,7 +230,7 @@ pub(super) fn list(dir: &Path) -> Result<Vec<(PathBuf, bool)>, DirectoryError> {
 
 /// A folder that nobody else changes meanwhile.
 #[derive(Debug)]
-pub struct DirectoryLock {
+pub(crate) struct DirectoryLock {
     _file: fs::File,
 }
 
@@ -277,7 +239,7 @@ impl DirectoryLock {
     ///
     /// # Errors
     /// Another process has it, or it can't be read or written.
-    pub fn take(dir: &Path) -> Result<DirectoryLock, DirectoryError> {
+    pub(crate) fn take(dir: &Path) -> Result<DirectoryLock, DirectoryError> {
         fs::create_dir_all(dir).map_err(io_error(dir))?;
         let file = fs::File::open(dir).map_err(io_error(dir))?;
         match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
@@ -303,7 +265,7 @@ impl DirectoryLock {
 ///
 /// # Errors
 /// Images that aren't what their statements say, or differ from those that are there.
-pub fn merge(from: &Path, to: &Path) -> Result<Vec<ImageFileName>, DirectoryError> {
+pub(crate) fn merge(from: &Path, to: &Path) -> Result<Vec<ImageFileName>, DirectoryError> {
     let (theirs, ours) = (Contents::of_folder(from)?, Contents::of_folder(to)?);
     let mut taken = Vec::new();
     for (file, record) in &theirs.records {

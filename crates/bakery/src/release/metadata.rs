@@ -20,11 +20,9 @@ use signature::{SignatureError, Signer};
 /// Why metadata can't be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum MetadataError {
-    /// The folder.
+pub(crate) enum MetadataError {
     #[error(transparent)]
     Directory(#[from] DirectoryError),
-    /// The key.
     #[error(transparent)]
     Signature(#[from] SignatureError),
     /// The data of the page.
@@ -34,12 +32,10 @@ pub enum MetadataError {
 
 /// What the metadata of a release is made from, besides its folder.
 #[derive(Debug, Clone, Copy)]
-pub struct ReleaseMetadata<'a> {
-    /// Title and address.
+pub(crate) struct ReleaseMetadata<'a> {
     pub config: &'a ReleaseConfig,
     /// Recipes of the extensions; one without a recipe has its name and images alone.
     pub recipes: &'a BTreeMap<String, Recipe>,
-    /// Signs the manifests.
     pub signer: Option<&'a Signer>,
     /// What is hosted already and not in this folder.
     pub hosted: Option<&'a Contents>,
@@ -50,7 +46,7 @@ impl ReleaseMetadata<'_> {
     ///
     /// # Errors
     /// What can't be read or written.
-    pub fn write(&self, dir: &Path) -> Result<bool, MetadataError> {
+    pub(crate) fn write(&self, dir: &Path) -> Result<bool, MetadataError> {
         let own = Contents::of_folder(dir)?;
         let mut all = own.records.clone();
         for (file, record) in self.hosted.iter().flat_map(|h| &h.records) {

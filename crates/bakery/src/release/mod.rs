@@ -1,25 +1,25 @@
 //! Releases: a folder of images that any static file server can host.
 
-pub mod record;
-pub use record::{Input, Record, RecordError};
+pub(crate) mod record;
+pub(crate) use record::{Input, Record};
 
-pub mod sums;
-pub use sums::{Sums, SumsError};
+pub(crate) mod sums;
+pub(crate) use sums::Sums;
 
-pub mod sbom;
+pub(crate) mod sbom;
 
-pub mod notes;
+pub(crate) mod notes;
 
-pub mod config;
-pub use config::ReleaseConfig;
+pub(crate) mod config;
+pub(crate) use config::ReleaseConfig;
 
-pub mod directory;
-pub use directory::{Contents, DirectoryError, DirectoryLock, merge};
+pub(crate) mod directory;
+pub(crate) use directory::{Contents, DirectoryLock};
 
-pub mod plan;
+pub(crate) mod plan;
 
-pub mod metadata;
-pub use metadata::{MetadataError, ReleaseMetadata};
+pub(crate) mod metadata;
+pub(crate) use metadata::ReleaseMetadata;
 
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use recipes::ImageFileName;
 /// What the note tells: all images, those that are new first.
 ///
 /// `new` has the names of the files that were added by this run.
-pub fn markdown(title: &str, base_url: &str, records: &[Record], new: &[String]) -> String {
+pub(crate) fn markdown(title: &str, base_url: &str, records: &[Record], new: &[String]) -> String {
     let mut out = format!("# {title}\n\n");
     let mut extensions: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
     for record in records {

@@ -6,7 +6,7 @@ use recipes::lock::Key;
 
 /// How a plan is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum PlanFormat {
+pub(crate) enum PlanFormat {
     /// For people.
     #[default]
     Table,
@@ -17,12 +17,12 @@ pub enum PlanFormat {
 }
 
 /// The word that names a build: `NAME@VERSION:ARCH`, as `--only` takes it.
-pub fn word(key: &Key) -> String {
+pub(crate) fn word(key: &Key) -> String {
     format!("{}@{}:{}", key.name, key.version, key.arch.systemd())
 }
 
 /// A plan's text. `missing` is to be built, `there` was found.
-pub fn text(missing: &[&Key], there: usize, format: PlanFormat) -> String {
+pub(crate) fn text(missing: &[&Key], there: usize, format: PlanFormat) -> String {
     match format {
         PlanFormat::Table => table(missing, there),
         PlanFormat::GithubMatrix => {
@@ -47,7 +47,7 @@ fn entry(key: &Key, runner: bool) -> serde_json::Value {
 }
 
 /// So many images, in words.
-pub fn images(n: usize) -> String {
+pub(crate) fn images(n: usize) -> String {
     if n == 1 { "1 image".to_owned() } else { format!("{n} images") }
 }
 

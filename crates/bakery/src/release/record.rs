@@ -14,27 +14,22 @@ use store::Digest;
 
 /// An image and what it was made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
+pub(crate) struct Record {
     /// Name, version and architecture, which make the file's name.
     pub image: ImageFileName,
-    /// Bytes.
     pub size: u64,
-    /// Of the image.
     pub sha256: Digest,
     /// Parameters and components, as given.
     pub settings: BTreeMap<String, String>,
     /// Of the recipe and its files.
     pub recipe: Digest,
-    /// The tool's version.
     pub tool: String,
-    /// What was downloaded.
     pub inputs: Vec<Input>,
 }
 
 /// Something that went into an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Input {
-    /// Where it was.
+pub(crate) struct Input {
     pub uri: String,
     /// Of its bytes, or of an image's manifest.
     pub sha256: Digest,
@@ -44,16 +39,14 @@ pub struct Input {
 
 /// Why a statement can't be used.
 #[derive(Debug, thiserror::Error)]
-pub enum RecordError {
+pub(crate) enum RecordError {
     /// It is no JSON of this form.
     #[error("provenance statement: {0}")]
     Json(#[from] serde_json::Error),
     /// It is about something else.
     #[error("provenance statement: {what} is {got:?}, expected {expected:?}")]
     Other {
-        /// The field.
         what: &'static str,
-        /// Its value.
         got: String,
         /// What it should be.
         expected: &'static str,
@@ -61,7 +54,7 @@ pub enum RecordError {
 }
 
 /// Among the settings: components that were left out, with commas between them.
-pub const WITHOUT: &str = "without";
+pub(crate) const WITHOUT: &str = "without";
 
 const STATEMENT: &str = "https://in-toto.io/Statement/v1";
 const PREDICATE: &str = "https://slsa.dev/provenance/v1";
@@ -113,7 +106,6 @@ struct Builder {
     version: BTreeMap<String, String>,
 }
 
-/// A ResourceDescriptor.
 #[derive(Serialize, Deserialize)]
 struct Resource {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -134,7 +126,7 @@ impl Record {
     ///
     /// # Errors
     /// serde_json's, which has no reason for one.
-    pub fn statement(&self) -> Result<String, RecordError> {
+    pub(crate) fn statement(&self) -> Result<String, RecordError> {
         let input = |i: &Input| Resource {
             name: None,
             uri: Some(i.uri.clone()),
@@ -175,7 +167,7 @@ impl Record {
     }
 
     /// Parameters and components, as they would be chosen to build the same again.
-    pub fn choices(&self) -> Settings {
+    pub(crate) fn choices(&self) -> Settings {
         let mut parameters = self.settings.clone();
         let without = parameters.remove(WITHOUT).unwrap_or_default();
         let without = without.split(',').filter(|w| !w.is_empty()).map(str::to_owned).collect();
@@ -186,7 +178,7 @@ impl Record {
     ///
     /// # Errors
     /// It is something else.
-    pub fn parse(text: &[u8]) -> Result<Record, RecordError> {
+    pub(crate) fn parse(text: &[u8]) -> Result<Record, RecordError> {
         let statement: Statement = serde_json::from_slice(text)?;
         let other = |what, got: &str, expected| RecordError::Other { what, got: got.to_owned(), expected };
         let is = |what, got: &str, expected| match got == expected {

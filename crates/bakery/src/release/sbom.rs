@@ -8,7 +8,12 @@ use store::Digest;
 /// The document's text. The same record gives the same bytes.
 ///
 /// `licence` is that of what is shipped, an SPDX expression; `created` is in seconds since 1970.
-pub fn document(record: &Record, licence: Option<&str>, homepage: Option<&str>, created: i64) -> String {
+pub(crate) fn document(
+    record: &Record,
+    licence: Option<&str>,
+    homepage: Option<&str>,
+    created: i64,
+) -> String {
     let licence = licence.unwrap_or("NOASSERTION");
     let mut packages = vec![json!({
         "SPDXID": "SPDXRef-extension",

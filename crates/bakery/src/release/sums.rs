@@ -6,13 +6,12 @@ use super::record::is_sha256;
 
 /// Names and their SHA-256, in the order of the names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Sums(pub BTreeMap<String, String>);
+pub(crate) struct Sums(pub BTreeMap<String, String>);
 
 /// A line that isn't one of a manifest.
 #[derive(Debug, thiserror::Error)]
 #[error("line {line}: {problem}")]
-pub struct SumsError {
-    /// From 1.
+pub(crate) struct SumsError {
     line: usize,
     problem: String,
 }
@@ -22,7 +21,7 @@ impl Sums {
     ///
     /// # Errors
     /// A line that is none, or a name with two sums.
-    pub fn parse(text: &[u8]) -> Result<Sums, SumsError> {
+    pub(crate) fn parse(text: &[u8]) -> Result<Sums, SumsError> {
         let mut sums = BTreeMap::new();
         let text = std::str::from_utf8(text)
             .map_err(|e| SumsError { line: 1, problem: format!("is not UTF-8: {e}") })?;
@@ -46,8 +45,7 @@ impl Sums {
         Ok(Sums(sums))
     }
 
-    /// The manifest's text.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.0.iter().map(|(name, sum)| format!("{sum}  {name}\n")).collect()
     }
 }

@@ -10,7 +10,9 @@ pub(super) fn warnings(plan: &Plan) -> Vec<String> {
     if let Some(path) = plan.opened.iter().find_map(|o| o.paths.first()) {
         out.push(match allowed(path) && HostLibrary::at(path).is_none() {
             true => {
-                format!("libraries opened by path are included at that path if you add them to the PATHs: {path}")
+                format!(
+                    "libraries opened by path are included at that path if you add them to the PATHs: {path}"
+                )
             }
             false => format!("no extension can have a library at {path}: flatwrap takes the whole image"),
         });

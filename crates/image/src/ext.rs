@@ -11,6 +11,7 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
+use crate::debugfs::{self, MAX_LINE, QuoteError};
 use crate::error::{ImageError, unreadable};
 use crate::format::Format;
 use crate::tool::{Stage, Tool};
@@ -179,10 +180,6 @@ fn script(tree: &Tree, stage: &Path, epoch: i64) -> Result<String, ImageError> {
     Ok(out)
 }
 
-/// Bytes, the line's end included. debugfs reads a script by fgets(3) into a buffer of BUFSIZ, 8192: what is longer it
-/// would take for a second line, and a line that starts with `!` goes to the shell.
-const MAX_LINE: usize = 8000;
-
 /// Refuses what debugfs would not read as one line. `path` is the last that the lines are about.
 fn check_lines(lines: &str, path: &TreePath) -> Result<(), ImageError> {
     if lines.split_inclusive('\n').all(|line| line.len() <= MAX_LINE) {
@@ -198,16 +195,15 @@ pub(crate) fn script_for_tests(tree: &Tree) -> Result<String, ImageError> {
     script(tree, stage.path(), 0)
 }
 
-/// A word for debugfs, whose quotes take all but line ends.
+/// A word of the script about `path`.
 fn quote(word: &[u8], path: &TreePath) -> Result<String, ImageError> {
-    let refuse = |reason| ImageError::Unstorable { path: path.clone(), format: Format::Ext4, reason };
-    if word.iter().any(|&b| matches!(b, b'\n' | b'\r' | 0)) {
-        return Err(refuse("has a line end in its name or target"));
-    }
-    match std::str::from_utf8(word) {
-        Ok(text) => Ok(format!("\"{}\"", text.replace('"', "\"\""))),
-        Err(_) => Err(refuse("is not UTF-8")),
-    }
+    debugfs::quote(word).map_err(|e| {
+        let reason = match e {
+            QuoteError::LineEnd => "has a line end in its name or target",
+            QuoteError::NotUtf8 => "is not UTF-8",
+        };
+        ImageError::Unstorable { path: path.clone(), format: Format::Ext4, reason }
+    })
 }
 
 fn copy(content: &Content, to: &Path, path: &TreePath) -> Result<(), ImageError> {

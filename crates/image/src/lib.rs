@@ -10,7 +10,6 @@ pub use volume::Volume;
 
 mod codec;
 mod crc32c;
-mod hex;
 mod uuid;
 
 pub mod gpt;
@@ -34,6 +33,8 @@ mod early_sync;
 mod tool;
 
 mod erofs;
+
+pub mod debugfs;
 
 mod ext;
 

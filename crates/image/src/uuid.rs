@@ -1,6 +1,6 @@
 //! UUIDs that are derived from data.
 
-use crate::hex::hex;
+use base16ct::lower::encode_string as hex;
 
 /// Version 8, "vendor-specific". RFC 9562.
 pub(crate) fn as_uuid(mut bytes: [u8; 16]) -> [u8; 16] {

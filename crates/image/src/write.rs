@@ -15,11 +15,11 @@ use crate::disk::{self, Verity};
 use crate::early_sync::EarlySync;
 use crate::error::ImageError;
 use crate::format::Format;
-use crate::hex::hex;
 use crate::options::ImageOptions;
 use crate::tool::Stage;
 use crate::volume::Volume;
 use crate::{btrfs, erofs, ext, plain, squashfs};
+use base16ct::lower::encode_string as hex;
 use tree::{Event, Events, Tree, TreePath, escape, output::OutputFile};
 
 /// What was written.

@@ -12,6 +12,7 @@ use tree::TreePath;
 use tree::process::find_program;
 
 use super::payload::{Entry, Item};
+use image::debugfs::{self, QuoteError};
 use image::gpt::{self, Partition};
 
 /// Why a partition could not be written.
@@ -38,6 +39,9 @@ pub enum Ext4Error {
     /// A promise of [`crate::Payload`] is broken.
     #[error("internal error: the payload has a file in the place of the root directory")]
     Root,
+    /// debugfs, which puts the files there, can't be told the name.
+    #[error("{path} {source}, which debugfs can't write")]
+    Name { path: TreePath, source: QuoteError },
     /// A program that does the work is missing.
     #[error("{tool} isn't installed (package e2fsprogs)")]
     NoTool { tool: &'static str },
@@ -180,14 +184,14 @@ impl Volume<'_> {
 
     /// What a file holds, as far as it is text.
     fn text(&self, path: &TreePath) -> Result<String, Ext4Error> {
-        let request = format!("cat {}", quote(path));
+        let request = format!("cat {}", quote(&path.to_absolute(), path)?);
         let output = self.run(Command::new(tool("debugfs")?).arg("-R").arg(request))?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// The type of what a path is, none if nothing is there. The last component isn't followed.
     fn kind(&self, path: &TreePath) -> Result<Option<String>, Ext4Error> {
-        let request = format!("stat {}", quote(path));
+        let request = format!("stat {}", quote(&path.to_absolute(), path)?);
         let output = self.run(Command::new(tool("debugfs")?).arg("-R").arg(request))?;
         let text = String::from_utf8_lossy(&output.stdout);
         if let Some((_, rest)) = text.split_once("Type: ") {
@@ -229,13 +233,14 @@ fn is_clean(block: &[u8; 1024]) -> bool {
 fn script(missing: &BTreeSet<TreePath>, entries: &[&Entry], stage: &Path) -> Result<String, Ext4Error> {
     let mut out = String::new();
     for dir in missing {
-        let place = quote(dir);
+        let place = quote(&dir.to_absolute(), dir)?;
         let _ = writeln!(out, "mkdir {place}\nsif {place} mode 040755\nsif {place} uid 0\nsif {place} gid 0");
     }
     for (number, entry) in entries.iter().enumerate() {
-        let place = quote(&entry.path);
+        let place = quote(&entry.path.to_absolute(), &entry.path)?;
         if let Item::Symlink(target) = &entry.item {
-            let _ = writeln!(out, "symlink {place} \"{target}\"");
+            let target = quote(target.as_bytes(), &entry.path)?;
+            let _ = writeln!(out, "symlink {place} {target}");
             continue;
         }
         // A name of ours, since the tool reads the user's with rules of its own.
@@ -251,8 +256,8 @@ fn script(missing: &BTreeSet<TreePath>, entries: &[&Entry], stage: &Path) -> Res
         .map_err(|source| Ext4Error::Io { path, source })?;
         // `write` takes a name in the current directory only.
         let parent = entry.path.parent().unwrap_or_else(TreePath::root);
-        let name = entry.path.file_name().map(String::from_utf8_lossy).ok_or(Ext4Error::Root)?;
-        let _ = writeln!(out, "cd {}\nwrite {source} \"{name}\"", quote(&parent));
+        let name = quote(entry.path.file_name().ok_or(Ext4Error::Root)?, &entry.path)?;
+        let _ = writeln!(out, "cd {}\nwrite {source} {name}", quote(&parent.to_absolute(), &parent)?);
         let _ = writeln!(out, "sif {place} mode 0100644\nsif {place} uid 0\nsif {place} gid 0");
         let _ =
             writeln!(out, "sif {place} mtime @{TIME}\nsif {place} atime @{TIME}\nsif {place} ctime @{TIME}");
@@ -260,9 +265,9 @@ fn script(missing: &BTreeSet<TreePath>, entries: &[&Entry], stage: &Path) -> Res
     Ok(out)
 }
 
-/// The payload's names have no quotes.
-fn quote(path: &TreePath) -> String {
-    format!("\"{path}\"")
+/// A word of a script about `path`.
+fn quote(word: &[u8], path: &TreePath) -> Result<String, Ext4Error> {
+    debugfs::quote(word).map_err(|source| Ext4Error::Name { path: path.clone(), source })
 }
 
 /// What debugfs said against its commands. It ends well whatever they say.

@@ -27,7 +27,7 @@ impl Rootfs {
     /// Applies all layers, the lowest first. No layers make an empty root, which is legal. The limits are for all together.
     ///
     /// # Errors
-    /// See [`apply()`].
+    /// A malformed layer, or one past the limits.
     pub fn from_layers(
         config: Config,
         layers: &[LayerBlob],
@@ -49,7 +49,7 @@ impl Rootfs {
     /// Applies one more layer and moves the id on.
     ///
     /// # Errors
-    /// See [`apply()`]. The tree is half-done then.
+    /// A malformed layer, or one past the limits. The tree is half-done then.
     pub fn apply(&mut self, layer: &LayerBlob) -> Result<(), LayerError> {
         self.apply_with(layer, &Limits::default(), &mut Usage::default(), &tree::Silent)
     }
@@ -57,7 +57,7 @@ impl Rootfs {
     /// As [`Rootfs::apply`], with limits, and a warning for what was left out.
     ///
     /// # Errors
-    /// See [`apply()`]. The tree is half-done then.
+    /// A malformed layer, or one past the limits. The tree is half-done then.
     pub(crate) fn apply_with(
         &mut self,
         layer: &LayerBlob,

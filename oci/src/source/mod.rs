@@ -51,20 +51,16 @@ impl std::fmt::Debug for Reader<'_> {
 }
 
 impl Reader<'_> {
-    /// Reads a local image; none if `image` is in a registry.
-    ///
-    /// # Errors
-    /// The files can't be read, aren't what they should be, or don't have the digests that they should have.
     #[cfg(test)]
     pub(crate) fn rootfs(&self, image: &ImageRef) -> Result<Option<Rootfs>, SourceError> {
         self.rootfs_with(image, &[])
     }
 
-    /// As [`Reader::rootfs`]. Of the running system's own root (`dir:/`) only the system's directories are read, and those in
+    /// Reads a local image; none if `image` is in a registry. Of the running system's own root (`dir:/`) only the system's directories are read, and those in
     /// `wanted` besides; all other images are read as a whole.
     ///
     /// # Errors
-    /// As [`Reader::rootfs`].
+    /// The files can't be read, aren't what they should be, or don't have the digests that they should have.
     pub(crate) fn rootfs_with(
         &self,
         image: &ImageRef,

@@ -111,7 +111,7 @@ impl Recipe {
         Ok(out)
     }
 
-    /// What is built for a version and architecture. `settings` has to have the values of all [`Recipe::queries`].
+    /// What is built for a version and architecture. `settings` has to have the values of all `Recipe::queries`.
     ///
     /// # Errors
     /// All that [`InstanceError`] lists.

@@ -406,3 +406,18 @@ fn rules_and_values_that_are_none() {
     let bad = Release { id: String::new(), ..release() };
     assert!(matches!(make(tree(), bad, &[]), Err(ExtensionError::Release(_))));
 }
+
+#[test]
+fn an_attribute_of_many_files_is_told_once() {
+    let mut tree = tree();
+    for i in 0..7 {
+        let file = Node::file(0o644, "x");
+        put(&mut tree, &format!("/usr/lib/sample/f{i}"), with_xattr(file, "com.apple.provenance"));
+    }
+    let extension =
+        Extension::new(tree, "tool".parse().unwrap(), release(), &ExtensionOptions::default()).unwrap();
+    let found: Vec<String> = extension.findings().iter().map(ToString::to_string).collect();
+    let text = "/usr/lib/sample/f0: com.apple.provenance is dropped, as are 6 more of this name: no attribute of Linux's \
+                [foreign-xattr]";
+    assert_eq!(found, [text]);
+}

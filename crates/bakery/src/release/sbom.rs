@@ -1,5 +1,6 @@
 //! A bill of materials for an image: SPDX 2.3 as JSON. <https://spdx.github.io/spdx-spec/v2.3/>
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::record::Record;
@@ -8,12 +9,15 @@ use store::Digest;
 /// The document's text. The same record gives the same bytes.
 ///
 /// `licence` is that of what is shipped, an SPDX expression; `created` is in seconds since 1970.
+///
+/// # Errors
+/// A time whose year has more than four digits.
 pub(crate) fn document(
     record: &Record,
     licence: Option<&str>,
     homepage: Option<&str>,
     created: i64,
-) -> String {
+) -> Result<String, jiff::Error> {
     let licence = licence.unwrap_or("NOASSERTION");
     let mut packages = vec![json!({
         "SPDXID": "SPDXRef-extension",
@@ -54,11 +58,11 @@ pub(crate) fn document(
         "name": record.image.to_string(),
         // One document, one name: that of the bytes it is about.
         "documentNamespace": format!("https://spdx.org/spdxdocs/{}-{}", record.image, record.sha256.hex()),
-        "creationInfo": { "created": timestamp(created), "creators": [format!("Tool: bakery-{}", record.tool)] },
+        "creationInfo": { "created": timestamp(created)?, "creators": [format!("Tool: bakery-{}", record.tool)] },
         "packages": packages,
         "relationships": relationships,
     });
-    format!("{document:#}\n")
+    Ok(format!("{document:#}\n"))
 }
 
 fn checksum(sha256: &Digest) -> Value {
@@ -69,16 +73,10 @@ fn relationship(from: &str, kind: &str, to: &str) -> Value {
     json!({ "spdxElementId": from, "relationshipType": kind, "relatedSpdxElement": to })
 }
 
-/// `YYYY-MM-DDThh:mm:ssZ` of seconds since 1970. Days are counted in the proleptic Gregorian calendar.
-pub(super) fn timestamp(seconds: i64) -> String {
-    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    // Years begin in March, so that a leap day is a year's last: an era has 400 years, 146,097 days.
-    let shifted = days + 719_468;
-    let (era, day) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
-    let year = era * 400 + year + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+/// `YYYY-MM-DDThh:mm:ssZ` of seconds since 1970.
+///
+/// # Errors
+/// A year that has more than four digits.
+pub(super) fn timestamp(seconds: i64) -> Result<String, jiff::Error> {
+    Ok(Timestamp::from_second(seconds)?.to_string())
 }

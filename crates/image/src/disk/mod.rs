@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::hex::hex;
 use crate::signer::Signer;
 use crate::uuid::as_uuid;
 use crate::volume::Volume;
 use crate::{gpt, verity};
+use base16ct::lower::encode_string as hex;
 use tree::Arch;
 
 /// How to make a disk image.

@@ -89,7 +89,8 @@ fn build_one(
         tool: env!("CARGO_PKG_VERSION").to_owned(),
         inputs: inputs(pins),
     };
-    let bill = sbom::document(&record, recipe.licence(), recipe.homepage(), args.output.epoch);
+    let bill =
+        sbom::document(&record, recipe.licence(), recipe.homepage(), args.output.epoch).context("--epoch")?;
     let beside = |ending| dir.join(format!("{}{ending}", record.image.stem()));
     put(&beside(SBOM), &bill)?;
     // Last: it says that all is there.

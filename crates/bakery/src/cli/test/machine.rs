@@ -7,7 +7,7 @@ use sysext::merge_test::{MergeTest, MergeTestError, OUTPUT_MAX, Report, TestResu
 /// Begins the lines that aren't a test's output. Control characters stay off: consoles take them for their own.
 const MARK: &str = "@@bakery-test ";
 
-/// For `sh`, in a machine that has found all extensions merged ([`vm::inside`]): runs the tests.
+/// For `sh`, in a machine that has found all extensions merged: runs the tests.
 pub(super) fn script(test: &MergeTest) -> String {
     let mut out = String::from("exec 2>&1 </dev/null\nexport LANG=C.UTF-8 HOME=/root\n");
     for case in &test.tests {

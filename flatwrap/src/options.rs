@@ -70,7 +70,7 @@ pub struct Options {
     pub binds: Vec<Bind>,
     /// Environment variables that the entry points set.
     pub env: Vec<(String, String)>,
-    /// Those of the image's config; how they meet the caller's, [`crate::Precedence`] says.
+    /// Those of the image's config; how they meet the caller's, `Precedence` says.
     pub image_env: Vec<(String, String)>,
     /// Names of those that the caller may set otherwise, whatever they are about.
     pub caller_env: Vec<String>,

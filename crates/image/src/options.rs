@@ -29,7 +29,7 @@ pub struct ImageOptions {
 const MAX_THREADS: usize = 16;
 
 impl ImageOptions {
-    /// Whether the format can do what is asked for; [`write()`] checks it, too.
+    /// Whether the format can do what is asked for; `write()` checks it, too.
     ///
     /// # Errors
     /// It can't.

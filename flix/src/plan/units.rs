@@ -8,7 +8,7 @@ use super::planner::{Placed, Planner};
 use super::{Action, PlanError};
 use crate::units;
 
-/// How the warnings of [`Planner::units`] end that a change of the text would mend.
+/// How the warnings of `Planner::units` end that a change of the text would mend.
 pub const NOT_FOLLOWED: &str = "which is not followed";
 
 impl Planner<'_> {

@@ -1,6 +1,6 @@
 //! GUID partition tables. UEFI specification 2.10, chapter 5.
 //!
-//! The layout is declared here; [`read()`] and [`write()`] stand on it.
+//! The layout is declared here; [`read()`] and `write()` stand on it.
 
 mod read;
 pub use read::{GptError, named, read};
@@ -37,7 +37,7 @@ pub struct Partition {
     pub(crate) guid: Guid,
     /// "ROOT", "OEM": at most 36 UTF-16 units.
     pub name: String,
-    /// [`READ_ONLY`] and others.
+    /// `READ_ONLY` and others.
     pub attributes: u64,
     /// Bytes from the start of the image.
     pub offset: u64,

@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::Result;
-use bakery::site::{Entry, Image, Page, Snippet, html};
+use bakery::site::{Image, Page, SiteEntry, Snippet, html};
 use e2e::browser::Browser;
 use e2e::{Work, http};
 
@@ -14,10 +14,10 @@ fn image(name: &str, version: &str, arch: &str) -> Image {
     Image { version: version.into(), arch: arch.into(), file, size: 12_345_678, sha256, series }
 }
 
-fn entry(name: &str, summary: &str, images: &[(&str, &str)]) -> Entry {
+fn entry(name: &str, summary: &str, images: &[(&str, &str)]) -> SiteEntry {
     let images: Vec<Image> = images.iter().map(|(v, a)| image(name, v, a)).collect();
     let text = format!("curl -fLO https://example.org/{name}/{}\n# {}\n", images[0].file, images[0].sha256);
-    Entry {
+    SiteEntry {
         name: name.into(),
         summary: summary.into(),
         homepage: "https://example.org".into(),

@@ -15,7 +15,7 @@ mod uuid;
 pub mod gpt;
 
 mod signer;
-pub use signer::{Signer, SignerError};
+pub use signer::{SignerError, VeritySigner};
 
 mod verity;
 

@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use tree::TreePath;
 use tree::process::find_program;
 
-use super::payload::{Entry, Item};
+use super::payload::{PayloadEntry, PayloadItem};
 use image::debugfs::{self, QuoteError};
 use image::gpt::{self, Partition};
 
@@ -72,7 +72,7 @@ pub(super) fn check_tools() -> Result<(), Ext4Error> {
 pub(super) fn insert(
     image: &Path,
     partition: &Partition,
-    entries: &[&Entry],
+    entries: &[&PayloadEntry],
     stage: &Path,
 ) -> Result<(), Ext4Error> {
     let volume = Volume { image, partition };
@@ -112,7 +112,7 @@ impl Volume<'_> {
         Ext4Error::Tool { tool, name: self.partition.name.clone(), message: lines.join("; ") }
     }
 
-    fn check_space(&self, entries: &[&Entry]) -> Result<(), Ext4Error> {
+    fn check_space(&self, entries: &[&PayloadEntry]) -> Result<(), Ext4Error> {
         let io = |source| Ext4Error::Io { path: self.image.to_owned(), source };
         let name = || self.partition.name.clone();
         let mut block = [0; 1024];
@@ -128,10 +128,10 @@ impl Volume<'_> {
         if !is_clean(&block) {
             return Err(Ext4Error::Unclean(name()));
         }
-        let size = |e: &&&Entry| match &e.item {
+        let size = |e: &&&PayloadEntry| match &e.item {
             // Up to a block is lost at the end, and a file's extents and directories take some, too.
-            Item::File { size, .. } => size.saturating_add(size / 256).saturating_add(16 << 10),
-            Item::Text(_) | Item::Symlink(_) => 16 << 10,
+            PayloadItem::File { size, .. } => size.saturating_add(size / 256).saturating_add(16 << 10),
+            PayloadItem::Text(_) | PayloadItem::Symlink(_) => 16 << 10,
         };
         let needed = entries.iter().fold(0u64, |sum, e| sum.saturating_add(size(&e)));
         if needed > free {
@@ -142,7 +142,10 @@ impl Volume<'_> {
 
     /// The directories above the entries that aren't there, parents first; and the entries. Nothing may stand in an entry's
     /// place but a file with its very text: every baking brings the same noop.conf along.
-    fn missing<'e>(&self, entries: &[&'e Entry]) -> Result<(BTreeSet<TreePath>, Vec<&'e Entry>), Ext4Error> {
+    fn missing<'e>(
+        &self,
+        entries: &[&'e PayloadEntry],
+    ) -> Result<(BTreeSet<TreePath>, Vec<&'e PayloadEntry>), Ext4Error> {
         let mut missing = BTreeSet::new();
         let mut left = Vec::new();
         let mut there = BTreeSet::from([TreePath::root()]);
@@ -167,7 +170,8 @@ impl Volume<'_> {
             let what = if in_new { None } else { self.kind(&entry.path)? };
             match (&entry.item, what) {
                 (_, None) => left.push(*entry),
-                (Item::Text(text), Some(what)) if what == "regular" && self.text(&entry.path)? == *text => {}
+                (PayloadItem::Text(text), Some(what))
+                    if what == "regular" && self.text(&entry.path)? == *text => {}
                 (_, Some(what)) => return Err(self.exists(&entry.path, &what)),
             }
         }
@@ -230,7 +234,11 @@ fn is_clean(block: &[u8; 1024]) -> bool {
     state & 1 != 0 && state & 2 == 0 && incompatible & 4 == 0
 }
 
-fn script(missing: &BTreeSet<TreePath>, entries: &[&Entry], stage: &Path) -> Result<String, Ext4Error> {
+fn script(
+    missing: &BTreeSet<TreePath>,
+    entries: &[&PayloadEntry],
+    stage: &Path,
+) -> Result<String, Ext4Error> {
     let mut out = String::new();
     for dir in missing {
         let place = quote(&dir.to_absolute(), dir)?;
@@ -238,7 +246,7 @@ fn script(missing: &BTreeSet<TreePath>, entries: &[&Entry], stage: &Path) -> Res
     }
     for (number, entry) in entries.iter().enumerate() {
         let place = quote(&entry.path.to_absolute(), &entry.path)?;
-        if let Item::Symlink(target) = &entry.item {
+        if let PayloadItem::Symlink(target) = &entry.item {
             let target = quote(target.as_bytes(), &entry.path)?;
             let _ = writeln!(out, "symlink {place} {target}");
             continue;
@@ -247,11 +255,11 @@ fn script(missing: &BTreeSet<TreePath>, entries: &[&Entry], stage: &Path) -> Res
         let source = format!("f{number}");
         let path = stage.join(&source);
         match &entry.item {
-            Item::File { source: file, .. } => {
+            PayloadItem::File { source: file, .. } => {
                 std::path::absolute(file).and_then(|file| symlink(file, &path))
             }
-            Item::Text(text) => std::fs::write(&path, text),
-            Item::Symlink(_) => Ok(()),
+            PayloadItem::Text(text) => std::fs::write(&path, text),
+            PayloadItem::Symlink(_) => Ok(()),
         }
         .map_err(|source| Ext4Error::Io { path, source })?;
         // `write` takes a name in the current directory only.

@@ -9,7 +9,7 @@ pub use flatcar::FlatcarError;
 
 mod payload;
 pub use payload::PayloadError;
-pub use payload::{Entry, InstallPartition, InstallPath, Item, Payload};
+pub use payload::{InstallPartition, InstallPath, Payload, PayloadEntry, PayloadItem};
 
 mod ext4;
 pub use ext4::Ext4Error;

@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use tree::TreePath;
 
-use super::payload::{Entry, Item};
+use super::payload::{PayloadEntry, PayloadItem};
 use super::sys;
 use image::gpt::Partition;
 
@@ -55,7 +55,7 @@ pub(super) fn check_privileges(name: &str) -> Result<(), MountError> {
 pub(super) fn insert(
     image: &Path,
     partition: &Partition,
-    entries: &[&Entry],
+    entries: &[&PayloadEntry],
     stage: &Path,
 ) -> Result<(), MountError> {
     check_privileges(&partition.name)?;
@@ -69,7 +69,7 @@ pub(super) fn insert(
 fn in_private(
     image: &Path,
     partition: &Partition,
-    entries: &[&Entry],
+    entries: &[&PayloadEntry],
     stage: &Path,
 ) -> Result<(), MountError> {
     let name = &partition.name;
@@ -97,13 +97,13 @@ fn in_private(
     unmounted.map_err(|e| mount(format!("unmounting: {e}")))
 }
 
-fn fill(name: &str, mounted: &Path, entries: &[&Entry]) -> Result<(), MountError> {
+fn fill(name: &str, mounted: &Path, entries: &[&PayloadEntry]) -> Result<(), MountError> {
     let io = |source: io::Error| MountError::Io { path: mounted.to_owned(), source };
     let space = rustix::fs::statvfs(mounted).map_err(|e| io(e.into()))?;
     let free = space.f_bavail.saturating_mul(space.f_frsize);
-    let size = |e: &&Entry| match &e.item {
-        Item::File { size, .. } => size.saturating_add(64 << 10),
-        Item::Text(_) | Item::Symlink(_) => 16 << 10,
+    let size = |e: &&PayloadEntry| match &e.item {
+        PayloadItem::File { size, .. } => size.saturating_add(64 << 10),
+        PayloadItem::Text(_) | PayloadItem::Symlink(_) => 16 << 10,
     };
     let needed = entries.iter().fold(0u64, |sum, e| sum.saturating_add(size(e)));
     if needed > free {
@@ -116,13 +116,13 @@ fn fill(name: &str, mounted: &Path, entries: &[&Entry]) -> Result<(), MountError
         let dir = directory(&root, &entry.path).map_err(inside)?;
         let file_name = entry.path.file_name().ok_or(MountError::Root)?;
         match &entry.item {
-            Item::File { source, .. } => {
+            PayloadItem::File { source, .. } => {
                 let file =
                     File::open(source).map_err(|e| MountError::Io { path: source.clone(), source: e })?;
                 create(&dir, file_name, &mut &file).map_err(inside)?;
             }
-            Item::Text(text) => create(&dir, file_name, &mut text.as_bytes()).map_err(inside)?,
-            Item::Symlink(target) => {
+            PayloadItem::Text(text) => create(&dir, file_name, &mut text.as_bytes()).map_err(inside)?,
+            PayloadItem::Symlink(target) => {
                 rustix::fs::symlinkat(target.as_str(), &dir, file_name).map_err(|e| inside(e.into()))?
             }
         }

@@ -84,7 +84,7 @@ impl FromStr for InstallPath {
 
 /// What one path is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Item {
+pub enum PayloadItem {
     /// A copy of a file of this machine.
     File {
         /// Where it is.
@@ -100,13 +100,13 @@ pub enum Item {
 
 /// A path and what is put there, owned by root; files have mode 0644, directories that are missing 0755.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct PayloadEntry {
     /// The partition.
     pub partition: InstallPartition,
     /// The path on it.
     pub path: TreePath,
     /// What it is.
-    pub item: Item,
+    pub item: PayloadItem,
 }
 
 /// Why something can't be put into an image.
@@ -127,7 +127,7 @@ pub enum PayloadError {
 /// All that is put into an image.
 #[derive(Debug, Clone, Default)]
 pub struct Payload {
-    entries: Vec<Entry>,
+    entries: Vec<PayloadEntry>,
     names: BTreeSet<ExtensionName>,
 }
 
@@ -153,9 +153,9 @@ impl Payload {
         let bad = |_| PayloadError::Name { got: file_name.to_owned() };
         let path = target.dir.join(name.as_str()).and_then(|d| d.join(file_name)).map_err(bad)?;
         let link = format!("{}{path}", target.partition.mount_point());
-        self.push(target.partition, path, Item::File { source, size });
+        self.push(target.partition, path, PayloadItem::File { source, size });
         let link_path = TreePath::new(format!("/etc/extensions/{name}.raw")).map_err(bad)?;
-        self.push(InstallPartition::Root, link_path, Item::Symlink(link));
+        self.push(InstallPartition::Root, link_path, PayloadItem::Symlink(link));
         Ok(())
     }
 
@@ -172,7 +172,7 @@ impl Payload {
         plain(file_name)?;
         let bad = |_| PayloadError::Name { got: file_name.to_owned() };
         let dir = TreePath::new(format!("/etc/sysupdate.{name}.d")).map_err(bad)?;
-        self.push(InstallPartition::Root, dir.join(file_name).map_err(bad)?, Item::Text(text));
+        self.push(InstallPartition::Root, dir.join(file_name).map_err(bad)?, PayloadItem::Text(text));
         Ok(())
     }
 
@@ -184,7 +184,7 @@ impl Payload {
         plain(file_name)?;
         let bad = |_| PayloadError::Name { got: file_name.to_owned() };
         let path = SYSUPDATE.path().join(file_name).map_err(bad)?;
-        self.push(InstallPartition::Root, path, Item::Text(text));
+        self.push(InstallPartition::Root, path, PayloadItem::Text(text));
         Ok(())
     }
 
@@ -193,7 +193,7 @@ impl Payload {
     /// # Errors
     /// `path` isn't a plain path.
     pub fn text(&mut self, path: &str, text: String) -> Result<(), PayloadError> {
-        self.push(InstallPartition::Root, plain_path(path)?, Item::Text(text));
+        self.push(InstallPartition::Root, plain_path(path)?, PayloadItem::Text(text));
         Ok(())
     }
 
@@ -203,21 +203,21 @@ impl Payload {
     /// `path` or `target` isn't a plain path.
     pub fn link(&mut self, path: &str, target: &str) -> Result<(), PayloadError> {
         plain(target)?;
-        self.push(InstallPartition::Root, plain_path(path)?, Item::Symlink(target.to_owned()));
+        self.push(InstallPartition::Root, plain_path(path)?, PayloadItem::Symlink(target.to_owned()));
         Ok(())
     }
 
-    fn push(&mut self, partition: InstallPartition, path: TreePath, item: Item) {
-        self.entries.push(Entry { partition, path, item });
+    fn push(&mut self, partition: InstallPartition, path: TreePath, item: PayloadItem) {
+        self.entries.push(PayloadEntry { partition, path, item });
     }
 
     /// All entries.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[PayloadEntry] {
         &self.entries
     }
 
     /// The entries of a partition.
-    pub fn of(&self, partition: InstallPartition) -> Vec<&Entry> {
+    pub fn of(&self, partition: InstallPartition) -> Vec<&PayloadEntry> {
         self.entries.iter().filter(|e| e.partition == partition).collect()
     }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use store::compress::{Compression, DecodeLimits, Decoder, SNIFF};
+use store::compress::{CompressionFormat, DecodeLimits, Decoder, SNIFF};
 use tree::{Event, Events, OutputFile};
 
 use super::payload::{InstallPartition, Payload};
@@ -136,10 +136,10 @@ fn copy(image: &Path, out: &OutputFile, events: &dyn Events) -> Result<(), BakeE
     let total = file.metadata().map_err(bad_image)?.len();
     let mut head = [0; SNIFF];
     let read = file.read(&mut head).map_err(bad_image)?;
-    let compression = Compression::sniff(&head[..read]).map_err(|e| bad_image(e.into()))?;
+    let compression = CompressionFormat::sniff(&head[..read]).map_err(|e| bad_image(e.into()))?;
     file.seek(SeekFrom::Start(0)).map_err(bad_image)?;
     let task = match compression {
-        Compression::None => "copying the image",
+        CompressionFormat::None => "copying the image",
         _ => "decompressing the image",
     };
     let counted = Counted { file, done: 0, total, task, events };

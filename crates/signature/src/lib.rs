@@ -116,16 +116,16 @@ pub fn fingerprints(key: &[u8]) -> Result<Vec<String>, SignatureError> {
 
 /// A secret key that signs manifests.
 #[derive(Debug)]
-pub struct Signer(openpgp::SecretKey);
+pub struct ReleaseSigner(openpgp::SecretKey);
 
-impl Signer {
+impl ReleaseSigner {
     /// Reads what `gpg --export-secret-keys` writes of a key without a passphrase, armoured or not. A subkey that may sign comes
     /// before its primary key.
     ///
     /// # Errors
     /// There is no key in it that could sign.
-    pub fn parse(file: &[u8]) -> Result<Signer, SignatureError> {
-        openpgp::SecretKey::parse(file).map(Signer)
+    pub fn parse(file: &[u8]) -> Result<ReleaseSigner, SignatureError> {
+        openpgp::SecretKey::parse(file).map(ReleaseSigner)
     }
 
     /// Of the key that signs, in hex.

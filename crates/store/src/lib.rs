@@ -4,7 +4,7 @@ pub mod digest;
 pub use digest::{Digest, DigestError, Hasher};
 
 pub mod compress;
-pub use compress::{Compression, DecodeError, DecodeLimits, Decoder};
+pub use compress::{CompressionFormat, DecodeError, DecodeLimits, Decoder};
 
 mod environment;
 pub use environment::Environment;

@@ -5,7 +5,7 @@ use tree::{Content, parallel};
 use super::layout_files::{self, LayoutFiles};
 use super::{Reader, SourceError};
 use crate::manifest::UnpackedSize;
-use store::{Compression, Digest, ExpectedLayer, LayerBlob, compress::SNIFF};
+use store::{CompressionFormat, Digest, ExpectedLayer, LayerBlob, compress::SNIFF};
 
 /// A layer that is wanted.
 #[derive(Debug, Clone)]
@@ -75,7 +75,7 @@ fn in_place(
     let head = content
         .head(SNIFF)
         .map_err(|source| SourceError::Content { path: path.join(&wanted.name), source })?;
-    if !matches!(Compression::sniff(&head), Ok(Compression::None)) {
+    if !matches!(CompressionFormat::sniff(&head), Ok(CompressionFormat::None)) {
         return Ok(None);
     }
     let got = layout_files::digest(path, content)?;

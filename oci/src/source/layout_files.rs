@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags};
 use tree::{Blob, Content, Limits, ResolveError, Tree};
 
 use super::{Reader, SourceError};
-use store::{Compression, Digest, ExpectedLayer, Hasher, LayerBlob, compress::SNIFF};
+use store::{CompressionFormat, Digest, ExpectedLayer, Hasher, LayerBlob, compress::SNIFF};
 
 /// Where a layout's files are.
 #[derive(Debug)]
@@ -142,8 +142,8 @@ fn open_tar(reader: &Reader<'_>, path: &Path) -> Result<Content, SourceError> {
     let mut head = Vec::with_capacity(SNIFF);
     (&file).take(SNIFF as u64).read_to_end(&mut head).map_err(at)?;
     file.rewind().map_err(at)?;
-    let compression = Compression::sniff(&head).map_err(|e| at(e.into()))?;
-    if compression == Compression::None {
+    let compression = CompressionFormat::sniff(&head).map_err(|e| at(e.into()))?;
+    if compression == CompressionFormat::None {
         return Ok(Content::in_blob(Blob::from_file(path, file), 0, len));
     }
     // Hashing is far cheaper than inflating, and the next run only has to hash.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use image::{Compression, ImageOptions, Signer, Verity};
+use image::{Compression, ImageOptions, Verity, VeritySigner};
 use store::{Digest, Hasher};
 use sysext::ExtensionName;
 use tree::{Arch, TreePath};
@@ -324,8 +324,8 @@ impl Decides for Verity {
     }
 }
 
-impl Decides for Arc<Signer> {
-    /// The certificate has the public key in it, which is the private one's: [`Signer::read`] takes no others.
+impl Decides for Arc<VeritySigner> {
+    /// The certificate has the public key in it, which is the private one's: [`VeritySigner::read`] takes no others.
     fn add_to(&self, fields: &mut Fields) {
         fields.add(&self.fingerprint());
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use globset::{GlobBuilder, GlobMatcher};
-use store::{Cache, CacheError, Compression, Digest, ExpectedLayer};
+use store::{Cache, CacheError, CompressionFormat, Digest, ExpectedLayer};
 use tree::{
     Content, ContentError, Events, Ino, Meta, Node, PathError, Tree, TreeError, TreePath,
     archive::{ArchiveError, Limits},
@@ -189,7 +189,8 @@ fn file(
 ) -> Result<Tree, UnpackCause> {
     let ending =
         [".gz", ".xz", ".zst", ".bz2"].iter().find_map(|e| name.strip_suffix(e)).filter(|n| !n.is_empty());
-    let compressed = !matches!(Compression::sniff(&content.head(8)?), Ok(Compression::None) | Err(_));
+    let compressed =
+        !matches!(CompressionFormat::sniff(&content.head(8)?), Ok(CompressionFormat::None) | Err(_));
     let (content, name) = match ending.filter(|_| compressed) {
         Some(inner) => {
             let layer = inflated(cache, &format!("file {digest}"), content.reader(), events)?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use signature::{SignatureError, Signer};
+use signature::{ReleaseSigner, SignatureError};
 
 /// A key that can't sign.
 #[derive(Debug, thiserror::Error)]
@@ -13,8 +13,9 @@ pub(super) struct SignKeyError {
     source: SignatureError,
 }
 
-pub(super) fn read(path: &Path) -> anyhow::Result<Signer> {
+pub(super) fn read(path: &Path) -> anyhow::Result<ReleaseSigner> {
     let bytes = std::fs::read(path).with_context(|| format!("{path:?}"))?;
-    let signer = Signer::parse(&bytes).map_err(|source| SignKeyError { path: path.to_owned(), source })?;
+    let signer =
+        ReleaseSigner::parse(&bytes).map_err(|source| SignKeyError { path: path.to_owned(), source })?;
     Ok(signer)
 }

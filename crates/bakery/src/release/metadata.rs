@@ -8,14 +8,14 @@ use super::record::Record;
 use super::sums::Sums;
 use super::{ReleaseConfig, notes};
 use crate::{
-    site::{self, Entry, Image, Page, Snippet},
+    site::{self, Image, Page, SiteEntry, Snippet},
     snippets::{Machine, Update},
     sysupdate::{Form, NOOP, Stream, Transfer, directory, streams},
 };
 use recipes::recipe::Recipe;
 use recipes::verified::{Against, Verified};
 use recipes::version::compare;
-use signature::{SignatureError, Signer};
+use signature::{ReleaseSigner, SignatureError};
 
 /// Why metadata can't be written.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,7 @@ pub(crate) struct ReleaseMetadata<'a> {
     pub config: &'a ReleaseConfig,
     /// Recipes of the extensions; one without a recipe has its name and images alone.
     pub recipes: &'a BTreeMap<String, Recipe>,
-    pub signer: Option<&'a Signer>,
+    pub signer: Option<&'a ReleaseSigner>,
     /// What is hosted already and not in this folder.
     pub hosted: Option<&'a Contents>,
 }
@@ -157,7 +157,7 @@ impl ReleaseMetadata<'_> {
         }
     }
 
-    fn entry(&self, name: &str, records: &[&Record]) -> Entry {
+    fn entry(&self, name: &str, records: &[&Record]) -> SiteEntry {
         let recipe = self.recipes.get(name);
         // Nothing may jump over a minor version by itself where there are streams, nor be restarted unasked.
         let stream = |r: &Record| {
@@ -194,7 +194,7 @@ impl ReleaseMetadata<'_> {
             sum = sha256,
         );
         let snippet = |title: &str, text: String| Snippet { title: title.into(), text };
-        Entry {
+        SiteEntry {
             name: name.to_owned(),
             summary: recipe.map(|r| r.summary().to_owned()).unwrap_or_default(),
             homepage: recipe.and_then(Recipe::homepage).unwrap_or_default().to_owned(),

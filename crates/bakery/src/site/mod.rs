@@ -22,14 +22,14 @@ pub struct Page {
     /// What links to images start with: nothing if the page lies in the directory of the release, else `base_url`.
     pub links: String,
     /// In the order shown.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<SiteEntry>,
     /// Whether manifests are signed.
     pub signed: bool,
 }
 
 /// An extension of the page.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct SiteEntry {
     /// The extension's name.
     pub name: String,
     /// One line.
@@ -167,7 +167,7 @@ fn footer(page: &Page) -> Markup {
 }
 
 /// What is shown of an extension. `first` is the first of its images.
-fn card(entry: &Entry, first: &Image, links: &str) -> Result<Markup, serde_json::Error> {
+fn card(entry: &SiteEntry, first: &Image, links: &str) -> Result<Markup, serde_json::Error> {
     let name = &entry.name;
     let mut archs: Vec<&str> = entry.images.iter().map(|i| i.arch.as_str()).collect();
     archs.sort_unstable();
@@ -201,7 +201,7 @@ fn card(entry: &Entry, first: &Image, links: &str) -> Result<Markup, serde_json:
     })
 }
 
-fn facts(entry: &Entry) -> Vec<Markup> {
+fn facts(entry: &SiteEntry) -> Vec<Markup> {
     let mut facts = Vec::new();
     // A page address of another scheme would run as a script.
     if entry.homepage.starts_with("https://") || entry.homepage.starts_with("http://") {
@@ -216,7 +216,7 @@ fn facts(entry: &Entry) -> Vec<Markup> {
     facts
 }
 
-fn install(entry: &Entry, first: &Image, versions: &[&str], archs: &[&str]) -> Markup {
+fn install(entry: &SiteEntry, first: &Image, versions: &[&str], archs: &[&str]) -> Markup {
     let options = |values: &[&str], selected: &str| {
         html! {
             @for value in values { option value=(value) selected[*value == selected] { (value) } }
@@ -246,7 +246,7 @@ fn install(entry: &Entry, first: &Image, versions: &[&str], archs: &[&str]) -> M
     }
 }
 
-fn table(entry: &Entry, versions: usize, links: &str) -> Markup {
+fn table(entry: &SiteEntry, versions: usize, links: &str) -> Markup {
     let (images, v) = (entry.images.len(), if versions == 1 { "version" } else { "versions" });
     let i = if images == 1 { "image" } else { "images" };
     html! {

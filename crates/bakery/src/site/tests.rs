@@ -6,7 +6,7 @@ fn image(version: &str, arch: &str) -> Image {
     Image { version: version.into(), arch: arch.into(), file, size: 1_572_864, sha256, series: String::new() }
 }
 
-fn page(entries: Vec<Entry>) -> Page {
+fn page(entries: Vec<SiteEntry>) -> Page {
     Page {
         title: "A catalogue".into(),
         base_url: "https://example.org/x/".into(),
@@ -16,8 +16,8 @@ fn page(entries: Vec<Entry>) -> Page {
     }
 }
 
-fn entry() -> Entry {
-    Entry {
+fn entry() -> SiteEntry {
+    SiteEntry {
         name: "tool".into(),
         summary: "A tool".into(),
         homepage: "https://example.org".into(),
@@ -74,7 +74,7 @@ fn nothing_comes_from_elsewhere() {
 
 #[test]
 fn an_extension_without_images_is_not_shown() {
-    let none = Entry { images: vec![], ..entry() };
+    let none = SiteEntry { images: vec![], ..entry() };
     assert!(html(&page(vec![none])).unwrap().contains("0 extensions"));
 }
 

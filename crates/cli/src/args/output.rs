@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use image::{Codec, Compression, Format, ImageError, ImageOptions, Signer, Verity, Written, squashfs};
+use image::{Codec, Compression, Format, ImageError, ImageOptions, Verity, VeritySigner, Written, squashfs};
 use sysext::extension::RULES;
 use sysext::{Extension, ExtensionName, ExtensionOptions};
 use tree::{Arch, Event, Events};
@@ -94,7 +94,7 @@ impl OutputArgs {
         events: &dyn Events,
     ) -> Result<ImageOptions, ImageError> {
         let signer = match (&self.sign_verity, &self.cert) {
-            (Some(key), Some(cert)) => Some(Arc::new(Signer::read(key, cert, events)?)),
+            (Some(key), Some(cert)) => Some(Arc::new(VeritySigner::read(key, cert, events)?)),
             _ => None,
         };
         let verity = (self.verity || signer.is_some()).then_some(Verity { signer, architecture });

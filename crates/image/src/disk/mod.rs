@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::signer::Signer;
+use crate::signer::VeritySigner;
 use crate::uuid::as_uuid;
 use crate::volume::Volume;
 use crate::{gpt, verity};
@@ -21,7 +21,7 @@ use tree::Arch;
 #[derive(Debug, Clone, Default)]
 pub struct Verity {
     /// Signs the root hash.
-    pub signer: Option<Arc<Signer>>,
+    pub signer: Option<Arc<VeritySigner>>,
     /// Whose partition types are taken if the extension's release file names no architecture.
     pub architecture: Option<Arch>,
 }
@@ -38,7 +38,7 @@ pub(crate) fn finish(
     disk: &File,
     volume: Volume<'_>,
     arch: Arch,
-    signer: Option<&Signer>,
+    signer: Option<&VeritySigner>,
     threads: NonZeroUsize,
 ) -> io::Result<String> {
     let too_large = || io::Error::from(io::ErrorKind::FileTooLarge);

@@ -31,12 +31,12 @@ impl Keys {
         self.dir.path().join(name)
     }
 
-    fn signer(&self) -> Signer {
-        Signer::read(&self.path("key.pem"), &self.path("cert.pem"), &Silent).unwrap()
+    fn signer(&self) -> VeritySigner {
+        VeritySigner::read(&self.path("key.pem"), &self.path("cert.pem"), &Silent).unwrap()
     }
 }
 
-fn options(format: Format, signer: Option<Signer>) -> ImageOptions {
+fn options(format: Format, signer: Option<VeritySigner>) -> ImageOptions {
     let verity = Verity { signer: signer.map(Arc::new), architecture: None };
     ImageOptions { format, verity: Some(verity), ..ImageOptions::default() }
 }
@@ -219,7 +219,7 @@ fn signatures_are_openssls() {
     );
     let theirs = std::fs::read(keys.path("theirs")).unwrap();
     for key in ["key.pem", "pkcs1.pem"] {
-        let signer = Signer::read(&keys.path(key), &keys.path("cert.pem"), &Silent).unwrap();
+        let signer = VeritySigner::read(&keys.path(key), &keys.path("cert.pem"), &Silent).unwrap();
         assert_eq!(signer.sign(message.as_bytes()).unwrap(), theirs, "{key}");
     }
 }
@@ -299,7 +299,7 @@ fn unfit_keys_are_refused_in_words_that_tell_nothing_of_them() {
         ("large.pem", "cert.pem", "is larger than 1048576 bytes"),
         ("key.pem", "bad-cert.pem", "certificate is malformed"),
     ] {
-        let error = Signer::read(&keys.path(key), &keys.path(cert), &Silent).unwrap_err();
+        let error = VeritySigner::read(&keys.path(key), &keys.path(cert), &Silent).unwrap_err();
         let text = error.to_string();
         assert!(text.contains(message), "{key}, {cert}: {text}");
         for line in std::fs::read_to_string(keys.path(key)).unwrap_or_default().lines() {
@@ -315,7 +315,7 @@ fn keys_that_others_can_read_make_a_warning() {
         let permissions = std::fs::Permissions::from_mode(mode);
         std::fs::set_permissions(keys.path("key.pem"), permissions).unwrap();
         let said = Said::default();
-        Signer::read(&keys.path("key.pem"), &keys.path("cert.pem"), &said).unwrap();
+        VeritySigner::read(&keys.path("key.pem"), &keys.path("cert.pem"), &said).unwrap();
         let said = said.0.into_inner().unwrap();
         assert_eq!(said.len(), warnings, "{mode:o}: {said:?}");
     }

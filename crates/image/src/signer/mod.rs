@@ -66,7 +66,7 @@ pub enum SignerError {
 
 /// A private key and its certificate. What it prints for debugging doesn't tell the key.
 #[derive(Debug)]
-pub struct Signer {
+pub struct VeritySigner {
     key: RsaKeyPair,
     /// As in the certificate: the element with tag and length.
     issuer: Vec<u8>,
@@ -75,13 +75,13 @@ pub struct Signer {
     fingerprint: [u8; 32],
 }
 
-impl Signer {
+impl VeritySigner {
     /// Reads an RSA key (PKCS #8 or PKCS #1) and an X.509 certificate for it, both in PEM. Warns if others can read the
     /// key.
     ///
     /// # Errors
     /// A file can't be read or is something else, or the two don't belong together.
-    pub fn read(key: &Path, certificate: &Path, events: &dyn Events) -> Result<Signer, SignerError> {
+    pub fn read(key: &Path, certificate: &Path, events: &dyn Events) -> Result<VeritySigner, SignerError> {
         let pem = read(key, &mut |mode| {
             if mode & 0o077 != 0 {
                 let text = format!("{key:?}: mode is {:04o}, so others can use the key", mode & 0o7777);
@@ -97,7 +97,7 @@ impl Signer {
         if names.public_key != pair.public().as_ref() {
             return Err(SignerError::Mismatch { certificate: certificate.to_owned(), key: key.to_owned() });
         }
-        Ok(Signer {
+        Ok(VeritySigner {
             key: pair,
             issuer: names.issuer.to_owned(),
             serial: names.serial.to_owned(),

@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 
 /// How a stream is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
+pub enum CompressionFormat {
     /// Not at all.
     None,
     /// RFC 1952, any number of members.
@@ -21,22 +21,22 @@ pub enum Compression {
     Xz,
 }
 
-impl fmt::Display for Compression {
+impl fmt::Display for CompressionFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Compression::None => "plain",
-            Compression::Gzip => "gzip",
-            Compression::Zstd => "zstd",
-            Compression::Bzip2 => "bzip2",
-            Compression::Xz => "xz",
+            CompressionFormat::None => "plain",
+            CompressionFormat::Gzip => "gzip",
+            CompressionFormat::Zstd => "zstd",
+            CompressionFormat::Bzip2 => "bzip2",
+            CompressionFormat::Xz => "xz",
         })
     }
 }
 
-/// How many bytes [`Compression::sniff`] wants to see.
+/// How many bytes [`CompressionFormat::sniff`] wants to see.
 pub const SNIFF: usize = 8;
 
-impl Compression {
+impl CompressionFormat {
     /// Tells it by the first [`SNIFF`] bytes of a stream, or all if there are fewer.
     ///
     /// # Errors
@@ -44,19 +44,19 @@ impl Compression {
     pub fn sniff(head: &[u8]) -> Result<Self, DecodeError> {
         let unsupported = |name| Err(DecodeError::Unsupported(name));
         match head {
-            [0x1f, 0x8b, ..] => Ok(Compression::Gzip),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Compression::Zstd),
+            [0x1f, 0x8b, ..] => Ok(CompressionFormat::Gzip),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(CompressionFormat::Zstd),
             // RFC 8878, 3.1.2: a skippable frame may come first. pzstd and zstd:chunked write them.
-            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Compression::Zstd),
-            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Ok(Compression::Bzip2),
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Ok(Compression::Xz),
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(CompressionFormat::Zstd),
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Ok(CompressionFormat::Bzip2),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Ok(CompressionFormat::Xz),
             [0x04, 0x22, 0x4d, 0x18, ..] => unsupported("lz4"),
             [0x5d, 0, 0, _, _, 0xff, 0xff, ..] | [0x5d, 0, 0, _, _, 0, 0, ..] => unsupported("lzma"),
             [b'L', b'Z', b'I', b'P', ..] => unsupported("lzip"),
             [0x1f, 0x9d | 0xa0, ..] => unsupported("compress"),
             [b'P', b'K', 3, 4, ..] => unsupported("zip"),
             [b'7', b'z', 0xbc, 0xaf, 0x27, 0x1c, ..] => unsupported("7z"),
-            _ => Ok(Compression::None),
+            _ => Ok(CompressionFormat::None),
         }
     }
 }
@@ -110,20 +110,20 @@ pub enum DecodeError {
     Unsupported(&'static str),
     /// The codec says no.
     #[error("{compression} stream is damaged: {message}")]
-    Damaged { compression: Compression, message: String },
+    Damaged { compression: CompressionFormat, message: String },
     /// The stream stops in the middle.
     #[error("{0} stream ends early")]
-    Truncated(Compression),
+    Truncated(CompressionFormat),
     /// Something behind the stream's end that belongs to no stream.
     #[error("{0} stream has other data behind its end")]
-    Trailing(Compression),
+    Trailing(CompressionFormat),
     #[error("{compression} stream is larger than {limit} bytes when decompressed")]
-    Bytes { compression: Compression, limit: u64 },
+    Bytes { compression: CompressionFormat, limit: u64 },
     /// More than [`DecodeLimits::zeros`], or more than the ratio allows.
     #[error("{compression} stream unfolds to more than {limit} bytes of zeros")]
-    Zeros { compression: Compression, limit: u64 },
+    Zeros { compression: CompressionFormat, limit: u64 },
     #[error("{compression} stream unfolds to more than {limit} times its size")]
-    Ratio { compression: Compression, limit: u64 },
+    Ratio { compression: CompressionFormat, limit: u64 },
 }
 
 impl From<DecodeError> for io::Error {
@@ -136,7 +136,7 @@ impl From<DecodeError> for io::Error {
 /// [`DecodeError`].
 pub struct Decoder<R: Read> {
     codec: Codec<R>,
-    compression: Compression,
+    compression: CompressionFormat,
     limits: DecodeLimits,
     out: u64,
     /// Bytes of these in runs of zeros.
@@ -166,18 +166,18 @@ impl<R: Read> Decoder<R> {
     pub fn new(mut reader: R, limits: DecodeLimits) -> io::Result<Self> {
         let mut head = Vec::with_capacity(SNIFF);
         reader.by_ref().take(SNIFF as u64).read_to_end(&mut head)?;
-        let compression = Compression::sniff(&head)?;
+        let compression = CompressionFormat::sniff(&head)?;
         let source = Source::new(head, reader);
         let codec = match compression {
-            Compression::None => Codec::Plain(source),
-            Compression::Gzip => Codec::Gzip(Box::new(flate2::bufread::GzDecoder::new(source))),
-            Compression::Zstd => {
+            CompressionFormat::None => Codec::Plain(source),
+            CompressionFormat::Gzip => Codec::Gzip(Box::new(flate2::bufread::GzDecoder::new(source))),
+            CompressionFormat::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(source)?;
                 decoder.window_log_max(limits.memory.max(1024).ilog2().min(31))?;
                 Codec::Zstd(decoder)
             }
-            Compression::Bzip2 => Codec::Bzip2(bzip2::bufread::MultiBzDecoder::new(source)),
-            Compression::Xz => {
+            CompressionFormat::Bzip2 => Codec::Bzip2(bzip2::bufread::MultiBzDecoder::new(source)),
+            CompressionFormat::Xz => {
                 let flags = liblzma::stream::CONCATENATED;
                 let stream = liblzma::stream::Stream::new_stream_decoder(limits.memory, flags)
                     .map_err(io::Error::other)?;
@@ -188,7 +188,7 @@ impl<R: Read> Decoder<R> {
     }
 
     /// What the first bytes said.
-    pub fn compression(&self) -> Compression {
+    pub fn compression(&self) -> CompressionFormat {
         self.compression
     }
 
@@ -272,7 +272,7 @@ fn next_member<R: Read>(d: &mut flate2::bufread::GzDecoder<Source<R>>) -> io::Re
             return Ok(false);
         }
         if padding.iter().any(|&b| b != 0) {
-            return Err(DecodeError::Trailing(Compression::Gzip).into());
+            return Err(DecodeError::Trailing(CompressionFormat::Gzip).into());
         }
         let n = padding.len();
         source.consume(n);
@@ -311,7 +311,7 @@ impl<R: Read> Decoder<R> {
         if data > limits.bytes {
             return Err(DecodeError::Bytes { compression, limit: limits.bytes });
         }
-        let plain = compression == Compression::None;
+        let plain = compression == CompressionFormat::None;
         if data > read.saturating_mul(limits.ratio).max(limits.ratio_from) && !plain {
             return Err(DecodeError::Ratio { compression, limit: limits.ratio });
         }

@@ -384,6 +384,26 @@ fn devices_are_not_lost_in_silence() {
     assert_eq!(error.to_string(), "/usr/lib/null: is a device, which btrfs can't take");
 }
 
+/// mkfs.btrfs leaves in a node what stood there before it was split: parts of inodes with the time of the build.
+#[test]
+fn nothing_of_a_large_btrfs_image_is_of_the_time_of_its_build() {
+    let mut tree = Tree::default();
+    for i in 0..3000 {
+        let path = p(&format!("/usr/share/sample/d{:02}/file-{i}", i % 37));
+        tree.insert_all(path, Node::file(0o644, format!("{i}")), &Meta::dir()).unwrap();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("x.raw");
+    let options = ImageOptions { format: Format::Btrfs, ..ImageOptions::default() };
+    let now = || std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let begin = now();
+    write(sample_volume(tree).volume(), &place, &options, &Silent).unwrap();
+    let time = begin..=now();
+    let image = std::fs::read(&place).unwrap();
+    let at = image.windows(8).position(|w| time.contains(&u64::from_le_bytes(w.try_into().unwrap())));
+    assert_eq!(at, None);
+}
+
 #[test]
 fn missing_tools_are_named_with_their_package() {
     let tool = super::tool::Tool { name: "mkfs.of-tomorrow", package: "tomorrow-utils" };

@@ -57,7 +57,12 @@ pub(crate) fn files(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
 pub(crate) fn same(a: &BTreeMap<String, Vec<u8>>, b: &BTreeMap<String, Vec<u8>>) {
     let names: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
     let differ: Vec<&String> = names.into_iter().filter(|n| a.get(*n) != b.get(*n)).collect();
-    assert!(differ.is_empty(), "{differ:?}");
+    let text = |files: &BTreeMap<String, Vec<u8>>, name: &str| {
+        let start = files.get(name).map(|bytes| bytes[..bytes.len().min(2000)].to_vec());
+        start.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let first = differ.first().map(|name| (text(a, name), text(b, name)));
+    assert!(differ.is_empty(), "{differ:?}: {first:#?}");
 }
 
 /// Every manifest agrees with the files.

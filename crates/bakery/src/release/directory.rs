@@ -183,15 +183,15 @@ impl Contents {
                 })?;
                 let bad = |source| DirectoryError::Record { location: statement.clone(), source };
                 let record = Record::parse(&bytes).map_err(bad)?;
-                let file = record.image.to_string();
-                if record.image.name != name || file != image || record.sha256.hex() != *image_sum {
+                let subject = record.image.to_string();
+                if record.image.name != name || subject != image || record.sha256.hex() != *image_sum {
                     let expected = "what the manifest lists";
-                    return Err(bad(RecordError::Other { what: "subject", got: file, expected }));
+                    return Err(bad(RecordError::Other { what: "subject", got: subject, expected }));
                 }
                 let metadata = [image.clone(), file.clone(), metadata_file(&image, SBOM)];
                 let lines = metadata.into_iter().filter_map(|f| Some((f.clone(), sums.0.get(&f)?.clone())));
                 kept.0.extend(lines);
-                contents.records.insert(record.image.to_string(), record);
+                contents.records.insert(subject, record);
             }
             contents.sums.insert(name.to_owned(), kept);
         }

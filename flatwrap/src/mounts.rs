@@ -3,7 +3,7 @@
 //! The image's tree is the root, so only what isn't the image's has to be mounted, and every place for it is in the
 //! image already: a start makes no directory and writes nothing.
 
-use tree::{Kind, Meta, Node, ResolveError, Tree, TreeError, TreePath};
+use tree::{Kind, Meta, Node, ResolveError, StaticPath, Tree, TreeError, TreePath};
 
 use crate::options::{Map, Options};
 
@@ -69,13 +69,15 @@ pub enum MountError {
     Tree(#[from] TreeError),
 }
 
+const ETC: StaticPath = StaticPath::new("/etc");
+const VAR: StaticPath = StaticPath::new("/var");
+const HOME: StaticPath = StaticPath::new("/home");
+const ROOT: StaticPath = StaticPath::new("/root");
+const HOSTS: StaticPath = StaticPath::new("/etc/hosts");
+const RESOLV_CONF: StaticPath = StaticPath::new("/etc/resolv.conf");
+
 /// Symlinks followed before giving up. MAXSYMLINKS, linux/namei.h.
 const MAX_SYMLINKS: usize = 40;
-
-fn path(text: &str) -> TreePath {
-    // All callers pass normal paths.
-    TreePath::new(text).unwrap_or_else(|_| TreePath::root())
-}
 
 impl Mounts {
     /// Plans the mounts for an image.
@@ -103,10 +105,8 @@ impl Mounts {
         for dir in &options.host_defaults {
             wanted.push(host(dir, false, Rank::Default));
         }
-        for (map, dirs) in
-            [(options.etc, &["/etc"][..]), (options.var, &["/var"]), (options.home, &["/home", "/root"])]
-        {
-            for dir in dirs.iter().map(|d| path(d)) {
+        for (map, dirs) in [(options.etc, &[ETC][..]), (options.var, &[VAR]), (options.home, &[HOME, ROOT])] {
+            for dir in dirs.iter().map(|d| d.path()) {
                 match map {
                     Map::Host => wanted.push(host(&dir, false, Rank::Default)),
                     // What the list of the host's directories names is the image's all the same: said later, so it wins.
@@ -116,7 +116,7 @@ impl Mounts {
         }
         if options.etc == Map::Chroot {
             // Without them no name resolves in most images, as in any container.
-            for file in ["/etc/hosts", "/etc/resolv.conf"].map(path) {
+            for file in [HOSTS, RESOLV_CONF].map(StaticPath::path) {
                 let mount = Mount { read_only: true, file: true, ..host(&file, false, Rank::Default) };
                 wanted.push(mount);
             }

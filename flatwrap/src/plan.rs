@@ -6,7 +6,7 @@ use std::fmt;
 use sysext::extension::unit_programs::{is_launcher, is_unit};
 use sysext::request::{Item, locate};
 use sysext::{RequestError, RequestedPath};
-use tree::{Kind, Machine, Tree, TreeError, TreePath};
+use tree::{Kind, Machine, StaticPath, Tree, TreeError, TreePath};
 
 use crate::{
     command::{Command, CommandError},
@@ -106,38 +106,36 @@ pub enum PlanError {
     Content { path: TreePath, source: tree::ContentError },
 }
 
+const USR: StaticPath = StaticPath::new("/usr");
+const BIN: StaticPath = StaticPath::new("/usr/bin");
+
 /// What the entry points run on the host, and what runs them.
-const TOOLS: [&str; 8] = [
-    "/usr/bin/sh",
-    "/usr/bin/bash",
-    "/usr/bin/dash",
-    "/usr/bin/ash",
-    "/usr/bin/mount",
-    "/usr/bin/unshare",
-    "/usr/bin/bwrap",
-    "/usr/bin/id",
+const TOOLS: [StaticPath; 8] = [
+    StaticPath::new("/usr/bin/sh"),
+    StaticPath::new("/usr/bin/bash"),
+    StaticPath::new("/usr/bin/dash"),
+    StaticPath::new("/usr/bin/ash"),
+    StaticPath::new("/usr/bin/mount"),
+    StaticPath::new("/usr/bin/unshare"),
+    StaticPath::new("/usr/bin/bwrap"),
+    StaticPath::new("/usr/bin/id"),
 ];
 
 /// Directories of every host.
-const DIRECTORIES: [&str; 12] = [
-    "/usr/bin",
-    "/usr/sbin",
-    "/usr/lib",
-    "/usr/lib64",
-    "/usr/libexec",
-    "/usr/local",
-    "/usr/share",
-    "/usr/include",
-    "/usr/src",
-    "/usr/lib/systemd",
-    "/usr/lib/systemd/system",
-    "/usr/lib/systemd/user",
+const DIRECTORIES: [StaticPath; 12] = [
+    StaticPath::new("/usr/bin"),
+    StaticPath::new("/usr/sbin"),
+    StaticPath::new("/usr/lib"),
+    StaticPath::new("/usr/lib64"),
+    StaticPath::new("/usr/libexec"),
+    StaticPath::new("/usr/local"),
+    StaticPath::new("/usr/share"),
+    StaticPath::new("/usr/include"),
+    StaticPath::new("/usr/src"),
+    StaticPath::new("/usr/lib/systemd"),
+    StaticPath::new("/usr/lib/systemd/system"),
+    StaticPath::new("/usr/lib/systemd/user"),
 ];
-
-fn path(text: &str) -> TreePath {
-    // All callers pass normal paths.
-    TreePath::new(text).unwrap_or_else(|_| TreePath::root())
-}
 
 impl Plan {
     /// Decides what each item becomes.
@@ -145,14 +143,14 @@ impl Plan {
     /// # Errors
     /// See [`PlanError`].
     pub fn new(image: &Tree, wanted: &[RequestedPath], options: Options) -> Result<Plan, PlanError> {
-        let usr = path("/usr");
+        let usr = USR.path();
         if !options.sysroot.starts_with(&usr) || options.sysroot.depth() < 3 {
             return Err(PlanError::BadSysroot(options.sysroot));
         }
         if wanted.is_empty() && options.process.is_none() {
             return Err(PlanError::Nothing);
         }
-        let reserved = path("/").join(script::DIR)?;
+        let reserved = TreePath::root().join(script::DIR)?;
         if image.contains(&reserved) {
             return Err(PlanError::Reserved(reserved));
         }
@@ -222,7 +220,7 @@ impl Plan {
     fn add_process(&mut self, image: &Tree) -> Result<(), PlanError> {
         let Some(process) = &self.options.process else { return Ok(()) };
         let command = process.command(image)?;
-        let target = path("/usr/bin").join(self.options.name.as_str())?;
+        let target = BIN.path().join(self.options.name.as_str())?;
         if let Some(old) = self.shown.get(&target) {
             return Err(PlanError::Hides { target, hidden: old.path().clone() });
         }
@@ -309,10 +307,10 @@ impl Plan {
             return Err(PlanError::InSysroot { target: target.clone(), sysroot: sysroot.clone() });
         }
         let hides = |why| Err(PlanError::HidesHost { target: target.clone(), why });
-        if TOOLS.iter().any(|t| *target == path(t)) {
+        if TOOLS.iter().any(|t| *target == t.path()) {
             return hides("which the entry points need");
         }
-        if DIRECTORIES.iter().any(|d| *target == path(d)) {
+        if DIRECTORIES.iter().any(|d| *target == d.path()) {
             return hides("a directory with all that is in it");
         }
         if target.depth() < 2 {

@@ -74,7 +74,11 @@ pub fn lint(tree: &Tree, name: &ExtensionName, options: &LintOptions) -> Result<
         out.extend(needs::findings(&Needs::of(tree), &options.host_libraries));
     }
     if options.verify_units {
-        out.extend(verify::units(tree).unwrap_or_default());
+        out.extend(verify::units(tree).unwrap_or_else(|e| {
+            let unchecked =
+                finding(&UNIT_SYNTAX, None, format!("systemd-analyze can't check the units: {e}"));
+            vec![Finding { severity: Severity::Warning, ..unchecked }]
+        }));
     }
     allow(&mut out, &options.allow);
     Ok(out)

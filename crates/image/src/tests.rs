@@ -476,7 +476,7 @@ fn large_and_deep_directories() {
     let input = sample_volume(tree);
     let (dir, path, _) = squashfs(&input, Codec::Zstd, 2);
     let list = run(Command::new("unsquashfs").arg("-lc").arg(&path), "squashfs-tools");
-    assert_eq!(list.split(|&b| b == b'\n').filter(|l| !l.is_empty()).count(), 3002);
+    assert_eq!(list.split(|&b| b == b'\n').filter(|l| !l.is_empty()).count(), 3001);
     let found = read_back(&path, "squashfs");
     assert!(dump(&found) == dump(input.tree()));
     drop(dir);
@@ -488,11 +488,21 @@ mod round_trip {
     use super::*;
     use tree::testing::trees;
 
+    /// The random tree with times that the formats have room for.
+    fn in_range(mut tree: Tree) -> Tree {
+        let paths: Vec<TreePath> = tree.iter().map(|(path, _)| path.clone()).collect();
+        for path in &paths {
+            let meta = tree.meta_mut(path).unwrap();
+            meta.mtime = meta.mtime.rem_euclid(1 << 32);
+        }
+        tree
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(12))]
         #[test]
         fn through_the_kernel(tree in trees()) {
-            let input = sample_volume(tree);
+            let input = sample_volume(in_range(tree));
             for format in [Format::Squashfs, Format::Erofs] {
                 let (_dir, path, _) = image(&input, format);
                 let found = read_back(&path, format.as_str());

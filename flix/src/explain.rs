@@ -19,7 +19,7 @@ pub struct Explanation {
 #[derive(Debug)]
 struct Group {
     title: String,
-    /// Files below a folder that nothing else needs, told as a number.
+    /// Files below a folder that nothing else needs, shown as a count.
     others: (usize, u64),
     lines: Vec<Line>,
 }

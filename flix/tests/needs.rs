@@ -306,7 +306,7 @@ fn the_images_library_path_has_its_place() {
         let environment =
             ["LD_LIBRARY_PATH=/gone".to_owned(), "LD_LIBRARY_PATH=/opt/gone:/opt/path".to_owned()];
         let options =
-            || Options { library_path: elf::closure::library_path(&environment), ..Options::default() };
+            || Options { ld_library_path: elf::closure::ld_library_path(&environment), ..Options::default() };
         let (_, tree) = plan(&lab, &["/usr/bin/prog"], options());
         assert_eq!(run(&tree, &["/usr/bin/prog"]), expected, "{musl} {tags}");
         let (_, tree) = plan(&lab, &["/usr/bin/bare"], options());
@@ -322,7 +322,7 @@ fn libraries_that_are_opened_by_their_path_are_told() {
     let source = "#include <dlfcn.h>\n#include <stdio.h>\nconst char *other = \"/usr/lib/app/text.so\";\n\
                   int main(void) { puts(dlopen(\"/usr/lib/app/plugin.so\", RTLD_NOW) ? \"there\" : \"gone\"); }\n";
     build(&lab, "usr/bin/prog", source, &[], &[]);
-    let path = || Options { library_path: b"/opt/path:/opt/none".to_vec(), ..Options::default() };
+    let path = || Options { ld_library_path: b"/opt/path:/opt/none".to_vec(), ..Options::default() };
     let (got, _) = plan(&lab, &["/usr/bin/prog"], path());
     let told: Vec<String> = got.opened.iter().map(ToString::to_string).collect();
     let expected =

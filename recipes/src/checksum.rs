@@ -163,7 +163,7 @@ fn line(line: &str) -> Option<(Checksum, Option<&str>)> {
     Some((Checksum::from_hex(hash)?, Some(name)))
 }
 
-/// The address at GitHub's API that tells of the asset of a release, and the asset's name. None if it is no such URL.
+/// The URL of a release asset in GitHub's API, and the asset's name. None if it isn't a URL of a release asset.
 pub(crate) fn github_release(url: &str) -> Option<(String, String)> {
     let rest = url.strip_prefix("https://github.com/")?;
     let parts: Vec<&str> = rest.split('/').collect();

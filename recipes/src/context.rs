@@ -23,7 +23,7 @@ pub struct BuildContext<'a> {
     pub fetcher: &'a Fetcher,
     /// Opened for builds that take images only. Its cache and whether it is offline are the fetcher's.
     pub images: &'a OpenImages<'a>,
-    /// Who is told.
+    /// Receives events.
     pub events: &'a dyn Events,
 }
 

@@ -13,7 +13,7 @@ use image::ImageContents;
 /// Files that are listed as the largest.
 const LARGEST: usize = 5;
 
-/// All that is told of an image. Serialises for scripts.
+/// The report on an image. Can be serialised as JSON.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Inspection {
@@ -40,7 +40,7 @@ pub struct Inspection {
     pub units: Vec<String>,
     /// ELF files.
     pub programs: Vec<Program>,
-    /// What could not be told.
+    /// Problems that kept parts of the report from being made.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }

@@ -109,7 +109,7 @@ pub enum MergeTestError {
 
 /// Runs in a mount namespace of its own. systemd-sysext makes another one for itself, and what it mounts comes back only
 /// through shared propagation; /run is private to it, so the place can't be below that. Extensions that the host has are hidden.
-/// systemd-sysext ends well when it ignores an image: what it merged tells.
+/// systemd-sysext exits with 0 even if it ignores an image, so what it merged is checked.
 const SCRIPT: &str = include_str!("merge_test/merge_test.sh");
 
 /// Bytes. Of a test's output, what is shown.

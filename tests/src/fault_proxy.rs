@@ -43,7 +43,7 @@ pub enum Fault {
     Headers(Vec<(&'static str, String)>),
     /// The connection is reset behind so many bytes of the body.
     ResetAfter(u64),
-    /// The connection stays open and silent behind so many bytes of the body, until the client closes it. Somebody is told.
+    /// The connection stays open and silent behind so many bytes of the body, until the client closes it. A listener is notified.
     HoldAfter(u64, Sender<()>),
     /// The byte at this place of the body is another.
     Flip(u64),

@@ -36,7 +36,7 @@ pub(crate) struct ConvertArgs {
 pub(crate) struct Built {
     /// The extension's, without its release file.
     pub(crate) tree: Tree,
-    /// Whether the host's service manager has to be told.
+    /// Whether the host's service manager has to reload.
     pub(crate) has_units: bool,
     /// What the lint can't know by itself.
     pub(crate) findings: Vec<Finding>,
@@ -54,7 +54,7 @@ pub(crate) trait Conversion {
     /// The machines that the plan's programs are for.
     fn machines(&self, plan: &Self::Plan, rootfs: &Rootfs) -> BTreeSet<Machine>;
 
-    /// Carries the plan out, and tells what the user should know of it.
+    /// Carries out the plan and reports what the user should know about it.
     fn build(
         &self,
         plan: &Self::Plan,

@@ -33,7 +33,7 @@ fn wrong(error: &clap::Error) -> ! {
     std::process::exit(error.exit_code())
 }
 
-/// The exit status. An error is told with the first hint that one of its reasons gives.
+/// The exit status. An error is printed with the first hint that is known for it or one of its sources.
 pub fn end<E>(result: Result<(), E>, hint: impl Fn(&(dyn Error + 'static)) -> Option<String>) -> ExitCode
 where
     E: AsRef<dyn Error + 'static>,

@@ -1,10 +1,10 @@
-//! The last words of a command.
+//! Errors and results, as a command prints them.
 
 use std::error::Error;
 use std::io::{self, Write as _};
 use std::iter::successors;
 
-/// Tells of an error on stderr: `error:` and the chain of reasons, then `hint:` if there is one.
+/// Prints an error on stderr: `error:` and the chain of its sources, then `hint:` if there is one.
 #[allow(clippy::print_stderr)] // what it is for
 pub(crate) fn complain(error: &(dyn Error + 'static), hint: Option<&str>) {
     eprintln!("error: {}", printable(&reasons(error)));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tree::{Event, Events};
 
-/// How much is told.
+/// Amount of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Verbosity {
     /// Warnings only.

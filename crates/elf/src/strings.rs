@@ -8,7 +8,7 @@ use tree::{Content, ContentError};
 const CHUNK: usize = 1 << 20;
 /// Longest path that counts, and the least that two reads have in common. Bytes. PATH_MAX, linux/limits.h.
 const LONGEST: usize = 4096;
-/// Most paths that are told of one file.
+/// Maximum number of paths reported for a file.
 const MOST: usize = 256;
 
 /// The NUL-terminated strings of a file that are absolute paths of shared libraries: `/opt/x/plugin.so`, `/opt/x/lib.so.1`.

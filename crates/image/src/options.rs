@@ -8,7 +8,7 @@ use crate::error::ImageError;
 use crate::format::{Codec, Compression, Format};
 use tree::TreePath;
 
-/// What [`write()`](crate::write()) is told.
+/// Options for [`write()`](crate::write()).
 #[derive(Debug, Clone, Default)]
 pub struct ImageOptions {
     /// The format.

@@ -15,7 +15,7 @@ use tree::{Arch, Kind, Tree};
 pub struct Volume<'t> {
     /// What is in it.
     pub tree: &'t Tree,
-    /// Tells volumes of the same tree apart: UUIDs and dm-verity's salt are derived from it.
+    /// Distinguishes volumes of the same tree: UUIDs and dm-verity's salt are derived from it.
     pub name: &'t str,
     /// Whose partition types a disk image has.
     pub architecture: Option<Arch>,

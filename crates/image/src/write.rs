@@ -169,7 +169,7 @@ fn erofs(
     })
 }
 
-/// Does `work`, which tells how many bytes of the volume's files it has read.
+/// Runs `work`, which reports how many bytes of the volume's files it has read.
 fn with_progress<T>(
     volume: Volume<'_>,
     path: &Path,

@@ -39,7 +39,7 @@ pub enum Ext4Error {
     /// A promise of [`crate::Payload`] is broken.
     #[error("internal error: the payload has a file in the place of the root directory")]
     Root,
-    /// debugfs, which puts the files there, can't be told the name.
+    /// A name that can't be written in a debugfs script.
     #[error("{path} {source}, which debugfs can't write")]
     Name { path: TreePath, source: QuoteError },
     /// A program that does the work is missing.

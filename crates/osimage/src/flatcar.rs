@@ -25,7 +25,7 @@ pub enum Channel {
 }
 
 impl Channel {
-    /// The channel of a version, which its middle number tells.
+    /// The channel of a version, derived from its middle number.
     fn of(version: &str) -> Channel {
         match version.split('.').nth(1) {
             Some("0") => Channel::Alpha,

@@ -180,7 +180,7 @@ fn fill(reader: &mut impl io::Read, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// Tells how far the reading is.
+/// Reports the progress of reading.
 struct Counted<'a> {
     file: File,
     done: u64,

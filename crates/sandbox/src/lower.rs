@@ -21,7 +21,7 @@ pub(super) struct Lower {
     pub(super) unrecorded: bool,
 }
 
-/// Tells whether a file was touched: no program can set the time of the last change of an inode.
+/// Change time of an inode, which no program can set: it shows whether a file was modified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     ino: u64,

@@ -23,7 +23,7 @@ pub struct Run {
     pub mode: Option<Mode>,
     /// Work in a copy without overlayfs, as on kernels that lack it.
     pub no_overlay: bool,
-    /// What the user is told instead of the command: "installing nginx (apt)".
+    /// Shown to the user in place of the command: "installing nginx (apt)".
     pub title: Option<String>,
 }
 

@@ -25,7 +25,7 @@ pub(super) enum Chown {
     Ignored,
 }
 
-/// A change of owner, told by the number of its call.
+/// A change of owner, identified by its system call number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Call {
     /// path, uid, gid; follows symlinks.

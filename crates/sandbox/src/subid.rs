@@ -9,7 +9,7 @@ use super::wire::Step;
 /// Ids that an image may use: all that 16 bits can number.
 const NEEDED: u32 = 65535;
 
-/// What newuidmap and newgidmap are to be told.
+/// Arguments for newuidmap and newgidmap.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Maps {
     uid: u32,

@@ -17,7 +17,7 @@ const SPKI: [u8; 26] = [
 /// Bytes. An uncompressed point. SEC 1, 2.3.3.
 const POINT: usize = 65;
 
-/// The key is told by the SHA-256 of its `SubjectPublicKeyInfo`.
+/// The key is identified by the SHA-256 of its `SubjectPublicKeyInfo`.
 pub(super) fn verify(key: &[u8], signature: &[u8], file: &Content) -> Result<String, SignatureError> {
     let spki = public(key)?;
     let text: Vec<u8> = signature.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();

@@ -110,7 +110,7 @@ impl Plan {
                 needed_only: true,
                 sealed: true,
                 extra_libs: later.collect(),
-                library_path: Vec::new(),
+                ld_library_path: Vec::new(),
             };
             let mut resolver = Resolver::new(extension, options);
             resolver.add_root(program)?;

@@ -35,7 +35,7 @@ impl Planner<'_> {
             }
         }
         if any {
-            self.library_path(closure);
+            self.ld_library_path(closure);
         }
         Ok(())
     }
@@ -64,8 +64,8 @@ impl Planner<'_> {
     }
 
     /// Directories of the image's LD_LIBRARY_PATH with libraries that nothing needs.
-    fn library_path(&mut self, closure: &Closure) {
-        for dir in self.request.closure.library_path.split(|b| b":;\n".contains(b)) {
+    fn ld_library_path(&mut self, closure: &Closure) {
+        for dir in self.request.closure.ld_library_path.split(|b| b":;\n".contains(b)) {
             let Ok(dir) = self.tree.resolve(dir, true) else { continue };
             let unseen = self.tree.children(&dir.path).any(|(path, node)| {
                 let library =

@@ -82,7 +82,7 @@ impl Client {
     }
 
     /// A manifest or index by tag or digest. The bytes are checked against the digest, and against what the registry says
-    /// itself. `spare` tells that there is another place to ask.
+    /// itself. `spare` means that there is another server to ask.
     ///
     /// # Errors
     /// All that [`ClientError`] lists.

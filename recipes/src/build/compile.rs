@@ -120,7 +120,7 @@ pub(super) fn extract(
                 wanted,
                 sysroot: SYSROOTS.path().join(name.as_str())?,
                 closure: elf::closure::Options {
-                    library_path: elf::closure::library_path(&rootfs.config.env),
+                    ld_library_path: elf::closure::ld_library_path(&rootfs.config.env),
                     ..elf::closure::Options::default()
                 },
                 keep_sbin: false,

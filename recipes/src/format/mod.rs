@@ -265,7 +265,7 @@ pub struct SignatureTable {
     pub key: Option<String>,
 }
 
-/// What a download is. Compression is told by the content.
+/// What a download is. Compression is detected from the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Archive {

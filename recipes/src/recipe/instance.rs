@@ -102,7 +102,7 @@ pub enum Checksum {
         /// The file's name in it.
         name: String,
     },
-    /// By the digest that GitHub's API tells.
+    /// With the digest from GitHub's API.
     GithubDigest,
     /// Not at all.
     LockOnly,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::rules::{Finding, RULES, Rule, Severity, rule};
 use tree::TreePath;
 
-/// Findings of one rule that are told one by one; the rest is a number.
+/// Maximum number of findings of a rule that are listed; the rest are counted.
 const SHOWN: usize = 10;
 
 /// What was found, with the severity that the caller gives it.

@@ -46,7 +46,7 @@ pub struct Extension {
     findings: Vec<Finding>,
 }
 
-/// What [`Extension::new`] is told beside the tree.
+/// Options for [`Extension::new`].
 #[derive(Debug, Clone, Default)]
 pub struct ExtensionOptions {
     /// The time of all files. Seconds since the epoch; SOURCE_DATE_EPOCH.

@@ -49,7 +49,7 @@ rules! {
         "systemd-sysext merges directories and disk images, no tars";
 }
 
-/// What the check is told beside the tree.
+/// Options of the check.
 #[derive(Debug, Clone, Default)]
 pub struct LintOptions {
     /// Names of rules whose errors are warnings.

@@ -1,4 +1,4 @@
-//! `bakery boot`: machines with extensions merged, and what is told of them.
+//! `bakery boot`: machines that boot with extensions merged, and the errors it reports.
 
 use std::fs;
 use std::io::{Read, Write};

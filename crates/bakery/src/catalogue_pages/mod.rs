@@ -15,7 +15,7 @@ const ENDINGS: [&str; 3] = [".service", ".socket", ".timer"];
 /// Where images are published, in the documentation of this project. <https://www.rfc-editor.org/rfc/rfc2606>
 pub(crate) const BASE_URL: &str = "https://extensions.example.org/";
 
-/// Tells pages that are made here from others.
+/// Marks generated pages.
 pub(crate) const MARK: &str = "<!-- Made by `bakery docs` from the recipes; changes belong there. -->";
 
 /// The table and all pages, by their paths below the documentation's folder.

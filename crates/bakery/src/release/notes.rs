@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::record::Record;
 use recipes::ImageFileName;
 
-/// What the note tells: all images, those that are new first.
+/// The contents of the note: all images, new ones first.
 ///
 /// `new` has the names of the files that were added by this run.
 pub(crate) fn markdown(title: &str, base_url: &str, records: &[Record], new: &[String]) -> String {

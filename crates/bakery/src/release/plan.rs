@@ -4,7 +4,7 @@ use serde_json::json;
 
 use recipes::lock::Key;
 
-/// How a plan is told.
+/// Output format of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub(crate) enum PlanFormat {
     /// For people.

@@ -26,7 +26,7 @@ impl FromStr for HostArch {
 
 /// The release file's `ARCHITECTURE=`: that of the hosts, which needn't be the programs' own. systemd-sysext holds it
 /// against uname(2)'s. `programs`: what the programs are for; `image`: what the image was chosen for. What a host needs
-/// to run the programs is told.
+/// to run the programs is reported.
 pub(super) fn architecture(
     asked: Option<HostArch>,
     programs: &BTreeSet<Machine>,

@@ -110,7 +110,7 @@ impl OutputArgs {
         Ok(options)
     }
 
-    /// Tells what the lint found, and writes the image, unless this is a dry run.
+    /// Reports the findings of the lint and, unless this is a dry run, writes the image.
     ///
     /// # Errors
     /// The image can't be written.

@@ -58,7 +58,7 @@ fn parse_bool(text: &str) -> Result<bool, String> {
 impl ReleaseArgs {
     /// The release file's `ARCHITECTURE=`: that of the hosts, which needn't be the programs' own. systemd-sysext holds it
     /// against uname(2)'s. `programs`: what the programs are for; `image`: what the image was chosen for. What a host needs
-    /// to run the programs is told.
+    /// to run the programs is reported.
     pub fn architecture(
         &self,
         programs: &BTreeSet<Machine>,

@@ -1,4 +1,4 @@
-//! What a command tells on its way and at its end.
+//! What a command reports while it runs and at its end.
 
 use clap::Args;
 
@@ -7,7 +7,7 @@ use tree::Size;
 
 use crate::Verbosity;
 
-/// How much is told, and in which form.
+/// Amount and format of the output.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Reports")]
 pub struct ReportArgs {

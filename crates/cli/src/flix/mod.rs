@@ -99,7 +99,7 @@ fn request(args: &Args, name: &ExtensionName, environment: &[String]) -> anyhow:
             needed_only: false,
             sealed: false,
             extra_libs,
-            library_path: closure::library_path(environment),
+            ld_library_path: closure::ld_library_path(environment),
         },
         keep_sbin: args.keep_sbin,
         charsets: args.charsets,

@@ -206,7 +206,7 @@ pub struct Closure {
 }
 
 /// LD_LIBRARY_PATH of an environment, as an image's configuration has it: `NAME=VALUE` each.
-pub fn library_path(environment: &[String]) -> Vec<u8> {
+pub fn ld_library_path(environment: &[String]) -> Vec<u8> {
     let mut values = environment.iter().rev().filter_map(|v| v.strip_prefix("LD_LIBRARY_PATH="));
     values.next().unwrap_or_default().as_bytes().to_vec()
 }
@@ -227,5 +227,5 @@ pub struct Options {
     /// Libraries that the user names, for all programs.
     pub extra_libs: Vec<ExtraLib>,
     /// LD_LIBRARY_PATH of the image's environment. ld.so(8).
-    pub library_path: Vec<u8>,
+    pub ld_library_path: Vec<u8>,
 }

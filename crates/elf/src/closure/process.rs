@@ -305,7 +305,7 @@ impl<'l> Process<'l> {
                         self.own_rpath(0, &mut strings)?;
                     }
                 }
-                self.library_path(&mut strings)?;
+                self.ld_library_path(&mut strings)?;
                 if self.loaded[i].elf.runpath.is_some() && !self.options.sealed {
                     self.own_path(i, &mut strings)?;
                 }
@@ -326,7 +326,7 @@ impl<'l> Process<'l> {
                 }
             }
             Family::Musl => {
-                self.library_path(&mut strings)?;
+                self.ld_library_path(&mut strings)?;
                 let mut at = Some(i);
                 while let Some(j) = at {
                     self.own_path(j, &mut strings)?;
@@ -347,8 +347,8 @@ impl<'l> Process<'l> {
     }
 
     /// The entries of the image's LD_LIBRARY_PATH. glibc fills in tokens as for the program.
-    fn library_path(&mut self, out: &mut Vec<Vec<u8>>) -> Result<(), ClosureError> {
-        let path = &self.options.library_path;
+    fn ld_library_path(&mut self, out: &mut Vec<Vec<u8>>) -> Result<(), ClosureError> {
+        let path = &self.options.ld_library_path;
         if path.is_empty() || self.options.sealed {
             return Ok(());
         }

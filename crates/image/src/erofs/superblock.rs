@@ -10,7 +10,7 @@ const COMPATIBLE: u32 = 1 | 2;
 const INCOMPATIBLE: u32 = 1 | 2;
 const PACKED: u32 = 0x10;
 
-/// What the superblock tells.
+/// Contents of the superblock.
 #[derive(Debug)]
 pub(super) struct Superblock {
     pub(super) root_nid: u16,

@@ -23,7 +23,7 @@ pub(crate) struct Case {
     pub events: Log,
 }
 
-/// All that was told.
+/// Events that were reported.
 #[derive(Default)]
 pub(crate) struct Log {
     pub lines: Mutex<Vec<String>>,

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::{Cache, CacheError, at, lock};
 
-/// Tells apart what one process makes.
+/// Distinguishes temporary files of the same process.
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
 /// A file in `tmp/` that vanishes unless it is renamed.

@@ -49,7 +49,7 @@ impl Cache {
         Ok(self.find_by_digest(digest)?.ok())
     }
 
-    /// As [`Cache::layer_by_digest`], and tells what is damaged from what is missing.
+    /// Like [`Cache::layer_by_digest`], but distinguishes damaged from missing.
     ///
     /// # Errors
     /// The file is there but can't be read.
@@ -69,7 +69,7 @@ impl Cache {
         self.path("layers", &format!("{}.tar", diff_id.hex()))
     }
 
-    /// As [`Cache::layer`], and tells what is damaged from what is missing.
+    /// Like [`Cache::layer`], but distinguishes damaged from missing.
     ///
     /// # Errors
     /// The file is there but can't be read.

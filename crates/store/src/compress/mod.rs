@@ -37,7 +37,7 @@ impl fmt::Display for CompressionFormat {
 pub const SNIFF: usize = 8;
 
 impl CompressionFormat {
-    /// Tells it by the first [`SNIFF`] bytes of a stream, or all if there are fewer.
+    /// Detects the format from the first [`SNIFF`] bytes of a stream, or fewer if it is shorter.
     ///
     /// # Errors
     /// A format that is known, but not supported.

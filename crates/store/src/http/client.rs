@@ -88,7 +88,7 @@ impl HttpClient {
         redirect::follow(&self.connections, url, authorization, headers, policy)
     }
 
-    /// Repeats what fails for reasons that pass. `spare` tells that there is another place to ask.
+    /// Retries after transient failures. `spare` means that there is another server to ask.
     ///
     /// # Errors
     /// The last attempt's.

@@ -45,7 +45,7 @@ impl Response {
         self.headers.get(name).and_then(|v| v.to_str().ok())
     }
 
-    /// Bytes of the body, if the server tells.
+    /// Length of the body in bytes, if the server sends it.
     pub(crate) fn content_length(&self) -> Option<u64> {
         self.header("content-length").and_then(|v| v.parse().ok())
     }

@@ -17,7 +17,7 @@ const PATHS: [&str; 3] = ["/usr/sbin/nginx", "/usr/bin/htop", "/usr/bin/true"];
 /// How often each is started for one run of the others.
 const STARTS: usize = 40;
 
-/// All that is told.
+/// All results.
 pub(crate) struct Wrap {
     flatwrap: Sample,
     peer: Sample,

@@ -49,7 +49,7 @@ impl WhatArgs {
         })
     }
 
-    /// Decides. One extension whose upstream can't be asked is told of, and doesn't stop the others. Unless `asks`, nobody is
+    /// Decides. An extension whose upstream can't be reached is reported and doesn't stop the others. Unless `asks`, nobody is
     /// asked, and what isn't pinned isn't wanted.
     pub(super) fn plan(&self, asks: bool, context: BuildContext<'_>) -> anyhow::Result<Plan> {
         let config = self.config()?;
@@ -201,7 +201,7 @@ impl WhatArgs {
     }
 }
 
-/// Tells of what went wrong with one of many.
+/// Reports a problem with one extension of many.
 pub(super) fn tell(error: &anyhow::Error, context: BuildContext<'_>) {
     let hint = error.chain().find_map(hint).map(|h| format!("; {h}")).unwrap_or_default();
     context.events.event(Event::Warning(format!("{}{hint}", cli::reasons(error.as_ref())).into()));
@@ -229,7 +229,7 @@ fn keys<'r>(
     out
 }
 
-/// What the release offers: what its file says, or the whole catalogue but what has to be told more.
+/// What the release offers: what its file says, or the whole catalogue except recipes that need a parameter.
 fn wanted(
     config: &ReleaseConfig,
     catalogue: &Catalogue,

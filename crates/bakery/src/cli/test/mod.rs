@@ -137,7 +137,7 @@ fn print(text: &str) -> anyhow::Result<()> {
     cli::print(text.as_bytes()).context("stdout")
 }
 
-/// Where it is tried. What is missing for that is told before anything long begins.
+/// Where extensions are tested. Missing requirements are reported before any long work begins.
 enum TestHost {
     Root(Arch),
     Machine(Machine),

@@ -74,6 +74,7 @@ pub(crate) struct Shebang {
 /// What a first line names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Interpreter {
+    /// `#!/bin/sh`.
     Path(Vec<u8>),
     /// `#!/usr/bin/env python3`; true with `-S`, which splits what follows into words.
     Env(Vec<u8>, bool),

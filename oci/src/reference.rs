@@ -92,7 +92,7 @@ pub enum ReferenceError {
     Empty,
     /// A part that breaks the grammar.
     #[error("image reference {text:?}: {part} {value:?} is not valid, {expected}")]
-    BlobKind {
+    Part {
         text: String,
         part: &'static str,
         /// As it stands there.
@@ -387,7 +387,7 @@ impl fmt::Debug for Reference {
 }
 
 fn part(text: &str, part: &'static str, value: &str, expected: &'static str) -> ReferenceError {
-    ReferenceError::BlobKind { text: text.into(), part, value: value.into(), expected }
+    ReferenceError::Part { text: text.into(), part, value: value.into(), expected }
 }
 
 /// Docker's rule: the first component is a registry if it could be no Docker Hub user's name.

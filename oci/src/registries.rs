@@ -74,6 +74,7 @@ pub enum RegistriesError {
         /// What it should look like.
         expected: &'static str,
     },
+    /// `blocked = true`.
     #[error("registry of {image} is blocked by the rule for {prefix:?} in registries.conf")]
     Blocked { image: String, prefix: String },
     /// `short-name-mode = "enforcing"` and nobody to ask.

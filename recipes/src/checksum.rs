@@ -40,7 +40,7 @@ pub enum ChecksumError {
     #[error("list has two different checksums for {name:?}")]
     Ambiguous { name: String },
     /// GitHub has none for what was uploaded before June 2025.
-    #[error("GitHub's API tells no digest of {name:?}")]
+    #[error("GitHub's API has no digest for {name:?}")]
     NoDigest { name: String },
     /// Not what the API answers.
     #[error("answer of GitHub's API is {0}")]
@@ -100,6 +100,7 @@ fn each_part(content: &Content, mut f: impl FnMut(&[u8])) -> Result<(), ContentE
     }
 }
 
+/// `sha256:…` or `sha512:…`.
 impl fmt::Display for Checksum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -300,7 +301,7 @@ mod tests {
         let digest = |text: &str, name| github_digest(answer(text).as_bytes(), name).map(|c| c.to_string());
         assert_eq!(digest(&format!("\"sha256:{A}\""), "x"), Ok(format!("sha256:{A}")));
         for (text, name, message) in [
-            ("null", "x", "tells no digest of \"x\""),
+            ("null", "x", "has no digest for \"x\""),
             ("\"md5:00\"", "x", "expected sha256:…"),
             ("null", "y", "no line for \"y\", only for \"x\""),
             ("}", "x", "malformed"),

@@ -32,7 +32,7 @@ impl ImageFileName {
         format!("{}-{}-{}", self.name, self.version, self.arch.systemd())
     }
 
-    /// Of an extension whose name is known, which tells where the version begins.
+    /// Of an extension with a known name, which determines where the version begins.
     pub fn of(name: &str, file: &str) -> Option<ImageFileName> {
         let (rest, arch) = split_arch(file)?;
         let version = rest.strip_prefix(name)?.strip_prefix('-')?.parse().ok()?;

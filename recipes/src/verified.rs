@@ -14,13 +14,13 @@ const UNCHECKED: &str = "unchecked: ";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct Verified {
-    /// What its digest was held against.
+    /// What its digest was compared with.
     pub digest: Against,
     /// Scheme and key of its signature: `OpenPGP signature by KEY`.
     pub signature: Option<String>,
 }
 
-/// What a digest was held against.
+/// What a digest was compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Against {
     /// Nothing; why.
@@ -31,7 +31,7 @@ pub enum Against {
     GithubApi,
     /// The digest is an image's name.
     Image,
-    /// What another version of this program says.
+    /// Text written by another version of this program.
     Other(String),
 }
 

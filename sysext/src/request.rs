@@ -254,7 +254,7 @@ fn similar(tree: &Tree, source: &str) -> Vec<TreePath> {
     if same.is_empty() { similar_programs(tree, source) } else { same }
 }
 
-/// Bytes. Longer names are nobody's slip of the finger.
+/// Bytes. Longer names are not checked for typos.
 const NAME_MAX: usize = 64;
 
 /// Programs whose name is that of the path but for a letter (of eight or more, two) that is wrong, missing, too much or

@@ -1,4 +1,4 @@
-//! From an image's name to an extension's image: what flix and flatwrap do alike.
+//! From an image's name to an extension's image: the steps that flix and flatwrap share.
 
 use std::collections::BTreeSet;
 
@@ -89,7 +89,7 @@ pub(crate) fn convert<A: CommandFactory, C: Conversion>(
         return print(&text).context("stdout");
     }
     let events = Terminal::new(args.report.verbosity());
-    // Clap has seen to it that they are there.
+    // Clap requires both.
     let image = image.context("IMAGE is missing")?;
     let name = name.context("NAME is missing")?;
     tree::remove_on_interrupt().context("signals can't be handled")?;

@@ -1,4 +1,4 @@
-//! The one place where environment variables are read.
+//! The environment variables, as the libraries take them.
 
 use store::Environment;
 

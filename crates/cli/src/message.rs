@@ -33,7 +33,7 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
-/// Prints the result on stdout. A reader that has heard enough is no error.
+/// Prints the result on stdout. A closed pipe is not an error.
 ///
 /// # Errors
 /// Whatever else stdout says.

@@ -37,6 +37,7 @@ pub(crate) enum RootError {
         path: PathBuf,
         /// What its ELF files are for.
         got: String,
+        /// `--arch`.
         wanted: String,
     },
 }
@@ -60,7 +61,7 @@ pub(crate) fn root_file_system(
     let rootfs = context.rootfs(image, &places, events)?;
     let rootfs = sandbox.apply(rootfs, &context.cache, events)?;
     let Some(first) = wanted.iter().find(|w| !w.is_in(&rootfs.tree)) else { return Ok(rootfs) };
-    // Whoever says what to install or to run knows better.
+    // Explicit packages or commands turn automatic installation off.
     let told = sandbox.no_install || !sandbox.package.is_empty() || !sandbox.run.is_empty();
     let similar = request::similar_programs(&rootfs.tree, &first.source);
     // The package of that name was asked for if the program has its name. If it hasn't, and there is one with almost this
@@ -78,7 +79,7 @@ pub(crate) fn root_file_system(
         .map_err(|source| RootError::Installation { source, similar })
 }
 
-/// Nobody who asks for a program of his own machine's root wants a copy of all of it for a package to be installed in.
+/// Whether the image is this machine's own root, which is too large to copy for installing a package.
 fn is_this_machine(image: &ImageRef) -> bool {
     match image {
         ImageRef::Dir(path) => path.canonicalize().is_ok_and(|p| p == std::path::Path::new("/")),
@@ -86,7 +87,7 @@ fn is_this_machine(image: &ImageRef) -> bool {
     }
 }
 
-/// Holds the ELF files that an image turned out to have against `--arch`. Images from registries, and layouts, say
+/// Compares the machines of the image's ELF files with `--arch`. Images from registries, and layouts, say
 /// themselves what they are for; a tar or a directory doesn't.
 ///
 /// # Errors

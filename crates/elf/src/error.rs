@@ -28,6 +28,7 @@ pub enum ElfError {
         what: &'static str,
         /// Bytes from the file's start.
         offset: u64,
+        /// Bytes.
         len: u64,
         /// The file's length. Bytes.
         file: u64,
@@ -41,6 +42,7 @@ pub enum ElfError {
         what: &'static str,
         /// Bytes from the table's start.
         index: u64,
+        /// Bytes.
         size: u64,
     },
     /// A string without an end.

@@ -11,7 +11,7 @@
 //! let elf = Elf::parse(&grep)?.expect("grep is an ELF file");
 //! println!("{:?} is loaded by {:?}", elf.needed, elf.interpreter);
 //!
-//! // Each option of patchelf(1) is a field of `Edit`.
+//! // Each field of `Edit` is an option of patchelf(1).
 //! let edit = Edit {
 //!     interpreter: Some(b"/opt/grep/ld.so".to_vec()),           // --set-interpreter /opt/grep/ld.so
 //!     runpath: Some(b"/opt/grep".to_vec()),                     // --set-rpath /opt/grep

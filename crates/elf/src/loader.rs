@@ -228,6 +228,7 @@ pub fn compiled_in(bytes: &[u8], end: &[u8]) -> Vec<Vec<u8>> {
     out
 }
 
+/// `/usr/glibc-compat` of `/usr/glibc-compat/etc/ld.so.cache`.
 fn prefix_of(cache: &[u8]) -> Option<&[u8]> {
     cache.strip_suffix(b"/etc/ld.so.cache")
 }

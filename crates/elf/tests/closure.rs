@@ -29,7 +29,7 @@ fn names(closure: &Closure, program: &str) -> BTreeSet<String> {
     start.iter().filter(|&l| *l != p(program)).map(ToString::to_string).collect()
 }
 
-/// What the real loader says in a chroot of the lab; none if it refuses.
+/// What the real loader says in a chroot of the test root; none if it refuses.
 fn oracle(lab: &TestRoot, loader: &str, program: &str) -> Option<BTreeSet<String>> {
     let root = lab.path("");
     if lab.path("etc/ld.so.conf").exists() {

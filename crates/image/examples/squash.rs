@@ -39,6 +39,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+/// Bytes.
 fn status(field: &str) -> Result<u64> {
     let text = fs::read_to_string("/proc/self/status")?;
     let line = text.lines().find_map(|l| l.strip_prefix(field)).ok_or("/proc/self/status")?;

@@ -19,7 +19,7 @@ pub enum QuoteError {
 /// A word in quotes, in which debugfs takes all but line ends and NUL. A quote is doubled.
 ///
 /// # Errors
-/// A word that no quotes help.
+/// The word can't be quoted.
 pub fn quote(word: &[u8]) -> Result<String, QuoteError> {
     if word.iter().any(|&b| matches!(b, b'\n' | b'\r' | 0)) {
         return Err(QuoteError::LineEnd);

@@ -22,6 +22,7 @@ use tree::{Content, Ino, Kind, Node, Tree, TreePath};
 const MKE2FS: Tool = Tool { name: "mke2fs", package: "e2fsprogs" };
 const DEBUGFS: Tool = Tool { name: "debugfs", package: "e2fsprogs" };
 
+/// Bytes.
 const BLOCK: u64 = 4096;
 
 /// All features by name, since the defaults are the host's (/etc/mke2fs.conf). No journal: the image is never written.

@@ -1,6 +1,6 @@
 //! File systems and disks as bytes: squashfs, erofs, ext, btrfs, GPT and dm-verity, each with its writer and its reader.
 //!
-//! [`write()`] makes an image of a [`Volume`], [`read()`] makes a tree of anybody's image.
+//! [`write()`] makes an image of a [`Volume`], [`read()`] reads any image into a tree.
 
 mod format;
 pub use format::{Codec, Compression, Format, FormatError, LevelError};

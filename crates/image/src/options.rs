@@ -13,9 +13,9 @@ use tree::TreePath;
 pub struct ImageOptions {
     /// The format.
     pub format: Format,
-    /// How squashfs is compressed.
+    /// How squashfs and erofs are compressed.
     pub compression: Compression,
-    /// Threads that compress; by default as many as the machine has, at most 8. The bytes don't depend on it.
+    /// Threads that compress; by default as many as the machine has, at most 16. The bytes don't depend on it.
     pub threads: Option<NonZeroUsize>,
     /// Of squashfs, 128 KiB by default; a power of two from 4 KiB to 1 MiB. Bytes.
     pub block_size: Option<u32>,

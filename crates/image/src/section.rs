@@ -11,7 +11,9 @@ pub(crate) struct Section {
     /// The file's, for messages and tools.
     pub(crate) path: PathBuf,
     pub(crate) file: File,
+    /// Bytes.
     pub(crate) offset: u64,
+    /// Bytes.
     pub(crate) len: u64,
 }
 

@@ -12,11 +12,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest as _, Sha256};
 
+/// Bytes.
 pub(crate) const BLOCK: u64 = 4096;
+/// Bytes.
 const DIGEST: u64 = 32;
 /// Hashes in a block.
 const FAN_OUT: u64 = BLOCK / DIGEST;
 
+/// Bytes.
 pub(crate) type Hash = [u8; DIGEST as usize];
 
 /// Where the parts of a hash partition lie; a function of the data's length alone.

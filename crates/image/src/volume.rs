@@ -8,7 +8,7 @@ use crate::error::{ImageError, unreadable};
 use crate::uuid::as_uuid;
 use tree::{Arch, Kind, Tree};
 
-/// A tree to be written as it is, and what an image says beside it.
+/// A tree to be written unchanged, and the image's metadata.
 ///
 /// Nothing is checked here. What becomes a system extension goes through `sysext::Extension`, which gives its volume.
 #[derive(Debug, Clone, Copy)]

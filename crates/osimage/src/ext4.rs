@@ -141,7 +141,7 @@ impl Volume<'_> {
     }
 
     /// The directories above the entries that aren't there, parents first; and the entries. Nothing may stand in an entry's
-    /// place but a file with its very text: every baking brings the same noop.conf along.
+    /// place but a file with the same text: every bake writes the same noop.conf.
     fn missing<'e>(
         &self,
         entries: &[&'e PayloadEntry],
@@ -278,7 +278,7 @@ fn quote(word: &[u8], path: &TreePath) -> Result<String, Ext4Error> {
     debugfs::quote(word).map_err(|source| Ext4Error::Name { path: path.clone(), source })
 }
 
-/// What debugfs said against its commands. It ends well whatever they say.
+/// Errors that debugfs printed. Its exit status is 0 even if commands fail.
 fn complaints(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
     let lines = text.lines().filter(|l| !l.trim().is_empty() && !l.starts_with("debugfs "));

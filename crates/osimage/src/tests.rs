@@ -10,6 +10,7 @@ use tree::{Arch, Silent};
 use super::flatcar::{Release, ReleaseSelector};
 use super::*;
 
+/// Bytes.
 const MIB: u64 = 1 << 20;
 
 /// Runs a tool; its output.

@@ -51,7 +51,7 @@ pub const VENDORS: &[&str] = &[
 /// Where the SDK's scripts are.
 pub const SCRIPTS: &str = "https://github.com/flatcar/scripts.git";
 
-/// What the SDK wants beside the disk image, each with a signature of its own.
+/// Files that the SDK needs besides the disk image, each with its own signature.
 pub const FILES: &[&str] = &["version.txt", "flatcar_production_image_sysext.squashfs"];
 
 /// Why there is no vendor image.

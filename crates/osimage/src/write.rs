@@ -45,7 +45,7 @@ pub struct Written {
     pub bytes: u64,
 }
 
-/// Says what is missing for extensions on this partition, before anything long begins. Links and configuration are always on
+/// Checks, before any long work, that extensions can be written to this partition. Links and configuration are always on
 /// ROOT.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! What a command changed, as the tree of a layer.
 //!
 //! Runs in the helper, as the name space's root, after every process of the sandbox is gone. What it reads is hostile all
-//! the same: nothing is followed ([`Tree::from_dir`]), and what can't be stored is told.
+//! the same: nothing is followed ([`Tree::from_dir`]), and what can't be stored is reported.
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;

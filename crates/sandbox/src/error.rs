@@ -25,12 +25,12 @@ impl fmt::Display for Status {
     }
 }
 
-/// Why a command brought no layer.
+/// Why a command made no layer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs)] // the messages say what each is
 pub enum SandboxError {
-    /// The command ran and said no.
+    /// The command failed.
     #[error("command {command:?} ended with {status}{}", Tail(tail))]
     Failed {
         /// As it was given.
@@ -93,12 +93,13 @@ pub enum SandboxError {
         /// What the system said.
         message: String,
     },
-    /// The helper process is gone without a word.
+    /// The helper process ended without a report.
     #[error("sandbox: the helper process ended early{}", Tail(.0))]
     HelperDied(
         /// What it printed last.
         Vec<String>,
     ),
+    /// [`crate::init`] wasn't called.
     #[error("sandbox: this program doesn't call sandbox::init() first in main()")]
     NotInitialised,
     #[error("command is empty")]

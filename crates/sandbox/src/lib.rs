@@ -3,7 +3,7 @@
 //! The strongest [`Mode`] that works here is used: the host's root, a range of subordinate ids, or a user name space with
 //! nobody but root in it. In all of them the command has user, mount, pid, ipc and uts name spaces of its own (and a
 //! network, if asked), a root made by pivot_root(2), a small /dev, few capabilities and no way to the host's files; and the
-//! layer that comes back is the same. docs/decisions/0050-sandbox.md tells the whole of it.
+//! layer that comes back is the same. See docs/decisions/0050-sandbox.md.
 
 mod run;
 pub use run::{Mode, Network, Run, UnknownWord};

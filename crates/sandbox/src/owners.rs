@@ -17,6 +17,7 @@ use super::beneath;
 use super::seccomp::{self, Call};
 use super::sys::{self, Notification};
 
+/// `UID:GID` in decimal.
 pub(super) const XATTR: &str = "user.flix.owner";
 
 /// Bytes, the final NUL included. linux/limits.h.

@@ -37,6 +37,7 @@ pub(super) enum Call {
 }
 
 struct Abi {
+    /// AUDIT_ARCH_*, linux/audit.h.
     arch: u32,
     chowns: &'static [(u32, Call)],
     /// Those of `chowns` that pass 16-bit ids.

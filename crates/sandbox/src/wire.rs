@@ -1,4 +1,4 @@
-//! What the program and its helper process tell each other: JSON, one message a line, over a socket pair.
+//! Messages between the program and its helper process: JSON, one message a line, over a socket pair.
 
 use std::fmt::Display;
 use std::io::{self, BufRead, BufReader, Write};

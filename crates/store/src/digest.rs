@@ -19,6 +19,7 @@ pub struct Digest([u8; 32]);
 #[non_exhaustive]
 #[allow(missing_docs)] // the messages say what each is
 pub enum DigestError {
+    /// No `algorithm:hex`.
     #[error("digest {0:?} is malformed, expected sha256:<64 hex digits>")]
     Syntax(String),
     /// An algorithm other than sha256.

@@ -1,4 +1,4 @@
-//! Environment variables, taken once by the command, so that no library reads global state.
+//! Environment variables, taken once by the command, passed to the libraries.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -46,6 +46,7 @@ impl Environment {
         self.dir("XDG_CONFIG_HOME").or_else(|| Some(self.home()?.join(".config")))
     }
 
+    /// `$XDG_CACHE_HOME` or `~/.cache`.
     pub(crate) fn cache_home(&self) -> Option<PathBuf> {
         self.dir("XDG_CACHE_HOME").or_else(|| Some(self.home()?.join(".cache")))
     }

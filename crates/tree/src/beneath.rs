@@ -1,4 +1,4 @@
-//! Opening files of a directory whose content nobody vouches for.
+//! Opening files of a directory whose content is untrusted.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,4 +1,4 @@
-//! What a library tells the program around it. Libraries never print: they send events, the command line draws them.
+//! Events that a library reports to its caller. Libraries never print: they send events, the command line draws them.
 
 use std::borrow::Cow;
 

@@ -86,7 +86,7 @@ pub fn is_in_path(name: &str) -> bool {
     !search(name, &search_path(), &[]).is_empty()
 }
 
-/// PATH of this process. The one environment variable that a library reads by itself: it says which programs the host has,
+/// PATH of this process. Read here by the library itself: it says which programs the host has,
 /// and starting a program reads it, too. Whatever else a variable decides is passed in.
 fn search_path() -> std::ffi::OsString {
     std::env::var_os("PATH").unwrap_or_default()

@@ -198,7 +198,7 @@ fn additions(arch: Arch, inside: &Inside<'_>) -> Result<Tree, GuestError> {
     Ok(tree)
 }
 
-/// What qemu's network for users is. Nobody has to be asked for an address.
+/// The fixed addresses of qemu's user-mode network, so that no DHCP is needed.
 const NETWORK: &str = "[Match]\nType=ether\n\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\nDNS=10.0.2.3\n\
                        IPv6AcceptRA=no\nLinkLocalAddressing=no\n";
 

@@ -1,4 +1,4 @@
-//! A virtual machine with extensions in it: for a look around, or for one command whose status is told.
+//! A virtual machine with extensions in it: to explore interactively, or to run one command and return its status.
 //!
 //! The machine is a Debian whose root is in memory, made of a container image in the sandbox, without root's privileges; or
 //! a Flatcar disk image, which is never written to.

@@ -17,7 +17,7 @@ use tree::{
 use super::console::Console;
 use super::guest_files;
 
-/// How the machine's processor is had.
+/// How the machine's processor is virtualised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Accel {
     /// The processor itself if that works, else emulation.
@@ -90,7 +90,7 @@ pub enum Disk<'a> {
 pub struct Machine {
     /// Its processor.
     pub arch: Arch,
-    /// How that is had.
+    /// Whether it is virtualised or emulated.
     pub accel: Accel,
     /// MiB.
     pub memory: u32,
@@ -115,7 +115,7 @@ pub enum Ended {
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the messages say what each is
 pub enum MachineError {
-    /// An argument's word isn't known.
+    /// An argument has an unknown value.
     #[error("got {got:?}, expected {expected}")]
     Word { got: String, expected: &'static str },
     /// There is no emulator for this architecture.
@@ -160,7 +160,7 @@ const FIRMWARE: [&str; 4] = [
     "/usr/share/qemu/edk2-aarch64-code.fd",
 ];
 
-/// Longer than any kernel needs to say its first word on a processor of its own.
+/// Longer than any kernel takes to print its first message on a virtualised processor.
 const FIRST_WORD: Duration = Duration::from_secs(20);
 
 impl Machine {
@@ -271,7 +271,7 @@ impl Machine {
         }
     }
 
-    /// None: it said no first word within `patience`, or ended without one.
+    /// None: it printed nothing within `patience`, or ended without one.
     fn attempt(
         &self,
         disk: &Disk<'_>,

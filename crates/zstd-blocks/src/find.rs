@@ -35,6 +35,7 @@ impl Found {
         Found((len.min(MOST) as u32) << PLACE_BITS | offset as u32)
     }
 
+    /// At most [`MOST`].
     #[inline(always)]
     pub(crate) fn len(self) -> usize {
         (self.0 >> PLACE_BITS) as usize

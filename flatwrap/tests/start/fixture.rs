@@ -99,6 +99,7 @@ impl Extension {
         extension
     }
 
+    /// What `FLATWRAP_ROOT` says.
     pub(crate) fn root(&self) -> PathBuf {
         self.dir.path().join("ext")
     }

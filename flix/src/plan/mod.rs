@@ -34,9 +34,9 @@ pub struct Request {
     pub closure: closure::Options,
     /// Programs of /usr/sbin stay there.
     pub keep_sbin: bool,
-    /// The image's character sets for iconv(3) come along.
+    /// Include the image's character sets for iconv(3).
     pub charsets: bool,
-    /// Scripts whose interpreter does not come along are left to the host's.
+    /// Scripts whose interpreter is not included are left to the host's.
     pub host_interpreters: bool,
 }
 
@@ -251,7 +251,7 @@ pub struct Plan {
     pub maps: BTreeMap<TreePath, ProcessMap>,
     /// What the programs and libraries are for.
     pub machines: BTreeSet<Machine>,
-    /// Whether units come along.
+    /// Whether the extension has units.
     pub has_units: bool,
     /// Libraries that the image lacks, where that is allowed, or nobody has named what needs them.
     pub missing: Vec<Missing>,

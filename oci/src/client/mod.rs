@@ -33,7 +33,7 @@ const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
 /// How a [`Client`] behaves.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
-    /// Connections, trust and patience.
+    /// Connections, certificates and retries.
     pub http: HttpOptions,
     /// `HOST[:PORT]` or `*.DOMAIN`: where plain HTTP and unverified TLS are allowed to token servers and redirects, too. What
     /// an [`Endpoint`] allows is for its own host and port alone.

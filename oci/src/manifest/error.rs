@@ -12,6 +12,7 @@ use crate::Platform;
 #[non_exhaustive]
 #[allow(missing_docs)] // the messages say what each is
 pub enum ManifestError {
+    /// Larger than `MANIFEST_MAX`.
     #[error("{what} is {len} bytes, expected at most {MANIFEST_MAX}")]
     TooLarge { what: &'static str, len: u64 },
     /// The bytes are not those that the descriptor names.
@@ -19,7 +20,9 @@ pub enum ManifestError {
     Size {
         /// What was asked for.
         digest: Digest,
+        /// Bytes.
         got: u64,
+        /// Bytes.
         expected: u64,
     },
     /// The bytes are not those that the descriptor names.
@@ -35,6 +38,7 @@ pub enum ManifestError {
     /// JSON that is not what it should be.
     #[error("{what} is malformed: {source}")]
     Json {
+        /// `manifest`, `config`, ….
         what: &'static str,
         /// What serde says, with the line and column.
         source: serde_json::Error,
@@ -42,11 +46,13 @@ pub enum ManifestError {
     /// Docker's manifest version 2 schema 1, given up in 2017: its layers have no diff_ids to be checked.
     #[error("manifest has the old Docker schema 1, expected schema 2 or OCI")]
     Schema1,
+    /// Not schema 2.
     #[error("manifest has schemaVersion {0}, expected 2")]
     SchemaVersion(String),
     /// A document that can be read as two different things, or is another than its media type says (CVE-2021-41190).
     #[error("{what} is ambiguous: {why}")]
     Ambiguous {
+        /// `manifest` or `config`.
         what: &'static str,
         /// Which fields contradict each other.
         why: String,
@@ -71,8 +77,10 @@ pub enum ManifestError {
     /// The config and the manifest contradict each other.
     #[error("manifest has {layers} layers, but config has {diff_ids} diff_ids")]
     LayerCount { layers: usize, diff_ids: usize },
+    /// More than `LAYERS_MAX`.
     #[error("{what} has {layers} layers, expected at most {LAYERS_MAX}")]
     TooManyLayers { what: &'static str, layers: usize },
+    /// More than `LAYERS_SIZE_MAX`.
     #[error("layers of the manifest have {len} bytes together, expected at most {LAYERS_SIZE_MAX}")]
     LayersTooLarge { len: u64 },
     /// More than 1 TiB.

@@ -24,7 +24,7 @@ pub(super) struct Unusable {
 
 impl Index {
     /// The entry for a platform: the best variant, the first of equals. Nested indexes come after images, since an index
-    /// often tells no platform. Attestations (`unknown/unknown`) and artifacts are passed over.
+    /// often has no platform. Attestations (`unknown/unknown`) and artifacts are passed over.
     ///
     /// # Errors
     /// Nothing that runs there.

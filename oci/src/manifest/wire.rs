@@ -23,6 +23,7 @@ pub(super) struct Document {
     pub config: Option<Descriptor>,
     pub layers: Option<Vec<Descriptor>>,
     pub manifests: Option<Vec<Descriptor>>,
+    /// Schema 1.
     pub(crate) fs_layers: Option<serde::de::IgnoredAny>,
 }
 

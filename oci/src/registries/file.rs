@@ -18,6 +18,7 @@ struct Typed {
     aliases: BTreeMap<String, String>,
     #[serde(default)]
     registry: Vec<TypedRegistry>,
+    /// Version 1.
     registries: Option<toml::Value>,
 }
 
@@ -63,6 +64,7 @@ pub(super) enum ShortNameMode {
 
 #[derive(Debug, Clone)]
 pub(super) struct RegistryEntry {
+    /// `HOST[:PORT][/PATH]`, or `*.DOMAIN[/PATH]`.
     pub prefix: String,
     /// What stands in the prefix's place; none with a wildcard that names no location: the name stays.
     pub location: Option<String>,

@@ -100,7 +100,9 @@ pub enum SourceError {
         /// The layout or archive.
         path: PathBuf,
         digest: Digest,
+        /// Bytes.
         got: u64,
+        /// Bytes.
         expected: u64,
     },
     /// A layer can't be taken into the cache.

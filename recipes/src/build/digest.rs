@@ -1,7 +1,7 @@
-//! What decides the bytes of an image, and a digest of it: an image of before is up to date as long as the digest is the same.
+//! What decides the bytes of an image, and a digest of it: an existing image is up to date if its digest is unchanged.
 //!
-//! Every type is taken apart with all of its fields, so that a new field doesn't compile before it is decided here whether it
-//! counts. What can make a build fail counts, too: a recipe that allows less than before mustn't find its image up to date.
+//! Every type is destructured completely, so that a new field doesn't compile before it is decided here whether it
+//! counts. What can make a build fail counts, too: if a recipe becomes stricter, its image is out of date.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::recipe::Settings;
 use crate::recipe::instance::{Archive, Build, Download, Image, Install, Instance, Static, Tool};
 use crate::version::Version;
 
-/// Of the sources that decide bytes, by the build script.
+/// Digest of the sources that decide bytes, from the build script.
 const SOURCES: &str = env!("SOURCES_DIGEST");
 
 /// All that decides the bytes of an image.
@@ -279,7 +279,7 @@ impl Decides for BuildOptions {
             epoch,
             allow,
             release,
-            verify: _, // what is done about an image of before
+            verify: _, // how an existing image is checked
             rebuild: _,
         } = self;
         fields.add(image).add(epoch).add(allow).add(release);

@@ -66,7 +66,7 @@ pub enum BuildCause {
         /// A download or image.
         what: String,
     },
-    /// A promise of this module is broken.
+    /// An invariant of this module is violated.
     #[error("internal error: {0}")]
     Internal(&'static str),
     /// A download can't be had, or isn't what was pinned.
@@ -272,7 +272,7 @@ impl BuildContext<'_> {
         self.make(plan, options).map_err(failed)
     }
 
-    /// The image of before, if it is what the plan would give.
+    /// The existing image, if it is up to date.
     pub fn built(&self, plan: &BuildPlan, options: &BuildOptions) -> Result<Option<Built>, BuildCause> {
         let stamp =
             Stamp::find(self.cache(), &plan.output)?.filter(|s| s.plan == plan.digest && !options.rebuild);

@@ -14,7 +14,9 @@ const KEYS: &str = "built";
 pub(super) struct Stamp {
     /// Of all that went into it.
     pub plan: Digest,
+    /// Bytes.
     pub size: u64,
+    /// Nanoseconds since 1970.
     mtime: i128,
     /// Of the file, 64 hex digits.
     pub sha256: String,

@@ -8,7 +8,7 @@ use tree::ContentError;
 
 use crate::checksum::Checksum;
 
-/// A file that can't be had. Names the URL of the recipe and, if a mirror was asked in its location, the mirror's.
+/// A file that can't be had. Names the URL of the recipe and, if a mirror was asked instead, the mirror's.
 #[derive(Debug)]
 pub struct FetchError {
     /// As the recipe has it.

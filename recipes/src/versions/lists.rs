@@ -11,6 +11,7 @@ pub enum ListError {
     /// Not JSON, or of another shape.
     #[error("list is malformed: {0}")]
     Malformed(String),
+    /// Not UTF-8.
     #[error("list is no UTF-8")]
     Encoding,
     /// The pointer leads nowhere, or to something that is no text.

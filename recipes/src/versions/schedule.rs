@@ -31,6 +31,7 @@ struct Patch {
     release: String,
 }
 
+/// Minor versions: `1.32`.
 pub(super) fn minors(body: &[u8]) -> Result<Vec<String>, ListError> {
     Ok(read(body)?.into_iter().map(|schedule| schedule.release).collect())
 }

@@ -54,7 +54,7 @@ pub struct ExtensionOptions {
     /// Names of rules whose errors become warnings.
     pub allow: BTreeSet<String>,
     /// Findings of the caller, treated like those of this crate. `needs-host-libraries` comes this way: it takes reading
-    /// ELF files, which this crate doesn't do.
+    /// ELF files, which `Extension::new` doesn't do.
     pub findings: Vec<Finding>,
 }
 
@@ -102,6 +102,7 @@ impl fmt::Display for Lines<'_> {
     }
 }
 
+/// `/usr/lib/extension-release.d`. UAPI.4.
 const RELEASE_DIR: StaticPath = StaticPath::new("/usr/lib/extension-release.d");
 
 impl Extension {

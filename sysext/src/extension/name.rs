@@ -37,6 +37,7 @@ impl ExtensionName {
         &self.0
     }
 
+    /// `extension-release.NAME`. UAPI.4.
     pub(crate) fn release_file_name(&self) -> String {
         format!("extension-release.{}", self.0)
     }

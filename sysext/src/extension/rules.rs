@@ -48,6 +48,7 @@ pub struct Finding {
     pub message: String,
 }
 
+/// `PATH: MESSAGE [RULE]`.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(path) = &self.path {

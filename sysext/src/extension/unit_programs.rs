@@ -1,4 +1,4 @@
-//! systemd units that come along, and other files by which a host starts programs: which they start, and where these are
+//! systemd units of the extension, and other files by which a host starts programs: which they start, and where these are
 //! now. systemd.service(5), systemd.exec(5).
 
 use super::units::{commands, parse, prefixes, words};

@@ -32,6 +32,7 @@ struct Mention {
     name: String,
     /// As it stands there: `User=www`.
     shown: String,
+    /// From 1.
     line: usize,
 }
 
@@ -195,6 +196,7 @@ fn of_tmpfiles(text: &[u8]) -> Vec<Mention> {
     out
 }
 
+/// udev(7): `OWNER="…"`, `GROUP="…"`.
 fn of_udev(text: &[u8]) -> Vec<Mention> {
     let mut out = Vec::new();
     for (line, row) in rows(text) {

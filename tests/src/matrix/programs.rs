@@ -178,6 +178,7 @@ impl Root {
         Ok(job)
     }
 
+    /// `python3.11`.
     fn python(&self) -> Result<String> {
         let lib = match self.form {
             Form::Nix => {

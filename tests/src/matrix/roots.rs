@@ -14,6 +14,7 @@ use crate::{
     work::require_root,
 };
 
+/// In `../shared`.
 pub(super) const ALPINE: &str = "images/alpine-minirootfs-3.20.3-x86_64.tar.gz";
 
 const PACKAGES: &str = "bash,curl,ca-certificates,python3,perl,g++,libc-bin";

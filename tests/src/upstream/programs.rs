@@ -41,6 +41,7 @@ impl Machine {
     }
 }
 
+/// As in `stand-in.c`.
 #[derive(Debug, Clone, Copy)]
 enum Mode {
     Fixed,

@@ -59,6 +59,7 @@ impl Maker {
         self.site.releases("falcosecurity/falco", &[(VERSION, Vec::new())])
     }
 
+    /// 1.6.1 is Debian's.
     fn nebula(&self) -> Result<()> {
         let mut releases = Vec::new();
         for tag in ["v1.9.5", "v1.6.1"] {

@@ -142,6 +142,7 @@ pub(crate) fn difference(a: &Path, b: &Path, but: &[&str]) -> Result<Option<u64>
     Ok(None)
 }
 
+/// Bytes on disk.
 pub(crate) fn taken(path: &Path) -> Result<u64> {
     Ok(path.metadata()?.blocks() * 512)
 }

@@ -178,6 +178,7 @@ impl Flatcar {
         bakery.arg("--key").arg(self.parts.key())
     }
 
+    /// `bakery bake-image`.
     pub(crate) fn bare(&self, by: &Account) -> Program {
         let config = self.work.path().join("config.toml");
         self.parts.bakery(by).arg("bake-image").env("BAKERY_CONFIG", config)

@@ -1,4 +1,4 @@
-//! What helps after an error. Libraries say what is wrong; the way out is told here.
+//! What helps after an error. Libraries say what is wrong; the remedy is named here.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -61,7 +61,7 @@ fn compatibility(error: &CompatibilityError) -> Option<String> {
 fn merge_test(error: &MergeTestError) -> Option<String> {
     Some(match error {
         MergeTestError::NotRoot(_) => {
-            "run it as root (sudo), or --vm: a virtual machine takes no root".into()
+            "run it as root (sudo), or --vm: a virtual machine doesn't need root".into()
         }
         MergeTestError::Architecture { .. } => "--vm boots a machine of that architecture".into(),
         MergeTestError::NoHost { .. } => "--root DIR names another host's, --vm boots one".into(),
@@ -98,10 +98,10 @@ fn machine(error: &MachineError) -> Option<String> {
         MachineError::NoTool(_) => "install package qemu-system-x86".into(),
         MachineError::NoFirmware(_) => "install package qemu-efi-aarch64".into(),
         MachineError::Refused(_) => {
-            "\"bakery inspect\" tells for which system an extension is; --image boots another than Debian"
+            "\"bakery inspect\" shows which system an extension is for; --image boots a system other than Debian"
                 .into()
         }
-        MachineError::Limit { .. } => "--timeout SECONDS gives it more, 0 all it wants".into(),
+        MachineError::Limit { .. } => "--timeout SECONDS raises the limit, 0 removes it".into(),
         _ => return None,
     })
 }
@@ -193,7 +193,7 @@ fn instance(error: &InstanceError) -> Option<String> {
     match error {
         InstanceError::NoValue { name, .. } => Some(format!("--set {name}=… gives it one")),
         InstanceError::Parameter { .. } | InstanceError::Component { .. } => {
-            Some("\"bakery list -v\" tells parameters and components".to_owned())
+            Some("\"bakery list -v\" lists parameters and components".to_owned())
         }
         _ => None,
     }

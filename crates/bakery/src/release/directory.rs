@@ -22,6 +22,7 @@ pub(crate) const STATEMENT: &str = ".intoto.json";
 pub(crate) const SBOM: &str = ".spdx.json";
 /// The ending of an image.
 const IMAGE: &str = ".raw";
+/// Bytes.
 const TEXT_MAX: u64 = 16 << 20;
 
 /// Why a release can't be used.
@@ -210,7 +211,7 @@ pub(super) fn add_sums(sums: &mut Sums, dir: &Path, record: &Record) -> Result<(
     Ok(())
 }
 
-/// Entries of a folder and whether they are folders, by name. Names that start with a dot are nobody's business.
+/// Entries of a folder and whether they are folders, by name. Names that start with a dot are ignored.
 pub(super) fn list(dir: &Path) -> Result<Vec<(PathBuf, bool)>, DirectoryError> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,

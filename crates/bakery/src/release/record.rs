@@ -17,6 +17,7 @@ use store::Digest;
 pub(crate) struct Record {
     /// Name, version and architecture, which make the file's name.
     pub image: ImageFileName,
+    /// Bytes.
     pub size: u64,
     pub sha256: Digest,
     /// Parameters and components, as given.

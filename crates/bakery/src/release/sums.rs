@@ -12,6 +12,7 @@ pub(crate) struct Sums(pub BTreeMap<String, String>);
 #[derive(Debug, thiserror::Error)]
 #[error("line {line}: {problem}")]
 pub(crate) struct SumsError {
+    /// From 1.
     line: usize,
     problem: String,
 }

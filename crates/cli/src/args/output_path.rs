@@ -1,4 +1,4 @@
-//! Whether the output can be put where it is to go, told before the work and not after it.
+//! Checks of the output path, made before any work is done.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -7,7 +7,8 @@ use elf::loader::LoaderError;
 use super::extension::request;
 
 /// What helps against a missing library.
-pub(crate) const MISSING: &str = "--package P installs what has it, --extra-lib PATH names it where it is";
+pub(crate) const MISSING: &str =
+    "--package P installs the package that contains it, --extra-lib PATH adds it from another path";
 
 pub(super) fn flix_plan(error: &flix::plan::PlanError) -> Option<String> {
     match error {

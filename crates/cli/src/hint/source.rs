@@ -63,7 +63,7 @@ pub(super) fn pull(error: &PullError) -> Option<String> {
             Some("pass --insecure HOST[:PORT], or mark it in registries.conf".to_owned())
         }
         ClientError::Http(HttpError::WithoutTls { .. }) => Some(
-            "pass --insecure HOST[:PORT] for that host too, if nobody listens on the way there".to_owned(),
+            "pass --insecure HOST[:PORT] for that host too, if you trust the network path to it".to_owned(),
         ),
         ClientError::Http(HttpError::Tls { .. }) => {
             Some("pass --ca-file if the registry has its own authority".to_owned())

@@ -1,4 +1,4 @@
-//! What programs load later, by dlopen(3), and no DT_NEEDED tells.
+//! What programs load later, by dlopen(3), and no DT_NEEDED names.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -20,6 +20,7 @@ pub(super) struct Loaded {
     pub elf: Arc<Elf>,
     /// Who had it loaded first: the way up for RPATH and for messages.
     pub parent: Option<usize>,
+    /// What `$ORIGIN` is.
     origin: TreePath,
     /// Real directories that are searched for what it needs, in order.
     pub dirs: Arc<[TreePath]>,

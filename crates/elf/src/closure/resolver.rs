@@ -49,7 +49,7 @@ impl<'t> Resolver<'t> {
         self.files.elf(path)
     }
 
-    /// Lets a library that comes along anyway stand in for a name that the loader doesn't find, as a program finds it that
+    /// Lets a library that is included anyway stand in for a name that the loader doesn't find, as a program finds it that
     /// opens it first by dlopen(3). `path` is real. What is no library offers nothing.
     pub fn offer(&mut self, path: &TreePath) {
         if let Ok(Some(elf)) = self.files.elf(path)

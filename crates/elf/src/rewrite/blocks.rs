@@ -13,6 +13,7 @@ const ALIGNMENT_GAP: u64 = 15;
 /// What a movable block is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BlockKind {
+    /// PT_INTERP's string.
     Interpreter,
     /// Notes that belong together by a PT_NOTE or PT_GNU_PROPERTY.
     Notes,

@@ -1,6 +1,6 @@
 //! Edits of a linked ELF file: another interpreter, another run path, DF_1_NODEFLIB.
 //!
-//! The file stays as it is but for a few patches. What a linker would have laid out anew is done with what there is, the
+//! The file is unchanged except for a few patches. What a linker would have laid out anew is done with what there is, the
 //! cheapest that suffices:
 //!
 //! 1. *In place.* A shorter interpreter takes the old one's room; new dynamic entries take the spare DT_NULLs; the dynamic
@@ -44,7 +44,7 @@ pub const MAX_INTERPRETER: usize = 4096;
 /// Longest run path. Bytes. glibc puts it on the stack (elf/dl-load.c, fillin_rpath).
 pub(crate) const MAX_RUNPATH: usize = 32 << 10;
 
-/// What to change. What is `None` or false stays as it is.
+/// What to change. `None` and false leave it unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Edit {
     /// PT_INTERP, without its NUL. It is an error to set it for a file that has none.
@@ -92,6 +92,7 @@ pub enum RewriteError {
     Payload {
         /// Where the appended data begins.
         at: u64,
+        /// Its length. Bytes.
         len: u64,
         /// What couldn't be placed. Bytes.
         needed: u64,

@@ -56,7 +56,7 @@ struct Placed {
 #[derive(Debug)]
 struct Arrangement {
     placed: Vec<Placed>,
-    /// Homes, with what is taken of them.
+    /// Gaps, with what is taken of them.
     gaps: Vec<Gap>,
     new_load: Option<Phdr>,
     /// The program header whose slot the new PT_LOAD takes: a PT_NULL, a stale PT_NOTE, or one that the one before takes in.

@@ -30,6 +30,7 @@ pub(super) struct Extent {
     pub(super) block: u32,
     /// Blocks that it is compressed to; 0 if it is stored as it is.
     pub(super) blocks: u16,
+    /// Uncompressed. Bytes.
     pub(super) len: u32,
 }
 

@@ -3,6 +3,7 @@
 use super::BLOCK;
 use tree::{Ino, Kind, Node, Tree, TreePath};
 
+/// Bytes.
 const ENTRY: usize = 12;
 
 /// An entry: name, inode, EROFS_FT_*.

@@ -9,12 +9,15 @@ use super::{BLOCK, Output, directory, xattr};
 use crate::error::ImageError;
 use tree::{Ino, Kind, Node, Tree, TreePath};
 
+/// Z_EROFS_LCLUSTER_TYPE_*.
 const PLAIN: u16 = 0;
 const HEAD: u16 = 1;
 const NONHEAD: u16 = 2;
-/// Z_EROFS_LI_D0_CBLKCNT: the first entry behind a head tells how many blocks the cluster has.
+/// Z_EROFS_LI_D0_CBLKCNT: the first entry behind a head holds the cluster's number of blocks.
 const BLOCK_COUNT: u16 = 1 << 11;
+/// Z_EROFS_ADVISE_BIG_PCLUSTER_1.
 const BIG_CLUSTERS: u16 = 2;
+/// Z_EROFS_ADVISE_INLINE_PCLUSTER.
 const PACKED: u16 = 8;
 
 /// Writes the data of directories and symlinks that doesn't fit behind inodes, then all inodes.
@@ -84,6 +87,7 @@ struct Head<'t> {
     node: &'t Node,
     /// `i_ino`, for 32-bit programs.
     number: u32,
+    /// Bytes.
     attributes: usize,
 }
 
@@ -151,6 +155,7 @@ impl Head<'_> {
     }
 }
 
+/// `new_encode_dev`, linux/kdev_t.h.
 fn device(major: u32, minor: u32) -> u32 {
     minor & 0xff | major << 8 | (minor & !0xff) << 12
 }

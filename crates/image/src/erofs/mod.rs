@@ -1,7 +1,7 @@
 //! An erofs writer for extensions: compressed by LZ4 or zstd, small files and directories inside of the metadata.
 //!
 //! Layout, in the order of the file: superblock and the compressors' settings in the first block, data, large directories,
-//! inodes. Names follow fs/erofs/erofs_fs.h in Linux; Documentation/filesystems/erofs.rst tells of the format.
+//! inodes. Names follow fs/erofs/erofs_fs.h in Linux; Documentation/filesystems/erofs.rst describes the format.
 //!
 //! A file is cut into pieces of [`data::PIECE`] bytes that are compressed on all threads and put down in order, so the bytes
 //! don't depend on the number of threads. A piece becomes a "physical cluster" of whole blocks, or stays as it is if that
@@ -26,6 +26,7 @@ use crate::error::ImageError;
 use crate::format::{Codec, Format};
 use tree::Tree;
 
+/// Bytes.
 const BLOCK: u64 = 4096;
 
 /// `EROFS_…_LZ4` and others: Z_EROFS_COMPRESSION_LZ4, Z_EROFS_COMPRESSION_ZSTD.

@@ -8,6 +8,7 @@ use super::{BLOCK, xattr};
 use crate::error::ImageError;
 use tree::{Ino, Tree, TreePath};
 
+/// Bytes.
 const UNIT: u64 = 32;
 /// So that no inode has number 0, which would hide it from readdir(3). Bytes.
 const RESERVED: u64 = 64;
@@ -21,6 +22,7 @@ pub(super) enum Layout {
     Plain(u32),
     /// Blocks from here on, and a tail behind the inode: EROFS_INODE_FLAT_INLINE.
     Inline(u32),
+    /// EROFS_INODE_COMPRESSED_FULL.
     Compressed,
 }
 

@@ -4,6 +4,7 @@ use super::data::{Extent, SMALL};
 use super::{BLOCK, directory};
 use tree::{Ino, Kind, Node, Tree, TreePath};
 
+/// Bytes.
 const COMPACT: u64 = 32;
 pub(super) const EXTENDED: u64 = 64;
 
@@ -36,6 +37,7 @@ pub(super) fn inode_size(
     if compact { COMPACT } else { EXTENDED }
 }
 
+/// `i_size`. Bytes.
 pub(super) fn data_len(tree: &Tree, path: &TreePath, node: &Node) -> u64 {
     match &node.kind {
         Kind::Dir => directory::len(tree, path),

@@ -3,11 +3,15 @@
 use super::BLOCK;
 use crate::crc32c::crc32c;
 
+/// EROFS_SUPER_OFFSET. Bytes.
 const OFFSET: usize = 1024;
+/// EROFS_SUPER_MAGIC_V1.
 const MAGIC: u32 = 0xe0f5_e1e2;
+/// EROFS_FEATURE_COMPAT_SB_CHKSUM, EROFS_FEATURE_COMPAT_MTIME.
 const COMPATIBLE: u32 = 1 | 2;
 /// EROFS_FEATURE_INCOMPAT_ZERO_PADDING, and …_COMPR_CFGS, which is …_BIG_PCLUSTER.
 const INCOMPATIBLE: u32 = 1 | 2;
+/// EROFS_FEATURE_INCOMPAT_ZTAILPACKING, Linux 5.17.
 const PACKED: u32 = 0x10;
 
 /// Contents of the superblock.

@@ -13,6 +13,7 @@ const PREFIXES: [(u8, &[u8]); 5] = [
     (3, b"system.posix_acl_default"),
 ];
 
+/// Bytes.
 const HEADER: usize = 12;
 
 /// Number of the prefix, and the rest of the name.

@@ -55,6 +55,7 @@ struct Header {
     guid: Guid,
     entries_at: u64,
     entries: u32,
+    /// Bytes.
     entry_size: u32,
     entries_sum: u32,
 }

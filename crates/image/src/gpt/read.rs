@@ -37,9 +37,12 @@ pub enum GptError {
     /// A partition lies outside the file or over another.
     #[error("partition {number} ({name}) reaches from byte {start} to {end}: {problem}")]
     Range {
+        /// From 1.
         number: u32,
         name: String,
+        /// Bytes.
         start: u64,
+        /// Bytes, exclusive.
         end: u64,
         /// What is wrong with that.
         problem: &'static str,

@@ -93,7 +93,7 @@ pub(super) fn read(
     Ok((tree, Some(note), Guard { _mount: None, _scratch: Some(scratch) }))
 }
 
-/// Mounts the image, and takes the mount out of everybody's sight at once: it lives as long as the directory is open, and
+/// Mounts the image, and detaches the mount at once: it lives as long as the directory is open, and
 /// goes with this process, however that ends.
 #[allow(clippy::type_complexity)] // a failure to mount is an answer, not an error
 fn mount(

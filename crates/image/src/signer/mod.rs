@@ -53,7 +53,7 @@ pub enum SignerError {
     #[error("{path:?}: key is unusable ({reason}), expected RSA of 2048 to 4096 bits")]
     Key {
         path: PathBuf,
-        /// The word for it in ring.
+        /// ring's description of the error.
         reason: String,
     },
     /// The certificate isn't X.509.
@@ -64,7 +64,7 @@ pub enum SignerError {
     Mismatch { certificate: PathBuf, key: PathBuf },
 }
 
-/// A private key and its certificate. What it prints for debugging doesn't tell the key.
+/// A private key and its certificate. Debug output doesn't reveal the key.
 #[derive(Debug)]
 pub struct VeritySigner {
     key: RsaKeyPair,
@@ -147,9 +147,13 @@ impl VeritySigner {
     }
 }
 
+/// 2.16.840.1.101.3.4.2.1
 const OID_SHA256: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01];
+/// 1.2.840.113549.1.1.1
 const OID_RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+/// 1.2.840.113549.1.7.1
 const OID_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01];
+/// 1.2.840.113549.1.7.2
 const OID_SIGNED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02];
 
 fn read(path: &Path, mode: &mut dyn FnMut(u32)) -> Result<Vec<u8>, SignerError> {
@@ -195,6 +199,7 @@ struct Names<'a> {
     public_key: &'a [u8],
 }
 
+/// RFC 5280, 4.1.
 fn parse_certificate(der: &[u8]) -> Option<Names<'_>> {
     let mut certificate = Reader(Reader(der).take(SEQUENCE)?.content);
     let mut body = Reader(certificate.take(SEQUENCE)?.content);

@@ -27,7 +27,9 @@ pub(super) const DIR_COUNT: usize = 256;
 /// `.` and `..` aren't stored, and count as so many bytes. squashfs_readdir, fs/squashfs/dir.c.
 pub(super) const DIR_DOTS: u32 = 3;
 
+/// Bytes. SQUASHFS_FILE_MAX_SIZE.
 pub(super) const MAX_BLOCK_SIZE: u32 = 1 << 20;
+/// Bytes.
 pub(super) const MIN_BLOCK_SIZE: u32 = 4 << 10;
 
 /// Whether the format knows blocks of so many bytes.
@@ -83,6 +85,7 @@ pub(super) fn codec_of(id: u16) -> Result<Codec, String> {
 
 /// A structure of fixed length.
 pub(super) trait Record: Sized {
+    /// Bytes.
     const SIZE: usize;
     fn put(&self, out: &mut Vec<u8>);
     /// None if there are too few bytes.
@@ -161,7 +164,7 @@ records! {
     /// `struct squashfs_xattr_entry`; the name follows.
     XattrEntry { kind: u16, name_len: u16, }
 
-    /// `struct squashfs_dir_header`. One less than there are entries.
+    /// `struct squashfs_dir_header`. `count` is the number of entries minus one.
     DirHeader { count: u32, start_block: u32, inode_number: u32, }
 
     /// `struct squashfs_dir_entry`; the name follows, which is one byte longer than `size` says.
@@ -229,7 +232,9 @@ impl SuperBlock {
 /// A place in a table: where its metadata block starts, from the table's start, and the offset within the block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct MetadataPlace {
+    /// Bytes, compressed.
     pub(super) block: u64,
+    /// Bytes, uncompressed.
     pub(super) offset: u16,
 }
 
@@ -244,6 +249,7 @@ impl MetadataPlace {
     }
 }
 
+/// new_encode_dev(), include/linux/kdev_t.h.
 pub(super) fn encode_device(major: u32, minor: u32) -> u32 {
     (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
 }

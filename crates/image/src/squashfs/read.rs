@@ -243,6 +243,7 @@ fn stored_len(size: u32) -> u32 {
     size & (BLOCK_UNCOMPRESSED - 1)
 }
 
+/// Bytes. XATTR_SIZE_MAX, linux/limits.h.
 fn checked_len(len: u32, bad: impl Fn() -> ReadError) -> Result<usize, ReadError> {
     if len > 64 << 10 { Err(bad()) } else { Ok(len as usize) }
 }

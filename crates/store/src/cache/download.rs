@@ -36,9 +36,11 @@ pub enum DownloadError {
     Source(io::Error),
     #[error("got {got} bytes{}, expected {expected}", if *.more { " or more" } else { "" })]
     Size {
+        /// Bytes.
         got: u64,
         /// Whether it was given up there.
         more: bool,
+        /// Bytes.
         expected: u64,
     },
     /// More than may be taken in.

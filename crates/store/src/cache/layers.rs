@@ -12,7 +12,7 @@ use super::files::{self, Temporary};
 use super::{Cache, CacheError, at, lock};
 use crate::{Digest, Hasher, LayerBlob};
 
-/// What a look for a layer brings.
+/// Result of looking up a layer.
 #[derive(Debug)]
 pub enum LayerLookup {
     /// It is here.

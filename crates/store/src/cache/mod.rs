@@ -56,6 +56,7 @@ pub struct Cache {
     dir: PathBuf,
     /// `/proc/sys/kernel/random/boot_id`; none if it can't be read, and then every layer is hashed at each use.
     boot: Option<String>,
+    /// Bytes.
     limits: DecodeLimits,
 }
 
@@ -93,9 +94,11 @@ pub enum CacheError {
     #[error("layer {name}: got {got} bytes{}, expected {expected}", if *.more { " or more" } else { "" })]
     Size {
         name: String,
+        /// Bytes.
         got: u64,
         /// Whether it was given up there.
         more: bool,
+        /// Bytes.
         expected: u64,
     },
     /// Other bytes than the manifest says.

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{Cache, CacheError, at, files, lock};
 
-/// What an [`CacheEntry`] is.
+/// What a [`CacheEntry`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum CacheEntryKind {

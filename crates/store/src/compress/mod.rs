@@ -1,4 +1,4 @@
-//! Compressed streams, told by their first bytes.
+//! Compressed streams, identified by their first bytes.
 //!
 //! The media type isn't asked: Docker's and OCI's names for zstd layers differ, and registries serve layers whose type says
 //! gzip and whose bytes say otherwise (skopeo#1286, containers/image#2906).
@@ -68,7 +68,7 @@ pub struct DecodeLimits {
     pub bytes: u64,
     /// Bytes out for one byte in, at most; counted from `ratio_from` on.
     pub ratio: u64,
-    /// Bytes out that nobody minds whatever the ratio.
+    /// Output bytes that are allowed at any ratio.
     pub ratio_from: u64,
     /// Bytes in runs of zeros, at most. They take no room, but time to be hashed.
     pub zeros: u64,
@@ -108,7 +108,7 @@ pub enum DecodeError {
     /// A known format without a decoder here.
     #[error("compressed with {0}, expected gzip, zstd, bzip2, xz or plain")]
     Unsupported(&'static str),
-    /// The codec says no.
+    /// The decoder rejected the data.
     #[error("{compression} stream is damaged: {message}")]
     Damaged { compression: CompressionFormat, message: String },
     /// The stream stops in the middle.
@@ -117,11 +117,13 @@ pub enum DecodeError {
     /// Something behind the stream's end that belongs to no stream.
     #[error("{0} stream has other data behind its end")]
     Trailing(CompressionFormat),
+    /// More than [`DecodeLimits::bytes`].
     #[error("{compression} stream is larger than {limit} bytes when decompressed")]
     Bytes { compression: CompressionFormat, limit: u64 },
     /// More than [`DecodeLimits::zeros`], or more than the ratio allows.
     #[error("{compression} stream unfolds to more than {limit} bytes of zeros")]
     Zeros { compression: CompressionFormat, limit: u64 },
+    /// More than [`DecodeLimits::ratio`].
     #[error("{compression} stream unfolds to more than {limit} times its size")]
     Ratio { compression: CompressionFormat, limit: u64 },
 }
@@ -137,6 +139,7 @@ impl From<DecodeError> for io::Error {
 pub struct Decoder<R: Read> {
     codec: Codec<R>,
     compression: CompressionFormat,
+    /// Bytes.
     limits: DecodeLimits,
     out: u64,
     /// Bytes of these in runs of zeros.

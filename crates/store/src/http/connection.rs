@@ -56,7 +56,7 @@ impl Response {
         Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
     }
 
-    /// Whether it is a success that says to be a web page.
+    /// Whether it is a successful response of type text/html.
     pub fn is_page(&self) -> bool {
         self.status == 200 && self.content_type().as_deref() == Some("text/html")
     }

@@ -36,7 +36,7 @@ pub struct UrlOrigin<'a> {
     get: GetRequest<'a>,
 }
 
-/// Away from TLS never.
+/// Never redirects from HTTPS to HTTP.
 struct KeepTls;
 
 impl RedirectPolicy for KeepTls {

@@ -36,6 +36,7 @@ pub enum HttpError {
         /// When to come back.
         retry_after: Option<Duration>,
     },
+    /// 404.
     #[error("{url}: not found{}", colon(message))]
     NotFound {
         /// What was asked for.
@@ -76,6 +77,7 @@ pub enum HttpError {
         /// What was asked for.
         url: String,
         what: &'static str,
+        /// Bytes.
         limit: u64,
     },
     /// The answer contradicts what was asked for.
@@ -116,7 +118,7 @@ fn colon(message: &str) -> String {
 }
 
 impl HttpError {
-    /// Whether the same request may well succeed a little later.
+    /// Whether the same request may succeed if repeated later.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             HttpError::Connect { .. } | HttpError::Body { .. } => true,

@@ -1,4 +1,4 @@
-//! Transfers over HTTP: connections, TLS, proxies, redirects, patience, and downloads that go on where they broke.
+//! Transfers over HTTP: connections, TLS, proxies, redirects, retries and resumable downloads.
 //!
 //! Registries and plain URLs share all of it. Who may be asked and with which credentials is the callers' part.
 

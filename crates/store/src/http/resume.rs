@@ -8,7 +8,7 @@ use tree::{Event, Events};
 use super::retry::TransferError;
 use super::{HttpClient, HttpError, Response};
 
-/// Bytes. With this much progress, patience starts anew.
+/// Bytes. After this much progress, the count of failures starts again.
 const PROGRESS: u64 = 256 << 10;
 
 /// Where a download comes from: one place or several that have the same.

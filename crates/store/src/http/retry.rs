@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::HttpError;
 
-/// An error of a transfer, which may pass.
+/// A transfer error that may be transient.
 pub trait TransferError: fmt::Display {
-    /// What HTTP had to do with it.
+    /// The HTTP error, if it is one.
     fn http(&self) -> Option<&HttpError>;
 }
 

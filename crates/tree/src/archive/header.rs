@@ -3,6 +3,7 @@
 use super::Problem;
 use super::error::shown;
 
+/// Bytes.
 pub(super) const BLOCK: usize = 512;
 
 /// A header block whose checksum is right.
@@ -15,6 +16,7 @@ pub(super) enum Format {
     Ustar,
     /// Schily's: ustar with times in the prefix.
     Star,
+    /// GNU: `ustar  \0`.
     Gnu,
 }
 

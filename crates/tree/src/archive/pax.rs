@@ -23,6 +23,7 @@ pub(super) struct Records {
     pub uid: Option<u32>,
     pub gid: Option<u32>,
     pub mtime: Option<i64>,
+    /// `SCHILY.xattr.*`, raw.
     pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
     /// `LIBARCHIVE.xattr.*`, decoded; bsdtar writes both, so they only count where the others are silent.
     pub(crate) libarchive_xattrs: BTreeMap<Vec<u8>, Vec<u8>>,

@@ -70,6 +70,7 @@ pub struct Skipped {
     pub source: Option<io::Error>,
 }
 
+/// `PATH: WHAT: REASON`.
 impl std::fmt::Display for Skipped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.path, self.what)?;

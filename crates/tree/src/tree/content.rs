@@ -30,6 +30,7 @@ pub struct Patch {
 /// The content of a regular file: a place, never a copy. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Content {
+    /// Bytes.
     len: u64,
     data: Data,
 }

@@ -93,6 +93,7 @@ pub enum PathError {
     TooLong(usize),
 }
 
+/// Bytes. NAME_MAX, linux/limits.h.
 pub(super) const NAME_MAX: usize = 255;
 /// Bytes, the final NUL included. PATH_MAX, linux/limits.h.
 pub const PATH_MAX: usize = 4096;

@@ -34,6 +34,7 @@ fn the_last_component_is_never_followed() {
     "#);
 }
 
+/// umoci CVE-2021-29136, go-containerregistry#2399.
 #[test]
 fn the_root_stays_a_directory_but_may_have_an_entry() {
     let root = |name: &str| b().raw(&Raw { mode: 0o700, uid: 5, ..Raw::new(name, b'5') });
@@ -64,6 +65,7 @@ fn a_directory_over_a_symlink_replaces_it() {
     "#);
 }
 
+/// umoci#29, apple/containerization#777.
 #[test]
 fn hard_links_stay_inside_and_keep_symlinks() {
     let lower =
@@ -106,6 +108,7 @@ fn hard_links_across_layers_live_on_when_one_name_goes() {
     "#);
 }
 
+/// go-containerregistry#977, #2002.
 #[test]
 fn layers_are_applied_bottom_up() {
     let layers =
@@ -236,6 +239,7 @@ fn the_id_is_the_chain_id() {
     assert_eq!(two.id, id(3));
 }
 
+/// CVE-2017-14992.
 #[test]
 fn limits_hold() {
     let mut rootfs = Rootfs::empty(Config::default());

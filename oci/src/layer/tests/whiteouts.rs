@@ -34,6 +34,7 @@ fn whiteouts_hide_lower_layers_only_whatever_the_order() {
     assert_eq!(left(&[lower(), replaced]), ["/d", "/d/new", "/d/new/x", "/e"]);
 }
 
+/// image-spec#171, moby#17819.
 #[test]
 fn opaque_hides_lower_layers_only_whatever_the_order() {
     let opaque = |t: TarBuilder| t.file("d/.wh..wh..opq", "");
@@ -81,6 +82,7 @@ fn a_whiteout_of_a_symlink_hides_the_link() {
     assert_eq!(left(&[lower, b().file(".wh.l", "")]), ["/etc", "/etc/x"]);
 }
 
+/// go-containerregistry#1623.
 #[test]
 fn whiteouts_count_in_the_first_layer_too() {
     let tar = b().file(".wh.gone", "").file("d/.wh..wh..opq", "").file("d/x", "").file("gone", "");

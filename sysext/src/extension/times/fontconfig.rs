@@ -5,11 +5,13 @@
 use super::{Recorded, find};
 use tree::{Content, ContentError, Node, Tree, TreePath};
 
+/// `FC_CACHE_MAGIC_MMAP`.
 const MAGIC: u32 = 0xFC02_FC04;
 
 /// The first version with a fraction of the second.
 const SINCE: u32 = 7;
 
+/// Bytes. `PATH_MAX`, linux/limits.h.
 const PATH_LIMIT: usize = 4096;
 
 /// How a processor lays the structure out. The file's name has the endings.

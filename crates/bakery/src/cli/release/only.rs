@@ -7,6 +7,7 @@ use tree::Arch;
 use recipes::lock::Key;
 use recipes::version::Version;
 
+/// `NAME[@VERSION[:ARCH]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Only {
     pub(super) name: String,
@@ -40,8 +41,10 @@ impl Only {
     }
 }
 
+/// `I/N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shard {
+    /// From 0.
     pub(super) index: usize,
     pub(super) count: usize,
 }

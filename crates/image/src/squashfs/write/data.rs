@@ -165,6 +165,7 @@ struct Block {
     file: Option<usize>,
     /// More than one only in a hole.
     count: u64,
+    /// Bytes before compression.
     len: u64,
     /// As the format has it: the flag for blocks that are stored as they are is in it.
     size: u32,

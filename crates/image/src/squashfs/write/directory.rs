@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::metadata::ReleaseMetadata;
+use super::metadata::MetadataWriter;
 use crate::squashfs::layout::{
     DIR_COUNT, DirEntry, DirHeader, DirIndex, METADATA_SIZE, MetadataPlace, Record as _,
 };
@@ -20,6 +20,7 @@ pub(super) struct Name<'t> {
 #[derive(Debug)]
 pub(super) struct Listing {
     pub(super) place: MetadataPlace,
+    /// Bytes, uncompressed.
     pub(super) len: u64,
     /// [`DirIndex`] and name, one after the other.
     pub(super) index: Vec<u8>,
@@ -28,7 +29,7 @@ pub(super) struct Listing {
 
 /// Writes the listing of one directory, whose entries are in the order of their names.
 pub(super) fn write<'t, W: Write>(
-    out: &mut ReleaseMetadata<W>,
+    out: &mut MetadataWriter<W>,
     entries: impl Iterator<Item = Name<'t>>,
 ) -> io::Result<Listing> {
     let mut listing = Listing { place: out.place(), len: 0, index: Vec::new(), index_count: 0 };
@@ -78,7 +79,7 @@ fn push_index(listing: &mut Listing, place: MetadataPlace, name: &[u8]) {
 }
 
 /// A header and its entries.
-fn write_run(out: &mut ReleaseMetadata<impl Write>, run: &[Name<'_>]) -> io::Result<()> {
+fn write_run(out: &mut MetadataWriter<impl Write>, run: &[Name<'_>]) -> io::Result<()> {
     let Some(first) = run.first() else { return Ok(()) };
     let mut bytes = Vec::with_capacity(12 + run.len() * 24);
     let (count, start_block) = (run.len() as u32 - 1, first.inode.block as u32);

@@ -2,7 +2,7 @@
 
 use tree::{Content, Ino, Tree, TreePath};
 
-/// Of a file; what is none has none.
+/// A file's content; empty for other nodes.
 pub(super) fn content(tree: &Tree, ino: Ino) -> &Content {
     static EMPTY: Content = Content::EMPTY;
     tree.node(ino).content().unwrap_or(&EMPTY)

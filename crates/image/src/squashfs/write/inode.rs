@@ -6,7 +6,7 @@ use std::io;
 use super::WriteError;
 use super::data::Stored;
 use super::directory::{self, Name};
-use super::metadata::ReleaseMetadata;
+use super::metadata::MetadataWriter;
 use super::output::Output;
 use super::plan::Plan;
 use super::xattr::XattrTable;
@@ -36,9 +36,9 @@ const UNNUMBERED: u32 = 0;
 const UNWRITTEN: u64 = u64::MAX;
 
 struct Writer<'a, 'o, 'f> {
-    inodes: ReleaseMetadata<&'o mut Output<'f>>,
+    inodes: MetadataWriter<&'o mut Output<'f>>,
     /// Finds out where each listing goes: they follow the inodes, and may be too large to be kept.
-    listings: ReleaseMetadata<io::Sink>,
+    listings: MetadataWriter<io::Sink>,
     names: Names<'a>,
     plan: &'a Plan<'a>,
     stored: &'a Stored,
@@ -66,8 +66,8 @@ pub(super) fn write<'a>(
     let (numbers, inodes) = number(tree);
     let references = vec![UNWRITTEN; inodes as usize];
     let mut w = Writer {
-        inodes: ReleaseMetadata::new(&mut *out, encoder()?),
-        listings: ReleaseMetadata::new(io::sink(), encoder()?),
+        inodes: MetadataWriter::new(&mut *out, encoder()?),
+        listings: MetadataWriter::new(io::sink(), encoder()?),
         names: Names { tree, numbers, references },
         plan,
         stored,
@@ -83,7 +83,7 @@ pub(super) fn write<'a>(
     let Writer { inodes: table, names, ids, xattrs, .. } = w;
     table.finish()?;
     let directory_table_start = out.position;
-    let mut listings = ReleaseMetadata::new(&mut *out, encoder()?);
+    let mut listings = MetadataWriter::new(&mut *out, encoder()?);
     for dir in dirs.iter().rev() {
         directory::write(&mut listings, names.of(dir))?;
     }

@@ -7,16 +7,16 @@ use crate::codec::Encoder;
 use crate::squashfs::layout::{METADATA_SIZE, METADATA_UNCOMPRESSED, MetadataPlace, Record};
 
 /// Packs bytes into metadata blocks.
-pub(super) struct ReleaseMetadata<W> {
+pub(super) struct MetadataWriter<W> {
     out: W,
     encoder: Encoder,
     buffer: Vec<u8>,
     written: u64,
 }
 
-impl<W: Write> ReleaseMetadata<W> {
+impl<W: Write> MetadataWriter<W> {
     pub(super) fn new(out: W, encoder: Encoder) -> Self {
-        ReleaseMetadata { out, encoder, buffer: Vec::with_capacity(METADATA_SIZE), written: 0 }
+        MetadataWriter { out, encoder, buffer: Vec::with_capacity(METADATA_SIZE), written: 0 }
     }
 
     /// Where the next byte goes.
@@ -84,7 +84,7 @@ pub(super) fn write_records<'r, R: Record + 'r>(
     const { assert!(METADATA_SIZE.is_multiple_of(R::SIZE)) };
     let mut index = Vec::new();
     let mut bytes = Vec::with_capacity(R::SIZE);
-    let mut table = ReleaseMetadata::new(&mut *out, encoder);
+    let mut table = MetadataWriter::new(&mut *out, encoder);
     for record in records {
         if table.buffer.is_empty() {
             index.extend_from_slice(&table.out.position.to_le_bytes());

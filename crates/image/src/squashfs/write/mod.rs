@@ -173,7 +173,7 @@ fn empty(options: &Options) -> SuperBlock {
 fn compressor_options(codec: Codec, level: u32) -> Option<Vec<u8>> {
     (codec == Codec::Lz4).then(|| {
         let mut out = (Lz4Options::SIZE as u16 | METADATA_UNCOMPRESSED).to_le_bytes().to_vec();
-        // LZ4_HC, squashfs-tools' lz4_wrapper.h: tells that the blocks came from that encoder.
+        // LZ4_HC, squashfs-tools' lz4_wrapper.h: marks blocks as made by that encoder.
         Lz4Options { version: 1, flags: u32::from(level > 1) }.put(&mut out);
         out
     })

@@ -82,6 +82,7 @@ impl<'t> Plan<'t> {
         Ok(())
     }
 
+    /// Fills `tails`.
     fn place(&mut self) {
         let (mut fragment, mut filled) = (0u32, 0u64);
         let mut tails = vec![Tail { fragment: NONE, offset: 0 }; self.files.len()];
@@ -125,7 +126,7 @@ impl<'t> Plan<'t> {
         &self.order
     }
 
-    /// So many files come first.
+    /// Number of files whose data come first.
     pub(super) fn lead(&self) -> usize {
         self.lead
     }

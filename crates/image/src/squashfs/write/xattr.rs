@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 
 use super::WriteError;
-use super::metadata::{ReleaseMetadata, write_records};
+use super::metadata::{MetadataWriter, write_records};
 use super::output::Output;
 use crate::codec::Encoder;
 use crate::squashfs::layout::{self, NO_XATTRS, Record as _, XATTR_PREFIXES, XattrEntry, XattrList};
@@ -45,7 +45,7 @@ impl<'t> XattrTable<'t> {
             return Ok(None);
         }
         let values_start = out.position;
-        let mut values = ReleaseMetadata::new(&mut *out, encoder()?);
+        let mut values = MetadataWriter::new(&mut *out, encoder()?);
         let mut lists = Vec::with_capacity(self.lists.len());
         for list in &self.lists {
             let reference = values.place().reference();

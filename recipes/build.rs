@@ -10,14 +10,15 @@ use std::{env, fs, io};
 use sha2::{Digest as _, Sha256};
 
 fn main() -> io::Result<()> {
-    let own = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
+    let variable = |name| env::var_os(name).ok_or_else(|| io::Error::other(format!("{name} isn't set")));
+    let own = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
     println!("cargo::rustc-env=SOURCES_DIGEST={}", sources(&own)?);
     let root = own.join("catalogue");
     println!("cargo::rerun-if-changed=catalogue");
     let mut table = String::from("pub(super) static FILES: &[Embedded] = &[\n");
     walk(&root, &root, &mut table)?;
     table.push_str("];\n");
-    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("catalogue.rs");
+    let out = PathBuf::from(variable("OUT_DIR")?).join("catalogue.rs");
     fs::write(out, table)
 }
 
@@ -65,9 +66,17 @@ fn sources(own: &Path) -> io::Result<String> {
         }
         dirs.insert(dir);
     }
+    // The image's writer decides bytes for sure: without it the manifests were not understood.
+    let writer = members.get("image").filter(|dir| dirs.contains(*dir));
+    writer.ok_or_else(|| {
+        io::Error::other("Cargo.toml: crate image is not among the dependencies of recipes")
+    })?;
     let mut hasher = Sha256::new();
     hasher.update(read(&workspace.join("Cargo.lock"))?);
+    // Features of dependencies are here, and not in the lock.
+    hasher.update(&manifest);
     for dir in dirs {
+        hasher.update(read(&dir.join("Cargo.toml"))?);
         println!("cargo::rerun-if-changed={}", dir.join("src").display());
         feed(workspace, &dir.join("src"), &mut hasher)?;
     }

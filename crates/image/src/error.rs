@@ -26,11 +26,13 @@ pub enum ImageError {
         able: String,
     },
     /// The format has no room for the time.
-    #[error("{format} can't store the time {epoch}, expected 0 to 4294967295")]
+    #[error("{format} can't store the time {epoch}, expected 0 to {max}")]
     Epoch {
         format: Format,
-        /// Seconds since the epoch.
+        /// Seconds since 1970.
         epoch: i64,
+        /// Seconds since 1970.
+        max: i64,
     },
     /// The codec is not the format's.
     #[error("{format} can't be compressed by {codec}")]

@@ -39,7 +39,7 @@ pub(crate) fn write(
 ) -> Result<(), ImageError> {
     let epoch = volume.epoch;
     if !(0..=i64::from(i32::MAX)).contains(&epoch) {
-        return Err(ImageError::Epoch { format, epoch });
+        return Err(ImageError::Epoch { format, epoch, max: i32::MAX.into() });
     }
     let tree = volume.tree;
     let stage = Stage::beside(path)?;

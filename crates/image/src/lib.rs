@@ -10,6 +10,7 @@ pub use volume::Volume;
 
 mod codec;
 mod crc32c;
+mod device;
 mod uuid;
 
 pub mod gpt;

@@ -384,6 +384,29 @@ fn devices_are_not_lost_in_silence() {
     assert_eq!(error.to_string(), "/usr/lib/null: is a device, which btrfs can't take");
 }
 
+#[test]
+fn devices_that_linux_has_no_numbers_for_are_refused() {
+    for (major, minor) in [(0x1000, 0), (1, 0x10_0000), (u32::MAX, u32::MAX)] {
+        let mut tree = Tree::default();
+        tree.insert_all(p("/usr/lib/disk"), node_of(Kind::BlockDevice { major, minor }), &Meta::dir())
+            .unwrap();
+        for format in [Format::Squashfs, Format::Erofs, Format::Ext4] {
+            let dir = tempfile::tempdir().unwrap();
+            let options = ImageOptions { format, ..ImageOptions::default() };
+            let place = dir.path().join("x.raw");
+            let error = write(sample_volume(tree.clone()).volume(), &place, &options, &Silent).unwrap_err();
+            let text = format!(
+                "/usr/lib/disk: is a device with a larger number than Linux has, which {format} can't take"
+            );
+            assert_eq!(error.to_string(), text);
+        }
+    }
+}
+
+fn node_of(kind: Kind) -> Node {
+    Node { meta: Meta::with_mode(0o600), kind }
+}
+
 /// mkfs.btrfs leaves in a node what stood there before it was split: parts of inodes with the time of the build.
 #[test]
 fn nothing_of_a_large_btrfs_image_is_of_the_time_of_its_build() {

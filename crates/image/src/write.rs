@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::device::{MAJOR_MAX, MINOR_MAX};
 use crate::disk::{self, Verity};
 use crate::early_sync::EarlySync;
 use crate::error::ImageError;
@@ -20,7 +21,7 @@ use crate::tool::Stage;
 use crate::volume::Volume;
 use crate::{btrfs, erofs, ext, plain, squashfs};
 use base16ct::lower::encode_string as hex;
-use tree::{Event, Events, Tree, TreePath, escape, output::OutputFile};
+use tree::{Event, Events, Kind, Node, Tree, TreePath, escape, output::OutputFile};
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +50,9 @@ pub fn write(
     let format = options.format;
     options.check()?;
     check_xattrs(volume.tree, format)?;
+    if format.is_file_system() {
+        check_devices(volume.tree, format)?;
+    }
     match (format, &options.verity) {
         (Format::Tar, _) => to_file(path, |output| {
             plain::tar(volume, output.file(), path)?;
@@ -65,6 +69,23 @@ pub fn write(
         (_, Some(verity)) => {
             to_file(path, |output| disk_image(volume, output.file(), path, verity, options, events).map(Some))
         }
+    }
+}
+
+/// Refuses devices whose numbers a file system would cut: another device would be in the image.
+fn check_devices(tree: &Tree, format: Format) -> Result<(), ImageError> {
+    let fits = |node: &Node| match node.kind {
+        Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } => {
+            major <= MAJOR_MAX && minor <= MINOR_MAX
+        }
+        _ => true,
+    };
+    match tree.iter().find(|(_, node)| !fits(node)) {
+        Some((path, _)) => {
+            let reason = "is a device with a larger number than Linux has";
+            Err(ImageError::Unstorable { path: path.clone(), format, reason })
+        }
+        None => Ok(()),
     }
 }
 
@@ -126,7 +147,9 @@ fn squashfs(
 ) -> Result<(), ImageError> {
     let (codec, level) = options.compression.resolve(options.format)?;
     let epoch = volume.epoch;
-    let mkfs_time = u32::try_from(epoch).map_err(|_| ImageError::Epoch { format: options.format, epoch })?;
+    let max = u32::MAX.into();
+    let mkfs_time =
+        u32::try_from(epoch).map_err(|_| ImageError::Epoch { format: options.format, epoch, max })?;
     (&*file)
         .seek(SeekFrom::Start(start))
         .map_err(|source| ImageError::Io { path: path.to_owned(), source })?;
@@ -161,7 +184,9 @@ fn erofs(
 ) -> Result<(), ImageError> {
     let (codec, level) = options.compression.resolve(options.format)?;
     let epoch = volume.epoch;
-    let build_time = u64::try_from(epoch).map_err(|_| ImageError::Epoch { format: options.format, epoch })?;
+    let max = i64::MAX;
+    let build_time =
+        u64::try_from(epoch).map_err(|_| ImageError::Epoch { format: options.format, epoch, max })?;
     let erofs_options =
         erofs::Options { codec, level, threads: options.threads(), build_time, uuid: volume.uuid()? };
     with_progress(volume, path, events, |progress| {

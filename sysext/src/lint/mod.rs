@@ -75,8 +75,7 @@ pub fn lint(tree: &Tree, name: &ExtensionName, options: &LintOptions) -> Result<
     }
     if options.verify_units {
         out.extend(verify::units(tree).unwrap_or_else(|e| {
-            let unchecked =
-                finding(&UNIT_SYNTAX, None, format!("systemd-analyze can't check the units: {e}"));
+            let unchecked = finding(&UNIT_SYNTAX, None, format!("the units aren't checked: {e}"));
             vec![Finding { severity: Severity::Warning, ..unchecked }]
         }));
     }

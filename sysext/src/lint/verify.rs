@@ -28,10 +28,10 @@ const ALWAYS: [&str; 8] = [
     "local-fs.target",
 ];
 
-/// What systemd-analyze says of the system's units of a tree; none if it isn't installed.
+/// What systemd-analyze says of the system's units of a tree.
 ///
 /// # Errors
-/// The units can't be laid out for it.
+/// It isn't installed, or the units can't be laid out for it.
 pub fn units(tree: &Tree) -> io::Result<Vec<Finding>> {
     let mut names = BTreeSet::new();
     let mut named = BTreeSet::new();
@@ -70,16 +70,18 @@ pub fn units(tree: &Tree) -> io::Result<Vec<Finding>> {
     }
     let mut command = Command::new("systemd-analyze");
     command.args(["verify", "--man=no", "--generators=no"]).arg(format!("--root={}", root.path().display()));
+    // Names of units may start with a dash: `-.mount`.
+    command.arg("--");
     // A template is no unit without an instance.
     command.args(names.iter().map(|n| n.replacen("@.", "@lint.", 1)));
     command.args(
         named.difference(&names).filter(|n| files.iter().any(|(f, _)| f.starts_with(&format!("{n}.d/")))),
     );
     command.env("LC_ALL", "C").env("SYSTEMD_LOG_LEVEL", "warning").env("SYSTEMD_LOG_TARGET", "console");
-    let output = match command.stdin(Stdio::null()).output() {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other?,
-    };
+    let output = command.stdin(Stdio::null()).output().map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => io::Error::new(e.kind(), "systemd-analyze isn't installed"),
+        _ => e,
+    })?;
     Ok(told(&String::from_utf8_lossy(&output.stderr), root.path(), tree))
 }
 

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use cli::{OutputArgs, ReleaseArgs, ReportArgs, Terminal, print};
-use image::Format;
 use serde_json::json;
 use sysext::Release;
 use tree::{Arch, Event, Events, Size, parallel};
@@ -135,23 +134,37 @@ pub(super) fn resolve(
     events: &dyn Events,
 ) -> anyhow::Result<BuildOptions> {
     let image = output.image_options(None, events)?;
-    let destination = match &output.output {
-        None => Destination::Directory(PathBuf::new()),
-        Some(path) if path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
-            Destination::Directory(path.clone())
-        }
-        // A directory as output is the image itself, unless a directory was named to hold it.
-        Some(path) if output.format != Format::Dir && path.is_dir() => Destination::Directory(path.clone()),
-        Some(path) => Destination::File(path.clone()),
+    let destination = match (output.directory(), &output.output) {
+        (Some(dir), _) => Destination::Directory(dir.to_owned()),
+        (None, Some(path)) => Destination::File(path.clone()),
+        (None, None) => Destination::Directory(PathBuf::new()),
     };
-    let reload = if release.no_reload { Some(false) } else { release.reload };
-    let Release { id, sysext_level, version_id, scope, .. } = release.release(None, false)?;
     Ok(BuildOptions {
         image,
         epoch: output.epoch,
         allow: output.allow.iter().cloned().collect(),
-        release: ReleaseOptions { id, sysext_level, version_id, scope, reload },
+        release: release_options(release)?,
         ..BuildOptions::new(destination)
+    })
+}
+
+fn release_options(args: &ReleaseArgs) -> anyhow::Result<ReleaseOptions> {
+    let reload = if args.no_reload { Some(false) } else { args.reload };
+    let Release { id, sysext_level, version_id, scope, .. } = args.release(None, false)?;
+    Ok(ReleaseOptions { id, sysext_level, version_id, scope, reload })
+}
+
+/// For commands that look at images and take no arguments about them: what `bakery build` makes in the same environment, but always
+/// squashfs, which they can all read.
+pub(super) fn plain_options(dir: &Path) -> anyhow::Result<BuildOptions> {
+    let environment = cli::environment();
+    let epoch =
+        environment.text("SOURCE_DATE_EPOCH").map(str::parse).transpose().context("SOURCE_DATE_EPOCH")?;
+    let release = ReleaseArgs::from_environment(&environment).map_err(anyhow::Error::msg)?;
+    Ok(BuildOptions {
+        epoch: epoch.unwrap_or(0),
+        release: release_options(&release)?,
+        ..BuildOptions::new(Destination::Directory(dir.to_owned()))
     })
 }
 
@@ -169,7 +182,7 @@ pub(super) fn into_directory(
     let images = work.images(&fetcher);
     let context = BuildContext { fetcher: &fetcher, images: &images, events };
     let recipes = [catalogue.catalogue()?.recipe(name)?];
-    let options = BuildOptions::new(Destination::Directory(dir.to_owned()));
+    let options = plain_options(dir)?;
     let mut built = Vec::new();
     for (recipe, key) in named(&settings, work, &recipes, &lock)? {
         let plan = BuildPlan::new(recipe, &key, lock.expect(&key, &work.lock)?, &options)?;

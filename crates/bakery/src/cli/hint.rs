@@ -158,7 +158,7 @@ fn build(error: &BuildCause) -> Option<String> {
             Some("upstream has another layout in this version: the recipe needs a rule for it".to_owned())
         }
         BuildCause::Extension(e) => refused(e),
-        BuildCause::Image(e) => cli::hint(e),
+        BuildCause::Image(e) => cli::hint(e.as_ref()),
         BuildCause::FlixPlan(e) => cli::hint(e.as_ref()),
         BuildCause::Flatwrap(e) => cli::hint(e.as_ref()),
         _ => None,

@@ -258,6 +258,8 @@ fn newest_first(records: &mut [&Record]) {
 fn verified(record: &Record) -> String {
     let kind = |verified: &Verified| match (&verified.digest, &verified.signature) {
         (Against::Nothing(_), _) => "the lock file",
+        // Other versions of this program may say why in other words.
+        (Against::Other(text), _) if text.starts_with("unchecked") => "the lock file",
         (_, Some(_)) => "checksum and signature",
         (Against::GithubApi, None) => "digest of the release",
         (Against::Checksums(_) | Against::Image | Against::Other(_), None) => "checksum",

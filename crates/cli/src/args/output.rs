@@ -1,7 +1,7 @@
 //! Where the image goes, and what it is.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -63,16 +63,22 @@ pub struct OutputArgs {
 }
 
 impl OutputArgs {
-    /// The image's place: what was asked for, or `NAME` and the format's ending.
+    /// The image's path: what was asked for, or `NAME` and the format's ending.
     pub fn path(&self, name: &ExtensionName) -> PathBuf {
         let usual = format!("{name}{}", self.format.suffix());
-        match &self.output {
-            None => PathBuf::from(usual),
-            // A directory as output is the image itself, unless a directory was named to hold it.
-            Some(path) if path.as_os_str().as_encoded_bytes().ends_with(b"/") => path.join(usual),
-            Some(path) if self.format != Format::Dir && path.is_dir() => path.join(usual),
-            Some(path) => path.clone(),
+        match (self.directory(), &self.output) {
+            (Some(dir), _) => dir.join(usual),
+            (None, Some(path)) => path.clone(),
+            (None, None) => PathBuf::from(usual),
         }
+    }
+
+    /// The directory that takes the image under its usual name, if one was asked for.
+    pub fn directory(&self) -> Option<&Path> {
+        let path = self.output.as_deref()?;
+        // A directory as output is the image itself, unless a directory was named to hold it.
+        let named = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+        (named || self.format != Format::Dir && path.is_dir()).then_some(path)
     }
 
     /// Whether the image can be put in its place: for before the work.

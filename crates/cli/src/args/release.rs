@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
+use store::Environment;
 use sysext::Release;
 use sysext::extension::ReleaseError;
 use tree::{Arch, Events, Machine};
@@ -56,6 +57,24 @@ fn parse_bool(text: &str) -> Result<bool, String> {
 }
 
 impl ReleaseArgs {
+    /// As if nothing was typed: defaults, and the variables of the environment.
+    ///
+    /// # Errors
+    /// A variable's value isn't one of its option's.
+    pub fn from_environment(environment: &Environment) -> Result<ReleaseArgs, String> {
+        let reload =
+            environment.text("RELOAD").map(parse_bool).transpose().map_err(|e| format!("RELOAD: {e}"))?;
+        Ok(ReleaseArgs {
+            os: environment.text("OS").unwrap_or("_any").to_owned(),
+            sysext_level: None,
+            os_version: None,
+            host_arch: None,
+            reload,
+            no_reload: false,
+            scope: None,
+        })
+    }
+
     /// The release file's `ARCHITECTURE=`: that of the hosts, which needn't be the programs' own. systemd-sysext holds it
     /// against uname(2)'s. `programs`: what the programs are for; `image`: what the image was chosen for. What a host needs
     /// to run the programs is reported.

@@ -16,7 +16,7 @@ use crate::format::Format;
 use crate::tool::{Stage, Tool, clean};
 use crate::uuid::uuid_text;
 use crate::volume::Volume;
-use tree::{Content, Kind, Tree};
+use tree::{Kind, Tree};
 
 const MKFS: Tool = Tool { name: "mkfs.btrfs", package: "btrfs-progs" };
 const UNSHARE: Tool = Tool { name: "unshare", package: "util-linux" };
@@ -38,17 +38,16 @@ pub(crate) fn write(
 ) -> Result<(), ImageError> {
     let epoch = volume.epoch;
     if epoch < 0 {
-        return Err(ImageError::Epoch { format: Format::Btrfs, epoch });
+        return Err(ImageError::Epoch { format: Format::Btrfs, epoch, max: i64::MAX });
     }
     refuse_devices(volume.tree)?;
     let io = |source| ImageError::Io { path: path.to_owned(), source };
     let (mkfs, tar) = (MKFS.find()?, TAR.find()?);
     let stage = Stage::beside(path)?;
     let uuid = volume.uuid()?;
-    let content: u64 = volume.tree.iter().filter_map(|(_, n)| n.content()).map(Content::len).sum();
     let inodes = volume.tree.len() as u64;
     // Room for whole pages and for metadata; --shrink takes back what is not used.
-    let room = content + inodes * 8192 + (512 << 20);
+    let room = volume.content_len().saturating_add(inodes * 8192 + (512 << 20));
     image.set_len(0).map_err(io)?;
     image.set_len(room.next_multiple_of(1 << 20)).map_err(io)?;
 

@@ -1,5 +1,6 @@
 //! Inodes: `struct erofs_inode_compact` and `…_extended`, then attributes, then indexes or a tail of data.
 
+use crate::device::encode_device;
 use std::io::Write;
 
 use super::data::{Extent, Stored, read};
@@ -111,9 +112,9 @@ impl Head<'_> {
         };
         let (kind, place) = match node.kind {
             Kind::Fifo => (0o010_000, 0),
-            Kind::CharDevice { major, minor } => (0o020_000, device(major, minor)),
+            Kind::CharDevice { major, minor } => (0o020_000, encode_device(major, minor)),
             Kind::Dir => (0o040_000, place),
-            Kind::BlockDevice { major, minor } => (0o060_000, device(major, minor)),
+            Kind::BlockDevice { major, minor } => (0o060_000, encode_device(major, minor)),
             Kind::File(_) => (0o100_000, place),
             Kind::Symlink(_) => (0o120_000, place),
             Kind::Socket => (0o140_000, 0),
@@ -153,11 +154,6 @@ impl Head<'_> {
         out.resize(size as usize, 0);
         Ok(out)
     }
-}
-
-/// `new_encode_dev`, linux/kdev_t.h.
-fn device(major: u32, minor: u32) -> u32 {
-    minor & 0xff | major << 8 | (minor & !0xff) << 12
 }
 
 impl Extent {

@@ -190,7 +190,7 @@ fn file_system(
             let spool = File::options().read(true).write(true).create_new(true).open(&place)?;
             // The name is gone with the scratch directory, the file with its last reader.
             let blob = Blob::from_file(&section.path, spool.try_clone()?);
-            Ok(contents(squashfs::read(&section, &spool, &blob)?, kind, 0))
+            Ok(contents(squashfs::read(&section, &spool, &blob, &Limits::default())?, kind, 0))
         }
         ImageKind::Tar => {
             let blob = Blob::from_file(&section.path, section.file);

@@ -221,3 +221,32 @@ fn other_files_are_none() {
             .contains("No such file")
     );
 }
+
+#[test]
+fn squashfs_has_one_budget_of_names_targets_and_attributes() {
+    let bench = Bench::new();
+    let sample = samples();
+    let path = bench.image(&sample, Format::Squashfs, None);
+    let read_within = |limits: &Limits| {
+        let file = File::open(&path).unwrap();
+        let len = file.metadata().unwrap().len();
+        let section = Section { path: path.clone(), file, offset: 0, len };
+        let spool = tempfile::tempfile().unwrap();
+        let blob = Blob::at_path("/nowhere");
+        squashfs::read(&section, &spool, &blob, limits).map(|tree| tree.len()).map_err(|e| e.to_string())
+    };
+    let all = sample.tree();
+    let names: usize = all.iter().filter_map(|(path, _)| path.file_name()).map(<[u8]>::len).sum();
+    // The target of the symlink, and what one file has of attributes.
+    let metadata = (names + "small".len() + "security.capability".len() + 20 + "user.note".len() + 1) as u64;
+    // All but the root have a name.
+    let entries = all.iter().count() as u64 - 1;
+    let limits = |entries, metadata| Limits { entries, metadata, ..Limits::default() };
+    assert_eq!(read_within(&limits(entries, metadata)), Ok(all.len()));
+    for (limits, word) in
+        [(limits(entries - 1, metadata), "files"), (limits(entries, metadata - 1), "attributes")]
+    {
+        let error = read_within(&limits).unwrap_err();
+        assert!(error.contains(word), "{error}");
+    }
+}

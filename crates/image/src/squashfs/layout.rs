@@ -249,16 +249,6 @@ impl MetadataPlace {
     }
 }
 
-/// new_encode_dev(), include/linux/kdev_t.h.
-pub(super) fn encode_device(major: u32, minor: u32) -> u32 {
-    (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
-}
-
-/// Major and minor number.
-pub(super) fn decode_device(device: u32) -> (u32, u32) {
-    (device >> 8 & 0xfff, device & 0xff | device >> 12 & 0xfff00)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,8 +269,5 @@ mod tests {
         assert_eq!(header.to_bytes(), [1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 0, 0, 6, 0, 0, 0]);
         assert_eq!(InodeHeader::parse(&header.to_bytes()), Some(header));
         assert_eq!(InodeHeader::parse(&header.to_bytes()[..15]), None);
-        for (major, minor) in [(1, 3), (255, 255), (4095, 1_048_575), (0, 256)] {
-            assert_eq!(decode_device(encode_device(major, minor)), (major, minor));
-        }
     }
 }

@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
+use tree::archive::Limits;
 use tree::{Blob, Content, Kind, Meta, Node, PathError, Tree, TreeError, TreePath};
 
 use super::layout::inode_type::{BLOCK_DEVICE, CHAR_DEVICE, DIR, EXTENDED, FIFO, FILE, SOCKET, SYMLINK};
@@ -16,14 +17,13 @@ use super::layout::{
     BLOCK_UNCOMPRESSED, DIR_COUNT, DIR_DOTS, Device, Dir, DirEntry, DirHeader, ExtendedDir, ExtendedFile,
     File as FileInode, Fragment, InodeHeader, Ipc, MAGIC, METADATA_SIZE, METADATA_UNCOMPRESSED,
     MetadataPlace, NO_FRAGMENT, NO_TABLE, NO_XATTRS, Record, SuperBlock, Symlink, VERSION, XATTR_PREFIXES,
-    XATTR_VALUE_ELSEWHERE, XattrEntry, XattrList, XattrTable, codec_of, decode_device, is_block_size,
+    XATTR_VALUE_ELSEWHERE, XattrEntry, XattrList, XattrTable, codec_of, is_block_size,
 };
 use crate::codec::inflate;
+use crate::device::decode_device;
 use crate::format::Codec;
 use crate::section::Section;
 
-/// Files and directories, at most.
-const NODES: u64 = 4 << 20;
 /// Bytes of all files together, at most.
 const BYTES: u64 = 64 << 30;
 /// Why an image can't be read.
@@ -58,6 +58,12 @@ pub enum ReadError {
     Tree(#[from] TreeError),
 }
 
+/// Takes bytes off a budget.
+fn spend(left: &mut u64, bytes: usize) -> Result<(), ReadError> {
+    *left = left.checked_sub(bytes as u64).ok_or(ReadError::TooMany("names, targets and attributes"))?;
+    Ok(())
+}
+
 fn damaged(what: &'static str, at: u64) -> ReadError {
     ReadError::Damaged { what, at }
 }
@@ -87,8 +93,14 @@ struct Xattrs {
     lists: Vec<XattrList>,
 }
 
-/// The tree of an image. `spool` is an empty file that takes the inflated files; `blob` stands for it.
-pub(crate) fn read(section: &Section, spool: &File, blob: &Arc<Blob>) -> Result<Tree, ReadError> {
+/// The tree of an image. `spool` is an empty file that takes the inflated files; `blob` stands for it. Of `limits`, entries and
+/// metadata count.
+pub(crate) fn read(
+    section: &Section,
+    spool: &File,
+    blob: &Arc<Blob>,
+    limits: &Limits,
+) -> Result<Tree, ReadError> {
     let head: SuperBlock = record_at(section, 0)?;
     if (head.major, head.minor) != VERSION {
         return Err(ReadError::Version(head.major, head.minor));
@@ -127,7 +139,8 @@ pub(crate) fn read(section: &Section, spool: &File, blob: &Arc<Blob>) -> Result<
         tree: Tree::default(),
         links: BTreeMap::new(),
         seen: BTreeSet::new(),
-        nodes: 0,
+        entries: limits.entries,
+        metadata: limits.metadata,
         fragment: None,
     };
     walk.all(head.root_inode)?;
@@ -203,7 +216,8 @@ impl Image<'_> {
         if bytes.len() > limit { Err(damaged("data block", at)) } else { Ok(bytes) }
     }
 
-    fn xattrs(&self, index: u32) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, ReadError> {
+    /// Takes the bytes of names and values off `left`.
+    fn xattrs(&self, index: u32, left: &mut u64) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, ReadError> {
         let mut out = BTreeMap::new();
         if index == NO_XATTRS {
             return Ok(out);
@@ -214,7 +228,7 @@ impl Image<'_> {
         let mut cursor = self.cursor(table.start, list.reference);
         for _ in 0..list.count {
             let XattrEntry { kind, name_len } = cursor.record()?;
-            let wanted = kind & !XATTR_VALUE_ELSEWHERE & 0xff;
+            let wanted = kind & 0xff;
             let (prefix, _) = XATTR_PREFIXES.iter().find(|(_, number)| *number == wanted).ok_or_else(bad)?;
             let name = [prefix, &cursor.bytes(usize::from(name_len))?[..]].concat();
             let len: u32 = cursor.record()?;
@@ -227,6 +241,7 @@ impl Image<'_> {
                 let len: u32 = there.record()?;
                 there.bytes(checked_len(len, bad)?)?
             };
+            spend(left, name.len() + value.len())?;
             out.insert(name, value);
         }
         Ok(out)
@@ -289,7 +304,11 @@ struct Walk<'a> {
     links: BTreeMap<u64, TreePath>,
     /// Directories; each has one name.
     seen: BTreeSet<u64>,
-    nodes: u64,
+    /// Names that may still come.
+    entries: u64,
+    /// Names, targets and attributes that may still come. Bytes. Inodes share lists of attributes and values, so a small image may
+    /// unfold to any size.
+    metadata: u64,
     /// The last fragment block: neighbours share it.
     fragment: Option<(u32, Vec<u8>)>,
 }
@@ -305,10 +324,6 @@ impl Walk<'_> {
     fn all(&mut self, root: u64) -> Result<(), ReadError> {
         let mut todo = vec![(TreePath::root(), root)];
         while let Some((path, reference)) = todo.pop() {
-            self.nodes += 1;
-            if self.nodes > NODES {
-                return Err(ReadError::TooMany("files"));
-            }
             if let Some(first) = self.links.get(&reference) {
                 let first = first.clone();
                 self.tree.link(path, &first)?;
@@ -376,6 +391,7 @@ impl Walk<'_> {
                 if size == 0 || size > 4096 {
                     return Err(bad());
                 }
+                spend(&mut self.metadata, size as usize)?;
                 Kind::Symlink(c.bytes(size as usize)?.into())
             }
             (BLOCK_DEVICE | CHAR_DEVICE, _) => {
@@ -397,7 +413,7 @@ impl Walk<'_> {
             xattrs = c.record()?;
         }
         let mode = u32::from(header.mode) & 0o7777;
-        let meta = Meta { mode, uid, gid, mtime, xattrs: image.xattrs(xattrs)? };
+        let meta = Meta { mode, uid, gid, mtime, xattrs: image.xattrs(xattrs, &mut self.metadata)? };
         Ok((Node { meta, kind: node_kind }, listing))
     }
 
@@ -445,7 +461,7 @@ impl Walk<'_> {
     }
 
     /// Names and inodes of a directory.
-    fn entries(&self, listing: &Listing) -> Result<Vec<(Vec<u8>, u64)>, ReadError> {
+    fn entries(&mut self, listing: &Listing) -> Result<Vec<(Vec<u8>, u64)>, ReadError> {
         let image = self.image;
         let mut out = Vec::new();
         let bad = || damaged("directory", u64::from(listing.block));
@@ -462,6 +478,8 @@ impl Walk<'_> {
                 let entry: DirEntry = c.record()?;
                 let len = usize::from(entry.size) + 1;
                 left = left.checked_sub((DirEntry::SIZE + len) as u64).ok_or_else(bad)?;
+                self.entries = self.entries.checked_sub(1).ok_or(ReadError::TooMany("files"))?;
+                spend(&mut self.metadata, len)?;
                 let inode = MetadataPlace { block: u64::from(header.start_block), offset: entry.offset };
                 out.push((c.bytes(len)?, inode.reference()));
             }

@@ -8,11 +8,11 @@ use tree::Arch;
 
 use super::Args;
 use crate::{
-    cli::{SettingsArgs, inspect},
+    cli::{SettingsArgs, build::plain_options, inspect},
     release::Contents,
 };
 use image::read;
-use recipes::build::{BuildOptions, BuildPlan, Destination};
+use recipes::build::BuildPlan;
 use recipes::context::BuildContext;
 use recipes::lock::{Key, Lock, LockError};
 use recipes::recipe::instance::{Instance, Requirement};
@@ -141,9 +141,9 @@ impl Finder<'_> {
 
     fn build(&self, recipe: &Recipe, key: &Key, scratch: &Path) -> anyhow::Result<(PathBuf, Instance)> {
         let pins = self.lock.expect(key, &self.args.work.lock)?;
-        let options = |dir: &Path| BuildOptions::new(Destination::Directory(dir.to_owned()));
+        let options = plain_options;
         let here = self.args.images.as_deref().unwrap_or(Path::new("."));
-        let options_here = options(here);
+        let options_here = options(here)?;
         let plan = BuildPlan::new(recipe, key, pins, &options_here)?;
         if self.args.report.dry_run {
             return Ok((plan.output().to_owned(), plan.instance().clone()));
@@ -156,7 +156,7 @@ impl Finder<'_> {
             None => {
                 // One extension may be pinned in two forms, which have one file name.
                 let dir = tempfile::Builder::new().prefix("built-").tempdir_in(scratch);
-                let options = options(&dir.with_context(|| format!("{scratch:?}"))?.keep());
+                let options = options(&dir.with_context(|| format!("{scratch:?}"))?.keep())?;
                 (BuildPlan::new(recipe, key, pins, &options)?, options)
             }
         };
@@ -197,7 +197,7 @@ impl Finder<'_> {
         };
         let instance = match self.lock.get(&key) {
             Some(pins) => {
-                let options = BuildOptions::new(Destination::Directory(scratch.to_owned()));
+                let options = plain_options(scratch)?;
                 BuildPlan::new(&recipe, &key, pins, &options)?.instance().clone()
             }
             None => recipe.at(&version, self.arch, settings)?,

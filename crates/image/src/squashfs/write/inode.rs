@@ -11,12 +11,13 @@ use super::output::Output;
 use super::plan::Plan;
 use super::xattr::XattrTable;
 use crate::codec::Encoder;
+use crate::device::encode_device;
 use crate::squashfs::layout::inode_type::{
     BLOCK_DEVICE, CHAR_DEVICE, DIR, EXTENDED, FIFO, FILE, SOCKET, SYMLINK,
 };
 use crate::squashfs::layout::{
     DIR_DOTS, Device, Dir, ExtendedDir, ExtendedFile, File, InodeHeader, Ipc, MetadataPlace, NO_FRAGMENT,
-    NO_XATTRS, Record as _, Symlink, encode_device,
+    NO_XATTRS, Record as _, Symlink,
 };
 use tree::{Ino, Kind, Meta, Node, Tree, TreePath};
 

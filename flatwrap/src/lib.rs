@@ -15,7 +15,6 @@ pub use command::{Command, CommandError, Process};
 mod plan;
 mod units;
 pub use plan::{Plan, PlanError, Shown};
-pub use units::NOT_FOLLOWED;
 
 mod build;
 pub use build::Report;

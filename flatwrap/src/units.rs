@@ -2,6 +2,7 @@
 //! work with entry points.
 
 use std::collections::BTreeMap;
+use sysext::extension::unit_programs::NOT_FOLLOWED;
 
 use sysext::extension::unit_programs::{UNIT_LIMIT, is_unit, lines_with, named, programs, replace};
 use sysext::extension::units::{Directive, parse};
@@ -9,9 +10,6 @@ use sysext::request::home;
 use tree::{Tree, TreePath};
 
 use crate::plan::{Plan, PlanError, Shown};
-
-/// How the warnings end that a change of the text would mend.
-pub const NOT_FOLLOWED: &str = "which is not followed";
 
 impl Plan {
     /// Reads the units, points them at the entry points, and warns of what else they need.

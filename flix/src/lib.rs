@@ -4,14 +4,10 @@
 //! name goes to a private directory (the sysroot), and the ELF files are edited so that nothing but the sysroot is
 //! searched ([`elf::rewrite()`]).
 
-pub use sysext::request;
-pub use sysext::request::{Item, RequestError, RequestedPath};
-
 mod scripts;
-pub use sysext::extension::unit_programs as units;
 
 pub mod plan;
-pub use plan::{NOT_FOLLOWED, Plan, Request};
+pub use plan::{Plan, Request};
 
 mod explain;
 pub use explain::Explanation;

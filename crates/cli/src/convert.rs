@@ -8,8 +8,9 @@ use image::ImageOptions;
 use image::Written;
 use oci::{ImageRef, Rootfs};
 use sysext::extension::Finding;
+use sysext::extension::unit_programs::NOT_FOLLOWED;
 use sysext::{Extension, ExtensionName, RequestedPath};
-use tree::{Events, Machine, Tree, TreePath};
+use tree::{Event, Events, Machine, Tree, TreePath};
 
 use crate::args::{OtherArgs, OutputArgs, ReleaseArgs, ReportArgs, SandboxArgs, SourceArgs};
 use crate::root::{check_machines, root_file_system};
@@ -47,6 +48,7 @@ pub(crate) struct Built {
 /// A command's own part.
 pub(crate) trait Conversion {
     type Plan;
+    type Report;
 
     /// What the extension is to have. Changes nothing.
     fn plan(&self, name: &ExtensionName, rootfs: &Rootfs) -> anyhow::Result<Self::Plan>;
@@ -62,8 +64,6 @@ pub(crate) trait Conversion {
         events: &dyn Events,
     ) -> anyhow::Result<(Built, Self::Report)>;
 
-    type Report;
-
     /// What is printed on stdout.
     fn report(
         &self,
@@ -74,18 +74,18 @@ pub(crate) trait Conversion {
     ) -> anyhow::Result<String>;
 }
 
-/// Does what the arguments ask for. `A` is the whole command.
+/// Does what the arguments ask for. `C` is the whole command.
 ///
 /// # Errors
 /// Whatever went wrong, with the chain of reasons.
-pub(crate) fn convert<A: CommandFactory, C: Conversion>(
+pub(crate) fn convert<C: CommandFactory + Conversion>(
     args: &ConvertArgs,
     image: Option<&ImageRef>,
     name: Option<&ExtensionName>,
     paths: &[RequestedPath],
     command: &C,
 ) -> anyhow::Result<()> {
-    if let Some(text) = args.other.run::<A>(&args.source)? {
+    if let Some(text) = args.other.run::<C>(&args.source)? {
         return print(&text).context("stdout");
     }
     let events = Terminal::new(args.report.verbosity());
@@ -112,4 +112,11 @@ pub(crate) fn convert<A: CommandFactory, C: Conversion>(
     let written = args.output.write(&extension, &options, &args.report, &events)?;
     events.clear();
     print(command.report(&plan, &report, &extension, written.as_ref())?.as_bytes()).context("stdout")
+}
+
+/// The hint that belongs to warnings about texts which name moved programs.
+pub(crate) fn hint_at_texts(warnings: &[String], events: &dyn Events) {
+    if warnings.iter().any(|w| w.contains(NOT_FOLLOWED)) {
+        events.event(Event::Hint("--run 'sed -i …' changes a text in the image first".into()));
+    }
 }

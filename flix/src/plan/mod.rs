@@ -12,16 +12,15 @@ mod opened;
 mod planner;
 mod text;
 pub(crate) mod units;
-pub use units::NOT_FOLLOWED;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use tree::{ContentError, Machine, Meta, Patch, PathError, TreeError, TreePath};
 
-use crate::request::{RequestError, RequestedPath};
 use elf::RewriteError;
 use elf::closure::{self, ClosureError, Missing, ProcessMap, Reason};
+use sysext::request::{RequestError, RequestedPath};
 
 /// What to make.
 #[derive(Debug, Clone)]

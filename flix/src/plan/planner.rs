@@ -7,9 +7,9 @@ use tree::{Kind, Machine, Tree, TreePath};
 
 use super::build::relocate;
 use super::{Action, BuildError, Entry, Plan, PlanError, Request, Why, confine};
-use crate::request::{Item, allowed, home, locate};
 use elf::ElfKind;
 use elf::closure::{Closure, Object, Reason, Resolver};
+use sysext::request::{Item, allowed, home, locate};
 
 /// A regular file that the request puts into the extension.
 #[derive(Debug, Clone)]

@@ -1,15 +1,13 @@
 //! Units among the files of a request, and other texts that name programs.
 
 use std::collections::BTreeMap;
+use sysext::extension::unit_programs::NOT_FOLLOWED;
 
 use tree::TreePath;
 
 use super::planner::{Placed, Planner};
 use super::{Action, PlanError};
-use crate::units;
-
-/// How the warnings of `Planner::units` end that a change of the text would mend.
-pub const NOT_FOLLOWED: &str = "which is not followed";
+use sysext::extension::unit_programs as units;
 
 impl Planner<'_> {
     /// Follows moved programs in the texts that come along.
@@ -125,7 +123,7 @@ impl Planner<'_> {
             return Some(asked);
         }
         let link = self.tree.resolve(program, false).ok()?.path;
-        let home = crate::request::home(&link, self.request.keep_sbin).filter(|h| runs(h));
+        let home = sysext::request::home(&link, self.request.keep_sbin).filter(|h| runs(h));
         home.or_else(|| {
             let real = self.tree.resolve(program, true).ok()?.path;
             self.plan.places.get(&real).cloned()

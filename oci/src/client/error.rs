@@ -2,6 +2,7 @@
 
 use std::io;
 
+use store::http::colon;
 use store::http::{HttpError, TransferError};
 
 use crate::credentials::CredentialsError;
@@ -41,10 +42,6 @@ pub enum ClientError {
 
 fn who(with_credentials: bool) -> &'static str {
     if with_credentials { "(with credentials)" } else { "(anonymous; it may not exist, or need a login)" }
-}
-
-fn colon(message: &str) -> String {
-    if message.is_empty() { String::new() } else { format!(": {message}") }
 }
 
 impl TransferError for ClientError {

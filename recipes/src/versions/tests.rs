@@ -45,6 +45,8 @@ schedules:
     - release: 1.31.6
       note: x
 - release: \"1.33\" # not a patch yet
+# No number: as one it would be 1.3.
+- release: 1.30
 upcoming_releases:
 - release: 1.99.9
 ";
@@ -99,7 +101,7 @@ fn every_kind_of_list() {
             "source = { kubernetes-schedule = \"https://e.org/s\" }",
             "https://e.org/s",
             SCHEDULE,
-            "v1.33.0 v1.32.2 v1.32.1 v1.31.6",
+            "v1.33.0 v1.32.2 v1.32.1 v1.31.6 v1.30.0",
         ),
     ];
     for (versions, url, body, expected) in table {
@@ -133,7 +135,7 @@ fn the_latest_ones() {
         ("", "1.33.0"),
         ("latest = \"newest-per-minor\"", "1.33.0 1.32.2 1.31.6 1.30.9 1.29.0"),
         ("latest = \"newest-per-minor\"\nminors = 2", "1.33.0 1.32.2"),
-        ("latest = \"kubernetes-minors\"", "1.33.0 1.32.2 1.31.6"),
+        ("latest = \"kubernetes-minors\"", "1.33.0 1.32.2 1.31.6 1.30.9"),
     ];
     for (rest, expected) in table {
         let found = latest(&recipe(&format!("{source}{rest}")), &all, &|u| web.ask(u)).unwrap();

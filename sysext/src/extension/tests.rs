@@ -159,6 +159,16 @@ const TABLE: &[(&str, Spoil, &str)] = &[
         "warning /usr/lib/d: com.apple.provenance is dropped: no attribute of Linux's [foreign-xattr]",
     ),
     (
+        "foreign-xattr",
+        |t, _| put(t, "/usr/lib/d", with_xattr(Node::dir(), "btrfs.compression")),
+        "warning /usr/lib/d: btrfs.compression is dropped: no attribute of Linux's [foreign-xattr]",
+    ),
+    (
+        "foreign-xattr",
+        |t, _| put(t, "/usr/lib/d", with_xattr(Node::dir(), "user.")),
+        "warning /usr/lib/d: user. is dropped: no attribute of Linux's [foreign-xattr]",
+    ),
+    (
         "32-bit-hosts",
         |_, r| r.architecture = Some(Arch::Arm),
         "warning ARCHITECTURE=arm: hosts with a 64-bit kernel don't merge it, whatever programs they could run [32-bit-hosts]",

@@ -21,6 +21,9 @@ const SUFFIXES: [&str; 11] = [
     ".conf",
 ];
 
+/// In warnings about a text that names a moved program and isn't rewritten.
+pub const NOT_FOLLOWED: &str = "which is not followed";
+
 /// Whether a path of the extension is a unit, or a drop-in of one, of the system's or the users' manager.
 pub fn is_unit(path: &TreePath) -> bool {
     let dir = |d: &str| TreePath::new(d).is_ok_and(|d| path.starts_with(&d));

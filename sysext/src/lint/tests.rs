@@ -164,6 +164,11 @@ fn units_by_systemd_itself() {
         "{found:?}"
     );
     assert_eq!(verify::units(&Tree::default()).unwrap(), []);
+    // A unit's name is no option of systemd-analyze.
+    let dash = [("/usr/lib/systemd/system/--version.service", "[Service]\nExecStart=/usr/bin/a\nBogus=1\n")];
+    let found = verify::units(&tree(&dash)).unwrap();
+    let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert!(found.iter().any(|f| f.contains("Unknown key 'Bogus'")), "{found:?}");
 }
 
 #[test]

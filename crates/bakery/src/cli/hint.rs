@@ -223,3 +223,15 @@ fn catalogue(error: &CatalogueError) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_that_cant_be_written_has_its_hint() {
+        let cause =
+            BuildCause::Image(Box::new(image::ImageError::NoTool { tool: "mkfs.x", package: "x-tools" }));
+        assert_eq!(build(&cause).unwrap(), "install x-tools, or take --format squashfs");
+    }
+}

@@ -79,3 +79,17 @@ fn inspect_tells_what_is_in_it() {
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((&json[0]["name"], &json[0]["release"]["ID"]), (&"good".into(), &"_any".into()));
 }
+
+#[test]
+fn lint_says_when_units_arent_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let unit = ("/usr/lib/systemd/system/x.service", "[Service]\nExecStart=/usr/bin/x\n");
+    image(dir.path(), "x.raw", "x", &[("/usr/bin/x", "#!/bin/sh\n"), unit]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bakery"));
+    // No programs at all.
+    command.args(["lint", "x.raw"]).current_dir(dir.path()).env_clear().env("PATH", dir.path());
+    let (code, out, err) = told(&command.env("HOME", dir.path()).output().unwrap());
+    let expected =
+        "x.raw: warning: the units aren't checked: systemd-analyze isn't installed [unit-syntax]\n";
+    assert_eq!((code, out.as_str()), (Some(0), expected), "{err}");
+}

@@ -107,3 +107,18 @@ fn the_format_of_builds_does_not_reach_lint() {
         assert_eq!(lint(format), (true, "1 image: nothing found\n".to_owned()), "FORMAT={format}");
     }
 }
+
+#[test]
+fn lint_builds_in_the_environment_of_builds() {
+    let mirror = mirror();
+    for (variable, value, message) in [
+        ("SOURCE_DATE_EPOCH", "never", "SOURCE_DATE_EPOCH: invalid digit"),
+        ("OS", "Flatcar Linux", "ID=\"Flatcar Linux\" is invalid"),
+        ("RELOAD", "perhaps", "RELOAD: expected true or false"),
+    ] {
+        let mut command = mirror.command(&["lint", "thing", "--arch", "x86-64"]);
+        let output = command.env(variable, value).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(message), "{variable}: {said}");
+    }
+}

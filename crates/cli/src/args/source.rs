@@ -124,12 +124,9 @@ impl SourceArgs {
         let mut options = ClientOptions::new(&environment);
         options.http.ca_files = self.ca_file.clone();
         options.insecure_hosts = registries.insecure_hosts();
-        let cache_dir = match path(&self.cache_dir) {
-            Some(dir) => dir,
-            None => Cache::default_dir(&environment)?,
-        };
+        let cache = Cache::open_or_default(path(&self.cache_dir).as_deref(), &environment)?;
         Ok(Context {
-            cache: Cache::open(&cache_dir)?,
+            cache,
             registries,
             client: Client::new(options, credentials, environment),
             platform,

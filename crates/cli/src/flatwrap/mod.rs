@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Context as _;
 use flatwrap::options::{Workdir, absolute};
-use flatwrap::{NOT_FOLLOWED, Options, Plan, Process, Pruned, Report, Shown, Source};
+use flatwrap::{Options, Plan, Process, Pruned, Report, Shown, Source};
 use image::Written;
 use oci::{Config, Rootfs};
 use sysext::extension::unit_programs::is_unit;
@@ -15,14 +15,14 @@ use sysext::{Extension, ExtensionName};
 use tree::{Event, Events, Machine, TreePath};
 
 use crate::args::written_line;
-use crate::convert::{Built, Conversion, convert};
+use crate::convert::{Built, Conversion, convert, hint_at_texts};
 
 /// Does what the arguments ask for.
 ///
 /// # Errors
 /// Whatever went wrong, with the chain of reasons.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    convert::<Args, Args>(&args.common, args.image.as_ref(), args.name.as_ref(), &args.paths, args)
+    convert(&args.common, args.image.as_ref(), args.name.as_ref(), &args.paths, args)
 }
 
 impl Conversion for Args {
@@ -192,9 +192,7 @@ fn tell(plan: &Plan, report: &Report, events: &dyn Events) {
     for warning in &plan.warnings {
         events.event(Event::Warning(warning.into()));
     }
-    if plan.warnings.iter().any(|w| w.contains(NOT_FOLLOWED)) {
-        events.event(Event::Hint("--run 'sed -i …' changes a text in the image first".into()));
-    }
+    hint_at_texts(&plan.warnings, events);
 }
 
 fn json(

@@ -12,14 +12,14 @@ use std::collections::BTreeSet;
 use anyhow::Context as _;
 use elf::closure::{self, ExtraLib};
 use flix::Explanation;
-use flix::plan::{NOT_FOLLOWED, Plan, Request};
+use flix::plan::{Plan, Request};
 use image::Written;
 use oci::Rootfs;
 use sysext::extension::{Finding, rule};
 use sysext::{Extension, ExtensionName};
 use tree::{Event, Events, Machine, StaticPath};
 
-use crate::convert::{Built, Conversion, convert};
+use crate::convert::{Built, Conversion, convert, hint_at_texts};
 use crate::hint::MISSING;
 use report::Report;
 
@@ -31,7 +31,7 @@ const SYSROOTS: StaticPath = StaticPath::new("/usr/lib/flix");
 /// # Errors
 /// Whatever went wrong, with the chain of reasons.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    convert::<Args, Args>(&args.common, args.image.as_ref(), args.name.as_ref(), &args.paths, args)
+    convert(&args.common, args.image.as_ref(), args.name.as_ref(), &args.paths, args)
 }
 
 impl Conversion for Args {
@@ -117,9 +117,7 @@ fn tell(plan: &Plan, allow_missing: bool, events: &dyn Events) {
     for text in warnings::warnings(plan) {
         events.event(Event::Note(text.into()));
     }
-    if plan.warnings.iter().any(|w| w.contains(NOT_FOLLOWED)) {
-        events.event(Event::Hint("--run 'sed -i …' changes a text in the image first".into()));
-    }
+    hint_at_texts(&plan.warnings, events);
     if !allow_missing && !plan.missing.is_empty() {
         // Named by a folder or a pattern alone, so that it is no error.
         events.event(Event::Hint(MISSING.into()));

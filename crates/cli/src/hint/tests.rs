@@ -36,3 +36,15 @@ fn a_missing_tool_is_named_with_its_package() {
     let error = image::ImageError::NoTool { tool: "mkfs.of-tomorrow", package: "tomorrow-utils" };
     assert_eq!(hint(&error).unwrap(), "install tomorrow-utils, or take --format squashfs");
 }
+
+#[test]
+fn what_is_missing_in_the_sandbox_or_the_source_is_named() {
+    let machine = SandboxError::WrongMachine { program: "/bin/vax".to_owned(), machine: "VAX".to_owned() };
+    assert!(hint(&machine).unwrap().contains("qemu-user-static"));
+    let step = "mount of /proc".to_owned();
+    let hidden = Unavailable { mode: Mode::Root, step, message: "refused".into(), cause: None };
+    assert!(hint(&SandboxError::Unavailable(vec![hidden])).unwrap().contains("unmask=ALL"));
+    let example = "oci:x:one".to_owned();
+    let several = oci::SourceError::Several { path: "x".into(), names: "one, two".to_owned(), example };
+    assert_eq!(hint(&several).unwrap(), "name one of them, such as oci:x:one");
+}

@@ -115,9 +115,6 @@ pub enum CacheError {
     /// The manifest promises more than may be taken in.
     #[error("layer {name} is {size} bytes, expected at most {limit}")]
     LayerTooLarge { name: String, size: u64, limit: u64 },
-    /// More than belongs into memory.
-    #[error("blob {digest} is {len} bytes, expected at most {BLOB_MAX}")]
-    TooLarge { digest: Digest, len: u64 },
 }
 
 impl CacheError {
@@ -160,7 +157,7 @@ impl Cache {
     ///
     /// # Errors
     /// The environment says neither.
-    pub fn default_dir(environment: &Environment) -> Result<PathBuf, CacheError> {
+    fn default_dir(environment: &Environment) -> Result<PathBuf, CacheError> {
         Ok(environment.cache_home().ok_or(CacheError::NoHome)?.join("flix"))
     }
 

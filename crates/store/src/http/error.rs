@@ -113,7 +113,8 @@ pub enum HttpError {
     Proxy { variable: String },
 }
 
-fn colon(message: &str) -> String {
+/// A message behind a colon; nothing if there is none.
+pub fn colon(message: &str) -> String {
     if message.is_empty() { String::new() } else { format!(": {message}") }
 }
 

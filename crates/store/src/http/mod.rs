@@ -6,7 +6,7 @@ mod url;
 pub use url::{Scheme, Url, form_encode, is_domain};
 
 mod error;
-pub use error::{HttpError, one_line};
+pub use error::{HttpError, colon, one_line};
 
 mod proxy;
 mod tls;

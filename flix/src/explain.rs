@@ -128,7 +128,7 @@ impl Sorted {
 
     /// Just a file of a folder: it needs nothing, and nothing needs it.
     fn is_plain(&self, plan: &Plan, path: &TreePath) -> bool {
-        let folder = plan.entries[path].why.iter().all(|w| matches!(w, Why::Folder(_)));
+        let folder = plan.entries[path].why.iter().all(|w| matches!(w, Why::Folder(_) | Why::Selected(_)));
         let dir = matches!(plan.entries[path].action, Action::Directory(_));
         (folder || dir) && !self.children.contains_key(path)
     }
@@ -181,7 +181,7 @@ fn place(plan: &Plan, why: &Why) -> Place {
         None => Place::Top("other".to_owned()),
     };
     match why {
-        Why::Asked(text) | Why::Folder(text) => Place::Top(text.clone()),
+        Why::Asked(text) | Why::Folder(text) | Why::Selected(text) => Place::Top(text.clone()),
         Why::Target(link) => Place::Below(link.clone(), "target".to_owned()),
         Why::Name(home) => Place::Below(home.clone(), "name".to_owned()),
         Why::PathFile => Place::Top("search path of the loader".to_owned()),

@@ -126,6 +126,17 @@ impl Shebang {
         }
     }
 
+    /// Whether a shell that every host has runs the script.
+    pub(crate) fn is_shell(&self) -> bool {
+        match &self.interpreter {
+            Interpreter::Path(path) => {
+                matches!(path.as_slice(), b"/bin/sh" | b"/usr/bin/sh" | b"/bin/bash" | b"/usr/bin/bash")
+            }
+            Interpreter::Env(name, _) => matches!(name.as_slice(), b"sh" | b"bash"),
+            Interpreter::EnvOther => false,
+        }
+    }
+
     /// Whether the line can't do without `env`: the kernel hands over what follows the interpreter as one word, where
     /// `env -S` splits it, undoes quotes and fills in variables.
     pub(crate) fn needs_env(&self) -> bool {

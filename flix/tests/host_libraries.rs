@@ -15,6 +15,7 @@ const RUNPATH: &str = "-Wl,--enable-new-dtags";
 fn build(lab: &TestRoot, words: &[&str], closure: Options) -> (Plan, Tree) {
     let request = Request {
         wanted: words.iter().map(|w| w.parse().unwrap()).collect(),
+        selections: Vec::new(),
         sysroot: p("/usr/lib/flix/t"),
         closure,
         keep_sbin: false,

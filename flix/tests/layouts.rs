@@ -18,6 +18,7 @@ fn plan(lab: &TestRoot, program: &str) -> Result<(Plan, Tree), PlanError> {
     let image = lab.tree();
     let request = Request {
         wanted: vec![program.parse().unwrap()],
+        selections: Vec::new(),
         sysroot: p("/usr/lib/flix/t"),
         closure: Options::default(),
         keep_sbin: false,

@@ -18,6 +18,7 @@ fn try_plan(lab: &TestRoot, wanted: &[&str], closure: Options) -> Result<(Plan, 
     let image = lab.tree();
     let request = Request {
         wanted: wanted.iter().map(|w| w.parse().unwrap()).collect(),
+        selections: Vec::new(),
         sysroot: p("/usr/lib/flix/t"),
         closure,
         keep_sbin: false,

@@ -15,6 +15,7 @@ const RUNPATH: &str = "-Wl,--enable-new-dtags";
 fn request(words: &[&str]) -> Request {
     Request {
         wanted: words.iter().map(|w| w.parse().unwrap()).collect(),
+        selections: Vec::new(),
         sysroot: p("/usr/lib/flix/t"),
         closure: Options::default(),
         keep_sbin: false,

@@ -28,6 +28,7 @@ impl Planner<'_> {
             match place {
                 Some(place) => self.point(&placed, content, &shebang, &place)?,
                 None if self.request.host_interpreters => {}
+                None if !placed.named && shebang.is_shell() => {}
                 None if placed.named => {
                     return Err(PlanError::Interpreter {
                         path: placed.source,

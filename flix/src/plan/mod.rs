@@ -7,11 +7,15 @@
 mod build;
 mod confine;
 mod files;
+mod host;
 mod libraries;
 mod opened;
 mod planner;
+mod selection;
 mod text;
 pub(crate) mod units;
+
+pub use selection::Selection;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -27,6 +31,8 @@ use sysext::request::{RequestError, RequestedPath};
 pub struct Request {
     /// Paths of the image.
     pub wanted: Vec<RequestedPath>,
+    /// Files of the image that come without being named one by one.
+    pub selections: Vec<Selection>,
     /// Folder of the extension for all that the closure adds: `/usr/lib/flix/NAME`.
     pub sysroot: TreePath,
     /// How to gather the closure.
@@ -193,6 +199,8 @@ pub enum Why {
     Asked(String),
     /// Below a folder that the user named.
     Folder(String),
+    /// Part of a [`Selection`].
+    Selected(String),
     /// The closure.
     Closure(Reason),
     /// What a symlink of the extension leads to.

@@ -68,6 +68,7 @@ impl Plan {
         for item in files.iter().chain(&links) {
             planner.item(item)?;
         }
+        planner.selections()?;
         if request.charsets {
             planner.charset_files()?;
         }

@@ -118,6 +118,7 @@ pub(super) fn extract(
         Tool::Flix => {
             let request = flix::Request {
                 wanted,
+                selections: Vec::new(),
                 sysroot: SYSROOTS.path().join(name.as_str())?,
                 closure: elf::closure::Options {
                     ld_library_path: elf::closure::ld_library_path(&rootfs.config.env),

@@ -92,6 +92,7 @@ fn request(args: &Args, name: &ExtensionName, environment: &[String]) -> anyhow:
     }
     Ok(Request {
         wanted: args.paths.clone(),
+        selections: Vec::new(),
         sysroot,
         closure: closure::Options {
             allow_missing: args.allow_missing,

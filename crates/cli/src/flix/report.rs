@@ -143,6 +143,7 @@ fn because(why: &Why) -> Because {
     match why {
         Why::Asked(text) => make("asked", None, Some(text)),
         Why::Folder(text) => make("folder", None, Some(text)),
+        Why::Selected(text) => make("selected", None, Some(text)),
         Why::Target(link) => make("link-target", Some(link), None),
         Why::Name(of) => make("library-name", Some(of), None),
         Why::PathFile => make("loader-path-file", None, None),

@@ -16,7 +16,7 @@ use super::output::Lines;
 use super::prepare::Prepared;
 use super::program::Program;
 use super::unavailable::{Cause, Unavailable};
-use super::wire::{Channel, Order, Report, Setup, Step};
+use super::wire::{Access, Channel, Order, Report, Setup, Step};
 use super::{Mode, Network, Run, SandboxError, Status, helper, subid};
 
 /// Lines of output that an error shows.
@@ -26,6 +26,8 @@ const TAIL: usize = 20;
 pub(super) enum Outcome<T> {
     /// The changes were taken.
     Changes(T),
+    /// What the command looked up, in no order.
+    Traced(Vec<Access>),
     /// The command ended otherwise than with status 0.
     Ended(Status),
     /// It couldn't be started; the errno.
@@ -211,6 +213,7 @@ fn follow<T>(
     let socket = |e: std::io::Error| SandboxError::Step { step: "socket".into(), message: e.to_string() };
     let mut take = Some(take);
     let mut taken = None;
+    let mut looked = Vec::new();
     loop {
         let report = control.receive::<Report>().map_err(socket)?;
         match report {
@@ -218,6 +221,8 @@ fn follow<T>(
             Some(Report::Ended { status, .. }) => return Ok(Some(Outcome::Ended(status))),
             Some(Report::NoExec { errno }) => return Ok(Some(Outcome::NoExec(errno))),
             Some(Report::Warning(text)) => events.event(Event::Warning(text.into())),
+            Some(Report::Looked(some)) => looked.extend(some),
+            Some(Report::Traced) => return Ok(Some(Outcome::Traced(looked))),
             Some(Report::Changes) => {
                 if let Some(take) = take.take() {
                     // After an error nobody reads on; the helper sees that when this end of the pipe closes.

@@ -110,6 +110,9 @@ pub enum SandboxError {
     /// A package name that no manager takes.
     #[error(transparent)]
     Package(#[from] PackageError),
+    /// A file that the command is lent has no place in the root.
+    #[error(transparent)]
+    Path(#[from] tree::PathError),
     /// A file of the host.
     #[error("{path:?}: {source}")]
     Io {

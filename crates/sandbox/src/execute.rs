@@ -1,20 +1,25 @@
 //! From a command to the layer that it makes.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use tree::{Event, Events, Tree};
+use tree::{Event, Events, Kind, Meta, Node, StaticPath, Tree, TreePath};
 
 use oci::{Config, Rootfs};
 
 use crate::driver::{Helper, Outcome};
-use crate::{Mode, Network, Run, SandboxError, explain, helper, packages, prepare};
+use crate::wire::Access;
+use crate::{Mode, Network, Run, SandboxError, explain, helper, packages, prepare, traced};
 use store::{Cache, Digest, Environment, LayerBlob, cache::ExpectedLayer};
 
 /// The cache's key space for runs.
 const KEYS: &str = "sandbox";
+
+/// Where the files are that a traced command is lent.
+const TMP: &str = "/tmp";
 
 /// The proxies of commands that use the host's network; set by [`init`].
 static PROXIES: OnceLock<Vec<(OsString, OsString)>> = OnceLock::new();
@@ -93,20 +98,87 @@ pub fn run_in<T: Send>(
     events: &dyn Events,
     take: impl FnOnce(&mut (dyn Read + Send)) -> Result<T, SandboxError>,
 ) -> Result<T, SandboxError> {
-    let result = run_there(tree, config, run, scratch, events, take);
+    let result = run_there(tree, config, run, false, scratch, events, take);
     // The helper did so, if there was one, as the owner of what the user may not remove.
     let _ = store::cache::remove_tree(scratch);
-    result
+    match result? {
+        Outcome::Changes(taken) => Ok(taken),
+        _ => Err(SandboxError::HelperDied(Vec::new())),
+    }
+}
+
+/// Runs a command in a root file system and gives the paths of `tree` that it looked up: files that it opened, executed,
+/// asked for or read as a link, and the directories and symlinks on the way, also of all programs that it started. What the
+/// command changed is thrown away. `files` are there for the run alone: a tree of what is in its /tmp.
+///
+/// Nothing below /dev, /proc and /sys is among the paths, nor is anything that the command itself has made. A path that
+/// wasn't there counts as nothing. `scratch` is an empty directory, and removed afterwards.
+///
+/// # Errors
+/// No sandbox works here, or none that sees what a command does (Linux 5.5; not below another supervisor of system calls);
+/// the command didn't end with status 0.
+pub fn trace(
+    tree: &Tree,
+    config: &Config,
+    run: &Run,
+    files: Option<&Tree>,
+    scratch: &Path,
+    events: &dyn Events,
+) -> Result<BTreeSet<TreePath>, SandboxError> {
+    let result = match files {
+        None => run_traced(tree, config, run, scratch, events),
+        Some(files) => lend(tree, files).and_then(|lent| run_traced(&lent, config, run, scratch, events)),
+    };
+    let _ = store::cache::remove_tree(scratch);
+    Ok(traced::paths(tree, &result?))
+}
+
+/// The image with files in its /tmp.
+fn lend(tree: &Tree, files: &Tree) -> Result<Tree, SandboxError> {
+    let mut lent = tree.clone();
+    let tmp = match lent.resolve(TMP, true) {
+        Ok(resolved) => resolved.path,
+        Err(_) => {
+            let tmp = StaticPath::new(TMP).path();
+            lent.remove(&tmp);
+            lent.insert(tmp.clone(), Node { meta: Meta::with_mode(0o1777), kind: Kind::Dir })?;
+            tmp
+        }
+    };
+    for (path, node) in files.iter().filter(|(path, _)| !path.is_root()) {
+        let place = tmp.join(path.as_relative())?;
+        lent.remove(&place);
+        let mut node = node.clone();
+        (node.meta.uid, node.meta.gid) = (0, 0);
+        lent.insert(place, node)?;
+    }
+    Ok(lent)
+}
+
+fn run_traced(
+    tree: &Tree,
+    config: &Config,
+    run: &Run,
+    scratch: &Path,
+    events: &dyn Events,
+) -> Result<Vec<Access>, SandboxError> {
+    let outcome = run_there(tree, config, run, true, scratch, events, |_| Ok(()))?;
+    match outcome {
+        Outcome::Traced(looked) => Ok(looked),
+        // The helper has done something else than it was told to.
+        _ => Err(SandboxError::HelperDied(Vec::new())),
+    }
 }
 
 fn run_there<T: Send>(
     tree: &Tree,
     config: &Config,
     run: &Run,
+    traced: bool,
     scratch: &Path,
     events: &dyn Events,
     take: impl FnOnce(&mut (dyn Read + Send)) -> Result<T, SandboxError>,
-) -> Result<T, SandboxError> {
+) -> Result<Outcome<T>, SandboxError> {
     let proxies = PROXIES.get().ok_or(SandboxError::NotInitialised)?;
     let argv0 = run.argv.first().ok_or(SandboxError::Empty)?;
     let mut env = prepare::environment(config, run);
@@ -121,10 +193,10 @@ fn run_there<T: Send>(
         None => vec![Mode::Subuid, Mode::Single],
     };
     let helper = Helper::start(&modes, run, scratch, events)?;
-    let prepared = prepare::prepare(tree, run, helper.mode, &env, prepare::host_files(run.network))?;
+    let prepared = prepare::prepare(tree, run, helper.mode, &env, prepare::host_files(run.network), traced)?;
     events.event(Event::Step(run.display().into()));
     match helper.run(prepared, events, take)? {
-        (Outcome::Changes(taken), _) => Ok(taken),
+        (done @ (Outcome::Changes(_) | Outcome::Traced(_)), _) => Ok(done),
         (Outcome::NoExec(errno), _) => Err(explain::explain(tree, argv0, &env, errno)),
         (Outcome::Ended(status), tail) => Err(match &run.installs {
             Some(packages) => SandboxError::Install {

@@ -60,7 +60,7 @@ fn number(bytes: &[u8], at: usize, len: usize, little: bool) -> Option<u64> {
 }
 
 /// What a `#!` line or PT_INTERP names.
-fn interpreter(head: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn interpreter(head: &[u8]) -> Option<Vec<u8>> {
     if let Some(line) = head.strip_prefix(b"#!") {
         let line = line.split(|&b| b == b'\n').next()?.trim_ascii_start();
         return Some(line.split(|b| b.is_ascii_whitespace()).next()?.to_vec());

@@ -121,6 +121,10 @@ fn live(control: &mut Channel, layer: File, setup: &Setup) -> Result<(), End> {
     if status != Status::Exited(0) {
         return Ok(());
     }
+    if go.traced {
+        let _ = control.send(&Report::Traced);
+        return Ok(());
+    }
     let tree = changes::collect(&go, &lower, setup.mode, unrecorded, &mut |warning| {
         let _ = control.send(&Report::Warning(warning));
     })?;
@@ -172,8 +176,8 @@ fn has_all_ids() -> bool {
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// Waits for the first process's last word, or for the program's end.
-fn watch(control: &Channel, first: &mut Channel, pid: Pid) -> Result<Report, End> {
+/// Waits for the first process's last word, or for the program's end. What it says before is passed on.
+fn watch(control: &mut Channel, first: &mut Channel, pid: Pid) -> Result<Report, End> {
     loop {
         let (gone, said) = {
             // The program has nothing more to say: all that can happen on its socket is its end.
@@ -194,7 +198,12 @@ fn watch(control: &Channel, first: &mut Channel, pid: Pid) -> Result<Report, End
         if !said {
             continue;
         }
-        let report = first.receive::<Report>();
+        let mut report = first.receive::<Report>();
+        // All of them come at once, so there is no waiting for the next.
+        while let Ok(Some(looked @ Report::Looked(_))) = report {
+            let _ = control.send(&looked);
+            report = first.receive();
+        }
         // It ends by itself now, and the kernel kills what is left in its pid name space before it can be waited for.
         kill(pid);
         return match report.at("the sandbox's first process")? {

@@ -24,6 +24,7 @@ mod output;
 mod prepare;
 mod program;
 mod subid;
+mod traced;
 
 // Between the two.
 mod wire;
@@ -33,12 +34,14 @@ mod beneath;
 mod changes;
 mod command;
 mod helper;
+mod lookups;
 mod lower;
 mod owners;
 mod pid1;
 mod root;
 mod seccomp;
 mod sys;
+mod tracer;
 
 mod execute;
-pub use execute::{init, layer, run, run_in};
+pub use execute::{init, layer, run, run_in, trace};

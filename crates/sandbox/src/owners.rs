@@ -16,6 +16,8 @@ use rustix::io::Errno;
 use super::beneath;
 use super::seccomp::{self, Call};
 use super::sys::{self, Notification};
+use super::tracer::Tracer;
+use super::wire::Access;
 
 /// `UID:GID` in decimal.
 pub(super) const XATTR: &str = "user.flix.owner";
@@ -54,10 +56,11 @@ pub(super) fn recorded(fd: &OwnedFd) -> Option<(u32, u32)> {
     decode(&value[..n])
 }
 
-/// Answers the system calls that change owners.
+/// Answers the system calls that are told to the supervisor: changes of owner, and what a trace looks at.
 #[derive(Debug)]
 pub(super) struct Recorder {
     listener: OwnedFd,
+    tracer: Option<Tracer>,
     /// Some change of owner couldn't be written down.
     pub(super) unrecorded: bool,
 }
@@ -69,13 +72,25 @@ impl AsFd for Recorder {
 }
 
 impl Recorder {
-    pub(super) fn new(listener: OwnedFd) -> Self {
-        Recorder { listener, unrecorded: false }
+    pub(super) fn new(listener: OwnedFd, tracer: Option<Tracer>) -> Self {
+        if tracer.is_some() {
+            sys::take_turns(listener.as_fd());
+        }
+        Recorder { listener, tracer, unrecorded: false }
+    }
+
+    /// What was looked up, if the run is traced.
+    pub(super) fn looked(self) -> Vec<Access> {
+        self.tracer.into_iter().flat_map(Tracer::into_seen).collect()
     }
 
     /// Answers the call that waits, if one still does.
     pub(super) fn serve(&mut self) -> std::io::Result<()> {
         let Some(call) = sys::receive(self.listener.as_fd())? else { return Ok(()) };
+        if let (Some(tracer), Some(lookup)) = (&mut self.tracer, seccomp::lookup(call.arch, call.number)) {
+            tracer.note(&call, lookup)?;
+            return sys::let_go(self.listener.as_fd(), call.id);
+        }
         let errno = match self.chown(&call) {
             Ok(()) => 0,
             Err(errno) => errno.raw_os_error(),
@@ -165,8 +180,8 @@ fn drop_privileges(file: &OwnedFd, mode: u32) -> Result<(), Errno> {
 }
 
 /// The process that made a call and waits for the answer.
-struct Caller {
-    pid: u32,
+pub(super) struct Caller {
+    pub(super) pid: u32,
 }
 
 impl Caller {
@@ -175,7 +190,7 @@ impl Caller {
     }
 
     /// A string in its memory.
-    fn string(&self, address: u64) -> Result<CString, Errno> {
+    pub(super) fn string(&self, address: u64) -> Result<CString, Errno> {
         let memory = File::open(self.proc("mem")).map_err(errno)?;
         let mut out = Vec::new();
         while out.len() < PATH_MAX {

@@ -1,5 +1,5 @@
 //! The first process of the sandbox's pid name space: it makes the root, starts the command, reaps what is left without a
-//! parent, and answers for changes of owner. With its end the kernel kills whatever the command left running.
+//! parent, answers for changes of owner, and writes down what a traced command looks up. With its end the kernel kills whatever the command left running.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,8 +12,12 @@ use rustix::thread::UnshareFlags;
 
 use super::owners::Recorder;
 use super::sys::{self, Fork};
+use super::tracer::Tracer;
 use super::wire::{At, Channel, Go, Report, Step};
 use super::{Mode, Status, command, root};
+
+/// Lookups in one message.
+const LOOKED: usize = 1000;
 
 /// All of its life. Gives the exit code.
 pub(super) fn main(go: &Go, mode: Mode, overlay: Option<bool>, helper: Channel) -> i32 {
@@ -45,22 +49,55 @@ fn live(go: &Go, mode: Mode, overlay: Option<bool>, helper: &Channel) -> Result<
     drop((errors_theirs, listener_theirs));
     let mut unrecorded = false;
     let mut recorder = None;
-    if mode == Mode::Single {
+    if mode == Mode::Single || go.traced {
         match command::receive_listener(&listener).at("seccomp listener")? {
-            Some(listener) => recorder = Some(Recorder::new(listener)),
+            Some(listener) => recorder = Some(Recorder::new(listener, go.traced.then(Tracer::default))),
+            None if go.traced => {
+                let message =
+                    "the kernel gives no seccomp listener, of which there can be only one".to_owned();
+                return Err(Step { step: "tracing the command".into(), message });
+            }
             None => unrecorded = true,
         }
     }
     drop(listener);
-    // Its end closes at the exec.
-    let mut errno = Vec::new();
-    File::from(errors).read_to_end(&mut errno).at("pipe")?;
-    if let Ok(errno) = <[u8; 4]>::try_from(errno.as_slice()) {
-        return Ok(Report::NoExec { errno: i32::from_ne_bytes(errno) });
+    if let Some(errno) = wait_for_exec(File::from(errors), &mut recorder).at("pipe")? {
+        return Ok(Report::NoExec { errno });
     }
     let status = wait_for(pid, &mut recorder, helper).at("waiting for the command")?;
-    unrecorded |= recorder.is_some_and(|r| r.unrecorded);
+    if let Some(recorder) = recorder {
+        unrecorded |= recorder.unrecorded;
+        let looked = recorder.looked();
+        for some in looked.chunks(LOOKED) {
+            helper.send(&Report::Looked(some.to_vec())).at("socket")?;
+        }
+    }
     Ok(Report::Ended { status, unrecorded })
+}
+
+/// Waits until the command's program is executed, which closes the pipe; or gives the errno that it failed with.
+fn wait_for_exec(mut errors: File, recorder: &mut Option<Recorder>) -> io::Result<Option<i32>> {
+    while let Some(recorder) = recorder {
+        let mut fds = [
+            PollFd::from_borrowed_fd(errors.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(recorder.as_fd(), PollFlags::IN),
+        ];
+        match poll(&mut fds, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+        let (over, call) = (!fds[0].revents().is_empty(), fds[1].revents().contains(PollFlags::IN));
+        if over {
+            break;
+        }
+        // Looking for the program, and executing it, are among the calls that wait for an answer.
+        if call {
+            recorder.serve()?;
+        }
+    }
+    let mut errno = Vec::new();
+    errors.read_to_end(&mut errno)?;
+    Ok(<[u8; 4]>::try_from(errno.as_slice()).ok().map(i32::from_ne_bytes))
 }
 
 fn wait_for(pid: Pid, recorder: &mut Option<Recorder>, helper: &Channel) -> io::Result<Status> {
@@ -88,6 +125,10 @@ fn wait_for(pid: Pid, recorder: &mut Option<Recorder>, helper: &Channel) -> io::
             Some(flags) if flags.contains(PollFlags::IN) => {
                 if let Some(recorder) = recorder {
                     recorder.serve()?;
+                }
+                // A traced command makes thousands of calls; each has a look at the rest only if something happened there.
+                if happened[0].is_empty() {
+                    continue;
                 }
             }
             // HUP alone: no process with the filter is left, but for zombies.

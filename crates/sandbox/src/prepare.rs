@@ -66,6 +66,7 @@ pub(super) fn prepare(
     mode: Mode,
     env: &[(OsString, OsString)],
     host_files: Vec<(&'static str, Vec<u8>)>,
+    traced: bool,
 ) -> Result<Prepared, TreeError> {
     let mut tree = tree.clone();
     let mut ignored = Vec::new();
@@ -120,6 +121,7 @@ pub(super) fn prepare(
         ignored,
         added,
         limit: LIMIT,
+        traced,
     };
     Ok(Prepared { tree, go })
 }

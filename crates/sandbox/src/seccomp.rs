@@ -1,10 +1,12 @@
 //! The seccomp filters.
 //!
-//! Two jobs. For everybody: calls that widen the kernel's attack surface and that no package manager needs are refused,
+//! Three jobs. For everybody: calls that widen the kernel's attack surface and that no package manager needs are refused,
 //! in the same spirit as container engines do. For the mode with a single mapped uid: changes of owner, which that
 //! name space can't do, are handed to the supervisor ([`super::owners`]), and the calls that drop privileges succeed
-//! without doing anything, since there is no other user to become.
+//! without doing anything, since there is no other user to become. For a run that is traced: calls that look up a path are
+//! told to the supervisor ([`super::tracer`]), and then go on.
 
+use super::lookups::{self, Lookup};
 use super::sys::Instruction;
 
 /// What the kernel does with a call.
@@ -45,6 +47,7 @@ struct Abi {
     /// setgroups, setuid and the like.
     drops: &'static [u32],
     refused: &'static [u32],
+    lookups: &'static [(u32, Lookup)],
     /// clone (its flags say whether it makes a user name space), unshare.
     clone: u32,
     unshare: u32,
@@ -68,6 +71,7 @@ const ABIS: &[Abi] = &[
         // setuid setgid setreuid setregid setgroups setresuid setresgid setfsuid setfsgid
         drops: &[105, 106, 113, 114, 116, 117, 119, 122, 123],
         refused: &[248, 249, 250, 321, 298, 323, 246, 320, 308, 425],
+        lookups: lookups::X86_64,
         clone: 56,
         unshare: 272,
         clone3: 435,
@@ -87,6 +91,7 @@ const ABIS: &[Abi] = &[
         short_ids: &[182, 95, 16],
         drops: &[23, 46, 70, 71, 81, 164, 170, 138, 139, 213, 214, 203, 204, 206, 208, 210, 215, 216],
         refused: &[286, 287, 288, 357, 336, 374, 283, 346, 425],
+        lookups: lookups::I386,
         clone: 120,
         unshare: 310,
         clone3: 435,
@@ -104,6 +109,7 @@ const ABIS: &[Abi] = &[
         short_ids: &[],
         drops: &[146, 144, 145, 143, 159, 147, 149, 151, 152],
         refused: &[217, 218, 219, 280, 241, 282, 104, 294, 268, 425],
+        lookups: lookups::GENERIC,
         clone: 220,
         unshare: 97,
         clone3: 435,
@@ -124,6 +130,7 @@ const ABIS: &[Abi] = &[
         short_ids: &[182, 95, 16],
         drops: &[23, 46, 70, 71, 81, 164, 170, 138, 139, 213, 214, 203, 204, 206, 208, 210, 215, 216],
         refused: &[309, 310, 311, 386, 364, 388, 347, 401, 375, 425],
+        lookups: lookups::ARM,
         clone: 120,
         unshare: 337,
         clone3: 435,
@@ -141,6 +148,7 @@ const CLONE_NEWUSER: u32 = 0x1000_0000;
 const NUMBER: u32 = 0;
 const ARCH: u32 = 4;
 const ARG_0: u32 = if cfg!(target_endian = "little") { 16 } else { 20 };
+const ARG_LEN: u32 = 8;
 
 // linux/bpf_common.h
 const LOAD: u16 = 0x20;
@@ -153,14 +161,14 @@ const RETURN: u16 = 0x06;
 pub(super) const SUPPORTED: bool = !ABIS.is_empty();
 
 /// The filter program, or nothing on a machine whose calls aren't known here.
-pub(super) fn program(chown: Chown) -> Vec<Instruction> {
+pub(super) fn program(chown: Chown, traced: bool) -> Vec<Instruction> {
     let mut out = Vec::new();
     if ABIS.is_empty() {
         return out;
     }
     out.push(load(ARCH));
     for abi in ABIS {
-        let body = body(abi, chown);
+        let body = body(abi, chown, traced);
         // Over the body, if the call isn't of this ABI. Its length fits: JUMP_EQUAL's reach is 255.
         let over = u8::try_from(body.len()).unwrap_or(u8::MAX);
         out.push(Instruction { code: JUMP_EQUAL, jt: 0, jf: over, k: abi.arch });
@@ -178,12 +186,19 @@ pub(super) fn call(arch: u32, number: i32) -> Option<(Call, bool)> {
     Some((call, abi.short_ids.contains(&number)))
 }
 
+/// The lookup that a call is.
+pub(super) fn lookup(arch: u32, number: i32) -> Option<Lookup> {
+    let number = u32::try_from(number).ok()?;
+    let abi = ABIS.iter().find(|a| a.arch == arch)?;
+    abi.lookups.iter().find(|(n, _)| *n == number).map(|(_, lookup)| *lookup)
+}
+
 /// Whether pointers of calls of this ABI are 32 bits wide.
 pub(super) fn is_32_bit(arch: u32) -> bool {
     arch & IS_64 == 0
 }
 
-fn body(abi: &Abi, chown: Chown) -> Vec<Instruction> {
+fn body(abi: &Abi, chown: Chown, traced: bool) -> Vec<Instruction> {
     let mut out = vec![load(NUMBER)];
     if abi.arch == (62 | LE | IS_64) {
         on(&mut out, JUMP_AT_LEAST, X32, Action::Errno(libc::ENOSYS));
@@ -202,6 +217,11 @@ fn body(abi: &Abi, chown: Chown) -> Vec<Instruction> {
             on(&mut out, JUMP_EQUAL, number, Action::Errno(0));
         }
     }
+    if traced {
+        for (number, lookup) in abi.lookups {
+            notify(&mut out, *number, lookup);
+        }
+    }
     // A user name space inside would give back the capabilities that were taken away.
     out.push(Instruction { code: JUMP_EQUAL, jt: 1, jf: 0, k: abi.clone });
     out.push(Instruction { code: JUMP_EQUAL, jt: 0, jf: 3, k: abi.unshare });
@@ -209,6 +229,18 @@ fn body(abi: &Abi, chown: Chown) -> Vec<Instruction> {
     on(&mut out, JUMP_BITS, CLONE_NEWUSER, Action::Errno(libc::EPERM));
     out.push(ret(Action::Allow));
     out
+}
+
+/// Tells the supervisor of a lookup. With nothing but AT_EMPTY_PATH among its flags it is the C libraries' fstat(3), which has
+/// no path, and is called for each file that is opened.
+fn notify(out: &mut Vec<Instruction>, number: u32, lookup: &Lookup) {
+    let Some(flags) = lookup.flags.filter(|_| lookup.then == lookups::Then::Nothing) else {
+        return on(out, JUMP_EQUAL, number, Action::Notify);
+    };
+    out.push(Instruction { code: JUMP_EQUAL, jt: 0, jf: 4, k: number });
+    out.push(load(ARG_0 + ARG_LEN * flags as u32));
+    on(out, JUMP_EQUAL, lookups::EMPTY_PATH, Action::Allow);
+    out.push(ret(Action::Notify));
 }
 
 fn on(out: &mut Vec<Instruction>, code: u16, k: u32, action: Action) {
@@ -234,7 +266,7 @@ mod tests {
     use super::*;
 
     /// What the kernel would answer: a small interpreter of the instructions that are used.
-    fn answer(program: &[Instruction], arch: u32, number: u32, arg0: u32) -> u32 {
+    fn answer(program: &[Instruction], arch: u32, number: u32, args: [u32; 4]) -> u32 {
         let mut at = 0;
         let mut a = 0;
         loop {
@@ -243,11 +275,11 @@ mod tests {
             let jump = |yes: bool| if yes { i.jt as usize } else { i.jf as usize };
             match i.code {
                 LOAD => {
-                    a = *[(NUMBER, number), (ARCH, arch), (ARG_0, arg0)]
-                        .iter()
-                        .find(|x| x.0 == i.k)
-                        .map(|x| &x.1)
-                        .unwrap()
+                    a = match i.k {
+                        NUMBER => number,
+                        ARCH => arch,
+                        k => args[((k - ARG_0) / ARG_LEN) as usize],
+                    }
                 }
                 JUMP_EQUAL => at += jump(a == i.k),
                 JUMP_AT_LEAST => at += jump(a >= i.k),
@@ -297,8 +329,44 @@ mod tests {
         for (name, arch, number, arg0, expected) in rows {
             for (chown, expected) in [Chown::Real, Chown::Recorded, Chown::Ignored].into_iter().zip(expected)
             {
-                assert_eq!(answer(&program(chown), *arch, *number, *arg0), *expected, "{name} {chown:?}");
+                for traced in [false, true] {
+                    let program = program(chown, traced);
+                    assert_eq!(
+                        answer(&program, *arch, *number, [*arg0, 0, 0, 0]),
+                        *expected,
+                        "{name} {chown:?}"
+                    );
+                }
             }
+        }
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn lookups_are_told() {
+        let (x86_64, i386) = (0xc000_003e, 0x4000_0003);
+        for (name, arch, number, args, expected) in [
+            ("openat", x86_64, 257, [0; 4], TOLD),
+            ("execve", x86_64, 59, [0; 4], TOLD),
+            ("newfstatat", x86_64, 262, [0; 4], TOLD),
+            ("newfstatat of a link", x86_64, 262, [0, 0, 0, 0x100], TOLD),
+            ("fstat", x86_64, 262, [0, 0, 0, 0x1000], OK),
+            ("statx", x86_64, 332, [0; 4], TOLD),
+            ("statx of a descriptor", x86_64, 332, [0, 0, 0x1000, 0xfff], OK),
+            ("unlink", x86_64, 87, [0; 4], OK),
+            ("read", x86_64, 0, [0; 4], OK),
+            ("i386 open", i386, 5, [0; 4], TOLD),
+            ("i386 stat64", i386, 195, [0; 4], TOLD),
+        ] {
+            for chown in [Chown::Real, Chown::Recorded, Chown::Ignored] {
+                assert_eq!(answer(&program(chown, true), arch, number, args), expected, "{name}");
+                assert_eq!(answer(&program(chown, false), arch, number, args), OK, "{name}, not traced");
+            }
+            assert_eq!(
+                lookup(arch, number as i32).is_some(),
+                expected == TOLD || args[2] + args[3] > 0,
+                "{name}"
+            );
         }
     }
 
@@ -318,7 +386,7 @@ mod tests {
     #[test]
     fn bodies_are_within_a_jump() {
         for abi in ABIS {
-            assert!(body(abi, Chown::Recorded).len() <= 255);
+            assert!(body(abi, Chown::Recorded, true).len() <= 255);
         }
     }
 

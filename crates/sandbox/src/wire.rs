@@ -47,6 +47,19 @@ pub(super) struct Go {
     pub(super) added: Vec<Vec<u8>>,
     /// Bytes of file content that the changes may have.
     pub(super) limit: u64,
+    /// Report what is looked up instead of what changed.
+    pub(super) traced: bool,
+}
+
+/// A path that was looked up.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Access {
+    /// Absolute, as the command's own root directory has it. Neither normalized nor resolved.
+    pub(super) path: Vec<u8>,
+    /// Whether a symlink in the last place was followed.
+    pub(super) followed: bool,
+    /// Whether it was executed.
+    pub(super) executed: bool,
 }
 
 /// Metadata of a file that only the owner of the name space can set.
@@ -72,6 +85,10 @@ pub(super) enum Report {
     NoExec { errno: i32 },
     /// It ended. `unrecorded`: changes of owner were answered, but couldn't be written down.
     Ended { status: Status, unrecorded: bool },
+    /// Some of what was looked up; before `Ended`.
+    Looked(Vec<Access>),
+    /// All that was looked up is reported; in place of `Changes` and `Complete`.
+    Traced,
     /// The changes are on the layer pipe from now on.
     Changes,
     /// All of the changes are through the pipe.

@@ -13,7 +13,7 @@ fn tree(nodes: &[File]) -> Tree {
 
 fn prepared(nodes: &[File], mode: Mode) -> Prepared {
     let files = vec![("/etc/resolv.conf", b"nameserver 127.0.0.53\n".to_vec())];
-    prepare(&tree(nodes), &Run::shell("true"), mode, &[], files).unwrap()
+    prepare(&tree(nodes), &Run::shell("true"), mode, &[], files, false).unwrap()
 }
 
 fn text(paths: &[Vec<u8>]) -> Vec<&str> {

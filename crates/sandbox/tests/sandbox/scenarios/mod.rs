@@ -6,6 +6,7 @@ pub(crate) mod debian;
 mod endings;
 mod owners;
 mod starting;
+mod traces;
 
 use crate::support::{MODES, Scenario};
 use sandbox::Mode;
@@ -40,6 +41,8 @@ pub(crate) const ALL: &[Scenario] = &[
     ("descriptors_of_the_first_process", &[Mode::Root], confinement::descriptors),
     ("starting_fails", MODES, starting::fails),
     ("starting_is_refused", &[Mode::Single], starting::refused),
+    ("traces", MODES, traces::lookups),
+    ("traces_of_commands_that_fail", MODES, traces::failing),
     ("output", MODES, endings::output),
     ("daemons_end", MODES, endings::daemons),
     ("reader_fails", MODES, endings::reader_fails),

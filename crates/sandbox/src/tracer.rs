@@ -1,0 +1,153 @@
+//! Which paths a command looks up.
+//!
+//! The sandbox's first process is told of each call that looks a path up ([`super::lookups`]) before the kernel carries it
+//! out, writes the path down, and lets the call go on. What the paths lead to is found afterwards, in the image
+//! ([`super::trace`]). A command can deceive this by changing the path's memory at the right moment; it would leave out
+//! files that it needs itself.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use rustix::fs::{Mode, OFlags};
+
+use super::lookups::{self, Lookup, Then};
+use super::owners::Caller;
+use super::seccomp;
+use super::sys::{self, Notification};
+use super::wire::Access;
+
+/// Bytes of all paths together. A whole Debian has less than a hundredth of it.
+const LIMIT: usize = 256 << 20;
+
+/// Bytes, the final NUL included. linux/limits.h.
+const PATH_MAX: usize = 4096;
+/// Bytes. Memory is there, or isn't, by the page; machines with larger pages have boundaries here, too.
+const PAGE: usize = 4096;
+
+/// What was looked up up to now.
+#[derive(Debug, Default)]
+pub(super) struct Tracer {
+    seen: HashSet<Access>,
+    bytes: usize,
+    /// Some command has made another directory its root.
+    chroots: bool,
+    buffer: Vec<u8>,
+}
+
+impl Tracer {
+    /// Writes the call's path down.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub(super) fn note(&mut self, call: &Notification, lookup: Lookup) -> io::Result<()> {
+        self.chroots |= lookup.then == Then::Chroot;
+        // A caller that is gone, and a path that isn't there: the kernel says so to those who ask.
+        let Some(access) = self.access(call, lookup) else { return Ok(()) };
+        if self.seen.contains(&access) {
+            return Ok(());
+        }
+        // A link that the command has made itself leads to a file of the image as well.
+        let real = (access.followed && !access.path.starts_with(b"/proc/"))
+            .then(|| real_path(&access.path))
+            .flatten();
+        if let Some(path) = real.filter(|real| *real != access.path) {
+            self.add(Access { path, ..access })?;
+        }
+        self.add(access)
+    }
+
+    /// All that was looked up.
+    pub(super) fn into_seen(self) -> impl Iterator<Item = Access> {
+        self.seen.into_iter()
+    }
+
+    fn add(&mut self, access: Access) -> io::Result<()> {
+        let len = access.path.len();
+        if self.seen.insert(access) {
+            self.bytes += len;
+        }
+        match self.bytes > LIMIT {
+            true => Err(io::Error::other(format!("more than {LIMIT} bytes of paths looked up"))),
+            false => Ok(()),
+        }
+    }
+
+    fn access(&mut self, call: &Notification, lookup: Lookup) -> Option<Access> {
+        let width = if seccomp::is_32_bit(call.arch) { u64::from(u32::MAX) } else { u64::MAX };
+        let flags = lookup.flags.map_or(0, |i| call.args[i] as u32);
+        let address = call.args[lookup.path] & width;
+        self.buffer.clear();
+        if address != 0 {
+            read_string(call.pid, address, &mut self.buffer)?;
+        }
+        if self.buffer.is_empty() && flags & lookups::EMPTY_PATH == 0 {
+            return None;
+        }
+        let link = |rest: &str| {
+            Some(std::fs::read_link(format!("/proc/{}/{rest}", call.pid)).ok()?.into_os_string().into_vec())
+        };
+        let mut path = match self.buffer.first() {
+            Some(b'/') => self.buffer.clone(),
+            _ => {
+                let mut path = match lookup.dir.map(|i| call.args[i] as i32) {
+                    None | Some(libc::AT_FDCWD) => link("cwd")?,
+                    Some(fd) => link(&format!("fd/{fd}"))?,
+                };
+                // A pipe's "pipe:[1]", or what isn't in this root.
+                if path.first() != Some(&b'/') {
+                    return None;
+                }
+                if !self.buffer.is_empty() {
+                    path.push(b'/');
+                    path.extend_from_slice(&self.buffer);
+                }
+                path
+            }
+        };
+        // The kernel names descriptors and current directories from the root of who asks.
+        if self.chroots && self.buffer.first() == Some(&b'/') {
+            let root = link("root")?;
+            if root != b"/" {
+                path = [root, path].concat();
+            }
+        }
+        let followed = lookup.follows && flags & lookups::NO_FOLLOW == 0;
+        Some(Access { path, followed, executed: lookup.then == Then::Exec })
+    }
+}
+
+/// Where a path leads at this moment.
+fn real_path(path: &[u8]) -> Option<Vec<u8>> {
+    let file =
+        rustix::fs::open(OsStr::from_bytes(path), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let place = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
+    Some(place.into_os_string().into_vec()).filter(|p| p.first() == Some(&b'/'))
+}
+
+/// A string in the caller's memory, without its NUL.
+fn read_string(pid: u32, address: u64, out: &mut Vec<u8>) -> Option<()> {
+    while out.len() < PATH_MAX {
+        let at = address.checked_add(out.len() as u64)?;
+        // Never over the end of a page: the next may not be there. Few paths are long.
+        let len = (PAGE - (at % PAGE as u64) as usize).min(256);
+        let mut piece = [0u8; 256];
+        let n = match sys::read_memory(pid, at, &mut piece[..len]) {
+            Ok(0) => return None,
+            Ok(n) => n,
+            // Forbidden, as in some containers.
+            Err(_) => {
+                *out = Caller { pid }.string(address).ok()?.into_bytes();
+                return Some(());
+            }
+        };
+        if let Some(end) = piece[..n].iter().position(|&b| b == 0) {
+            out.extend_from_slice(&piece[..end]);
+            return Some(());
+        }
+        out.extend_from_slice(&piece[..n]);
+    }
+    None
+}

@@ -1,0 +1,105 @@
+//! What a command looks up.
+
+use sandbox::{SandboxError, trace};
+use tree::{Meta, Node, Tree};
+
+use crate::support::{Case, busybox};
+
+/// A root with files to look up, and links to them.
+fn root() -> Tree {
+    let mut tree = busybox();
+    let mut add =
+        |path: &str, node: Node| tree.insert_all(path.parse().unwrap(), node, &Meta::dir()).unwrap();
+    for path in ["/usr/share/a/one", "/usr/share/a/two", "/usr/share/a/deep/three", "/usr/share/b/one"] {
+        add(path, Node::file(0o644, "text\n"));
+    }
+    add("/usr/share/link", Node::symlink("a/one"));
+    add("/usr/share/dir", Node::symlink("/usr/share/a"));
+    add("/usr/share/out", Node::symlink("/nowhere"));
+    add("/usr/bin/script", Node::file(0o755, "#!/usr/lib/sh\n"));
+    add("/usr/lib/sh", Node::symlink("../../bin/sh"));
+    tree
+}
+
+/// What the line looks up, but for what each does: the shell's own.
+fn traced(case: &Case, line: &str) -> Result<String, SandboxError> {
+    let scratch = case.scratch();
+    let mut files = Tree::default();
+    files.insert_all("/d/lent".parse().unwrap(), Node::file(0o644, "lent\n"), &Meta::dir()).unwrap();
+    let run = case.shell(line);
+    let got = trace(&root(), &oci::Config::default(), &run, Some(&files), &scratch, &case.events);
+    assert!(!scratch.exists(), "the scratch directory is left after {got:?}");
+    let paths: Vec<String> = got?.iter().map(ToString::to_string).collect();
+    let all = paths.join(" ");
+    Ok(all
+        .strip_prefix("/bin/busybox /bin/sh")
+        .unwrap_or_else(|| panic!("{line}: {all}"))
+        .trim_start()
+        .to_owned())
+}
+
+/// The shell executes its own file for the commands that are applets of busybox, so these are looked up by their paths only.
+pub(super) fn lookups(case: &Case) {
+    let mut wrong = Vec::new();
+    for (line, expected) in [
+        ("read x < /usr/share/a/one", "/usr/share/a/one"),
+        ("cat /usr/share/a/two", "/usr/share/a/two"),
+        // Relative paths, from directories that were changed to.
+        ("cd /usr/share/b && read x < ../a/one", "/usr/share/a/one /usr/share/b"),
+        ("cd /usr/share/a/deep && read x < three", "/usr/share/a/deep /usr/share/a/deep/three"),
+        // Links on the way, and those that are only read.
+        ("read x < /usr/share/link", "/usr/share/a/one /usr/share/link"),
+        ("read x < /usr/share/dir/two", "/usr/share/a/two /usr/share/dir"),
+        ("readlink /usr/share/link", "/usr/share/link"),
+        ("[ -h /usr/share/out ]", "/usr/share/out"),
+        // What is only asked for; what isn't there is nothing.
+        ("[ -e /usr/share/a/one ]", "/usr/share/a/one"),
+        ("[ -r /usr/share/b ]", "/usr/share/b"),
+        ("[ -e /usr/share/none ] || [ -e /usr/share/a/one/none ] || true", ""),
+        // A directory that is listed, without the files in it, and with them.
+        ("for f in /usr/share/a/*; do :; done", "/usr/share/a"),
+        ("ls -s /usr/share/b", "/usr/share/b /usr/share/b/one"),
+        // Programs' interpreters, which the kernel looks up.
+        ("/usr/bin/script", "/usr/bin/script /usr/lib/sh"),
+        // Of children, and of theirs.
+        ("(sh -c 'read x < /usr/share/a/one; exit 0' & wait)", "/usr/share/a/one"),
+        ("setsid sh -c 'read x < /usr/share/a/two' && sleep 0.1", "/usr/share/a/two"),
+        // What the command has made, over a link that it has made, and what it is lent.
+        ("echo x > /tmp/x; mkdir /usr/share/new; echo x > /usr/share/new/x; cat /tmp/x /usr/share/new/x", ""),
+        ("ln -s /usr/share/a /tmp/l; read x < /tmp/l/one", "/usr/share/a/one"),
+        ("read x < /tmp/d/lent && [ $x = lent ]", ""),
+        // Another root.
+        (
+            "mkdir /usr/share/bin; cp /bin/busybox /usr/share/bin/cat; chroot /usr/share /bin/cat /a/one a/two",
+            "/usr/share /usr/share/a/one /usr/share/a/two",
+        ),
+        ("read x < /proc/self/status; [ -c /dev/null ]; echo > /dev/null; ls /proc/self/fd > /dev/null", ""),
+        ("ps > /dev/null; cat /etc/passwd > /dev/null", "/etc/passwd"),
+    ] {
+        // The same list the second time.
+        let twice = if line.contains('*') { 2 } else { 1 };
+        for _ in 0..twice {
+            let got = traced(case, line).unwrap_or_else(|e| panic!("{line}: {e}"));
+            if got != expected {
+                wrong.push(format!("{line}\n  got      {got}\n  expected {expected}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+pub(super) fn failing(case: &Case) {
+    match traced(case, "echo so it goes; exit 3") {
+        Err(SandboxError::Failed { status, tail, .. }) => {
+            assert_eq!((status.to_string().as_str(), tail), ("exit status 3", vec!["so it goes".to_owned()]));
+        }
+        other => panic!("{other:?}"),
+    }
+    let run = sandbox::Run { mode: Some(case.mode), ..sandbox::Run::new(vec!["/bin/none".into()]) };
+    let e = trace(&root(), &oci::Config::default(), &run, None, &case.scratch(), &case.events).unwrap_err();
+    assert_eq!(e.to_string(), "command \"/bin/none\": no such program in the image");
+    // Owners are still recorded where they can't be set.
+    let line = "chown 33:42 /usr/share/a/one && [ $(stat -c %u /usr/share/a/one) = ";
+    let seen = if case.mode == sandbox::Mode::Single { 0 } else { 33 };
+    assert!(traced(case, &format!("{line}{seen} ]")).is_ok());
+}

@@ -22,9 +22,11 @@ mount -t proc proc "$place/proc"
 mount -t sysfs -o ro sysfs "$place/sys"
 mount --rbind /dev "$place/dev"
 mkdir -p "$place/var/tmp" "$place/run/extensions"
-if [ -d "$place/etc/extensions" ]; then
-    mount -t tmpfs tmpfs "$place/etc/extensions"
-fi
+# A copy, so that a test may put there what a service expects, as systemd-tmpfiles does. It hides /etc/extensions, too.
+cp -a "$root/etc" "$scratch/etc"
+rm -rf "$scratch/etc/extensions"
+mkdir "$scratch/etc/extensions"
+mount --bind "$scratch/etc" "$place/etc"
 # An image of its own size takes as much memory: bound, not copied.
 names=
 while [ $# -gt 0 ]; do
@@ -38,7 +40,12 @@ while [ $# -gt 0 ]; do
     fi
     shift 2
 done
-chroot "$place" systemd-sysext --no-pager merge >&2
+# The manager that a merge would ask to reload its units isn't this root's: systemd 255 and later fail when it doesn't answer.
+reload=
+if chroot "$place" systemd-sysext --help | grep -q -e --no-reload; then
+    reload=--no-reload
+fi
+chroot "$place" systemd-sysext --no-pager $reload merge >&2
 for name in $names; do
     if ! [ -e "$place/usr/lib/extension-release.d/extension-release.$name" ]; then
         echo "systemd-sysext left $name out" >&2

@@ -6,6 +6,61 @@ use super::Maker;
 use super::programs::{MACHINES, Machine};
 use super::site::{Member, deb, sums, tgz, with_sums};
 
+/// Upstream's, with the paths that decide whether CRI-O starts.
+const CRIO_CONFIGURATION: &str = r#"[crio.image]
+signature_policy = "/etc/crio/policy.json"
+
+[crio.runtime]
+default_runtime = "crun"
+
+[crio.runtime.runtimes.crun]
+runtime_path = "/usr/libexec/crio/crun"
+runtime_root = "/run/crun"
+monitor_path = "/usr/libexec/crio/conmon"
+
+[crio.runtime.runtimes.runc]
+runtime_path = "/usr/libexec/crio/runc"
+runtime_root = "/run/runc"
+monitor_path = "/usr/libexec/crio/conmon"
+"#;
+
+/// Refuses what CRI-O refuses of its configuration (pkg/config/config.go: ValidateRuntimePath, ValidateConmonPath,
+/// ValidatePinnsPath, the policy when an image is pulled), says that it is ready, and leaves what `crio status` prints.
+const CRIO: &str = r#"#!/bin/sh
+run=/var/run/crio
+case $1 in
+--version) echo "crio version VERSION"; exit ;;
+status)
+    [ -e $run/crio.sock ] || { echo "connect: no such file: $run/crio.sock" >&2; exit 1; }
+    cat $run/info
+    exit ;;
+--config-dir) dir=$2 ;;
+*) dir=/etc/crio/crio.conf.d ;;
+esac
+fail() { echo "level=fatal msg=\"validating configuration: $1\"" >&2; exit 1; }
+value() { cat "$dir"/*.conf | sed -n "/^\[$1\]/,/^\[/s/^$2 = \"\(.*\)\"/\1/p"; }
+default=$(value crio.runtime default_runtime)
+runtime=$(value "crio.runtime.runtimes.$default" runtime_path)
+monitor=$(value "crio.runtime.runtimes.$default" monitor_path)
+policy=$(value crio.image signature_policy)
+[ -x "$runtime" ] || fail "invalid runtime_path for runtime '$default': stat $runtime: no such file or directory"
+[ -x "$monitor" ] || fail "conmon validation: invalid conmon path: stat $monitor: no such file or directory"
+[ -e "$policy" ] || fail "signature policy $policy: no such file or directory"
+command -v pinns >/dev/null || fail "pinns validation: not found in PATH"
+mkdir -p $run
+printf 'cgroup driver: systemd\nstorage driver: overlay\ndefault runtime: %s\n' "$runtime" > $run/info
+: > $run/crio.sock
+[ -z "$NOTIFY_SOCKET" ] || systemd-notify --ready
+exec sleep infinity
+"#;
+
+const CRICTL: &str = r#"#!/bin/sh
+[ "$1" != --version ] || { echo "crictl version vVERSION"; exit; }
+socket=$(sed -n 's,^runtime-endpoint: "unix://\(.*\)",\1,p' /etc/crictl.yaml)
+[ -e "$socket" ] || { echo "validate service connection: $socket: no such file or directory" >&2; exit 1; }
+echo '{"status":{"conditions":[{"type":"RuntimeReady","status":true}]}}'
+"#;
+
 impl Maker {
     /// Fills in the runtimes.
     pub(super) fn runtimes(&self) -> Result<()> {
@@ -66,29 +121,48 @@ impl Maker {
         self.site.releases("opencontainers/runc", &releases)
     }
 
+    /// As `scripts/bundle/build` of cri-o/packaging makes it, read at commit b111fe9 (August 2026). The programs that a test
+    /// starts are scripts: they look for what the real ones look for.
     fn crio(&self) -> Result<()> {
         const VERSION: &str = "v1.32.0";
         let text = |path: &str, content: &str| (format!("cri-o/{path}"), 0o644, content.as_bytes().to_vec());
-        let unit = "[Unit]\nDescription=CRI-O\nAfter=network-online.target\n[Service]\nType=notify\n\
-                    EnvironmentFile=-/etc/sysconfig/crio\nExecStart=/usr/local/bin/crio $CRIO_CONFIG_OPTIONS\n\
-                    ExecReload=/bin/kill -s HUP $MAINPID\nRestart=on-failure\n[Install]\nWantedBy=multi-user.target\n";
+        let unit = "[Unit]\nDescription=CRI-O\nWants=network-online.target\nBefore=kubelet.service\nAfter=network-online.target\n\
+                    [Service]\nType=notify\nEnvironmentFile=-/etc/sysconfig/crio\nEnvironment=GOTRACEBACK=crash\n\
+                    ExecStart=/usr/local/bin/crio \\\n  $CRIO_CONFIG_OPTIONS \\\n  $CRIO_RUNTIME_OPTIONS\n\
+                    ExecReload=/bin/kill -s HUP $MAINPID\nTasksMax=infinity\nOOMScoreAdjust=-999\nTimeoutStartSec=0\n\
+                    Restart=on-failure\nRestartSec=10\n[Install]\nWantedBy=multi-user.target\nAlias=cri-o.service\n";
         for machine in MACHINES {
             let mut members = vec![
-                text("install", "#!/bin/sh\n"),
+                text("Makefile", "all:\n\t./install\n"),
+                text("README.md", "# CRI-O bundle\n"),
+                text("LICENSE", "Apache-2.0\n"),
                 text(
-                    "contrib/11-crio-ipv4-bridge.conflist",
-                    "{\"cniVersion\": \"1.0.0\", \"name\": \"crio\", \"plugins\": []}\n",
+                    "contrib/10-crio-bridge.conflist.disabled",
+                    "{\"cniVersion\": \"1.0.0\", \"name\": \"crio\"}\n",
                 ),
                 text("contrib/crio.service", unit),
-                text("contrib/policy.json", "{\"default\": [{\"type\": \"insecureAcceptAnything\"}]}\n"),
+                text("contrib/policy.json", "{ \"default\": [{ \"type\": \"insecureAcceptAnything\" }] }\n"),
                 text("contrib/registries.conf", "unqualified-search-registries = [\"docker.io\"]\n"),
-                text("etc/10-crio.conf", "[crio.runtime]\ndefault_runtime = \"crun\"\n"),
-                text("etc/crictl.yaml", "runtime-endpoint: unix:///var/run/crio/crio.sock\n"),
-                text("etc/crio-umount.conf", "/var/run/containers/*\n"),
+                text("etc/10-crio.conf", CRIO_CONFIGURATION),
+                text(
+                    "etc/crictl.yaml",
+                    "runtime-endpoint: \"unix:///var/run/crio/crio.sock\"\ntimeout: 0\ndebug: false\n",
+                ),
+                text("etc/crio", "# /etc/sysconfig/crio\n#CRIO_NETWORK_OPTIONS=\n"),
+                text("etc/crio-umount.conf", "/var/run/containers/*\n/var/lib/containers/storage/*\n"),
                 text("man/crio.8", ".TH crio 8\n"),
+                text("man/crio.conf.5", ".TH crio.conf 5\n"),
+                text("man/crio.conf.d.5", ".TH crio.conf.d 5\n"),
                 text("completions/bash/crio", "# none\n"),
+                text("completions/fish/crio.fish", "# none\n"),
+                text("completions/zsh/_crio", "# none\n"),
             ];
-            for name in ["crio", "pinns", "conmon", "conmonrs", "crictl", "crun", "runc"] {
+            members.push(("cri-o/install".to_owned(), 0o755, b"#/usr/bin/env sh\nset -ex\n".to_vec()));
+            for (name, script) in [("crio", CRIO), ("crictl", CRICTL)] {
+                let script = script.replace("VERSION", &VERSION[1..]);
+                members.push((format!("cri-o/bin/{name}"), 0o755, script.into_bytes()));
+            }
+            for name in ["pinns", "conmon", "conmonrs", "crun", "runc", "crio-credential-provider"] {
                 let says = format!("{name} version {}\n", &VERSION[1..]);
                 members.push((format!("cri-o/bin/{name}"), 0o755, self.programs.fixed(machine, &says)?));
             }

@@ -30,14 +30,16 @@ fn tests_run_in_the_merged_host_and_nowhere_else() -> Result<()> {
         test("cat /usr/share/hello", "from the extension"),
         test("cat /usr/share/hello", "from elsewhere"),
         test("cat /etc/debian_version; exit 3", "12"),
-        test("echo changed > /etc/hostname", ""),
+        test("echo changed > /etc/hostname; cat /etc/hostname", "changed"),
+        test("echo changed > /srv/hello", ""),
     ];
     let merge_test = MergeTest { root: host.root().to_owned(), images, tests };
     let report = merge_test.run(&work.dir("scratch")?)?;
     let passed: Vec<bool> = report.results.iter().map(|r| r.passed()).collect();
-    assert_eq!(passed, [true, false, false, false], "{report:?}");
+    assert_eq!(passed, [true, false, false, true, false], "{report:?}");
     assert_eq!(report.results[2].status, 3);
     assert!(!host.root().join("usr/share/hello").exists());
+    assert_ne!(fs::read_to_string(host.root().join("etc/hostname")).unwrap_or_default(), "changed\n");
     Ok(())
 }
 

@@ -68,6 +68,16 @@ fn what_is_pinned_is_built_and_tried_and_what_it_requires_comes_along() -> Resul
     Ok(())
 }
 
+/// The stand-in refuses what CRI-O refuses: programs and a policy that aren't where upstream's configuration names them.
+#[test]
+fn cri_o_starts_and_answers() -> Result<()> {
+    let (kitchen, host) = (Kitchen::new(Upstream::get()?)?, host()?);
+    kitchen.lock("crio", "v1.32.0", &[])?;
+    let out = kitchen.bakery(&["test", "crio", "--root", &host])?.run()?;
+    assert!(out.stdout.ends_with("\n3 of 3 tests passed\n"), "{}", out.stdout);
+    Ok(())
+}
+
 #[test]
 fn a_failed_test_is_shown_and_is_the_status() -> Result<()> {
     let (kitchen, host) = (Kitchen::new(Upstream::get()?)?, host()?);

@@ -252,6 +252,13 @@ const SYMLINKS: &[StaticPath] = &[
     StaticPath::new("/usr/tmp"),
 ];
 
+/// Exceptions from these: key stores of Java, which hosts have only if they have Java.
+const KEY_STORES: &[StaticPath] = &[
+    StaticPath::new("/etc/ssl/certs/java"),
+    StaticPath::new("/etc/pki/java"),
+    StaticPath::new("/etc/pki/ca-trust/extracted/java"),
+];
+
 /// Whether this is a program of every host. `place` is one in an extension.
 pub(super) fn is_host_program(place: &TreePath) -> bool {
     let name = place.file_name().and_then(|n| std::str::from_utf8(n).ok());
@@ -271,6 +278,9 @@ pub(super) fn is_host_data(place: &TreePath) -> bool {
 
 /// Whether the host decides what a path outside of /usr and /opt is: all but configuration that a package brings.
 pub(super) fn is_host_business(real: &TreePath) -> bool {
+    if KEY_STORES.iter().any(|s| real.starts_with(&s.path())) {
+        return false;
+    }
     let mut parts = real.components();
     match (parts.next(), parts.next()) {
         (Some(b"etc"), Some(name)) => CONFIGURATION.iter().any(|c| c.as_bytes() == name),
@@ -308,6 +318,7 @@ mod tests {
         for (path, expected) in [
             ("/etc/java-17-openjdk/security/java.security", false),
             ("/etc/ssl/certs/ca-certificates.crt", true),
+            ("/etc/ssl/certs/java/cacerts", false),
             ("/etc", true),
             ("/var/lib/x", true),
         ] {

@@ -1,0 +1,248 @@
+//! Packages, whatever manager installed them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use tree::{Content, ContentError, Tree, TreePath};
+
+use crate::{apk, dpkg, links};
+
+/// Bytes. The largest file of a database that is read; the status of 4,000 Debian packages has 6 MiB.
+pub(crate) const FILE_LIMIT: u64 = 256 << 20;
+
+/// More packages than any root file system has.
+const PACKAGE_LIMIT: usize = 200_000;
+
+/// More files than the packages of any root file system have together.
+const FILES_LIMIT: usize = 20_000_000;
+
+/// Whose database it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manager {
+    /// Debian and its derivatives.
+    Dpkg,
+    /// Alpine, Wolfi, Chainguard.
+    Apk,
+    /// Fedora, RHEL, openSUSE.
+    Rpm,
+    /// Arch Linux.
+    Pacman,
+}
+
+impl fmt::Display for Manager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Manager::Dpkg => "dpkg",
+            Manager::Apk => "apk",
+            Manager::Rpm => "rpm",
+            Manager::Pacman => "pacman",
+        })
+    }
+}
+
+/// One thing that a package needs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Dependency {
+    /// Any of these is enough, the first one preferred. Names of packages, or of what packages provide (`so:libz.so.1`,
+    /// `/bin/sh`), without versions.
+    pub alternatives: Vec<String>,
+}
+
+/// An installed package.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Package {
+    /// As its manager calls it, without the architecture.
+    pub name: String,
+    /// As the manager writes it.
+    pub version: String,
+    /// As the manager calls it: `amd64`, `x86_64`, `all`, `noarch`.
+    pub architecture: String,
+    /// Files, symlinks and empty directories of it that are in the tree, sorted, by their paths there: the directories
+    /// resolved, the last symlink not. Links of update-alternatives(1) that lead to it are among them.
+    pub files: Vec<TreePath>,
+    /// Those of the files that are configuration.
+    pub configuration: Vec<TreePath>,
+    /// What it needs at run time.
+    pub depends: Vec<Dependency>,
+    /// Names beside its own by which others depend on it.
+    pub provides: Vec<String>,
+}
+
+/// The packages of a root file system.
+#[derive(Debug)]
+pub struct Database {
+    manager: Manager,
+    packages: Vec<Package>,
+    /// By name, in order of the packages.
+    names: BTreeMap<String, Vec<usize>>,
+    provided: BTreeMap<String, Vec<usize>>,
+    owners: BTreeMap<TreePath, usize>,
+}
+
+/// Why a database can't be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs)] // the messages say what each is
+pub enum DatabaseError {
+    /// Content that can't be had.
+    #[error("{path}: {source}")]
+    Content { path: TreePath, source: ContentError },
+    /// More than any root file system has.
+    #[error("package database: {what}, more than the {limit} that are read")]
+    TooMany { what: &'static str, limit: usize },
+    /// A format that isn't read.
+    #[error("{path}: {what}")]
+    Format { path: TreePath, what: &'static str },
+}
+
+impl Database {
+    /// Reads the database in a tree. None if it has none, or an empty one.
+    ///
+    /// # Errors
+    /// A file of the database can't be read, or is larger than any of its kind.
+    pub fn read(tree: &Tree) -> Result<Option<Database>, DatabaseError> {
+        type Reader = fn(&Tree) -> Result<Vec<Package>, DatabaseError>;
+        let readers: [(Manager, Reader); 2] = [(Manager::Dpkg, dpkg::read), (Manager::Apk, apk::read)];
+        for (manager, read) in readers {
+            let packages = read(tree)?;
+            if !packages.is_empty() {
+                return Ok(Some(Database::new(tree, manager, packages)?));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sorts the packages of a reader, whose files are as the manager lists them, and finds the files in the tree.
+    fn new(tree: &Tree, manager: Manager, mut packages: Vec<Package>) -> Result<Database, DatabaseError> {
+        if packages.len() > PACKAGE_LIMIT {
+            return Err(DatabaseError::TooMany { what: "packages", limit: PACKAGE_LIMIT });
+        }
+        if packages.iter().map(|p| p.files.len()).sum::<usize>() > FILES_LIMIT {
+            return Err(DatabaseError::TooMany { what: "files", limit: FILES_LIMIT });
+        }
+        packages.sort_by(|a, b| {
+            (&a.name, &a.architecture, &a.version).cmp(&(&b.name, &b.architecture, &b.version))
+        });
+        let mut owners = BTreeMap::new();
+        for (index, package) in packages.iter_mut().enumerate() {
+            package.files = in_tree(tree, &package.files);
+            package.configuration = in_tree(tree, &package.configuration);
+            for file in &package.files {
+                owners.entry(file.clone()).or_insert(index);
+            }
+        }
+        for (link, index) in links::unowned(tree, &owners) {
+            if let Some(package) = packages.get_mut(index) {
+                package.files.push(link.clone());
+                package.files.sort();
+            }
+            owners.insert(link, index);
+        }
+        let (mut names, mut provided) = (BTreeMap::<_, Vec<usize>>::new(), BTreeMap::<_, Vec<usize>>::new());
+        for (index, package) in packages.iter().enumerate() {
+            names.entry(package.name.clone()).or_default().push(index);
+            for name in &package.provides {
+                provided.entry(name.clone()).or_default().push(index);
+            }
+        }
+        Ok(Database { manager, packages, names, provided, owners })
+    }
+
+    /// Whose it is.
+    pub fn manager(&self) -> Manager {
+        self.manager
+    }
+
+    /// All packages, by name.
+    pub fn packages(&self) -> impl Iterator<Item = &Package> {
+        self.packages.iter()
+    }
+
+    /// The installed package of this name: `git`, or `libc6:i386` where one is installed for several architectures. What
+    /// it provides is no name of it.
+    pub fn package(&self, name: &str) -> Option<&Package> {
+        let (plain, architecture) = match name.split_once(':') {
+            Some((plain, architecture)) => (plain, Some(architecture)),
+            None => (name, None),
+        };
+        let mut found = self.names.get(plain)?.iter().filter_map(|&i| self.packages.get(i));
+        match architecture {
+            Some(a) => found.find(|p| p.architecture == a),
+            None => found.next(),
+        }
+    }
+
+    /// The package that a path of the tree belongs to. The path may be as the manager or a program writes it: `/bin/x`
+    /// where the tree has /usr/bin/x.
+    pub fn owner(&self, path: &TreePath) -> Option<&Package> {
+        let merged = || {
+            let other = match path.as_relative().strip_prefix(b"usr/") {
+                Some(rest) => TreePath::new(rest),
+                None => TreePath::new([b"usr/".as_slice(), path.as_relative()].concat()),
+            };
+            self.owners.get(&other.ok()?)
+        };
+        self.packages.get(*self.owners.get(path).or_else(merged)?)
+    }
+
+    /// The package that something needs: by its name, by what it provides, or by its file; of several the one for the
+    /// architecture of who needs it.
+    pub(crate) fn provider(&self, name: &str, architecture: &str) -> Option<&Package> {
+        let best = |all: &Vec<usize>| {
+            let mut found = all.iter().filter_map(|&i| self.packages.get(i));
+            let same = |p: &&Package| p.architecture == architecture;
+            found.clone().find(same).or_else(|| found.next())
+        };
+        let by_name = self.names.get(name).and_then(best);
+        let by_name = by_name.or_else(|| self.provided.get(name).and_then(best));
+        by_name.or_else(|| match name.starts_with('/') {
+            true => self.owner(&TreePath::new(name).ok()?),
+            false => None,
+        })
+    }
+}
+
+/// The paths of the tree that a manager's list means: symlinks of directories resolved, and directories only if nothing
+/// is in them. A directory of the list may be a symlink in the tree (`/bin`), which isn't the package's.
+fn in_tree(tree: &Tree, listed: &[TreePath]) -> Vec<TreePath> {
+    let sorted: BTreeSet<&TreePath> = listed.iter().collect();
+    let is_listed_dir =
+        |path: &TreePath| sorted.range::<&TreePath, _>(path..).nth(1).is_some_and(|next| next.starts_with(path));
+    let found: BTreeSet<TreePath> = listed
+        .iter()
+        .filter(|path| !is_listed_dir(path))
+        .filter_map(|path| match tree.get(path) {
+            // Most paths are real ones.
+            Some(_) => Some(path.clone()),
+            None => tree.resolve(path.to_absolute(), false).ok().map(|r| r.path),
+        })
+        .filter(|path| {
+            let is_dir = tree.get(path).is_some_and(|n| n.is_dir());
+            !path.is_root() && !(is_dir && tree.children(path).next().is_some())
+        })
+        .collect();
+    found.into_iter().collect()
+}
+
+/// A file of a database; none if it isn't there.
+pub(crate) fn content<'t>(tree: &'t Tree, path: &str) -> Option<(TreePath, &'t Content)> {
+    let real = tree.resolve(path, true).ok()?.path;
+    let content = tree.get(&real)?.content()?;
+    Some((real, content))
+}
+
+/// The text of such a file. Bytes that are no UTF-8 become replacement characters.
+pub(crate) fn text(tree: &Tree, path: &str) -> Result<Option<String>, DatabaseError> {
+    let Some((path, content)) = content(tree, path) else { return Ok(None) };
+    let bytes = content.read(FILE_LIMIT).map_err(|source| DatabaseError::Content { path, source })?;
+    Ok(Some(match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(e) => String::from_utf8_lossy(e.as_bytes()).into_owned(),
+    }))
+}
+
+/// The bytes of a list of paths, which need not be UTF-8.
+pub(crate) fn bytes(tree: &Tree, path: &str) -> Result<Option<Vec<u8>>, DatabaseError> {
+    let Some((path, content)) = content(tree, path) else { return Ok(None) };
+    content.read(FILE_LIMIT).map(Some).map_err(|source| DatabaseError::Content { path, source })
+}

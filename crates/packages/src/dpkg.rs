@@ -1,0 +1,291 @@
+//! dpkg's database: `/var/lib/dpkg/status` and the lists beside it; `status.d`, which distroless images have in its
+//! place. deb-control(5), dpkg-query(1), dpkg-divert(1).
+
+use std::collections::BTreeMap;
+
+use tree::{Tree, TreePath};
+
+use crate::database::{bytes, text};
+use crate::{DatabaseError, Dependency, Package};
+
+const STATUS: &str = "/var/lib/dpkg/status";
+const STATUS_DIR: &str = "/var/lib/dpkg/status.d";
+const INFO: &str = "/var/lib/dpkg/info";
+const DIVERSIONS: &str = "/var/lib/dpkg/diversions";
+
+pub(crate) fn read(tree: &Tree) -> Result<Vec<Package>, DatabaseError> {
+    let mut packages = Vec::new();
+    let diversions = Diversions::parse(&text(tree, DIVERSIONS)?.unwrap_or_default());
+    for mut package in status(&text(tree, STATUS)?.unwrap_or_default()) {
+        let full = format!("{INFO}/{}:{}", package.name, package.architecture);
+        let short = format!("{INFO}/{}", package.name);
+        let mut list = bytes(tree, &format!("{full}.list"))?;
+        if list.is_none() {
+            list = bytes(tree, &format!("{short}.list"))?;
+        }
+        package.files = paths(&list.unwrap_or_default());
+        for file in &mut package.files {
+            if let Some(to) = diversions.place(file, &package.name) {
+                *file = to.clone();
+            }
+        }
+        packages.push(package);
+    }
+    let Ok(dir) = tree.resolve(STATUS_DIR, true) else { return Ok(packages) };
+    for (path, node) in tree.children(&dir.path) {
+        let name = path.to_string();
+        if !node.is_file() || name.ends_with(".md5sums") {
+            continue;
+        }
+        let sums = bytes(tree, &format!("{name}.md5sums"))?.unwrap_or_default();
+        for mut package in status(&text(tree, &name)?.unwrap_or_default()) {
+            package.files = summed(&sums);
+            packages.push(package);
+        }
+    }
+    Ok(packages)
+}
+
+/// The packages of a status file, without their files.
+fn status(text: &str) -> Vec<Package> {
+    let mut out = Vec::new();
+    for paragraph in text.split("\n\n") {
+        let fields = fields(paragraph);
+        let field = |name: &str| fields.get(name).map(String::as_str);
+        let Some(name) = field("package").filter(|n| is_name(n)) else { continue };
+        // "install ok installed"; distroless has no such field. What is half installed has files, too.
+        let state = field("status").and_then(|s| s.split_ascii_whitespace().nth(2));
+        if matches!(state, Some("not-installed" | "config-files")) {
+            continue;
+        }
+        let lists = ["pre-depends", "depends"].into_iter().filter_map(field);
+        let conffiles = field("conffiles").unwrap_or_default().lines();
+        out.push(Package {
+            name: name.to_owned(),
+            version: field("version").unwrap_or_default().to_owned(),
+            architecture: field("architecture").unwrap_or_default().to_owned(),
+            files: Vec::new(),
+            configuration: conffiles
+                .filter_map(|l| TreePath::new(l.split_ascii_whitespace().next()?).ok())
+                .collect(),
+            depends: lists.flat_map(relations).collect(),
+            provides: relations(field("provides").unwrap_or_default())
+                .into_iter()
+                .flat_map(|d| d.alternatives)
+                .collect(),
+        });
+    }
+    out
+}
+
+/// The fields that are read, names in lower case. Lines of a field that is continued are separated by newlines.
+fn fields(paragraph: &str) -> BTreeMap<String, String> {
+    const READ: [&str; 8] =
+        ["package", "status", "version", "architecture", "conffiles", "depends", "pre-depends", "provides"];
+    let mut out = BTreeMap::<String, String>::new();
+    let mut last: Option<String> = None;
+    for line in paragraph.lines() {
+        if line.starts_with([' ', '\t']) {
+            if let Some(value) = last.as_ref().and_then(|l| out.get_mut(l)) {
+                value.push('\n');
+                value.push_str(line.trim());
+            }
+            continue;
+        }
+        last = line.split_once(':').and_then(|(name, value)| {
+            let name = name.to_ascii_lowercase();
+            READ.contains(&name.as_str()).then(|| {
+                out.insert(name.clone(), value.trim().to_owned());
+                name
+            })
+        });
+    }
+    out
+}
+
+/// `a (>= 1) | b, c:any [amd64]`.
+fn relations(list: &str) -> Vec<Dependency> {
+    let name = |text: &str| {
+        let end = text.trim().find(|c: char| c.is_ascii_whitespace() || "([<".contains(c));
+        let name = &text.trim()[..end.unwrap_or(text.trim().len())];
+        let name = name.split_once(':').map_or(name, |(name, _)| name);
+        is_name(name).then(|| name.to_owned())
+    };
+    list.split(',')
+        .map(|any| Dependency { alternatives: any.split('|').filter_map(name).collect() })
+        .filter(|d| !d.alternatives.is_empty())
+        .collect()
+}
+
+/// Names end up in the names of files: `..` and slashes are no names. deb-control(5), Package.
+fn is_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "+-._".contains(c))
+}
+
+fn paths(list: &[u8]) -> Vec<TreePath> {
+    list.split(|&b| b == b'\n')
+        .filter(|l| l.starts_with(b"/"))
+        .filter_map(|l| TreePath::new(l).ok())
+        .collect()
+}
+
+/// The files of a list as md5sum(1) writes it, without the slash at their start.
+fn summed(sums: &[u8]) -> Vec<TreePath> {
+    let path = |line: &[u8]| {
+        let at = line.iter().position(|&b| b == b' ')?;
+        TreePath::new(line.get(at..)?.trim_ascii_start()).ok()
+    };
+    sums.split(|&b| b == b'\n').filter_map(path).collect()
+}
+
+/// Files that are elsewhere than their packages say, since another package has one of the same name.
+struct Diversions(BTreeMap<TreePath, (TreePath, String)>);
+
+impl Diversions {
+    /// Three lines for each: the file, where it is now, and whose diversion it is (`:` for the administrator's).
+    fn parse(text: &str) -> Diversions {
+        let lines: Vec<&str> = text.lines().collect();
+        let one = |three: &[&str]| match three {
+            [from, to, by] => Some((TreePath::new(from).ok()?, (TreePath::new(to).ok()?, (*by).to_owned()))),
+            _ => None,
+        };
+        Diversions(lines.chunks(3).filter_map(one).collect())
+    }
+
+    fn place(&self, file: &TreePath, package: &str) -> Option<&TreePath> {
+        self.0.get(file).filter(|(_, by)| by != package).map(|(to, _)| to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Database;
+    use tree::{Meta, Node};
+
+    const TEXT: &str = "\
+Package: git
+Status: install ok installed
+Architecture: amd64
+Version: 1:2.39.5-0+deb12u2
+Provides: git-completion, git-core (= 1)
+Depends: libc6 (>= 2.34), perl:any | perlapi-5, libcurl3-gnutls (>= 7.56.1) [linux-any],
+ git-man
+Pre-Depends: init
+Conffiles:
+ /etc/bash_completion.d/git-prompt 7b37
+ /etc/gone 0000 obsolete
+Description: fast
+ Depends: nonsense
+
+Package: old
+Status: deinstall ok config-files
+Version: 1
+
+Package: ../../etc/x
+Status: install ok installed
+
+no field
+";
+
+    fn tree(files: &[(&str, &str)], links: &[(&str, &str)]) -> Tree {
+        let mut tree = Tree::default();
+        for (path, text) in files {
+            tree.insert_all(path.parse().unwrap(), Node::file(0o755, *text), &Meta::dir()).unwrap();
+        }
+        for (path, target) in links {
+            tree.insert_all(path.parse().unwrap(), Node::symlink(target), &Meta::dir()).unwrap();
+        }
+        tree
+    }
+
+    fn names(paths: &[TreePath]) -> Vec<String> {
+        paths.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_status_file() {
+        let found = status(TEXT);
+        assert_eq!(found.len(), 1);
+        let git = &found[0];
+        assert_eq!((git.name.as_str(), git.version.as_str()), ("git", "1:2.39.5-0+deb12u2"));
+        let depends: Vec<String> = git.depends.iter().map(|d| d.alternatives.join("|")).collect();
+        assert_eq!(depends, ["init", "libc6", "perl|perlapi-5", "libcurl3-gnutls", "git-man"]);
+        assert_eq!(git.provides, ["git-completion", "git-core"]);
+        assert_eq!(names(&git.configuration), ["/etc/bash_completion.d/git-prompt", "/etc/gone"]);
+    }
+
+    #[test]
+    fn files_are_those_of_the_tree() {
+        let status = "Package: one\nStatus: install ok installed\nArchitecture: amd64\n\n\
+                      Package: two\nStatus: install ok installed\nArchitecture: i386\n";
+        let tree = tree(
+            &[
+                ("/var/lib/dpkg/status", status),
+                (
+                    "/var/lib/dpkg/info/one.list",
+                    "/.\n/bin\n/bin/one\n/usr/share/doc/gone\n/usr/lib/x\n/usr/lib/empty\n",
+                ),
+                ("/var/lib/dpkg/info/two:i386.list", "/usr/lib/x\nrelative\n/../x\n"),
+                ("/var/lib/dpkg/diversions", "/usr/lib/x\n/usr/lib/x.one\ntwo\n/half\n"),
+                ("/var/lib/dpkg/alternatives/tool", "auto\n/usr/bin/tool\n\n/usr/bin/one\n50\n"),
+                ("/usr/bin/one", "x"),
+                ("/usr/lib/x", "of two"),
+                ("/usr/lib/x.one", "of one"),
+                ("/usr/lib/empty/.keep", "x"),
+            ],
+            &[
+                ("/bin", "usr/bin"),
+                ("/usr/bin/tool", "/etc/alternatives/tool"),
+                ("/etc/alternatives/tool", "/usr/bin/one"),
+            ],
+        );
+        let mut tree = tree;
+        tree.remove(&"/usr/lib/empty/.keep".parse().unwrap());
+        let db = Database::read(&tree).unwrap().unwrap();
+        let files = |name: &str| names(&db.package(name).unwrap().files);
+        assert_eq!(files("one"), ["/usr/bin/one", "/usr/bin/tool", "/usr/lib/empty", "/usr/lib/x.one"]);
+        assert_eq!(files("two:i386"), ["/usr/lib/x"]);
+        assert!(db.package("two:amd64").is_none());
+        for (path, owner) in [
+            ("/bin/one", Some("one")),
+            ("/usr/bin/one", Some("one")),
+            ("/usr/bin/tool", Some("one")),
+            ("/usr/lib/x", Some("two")),
+            ("/usr/lib/x.one", Some("one")),
+            ("/etc/alternatives/tool", None),
+            ("/", None),
+        ] {
+            assert_eq!(db.owner(&path.parse().unwrap()).map(|p| p.name.as_str()), owner, "{path}");
+        }
+    }
+
+    #[test]
+    fn distroless_has_one_file_for_each_package() {
+        let tree = tree(
+            &[
+                ("/var/lib/dpkg/status.d/libssl3", "Package: libssl3\nVersion: 3\nDepends: libc6\n"),
+                (
+                    "/var/lib/dpkg/status.d/libssl3.md5sums",
+                    "d41d8cd98f00b204e9800998ecf8427e  usr/lib/libssl.so.3\nbroken\n",
+                ),
+                ("/usr/lib/libssl.so.3", "x"),
+            ],
+            &[],
+        );
+        let db = Database::read(&tree).unwrap().unwrap();
+        assert_eq!(names(&db.package("libssl3").unwrap().files), ["/usr/lib/libssl.so.3"]);
+    }
+
+    #[test]
+    fn hostile_texts_are_skipped() {
+        for text in ["", "\n\n\n", ":", "Package:", "Package: \u{0}", " x\nPackage: a/b", "Depends: (((,|,|"]
+        {
+            assert_eq!(status(text), [], "{text:?}");
+        }
+        assert_eq!(relations("a b c, (x), |||, d(<<1"), relations("a, d"));
+        let tree = tree(&[("/var/lib/dpkg/status", "nothing")], &[("/var/lib/dpkg/status.d", "status.d")]);
+        assert!(Database::read(&tree).unwrap().is_none());
+    }
+}

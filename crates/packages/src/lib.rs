@@ -1,0 +1,20 @@
+//! What the package manager of a root file system knows: which packages are installed, which files belong to them, and
+//! what they need.
+//!
+//! [`Database::read`] reads the database that dpkg, apk, rpm or pacman left in a tree; nothing is run. A database is data
+//! of others: what is malformed in it is skipped, and what is too large is an error.
+
+mod database;
+pub use database::{Database, DatabaseError, Dependency, Manager, Package};
+
+mod apk;
+mod dpkg;
+
+mod links;
+
+mod closure;
+pub use closure::{Closure, ClosureError};
+
+pub mod base;
+
+pub mod contents;

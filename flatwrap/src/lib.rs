@@ -19,6 +19,9 @@ pub use plan::{Plan, PlanError, Shown};
 mod build;
 pub use build::Report;
 
+mod narrow;
+pub use narrow::{narrow, programs};
+
 mod prune;
 pub use prune::Pruned;
 

@@ -3,6 +3,8 @@
 //! The image's tree is the root, so only what isn't the image's has to be mounted, and every place for it is in the
 //! image already: a start makes no directory and writes nothing.
 
+use std::collections::BTreeMap;
+
 use tree::{Kind, Meta, Node, ResolveError, StaticPath, Tree, TreeError, TreePath};
 
 use crate::options::{Map, Options};
@@ -76,6 +78,57 @@ const ROOT: StaticPath = StaticPath::new("/root");
 const HOSTS: StaticPath = StaticPath::new("/etc/hosts");
 const RESOLV_CONF: StaticPath = StaticPath::new("/etc/resolv.conf");
 
+/// Entries of /etc that belong to the image's own programs and libraries, whatever the host has there: what the loader and
+/// the links of alternatives lead to, the modules that PAM loads, and what the image is.
+const IMAGES: [&[u8]; 9] = [
+    b"alternatives",
+    b"debian_version",
+    b"ld.so.cache",
+    b"ld.so.conf",
+    b"ld.so.conf.d",
+    b"lsb-release",
+    b"os-release",
+    b"pam.d",
+    b"security",
+];
+
+/// What of /etc is the host's if the host has it: who its users are, how it is called, what time it is there, how names are
+/// resolved, and whom it trusts. Whether each is a file.
+const IDENTITY: [(StaticPath, bool); 19] = [
+    (StaticPath::new("/etc/ca-certificates"), false),
+    (StaticPath::new("/etc/gai.conf"), true),
+    (StaticPath::new("/etc/group"), true),
+    (StaticPath::new("/etc/gshadow"), true),
+    (StaticPath::new("/etc/host.conf"), true),
+    (StaticPath::new("/etc/hostname"), true),
+    (StaticPath::new("/etc/hosts"), true),
+    (StaticPath::new("/etc/locale.conf"), true),
+    (StaticPath::new("/etc/localtime"), true),
+    (StaticPath::new("/etc/machine-id"), true),
+    (StaticPath::new("/etc/nsswitch.conf"), true),
+    (StaticPath::new("/etc/passwd"), true),
+    (StaticPath::new("/etc/pki"), false),
+    (StaticPath::new("/etc/protocols"), true),
+    (StaticPath::new("/etc/resolv.conf"), true),
+    (StaticPath::new("/etc/services"), true),
+    (StaticPath::new("/etc/shadow"), true),
+    (StaticPath::new("/etc/ssl"), false),
+    (StaticPath::new("/etc/timezone"), true),
+];
+
+/// The places below a merged directory where the host's is seen if the host has it, and whether each is a file.
+fn merged(image: &Tree, dir: &TreePath) -> impl Iterator<Item = (TreePath, bool)> {
+    let identity =
+        IDENTITY.iter().map(|(path, file)| (path.path(), *file)).filter(|(path, _)| path.starts_with(dir));
+    // A symlink's target is there by its own name.
+    let own = image.children(dir).filter(|(path, node)| {
+        matches!(node.kind, Kind::File(_) | Kind::Dir)
+            && !path.file_name().is_some_and(|name| IMAGES.contains(&name))
+    });
+    let own = own.map(|(path, node)| (path.clone(), !node.is_dir()));
+    identity.chain(own).collect::<BTreeMap<_, _>>().into_iter()
+}
+
 /// Symlinks followed before giving up. MAXSYMLINKS, linux/namei.h.
 const MAX_SYMLINKS: usize = 40;
 
@@ -111,6 +164,13 @@ impl Mounts {
                     Map::Host => wanted.push(host(&dir, false, Rank::Default)),
                     // What the list of the host's directories names is the image's all the same: said later, so it wins.
                     Map::Chroot => wanted.retain(|m| m.target != dir),
+                    Map::Merge => {
+                        wanted.retain(|m| m.target != dir);
+                        wanted.extend(
+                            merged(image, &dir)
+                                .map(|(target, file)| Mount { file, ..host(&target, false, Rank::Default) }),
+                        );
+                    }
                 }
             }
         }

@@ -15,6 +15,9 @@ pub enum Map {
     Host,
     /// The image's, read-only.
     Chroot,
+    /// The image's, read-only, and over each file or directory in it the host's of the same name, but for what belongs to
+    /// the image's own programs.
+    Merge,
 }
 
 /// When the entry points use bwrap. Root never does; a host without bwrap does with unshare.
@@ -149,8 +152,8 @@ pub enum ParseError {
     /// A bind option that isn't there.
     #[error("bind option {0:?} is unknown, expected ro, file or optional")]
     BindOption(String),
-    /// Neither host nor chroot.
-    #[error("got {0:?}, expected host or chroot")]
+    /// None of a map's values.
+    #[error("got {0:?}, expected host, chroot or merge")]
     Map(String),
     /// No such rule for bwrap.
     #[error("got {0:?}, expected auto, always or never")]
@@ -266,6 +269,7 @@ impl FromStr for Map {
         match s {
             "host" => Ok(Map::Host),
             "chroot" => Ok(Map::Chroot),
+            "merge" => Ok(Map::Merge),
             other => Err(ParseError::Map(other.to_owned())),
         }
     }
@@ -276,6 +280,7 @@ impl fmt::Display for Map {
         f.write_str(match self {
             Map::Host => "host",
             Map::Chroot => "chroot",
+            Map::Merge => "merge",
         })
     }
 }

@@ -114,7 +114,11 @@ impl RequestedPath {
         self.source.contains(['*', '?', '[', '{'])
     }
 
-    fn matches(&self, tree: &Tree) -> Result<Vec<TreePath>, RequestError> {
+    /// What of the tree the pattern matches; at least one.
+    ///
+    /// # Errors
+    /// [`RequestError::NoMatch`], or a pattern that can't be parsed.
+    pub fn matches(&self, tree: &Tree) -> Result<Vec<TreePath>, RequestError> {
         // The part before the first pattern component may lead through symlinks (/lib).
         let first = self.source.split('/').position(|c| c.contains(['*', '?', '[', '{'])).unwrap_or(0);
         let components: Vec<&str> = self.source.split('/').collect();

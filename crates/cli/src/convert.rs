@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Context as _;
 use clap::{Args, CommandFactory};
+use flix::plan::Selection;
 use image::ImageOptions;
 use image::Written;
 use oci::{ImageRef, Rootfs};
@@ -12,8 +13,9 @@ use sysext::extension::unit_programs::NOT_FOLLOWED;
 use sysext::{Extension, ExtensionName, RequestedPath};
 use tree::{Event, Events, Machine, Tree, TreePath};
 
-use crate::args::{OtherArgs, OutputArgs, ReleaseArgs, ReportArgs, SandboxArgs, SourceArgs};
-use crate::root::{check_machines, root_file_system};
+use crate::args::{OtherArgs, OutputArgs, ReleaseArgs, ReportArgs, SandboxArgs, SelectionArgs, SourceArgs};
+use crate::root::{RootError, Wanted, check_machines, root_file_system};
+use crate::selection::{IsHosts, programs, select};
 use crate::{Terminal, print};
 
 /// The arguments of both commands.
@@ -23,6 +25,8 @@ pub(crate) struct ConvertArgs {
     pub(crate) source: SourceArgs,
     #[command(flatten)]
     pub(crate) sandbox: SandboxArgs,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     #[command(flatten)]
@@ -50,8 +54,25 @@ pub(crate) trait Conversion {
     type Plan;
     type Report;
 
+    /// What of the files that a run opens is the host's business.
+    const IS_HOSTS: IsHosts;
+
+    /// Takes from the root file system what the extension isn't to have. The selections, if there are any, say what it is to
+    /// have.
+    ///
+    /// # Errors
+    /// Something wanted is missing.
+    fn narrow(&self, rootfs: Rootfs, _selections: &[Selection]) -> anyhow::Result<Rootfs> {
+        Ok(rootfs)
+    }
+
     /// What the extension is to have. Changes nothing.
-    fn plan(&self, name: &ExtensionName, rootfs: &Rootfs) -> anyhow::Result<Self::Plan>;
+    fn plan(
+        &self,
+        name: &ExtensionName,
+        rootfs: &Rootfs,
+        selections: Vec<Selection>,
+    ) -> anyhow::Result<Self::Plan>;
 
     /// The machines that the plan's programs are for.
     fn machines(&self, plan: &Self::Plan, rootfs: &Rootfs) -> BTreeSet<Machine>;
@@ -97,8 +118,13 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
     // Before the work: a key that can't be read, or a directory that takes no image, should cost no pull.
     args.output.check_path(name)?;
     let image_options = args.output.image_options(args.source.architecture(), &events)?;
-    let rootfs = root_file_system(&args.source, &args.sandbox, image, paths, name.as_str(), &events)?;
-    let plan = command.plan(name, &rootfs)?;
+    let context = args.source.context().map_err(RootError::from)?;
+    let sandbox = SandboxArgs { offline: args.source.offline, ..args.sandbox.clone() };
+    let wanted = Wanted { paths, programs: programs(&args.selection.trace) };
+    let rootfs = root_file_system(&context, &sandbox, image, &wanted, name.as_str(), &events)?;
+    let selections = select(&args.selection, &sandbox, &rootfs, C::IS_HOSTS, &context.cache, &events)?;
+    let rootfs = command.narrow(rootfs, &selections)?;
+    let plan = command.plan(name, &rootfs, selections)?;
     let machines = command.machines(&plan, &rootfs);
     check_machines(&args.source, image, machines.iter().copied())?;
     let image_for = args.source.image_architecture(rootfs.config.platform.as_ref());

@@ -23,6 +23,8 @@ pub use frame::{end, parse};
 
 mod root;
 
+mod selection;
+
 mod convert;
 
 pub mod flatwrap;

@@ -4,10 +4,10 @@
 
 use std::path::PathBuf;
 
-use oci::{ImageRef, Rootfs, RootfsError};
+use oci::{Context, ImageRef, Rootfs, RootfsError};
 use sandbox::{SandboxError, packages};
 use sysext::{RequestedPath, request};
-use tree::{Arch, Event, Events, Machine, TreePath};
+use tree::{Arch, Event, Events, Machine, Tree, TreePath};
 
 use crate::args::{ContextError, SandboxArgs, SourceArgs};
 
@@ -42,41 +42,63 @@ pub(crate) enum RootError {
     },
 }
 
+/// What the image is to have.
+pub(crate) struct Wanted<'a> {
+    pub(crate) paths: &'a [RequestedPath],
+    /// Names of programs that commands start.
+    pub(crate) programs: Vec<String>,
+}
+
 /// Pulls or reads the image, runs and installs in it what the arguments say, and installs the package of the extension's
 /// name if something wanted is missing.
 ///
 /// # Errors
 /// Whatever went wrong on the way. That something wanted is still missing is for the caller to find.
 pub(crate) fn root_file_system(
-    source: &SourceArgs,
+    context: &Context,
     sandbox: &SandboxArgs,
     image: &ImageRef,
-    wanted: &[RequestedPath],
+    wanted: &Wanted<'_>,
     package: &str,
     events: &dyn Events,
 ) -> Result<Rootfs, RootError> {
-    let context = source.context()?;
-    let sandbox = &SandboxArgs { offline: source.offline, ..sandbox.clone() };
+    let Wanted { paths: wanted, programs } = wanted;
     let places: Vec<TreePath> = wanted.iter().filter_map(|w| TreePath::new(&w.source).ok()).collect();
     let rootfs = context.rootfs(image, &places, events)?;
     let rootfs = sandbox.apply(rootfs, &context.cache, events)?;
-    let Some(first) = wanted.iter().find(|w| !w.is_in(&rootfs.tree)) else { return Ok(rootfs) };
+    let path = wanted.iter().find(|w| !w.is_in(&rootfs.tree)).map(|w| &w.source);
+    let Some(first) = path.or_else(|| programs.iter().find(|p| program(&rootfs.tree, p).is_none())) else {
+        return Ok(rootfs);
+    };
     // Explicit packages or commands turn automatic installation off.
     let told = sandbox.no_install || !sandbox.package.is_empty() || !sandbox.run.is_empty();
-    let similar = request::similar_programs(&rootfs.tree, &first.source);
+    let similar = request::similar_programs(&rootfs.tree, first);
     // The package of that name was asked for if the program has its name. If it hasn't, and there is one with almost this
     // name, it is a slip of the finger, and no reason to bother a package manager.
-    let named = first.source.rsplit('/').next() == Some(package);
+    let named = first.rsplit('/').next() == Some(package);
     let told = told || (!named && !similar.is_empty());
     let Some(manager) = packages::detect(&rootfs.tree).filter(|_| !told && !is_this_machine(image)) else {
         return Ok(rootfs);
     };
     events.event(Event::Note(
-        format!("{} is not in {image}: installing its package {package} with {manager}", first.source).into(),
+        format!("{first} is not in {image}: installing its package {package} with {manager}").into(),
     ));
     sandbox
         .install(rootfs, &[package.to_owned()], &context.cache, events)
         .map_err(|source| RootError::Installation { source, similar })
+}
+
+/// The image's program of this path, or of this name in one of the usual directories.
+pub(crate) fn program(tree: &Tree, name: &str) -> Option<TreePath> {
+    const DIRS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    let find = |path: &str| {
+        tree.resolve(path, true).ok()?;
+        Some(tree.resolve(path, false).ok()?.path)
+    };
+    match name.contains('/') {
+        true => find(name),
+        false => DIRS.iter().find_map(|dir| find(&format!("{dir}/{name}"))),
+    }
 }
 
 /// Whether the image is this machine's own root, which is too large to copy for installing a package.

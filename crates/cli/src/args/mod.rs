@@ -21,6 +21,9 @@ pub(crate) use report::written_line;
 mod sandbox;
 pub(crate) use sandbox::SandboxArgs;
 
+mod selection;
+pub(crate) use selection::SelectionArgs;
+
 mod source;
 pub(crate) use source::ContextError;
 pub use source::SourceArgs;

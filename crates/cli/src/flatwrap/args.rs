@@ -5,10 +5,10 @@ use oci::ImageRef;
 use sysext::{ExtensionName, RequestedPath};
 use tree::TreePath;
 
-use crate::args::OtherArgs;
+use crate::args::{OtherArgs, SelectionArgs};
 use crate::convert::ConvertArgs;
 
-use flatwrap::options::{Bind, Bwrap, Map, Setting, Workdir, absolute, environment};
+use flatwrap::options::{Bind, Bwrap, Map, ParseError, Setting, Workdir, absolute, environment};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,6 +20,8 @@ Examples:
       Include a daemon's unit.
   flatwrap --entrypoint docker.io/library/redis redis
       Make /usr/bin/redis start what the container would.
+  flatwrap debian git --trace 'git clone /tmp/repository /tmp/copy' --trace-files testdata
+      Include only the files that git opens while it clones testdata/repository, and an entry point for git.
   flatwrap --sign-verity key.pem --cert cert.pem alpine:latest b3sum /usr/bin/b3sum
       Build a signed disk image, which hosts with the certificate in /etc/verity.d can verify before merging it.
 
@@ -46,19 +48,20 @@ pub struct Args {
 
     /// Programs, files, directories, units, or glob patterns in the image to make visible on the host; PATH:DEST installs one
     /// at another path
-    #[arg(value_name = "PATH", required_unless_present_any = OtherArgs::IDS.into_iter().chain(["entrypoint"]))]
+    #[arg(value_name = "PATH", required_unless_present_any = OtherArgs::IDS.into_iter().chain(["entrypoint"]).chain(SelectionArgs::IDS))]
     pub(super) paths: Vec<RequestedPath>,
 
-    /// Use the /etc of the host or of the image (chroot)
-    #[arg(long, value_name = "WHOSE", env = "ETCMAP", default_value = "host", hide_env_values = true, help_heading = ROOT)]
-    pub(super) etcmap: Map,
+    /// Use the /etc of the host, of the image (chroot), or the image's with the host's files over those of the same name
+    /// (merge) [default: host, or merge with --trace, --paths-from or package:NAME]
+    #[arg(long, value_name = "WHOSE", env = "ETCMAP", hide_env_values = true, help_heading = ROOT)]
+    pub(super) etcmap: Option<Map>,
 
     /// Use the /var of the host or of the image (chroot)
-    #[arg(long, value_name = "WHOSE", env = "VARMAP", default_value = "host", hide_env_values = true, help_heading = ROOT)]
+    #[arg(long, value_name = "WHOSE", env = "VARMAP", default_value = "host", value_parser = host_or_image, hide_env_values = true, help_heading = ROOT)]
     pub(super) varmap: Map,
 
     /// Use the /home and /root of the host or of the image (chroot)
-    #[arg(long, value_name = "WHOSE", env = "HOMEMAP", default_value = "host", hide_env_values = true, help_heading = ROOT)]
+    #[arg(long, value_name = "WHOSE", env = "HOMEMAP", default_value = "host", value_parser = host_or_image, hide_env_values = true, help_heading = ROOT)]
     pub(super) homemap: Map,
 
     /// Use the image's DIR even below a directory of the host; repeatable
@@ -119,6 +122,14 @@ pub struct Args {
 
 const ROOT: &str = "The private root";
 const FILES: &str = "Files";
+
+/// The directories with programs' state aren't merged: which of them are the host's is known only where they are.
+fn host_or_image(text: &str) -> Result<Map, ParseError> {
+    match text.parse()? {
+        Map::Merge => Err(ParseError::Map(text.to_owned())),
+        map => Ok(map),
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -6,16 +6,20 @@ pub use args::Args;
 use std::collections::BTreeSet;
 
 use anyhow::Context as _;
-use flatwrap::options::{Workdir, absolute};
-use flatwrap::{Options, Plan, Process, Pruned, Report, Shown, Source};
+use flatwrap::options::{Map, Workdir, absolute};
+use flatwrap::{Options, Plan, PlanError, Process, Pruned, Report, Shown, Source, narrow};
+use flix::plan::Selection;
 use image::Written;
 use oci::{Config, Rootfs};
 use sysext::extension::unit_programs::is_unit;
-use sysext::{Extension, ExtensionName};
-use tree::{Event, Events, Machine, TreePath};
+use sysext::request::locate;
+use sysext::{Extension, ExtensionName, RequestedPath};
+use tree::{Event, Events, Machine, Tree, TreePath};
 
 use crate::args::written_line;
 use crate::convert::{Built, Conversion, convert, hint_at_texts};
+use crate::root::program;
+use crate::selection::{IsHosts, programs};
 
 /// Does what the arguments ask for.
 ///
@@ -29,10 +33,47 @@ impl Conversion for Args {
     type Plan = Plan;
     type Report = Report;
 
-    fn plan(&self, name: &ExtensionName, rootfs: &Rootfs) -> anyhow::Result<Plan> {
+    /// Nothing: the programs see the image, not the host.
+    const IS_HOSTS: IsHosts = |_| false;
+
+    fn plan(
+        &self,
+        name: &ExtensionName,
+        rootfs: &Rootfs,
+        selections: Vec<Selection>,
+    ) -> anyhow::Result<Plan> {
         let variable = |name| std::env::var(name).ok();
-        let options = options(self, name, rootfs, variable("CHROOT"), variable("HOST"))?;
-        Ok(Plan::new(&rootfs.tree, &self.paths, options)?)
+        let mut options = options(self, name, rootfs, variable("CHROOT"), variable("HOST"))?;
+        if self.etcmap.is_none() && !selections.is_empty() {
+            options.etc = Map::Merge;
+        }
+        let mut wanted = self.paths.clone();
+        if wanted.is_empty() && !self.entrypoint {
+            wanted = self.started(&rootfs.tree);
+        }
+        let mut plan = Plan::new(&rootfs.tree, &wanted, options)?;
+        if !selections.is_empty() {
+            plan.notes.extend(hidden(&plan, &rootfs.tree));
+        }
+        Ok(plan)
+    }
+
+    fn narrow(&self, mut rootfs: Rootfs, selections: &[Selection]) -> anyhow::Result<Rootfs> {
+        if selections.is_empty() {
+            return Ok(rootfs);
+        }
+        let image = &rootfs.tree;
+        let mut kept: BTreeSet<TreePath> = selections.iter().flat_map(|s| &s.paths).cloned().collect();
+        for item in locate(image, &self.paths, self.keep_sbin).map_err(PlanError::Request)? {
+            kept.extend(image.subtree(&item.real).map(|(path, _)| path.clone()));
+            kept.insert(item.source);
+        }
+        if self.entrypoint {
+            let command = process(&rootfs.config).command(image).map_err(PlanError::Command)?;
+            kept.insert(command.program);
+        }
+        narrow(&mut rootfs.tree, &kept);
+        Ok(rootfs)
     }
 
     fn machines(&self, plan: &Plan, rootfs: &Rootfs) -> BTreeSet<Machine> {
@@ -61,6 +102,38 @@ impl Conversion for Args {
             _ => Ok(written.map_or_else(|| plan.to_string(), written_line)),
         }
     }
+}
+
+impl Args {
+    /// The programs that the traced commands name.
+    fn started(&self, image: &Tree) -> Vec<RequestedPath> {
+        let mut out: Vec<RequestedPath> = Vec::new();
+        for name in programs(&self.common.selection.trace) {
+            let Some(path) = program(image, &name) else { continue };
+            let text = String::from_utf8_lossy(&path.to_absolute()).into_owned();
+            if !out.iter().any(|p| p.text == text) {
+                out.push(RequestedPath { text: text.clone(), source: text, target: None });
+            }
+        }
+        out
+    }
+}
+
+/// What of the private root programs don't see, since a directory of the host is over it.
+fn hidden(plan: &Plan, image: &Tree) -> Option<String> {
+    let hidden = |path: &TreePath| {
+        !plan.mounts().shows(path) && plan.mounts().over(path).is_some_and(|m| m.target.depth() == 1)
+    };
+    let files = image.iter().filter(|(path, node)| !node.is_dir() && hidden(path));
+    let files: Vec<TreePath> = files.map(|(path, _)| path.clone()).collect();
+    let (n, list) = (files.len(), shorten(&files));
+    (n > 0).then(|| format!("files in directories that are the host's at run time aren't seen, {n}: {list}"))
+}
+
+fn shorten(paths: &[TreePath]) -> String {
+    let shown: Vec<String> = paths.iter().take(3).map(ToString::to_string).collect();
+    let more = if paths.len() > 3 { ", …" } else { "" };
+    format!("{}{more}", shown.join(", "))
 }
 
 /// The options of the plan: the flags, and the variables that the shell tool reads.
@@ -93,7 +166,7 @@ fn options(
     if let Some(sysroot) = &args.sysroot {
         options.sysroot = sysroot.clone();
     }
-    (options.etc, options.var, options.home) = (args.etcmap, args.varmap, args.homemap);
+    (options.etc, options.var, options.home) = (args.etcmap.unwrap_or_default(), args.varmap, args.homemap);
     options.host_dirs = args.host_dir.clone();
     options.binds = args.bind.clone();
     for (name, value) in &args.env {
@@ -169,21 +242,16 @@ fn tell_image(args: &Args, config: &Config, events: &dyn Events) {
 }
 
 fn tell(plan: &Plan, report: &Report, events: &dyn Events) {
-    let list = |paths: &[TreePath]| {
-        let shown: Vec<String> = paths.iter().take(3).map(ToString::to_string).collect();
-        let more = if paths.len() > 3 { ", …" } else { "" };
-        format!("{}{more}", shown.join(", "))
-    };
     for note in &plan.notes {
         events.event(Event::Note(note.into()));
     }
     if !report.privileged.is_empty() {
-        let (n, list) = (report.privileged.len(), list(&report.privileged));
+        let (n, list) = (report.privileged.len(), shorten(&report.privileged));
         events
             .event(Event::Note(format!("set-id bits and file capabilities dropped from {n}: {list}").into()));
     }
     if !report.specials.is_empty() {
-        let (n, list) = (report.specials.len(), list(&report.specials));
+        let (n, list) = (report.specials.len(), shorten(&report.specials));
         events.event(Event::Note(format!("devices, sockets and pipes left out, {n}: {list}").into()));
     }
     if let Some(pruned) = &report.pruned {

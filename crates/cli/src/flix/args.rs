@@ -5,7 +5,7 @@ use oci::ImageRef;
 use sysext::ExtensionName;
 use tree::TreePath;
 
-use crate::args::OtherArgs;
+use crate::args::{OtherArgs, SelectionArgs};
 use crate::convert::ConvertArgs;
 
 use elf::closure::{DlopenPolicy, ExtraLib};
@@ -19,6 +19,8 @@ Examples:
       Include a daemon's unit.
   flix alpine:latest bb /bin/busybox:/usr/bin/busybox
       Install a file at another path.
+  flix debian git /usr/bin/git --trace 'git clone /tmp/repository /tmp/copy' --trace-files testdata
+      Add the files that git opens while it clones testdata/repository.
   flix --explain --dry-run dir:/ tools '/usr/bin/git*'
       Show what would be included from this machine's own root file system, and why.
   flix --sign-verity key.pem --cert cert.pem alpine:latest b3sum /usr/bin/b3sum
@@ -48,7 +50,7 @@ pub struct Args {
     pub(super) name: Option<ExtensionName>,
 
     /// Programs, files, directories, or glob patterns in the image; PATH:DEST installs one at another path
-    #[arg(value_name = "PATH", required_unless_present_any = OtherArgs::IDS)]
+    #[arg(value_name = "PATH", required_unless_present_any = OtherArgs::IDS.into_iter().chain(SelectionArgs::IDS))]
     pub(super) paths: Vec<RequestedPath>,
 
     /// Private directory for libraries, in the extension [default: /usr/lib/flix/NAME]

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use anyhow::Context as _;
 use elf::closure::{self, ExtraLib};
 use flix::Explanation;
-use flix::plan::{Plan, Request};
+use flix::plan::{Plan, Request, Selection};
 use image::Written;
 use oci::Rootfs;
 use sysext::extension::{Finding, rule};
@@ -21,6 +21,7 @@ use tree::{Event, Events, Machine, StaticPath};
 
 use crate::convert::{Built, Conversion, convert, hint_at_texts};
 use crate::hint::MISSING;
+use crate::selection::{IsHosts, is_hosts};
 use report::Report;
 
 /// Where extensions have their libraries, each below its name.
@@ -38,8 +39,16 @@ impl Conversion for Args {
     type Plan = Plan;
     type Report = ();
 
-    fn plan(&self, name: &ExtensionName, rootfs: &Rootfs) -> anyhow::Result<Plan> {
-        Ok(Plan::new(&rootfs.tree, &request(self, name, &rootfs.config.env)?)?)
+    const IS_HOSTS: IsHosts = is_hosts;
+
+    fn plan(
+        &self,
+        name: &ExtensionName,
+        rootfs: &Rootfs,
+        selections: Vec<Selection>,
+    ) -> anyhow::Result<Plan> {
+        let request = Request { selections, ..request(self, name, &rootfs.config.env)? };
+        Ok(Plan::new(&rootfs.tree, &request)?)
     }
 
     fn machines(&self, plan: &Plan, _rootfs: &Rootfs) -> BTreeSet<Machine> {

@@ -2,7 +2,7 @@
 
 use oci::{ClientError, ManifestError, PullCause, PullError};
 use oci::{RootfsError, SourceError};
-use sandbox::{Cause, Mode, SandboxError, Unavailable};
+use sandbox::{Cause, Mode, SandboxError, Status, Unavailable};
 use store::HttpError;
 
 use super::extension::did_you_mean;
@@ -84,6 +84,9 @@ pub(super) fn sandbox(error: &SandboxError) -> Option<String> {
         SandboxError::NoInterpreter { interpreter, .. } if interpreter == "/bin/sh" => {
             Some("the image has no shell; use an image that has one, or add files with another layer".into())
         }
+        SandboxError::Failed { status: Status::Exited(127), .. } => Some(
+            "the image lacks a program that the command starts: --package P installs the package that contains it".into(),
+        ),
         SandboxError::Install { .. } => Some("--verbose shows all that the package manager says".into()),
         SandboxError::Offline { .. } => Some(
             "once without --offline, its result is kept; --rerun and other packages or images take it anew".into(),

@@ -27,6 +27,7 @@ pub mod host;
 pub use host::Host;
 pub mod matrix;
 pub mod updater;
+pub mod uses;
 pub use updater::Updater;
 pub mod measure;
 pub mod vm;

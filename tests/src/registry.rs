@@ -271,7 +271,7 @@ impl Authority {
             "req",
             "-x509",
             "-days",
-            "30",
+            "3650",
             "-subj",
             "/CN=test authority",
             // Python 3.13 and later want the extensions that RFC 5280 wants.
@@ -307,7 +307,7 @@ impl Authority {
             "ca.key",
             "-CAcreateserial",
             "-days",
-            "30",
+            "3650",
             "-extfile",
             "ext",
             "-out",

@@ -1,10 +1,15 @@
-//! The part of the matrix of real roots that each run of the tests makes: a test a cell. docs/matrix.md has all of it.
+//! The part of the matrix of real roots that each run of the tests makes, and of the programs that are used: a test a cell.
+//! docs/matrix.md and docs/programs.md have all of it.
 
 use std::sync::{Arc, OnceLock};
 
-use anyhow::{Error, Result, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 use e2e::matrix::{Kind, Matrix, Row};
+use e2e::uses::{self, Uses, Verdict, Way};
 use libtest_mimic::{Arguments, Failed, Trial};
+
+/// A program that has helpers, one that has modules, one that has data, one that asks for its terminal, and one that has plugins.
+const USED: [&str; 5] = ["git", "perl", "file", "less", "openssl"];
 
 fn main() {
     let matrix = Arc::new(OnceLock::new());
@@ -15,6 +20,15 @@ fn main() {
             let (row, matrix) = (row.clone(), matrix.clone());
             trials.push(Trial::test(format!("{}::{}", row.name(), kind.name()), move || {
                 cell(&matrix, &row, kind).map_err(|e| Failed::from(format!("{e:#}")))
+            }));
+        }
+    }
+    let used = Arc::new(OnceLock::new());
+    for name in USED {
+        for way in Way::ALL {
+            let used = used.clone();
+            trials.push(Trial::test(format!("uses::{name}::{}", way.name()), move || {
+                use_of(&used, name, way).map_err(|e| Failed::from(format!("{e:#}")))
             }));
         }
     }
@@ -30,4 +44,21 @@ fn cell(matrix: &OnceLock<std::result::Result<Matrix, String>>, row: &Row, kind:
     let cell = matrix.flix(root, &job)?;
     ensure!(cell.verdict.runs(), "{}", cell.verdict.short());
     Ok(())
+}
+
+/// By name a program may fail, but not without a word; by all other ways it works.
+fn use_of(used: &OnceLock<std::result::Result<Uses, String>>, name: &str, way: Way) -> Result<()> {
+    let used = used.get_or_init(|| few().map_err(|e| format!("{e:#}")));
+    let used = used.as_ref().map_err(|e| Error::msg(e.clone()))?;
+    let program = used.programs().iter().find(|p| p.name == name).context("no such program")?;
+    used.at_home(program)?;
+    match (used.cell(program, way)?.verdict, way) {
+        (Verdict::Works, _) | (Verdict::Told(_), Way::Name) => Ok(()),
+        (Verdict::Told(why) | Verdict::Silent(why), _) => bail!("{why}"),
+    }
+}
+
+fn few() -> Result<Uses> {
+    let programs = uses::all()?.into_iter().filter(|p| USED.contains(&p.name.as_str())).collect();
+    Uses::new("programs-few", programs)
 }

@@ -36,8 +36,8 @@ enum Task {
         /// How often each is run.
         #[arg(long, default_value_t = 5)]
         runs: u32,
-        /// One part of it: flix or flatwrap.
-        #[arg(long, value_name = "PART", value_parser = ["flix", "flatwrap"])]
+        /// One part of it: flix or flatwrap; of --programs, programs by name, separated by commas.
+        #[arg(long, value_name = "PART")]
         only: Option<String>,
         /// The image writer instead: prints docs/benchmarks-images.md. Takes half an hour.
         #[arg(long, conflicts_with = "only")]
@@ -45,6 +45,15 @@ enum Task {
         /// Programs of many distributions beside patchelf's instead: prints docs/matrix.md. Takes half an hour, most of it downloads.
         #[arg(long, conflicts_with_all = ["only", "images"])]
         matrix: bool,
+        /// Demanding programs, taken in several ways and used, instead: prints docs/programs.md. Takes an hour the first time.
+        #[arg(long, conflicts_with_all = ["images", "matrix"])]
+        programs: bool,
+        /// Ways of --programs, separated by commas: name, package, trace, root, root-package, root-trace.
+        #[arg(long, requires = "programs")]
+        way: Option<String>,
+        /// Add the results of --programs to those in this file.
+        #[arg(long, value_name = "FILE", requires = "programs")]
+        results: Option<PathBuf>,
     },
     /// Write the table of crates in docs/ARCHITECTURE.md.
     Architecture,
@@ -67,6 +76,7 @@ fn main() -> ExitCode {
         Task::Demo => demo::run(),
         Task::Test(args) => test::run(&args),
         Task::Bench { matrix: true, .. } => matrix(),
+        Task::Bench { programs: true, only, way, results, .. } => programs(only, way, results),
         Task::Bench { images: true, runs, .. } => bench_images(runs),
         Task::Bench { runs, only, .. } => bench(runs, only.as_deref()),
         Task::Architecture => architecture::write().map(|()| ExitCode::SUCCESS),
@@ -148,6 +158,35 @@ fn matrix() -> anyhow::Result<ExitCode> {
     let mut matrix =
         command::cargo(["run", "--quiet", "--locked", "--package", "e2e", "--bin", "matrix", "--"]);
     command::run(matrix.env("FLIX_BIN", target().join("release/flix")))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn programs(only: Option<String>, way: Option<String>, results: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    packages::install()?;
+    eprintln!("release build");
+    command::run(&mut command::cargo([
+        "build",
+        "--quiet",
+        "--release",
+        "--locked",
+        "--package",
+        "cli",
+        "--bins",
+    ]))?;
+    let mut bench =
+        command::cargo(["run", "--quiet", "--locked", "--package", "e2e", "--bin", "programs", "--"]);
+    bench
+        .env("FLIX_BIN", target().join("release/flix"))
+        .env("FLATWRAP_BIN", target().join("release/flatwrap"));
+    for (option, value) in [("--only", only), ("--way", way)] {
+        if let Some(value) = value {
+            bench.args([option, &value]);
+        }
+    }
+    if let Some(file) = results {
+        bench.arg("--results").arg(std::path::absolute(file)?);
+    }
+    command::run(&mut bench)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,0 +1,117 @@
+//! `cargo xtask bench --programs`: programs taken in several ways and used, as a Markdown page on stdout.
+//!
+//! usage: programs [--only NAME[,NAME…]] [--way WAY[,WAY…]] [--results FILE]
+//! `--way home` is the use in the program's own root, which comes before all others anyway.
+// A program for people at a terminal: printing is what it's for.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result, bail, ensure};
+use e2e::uses::{Cells, Use, Uses, Verdict, Way, all, page};
+
+/// Programs at a time.
+const WORKERS: usize = 2;
+
+#[derive(Default)]
+struct Args {
+    only: Vec<String>,
+    ways: Vec<Way>,
+    /// Results of earlier runs, to which this one adds.
+    results: Option<PathBuf>,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse(std::env::args().skip(1))?;
+    let programs = all()?;
+    let uses = Uses::new("programs", programs.clone())?;
+    let selected: Vec<&Use> =
+        programs.iter().filter(|p| args.only.is_empty() || args.only.contains(&p.name)).collect();
+    ensure!(!selected.is_empty(), "no such program: {:?}", args.only);
+    let cells = Mutex::new(args.read()?);
+    let next = AtomicUsize::new(0);
+    let problems = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                while let Some(program) = selected.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(e) = one(&uses, program, &args.ways, &cells)
+                        && let Ok(mut problems) = problems.lock()
+                    {
+                        eprintln!("{}: {e:#}", program.name);
+                        problems.push(format!("{}: {e:#}", program.name));
+                    }
+                }
+            });
+        }
+    });
+    let cells = cells.into_inner().context("a worker panicked")?;
+    args.write(&cells)?;
+    print!("{}", page(&programs, &cells));
+    let problems = problems.into_inner().context("a worker panicked")?;
+    ensure!(problems.is_empty(), "{}", problems.join("\n"));
+    Ok(())
+}
+
+fn one(uses: &Uses, program: &Use, ways: &[Way], cells: &Mutex<Cells>) -> Result<()> {
+    uses.at_home(program)?;
+    for &way in ways {
+        let cell = uses.cell(program, way)?;
+        let star = if cell.warned { "*" } else { "" };
+        let verdict = match &cell.verdict {
+            Verdict::Works => "works".to_owned(),
+            Verdict::Told(line) => format!("told: {line}"),
+            Verdict::Silent(ran) => format!("SILENT: {ran}"),
+        };
+        let (name, way_name) = (&program.name, way.name());
+        eprintln!(
+            "{name} {way_name}{star}, {} bytes, {} files, {:.1} s: {verdict}",
+            cell.size, cell.files, cell.seconds
+        );
+        if let Ok(mut cells) = cells.lock() {
+            cells.insert((name.clone(), way), cell);
+        }
+    }
+    Ok(())
+}
+
+impl Args {
+    fn parse(mut words: impl Iterator<Item = String>) -> Result<Args> {
+        let mut args = Args { ways: Way::ALL.to_vec(), ..Args::default() };
+        while let Some(word) = words.next() {
+            let value = words.next().with_context(|| format!("{word}: a value is missing"))?;
+            match word.as_str() {
+                "--only" => args.only = value.split(',').map(str::to_owned).collect(),
+                "--way" if value == "home" => args.ways.clear(),
+                "--way" => args.ways = value.split(',').map(way).collect::<Result<_>>()?,
+                "--results" => args.results = Some(value.into()),
+                _ => bail!("{word}: unknown"),
+            }
+        }
+        Ok(args)
+    }
+
+    fn read(&self) -> Result<Cells> {
+        match &self.results {
+            Some(path) if path.exists() => {
+                let text = std::fs::read_to_string(path).with_context(|| format!("{path:?}"))?;
+                let list: Vec<_> = serde_json::from_str(&text).with_context(|| format!("{path:?}"))?;
+                Ok(list.into_iter().collect())
+            }
+            _ => Ok(Cells::new()),
+        }
+    }
+
+    fn write(&self, cells: &Cells) -> Result<()> {
+        let Some(path) = &self.results else { return Ok(()) };
+        let list: Vec<_> = cells.iter().collect();
+        std::fs::write(path, serde_json::to_string_pretty(&list)?).with_context(|| format!("{path:?}"))
+    }
+}
+
+fn way(name: &str) -> Result<Way> {
+    let found = Way::ALL.into_iter().find(|w| w.name() == name);
+    found.with_context(|| format!("no way {name:?}, expected one of {:?}", Way::ALL.map(Way::name)))
+}

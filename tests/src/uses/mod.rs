@@ -1,0 +1,251 @@
+//! Programs of many kinds, each taken out of one root in several ways, merged onto a host without a C library, and really
+//! used. `cargo xtask bench --programs` prints all of it (docs/programs.md); the test `matrix` runs a part.
+
+mod program;
+mod root;
+mod run;
+mod table;
+pub use program::{Use, all};
+pub use table::page;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Error, Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::{Host, Program, Work, http, place};
+use run::Ran;
+
+/// How a program is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// flix, by paths of programs alone.
+    Name,
+    /// flix, by `package:NAME`.
+    Package,
+    /// flix, by what the use opens.
+    Trace,
+    /// flatwrap, with the whole root.
+    Root,
+    /// flatwrap, by `package:NAME`.
+    RootPackage,
+    /// flatwrap, by what the use opens.
+    RootTrace,
+}
+
+/// What became of a program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It prints what it has to.
+    Works,
+    /// It doesn't, and a warning or an error says why: the line.
+    Told(String),
+    /// It doesn't, and nothing was said: what the program said.
+    Silent(String),
+}
+
+/// A program by one way.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Cell {
+    /// What became of it.
+    pub verdict: Verdict,
+    /// Whether there were warnings.
+    pub warned: bool,
+    /// Bytes of the image; 0 without one.
+    pub size: u64,
+    /// Files and links in it.
+    pub files: u64,
+    /// How long it took to make it. Seconds.
+    pub seconds: f64,
+}
+
+/// Cells by program and way.
+pub type Cells = BTreeMap<(String, Way), Cell>;
+
+/// What all cells share: the root, the host, and a page over TLS.
+#[derive(Debug)]
+pub struct Uses {
+    work: Work,
+    root: PathBuf,
+    host: Host,
+    /// What is put to /tmp for each use.
+    files: PathBuf,
+    page: String,
+    /// An extension with what entry points of flatwrap need: util-linux.
+    tools: PathBuf,
+    programs: Vec<Use>,
+    whole: OnceLock<std::result::Result<Made, String>>,
+}
+
+/// What flix or flatwrap did.
+#[derive(Debug, Clone)]
+struct Made {
+    image: Option<PathBuf>,
+    /// What it printed but notes.
+    said: Vec<String>,
+    time: Duration,
+}
+
+impl Way {
+    /// In the order of the table.
+    pub const ALL: [Way; 6] =
+        [Way::Name, Way::Package, Way::Trace, Way::Root, Way::RootPackage, Way::RootTrace];
+
+    /// As `--way` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Way::Name => "name",
+            Way::Package => "package",
+            Way::Trace => "trace",
+            Way::Root => "root",
+            Way::RootPackage => "root-package",
+            Way::RootTrace => "root-trace",
+        }
+    }
+
+    /// The head of its column.
+    fn title(self) -> &'static str {
+        match self {
+            Way::Name => "flix, by name",
+            Way::Package => "flix, by package",
+            Way::Trace => "flix, by trace",
+            Way::Root => "flatwrap, whole root",
+            Way::RootPackage => "flatwrap, by package",
+            Way::RootTrace => "flatwrap, by trace",
+        }
+    }
+
+    fn is_flatwrap(self) -> bool {
+        matches!(self, Way::Root | Way::RootPackage | Way::RootTrace)
+    }
+}
+
+impl Uses {
+    /// `name` is that of the cached root, which has the packages of these programs.
+    ///
+    /// # Errors
+    /// The root or the host can't be made.
+    pub fn new(name: &str, programs: Vec<Use>) -> Result<Uses> {
+        let (root, authority) = root::debian(name, &programs)?;
+        let work = Work::new()?;
+        let files = root::files(&work)?;
+        let pages = work.dir("pages")?;
+        fs::write(pages.join("page"), "a page over TLS\n")?;
+        let address = http::serve_tls(pages, &authority)?;
+        let page = format!("https://localhost:{}/page", address.port());
+        let host = Host::foreign(root::host(&work, &authority)?)?;
+        let tools = work.path().join("tools.raw");
+        let by = work.root("tools")?;
+        let from = format!("dir:{}", Host::bookworm()?.root().display());
+        let flix = by.program(place::flix()?).arg("-o").arg(&tools).args([from.as_str(), "tools"]);
+        flix.args(["/usr/bin/unshare", "/usr/bin/mount", "/usr/bin/setpriv"]).run()?;
+        let whole = OnceLock::new();
+        Ok(Uses { work, root, host, files, page, tools, programs, whole })
+    }
+
+    /// The programs.
+    pub fn programs(&self) -> &[Use] {
+        &self.programs
+    }
+
+    /// Fails unless a program passes in its own root: else its use is to blame.
+    ///
+    /// # Errors
+    /// It says something else.
+    pub fn at_home(&self, program: &Use) -> Result<()> {
+        let ran = self.run_at_home(program)?;
+        ensure!(ran.status == 0 && ran.stdout == program.says, "{} in its own root {ran}", program.name);
+        Ok(())
+    }
+
+    /// Takes it, merges it, uses it.
+    ///
+    /// # Errors
+    /// The harness's own.
+    pub fn cell(&self, program: &Use, way: Way) -> Result<Cell> {
+        let made = self.make(program, way)?;
+        let (mut size, mut files) = (0, 0);
+        if let Some(image) = &made.image {
+            size = fs::metadata(image).with_context(|| format!("{image:?}"))?.len();
+            let list = Program::new("unsquashfs").arg("-ll").arg(image).run()?;
+            files = list.stdout.lines().filter(|l| l.starts_with(['-', 'l'])).count() as u64;
+        }
+        let ran = match &made.image {
+            Some(image) => Some(self.run_merged(program, way, image)?),
+            None => None,
+        };
+        if let (Some(image), false) = (&made.image, way == Way::Root) {
+            fs::remove_file(image).with_context(|| format!("{image:?}"))?;
+        }
+        let works = ran.as_ref().is_some_and(|ran| ran.status == 0 && ran.stdout == program.says);
+        let verdict = if works { Verdict::Works } else { failed(program, &made, ran.as_ref()) };
+        let warned = made.said.iter().any(|line| line.starts_with("warning"));
+        Ok(Cell { verdict, warned, size, files, seconds: made.time.as_secs_f64() })
+    }
+
+    fn make(&self, program: &Use, way: Way) -> Result<Made> {
+        if way == Way::Root {
+            let whole = self.whole.get_or_init(|| self.whole_root().map_err(|e| format!("{e:#}")));
+            return whole.clone().map_err(Error::msg);
+        }
+        let tool = if way.is_flatwrap() { place::flatwrap()? } else { place::flix()? };
+        // systemd-sysext holds the file's name against that of the release file.
+        let folder = self.work.dir(&format!("{}-{}", program.name, way.name()))?;
+        let image = folder.join(format!("{}.raw", program.name.to_lowercase()));
+        let list = self.work.path().join(format!("{}.paths", program.name));
+        let by = self.work.root(&format!("home-{}", program.name))?;
+        let mut tool = by.program(tool).arg("-o").arg(&image);
+        if way.is_flatwrap() {
+            tool = tool.args(&program.flatwrap);
+        }
+        if matches!(way, Way::Trace | Way::RootTrace) {
+            if list.exists() {
+                tool = tool.arg("--paths-from").arg(&list);
+            } else {
+                let files = self.files_of(program, &by.home().join("files"))?;
+                tool = tool.arg("--trace").arg(self.script(program)).arg("--trace-files").arg(files);
+                tool = tool.arg("--paths-to").arg(&list);
+            }
+        }
+        let tool = tool.arg(format!("dir:{}", self.root.display())).arg(program.name.to_lowercase());
+        let tool = match way {
+            Way::Package | Way::RootPackage => tool.args(program.take()),
+            _ => tool.args(&program.paths),
+        };
+        made(tool, &image)
+    }
+
+    /// One image for all programs.
+    fn whole_root(&self) -> Result<Made> {
+        let image = self.work.path().join("whole.raw");
+        let by = self.work.root("home-whole")?;
+        let tool = by.program(place::flatwrap()?).arg("-o").arg(&image);
+        let tool = tool.arg(format!("dir:{}", self.root.display())).arg("whole");
+        made(tool.args(self.programs.iter().flat_map(|p| &p.paths)), &image)
+    }
+}
+
+fn made(tool: Program, image: &Path) -> Result<Made> {
+    let before = Instant::now();
+    let out = tool.outcome()?;
+    let time = before.elapsed();
+    let said = out.stderr.lines().filter(|l| !l.starts_with("note:")).map(str::to_owned).collect();
+    let image = out.status.success().then(|| image.to_owned());
+    Ok(Made { image, said, time })
+}
+
+fn failed(program: &Use, made: &Made, ran: Option<&Ran>) -> Verdict {
+    let told = program.told();
+    let named = made.said.iter().find(|line| told.iter().any(|word| line.contains(word)));
+    match (named, ran) {
+        (Some(line), _) => Verdict::Told(line.clone()),
+        (None, Some(ran)) => Verdict::Silent(ran.to_string()),
+        (None, None) => Verdict::Silent(format!("no image: {}", made.said.join("\n"))),
+    }
+}

@@ -1,0 +1,92 @@
+//! The programs: tests/programs/uses.toml.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::place::repository;
+
+/// A program and how it is used. The file's head says what each key means.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Use {
+    /// What the table calls it.
+    pub name: String,
+    /// What kind of program it is.
+    pub kind: String,
+    /// Debian packages; the root has them.
+    pub packages: Vec<String>,
+    #[serde(default)]
+    take: Vec<String>,
+    /// What is taken by name.
+    pub paths: Vec<String>,
+    /// Files of the root that are put to /tmp.
+    #[serde(default)]
+    pub files: Vec<String>,
+    /// Options of flatwrap.
+    #[serde(default)]
+    pub flatwrap: Vec<String>,
+    /// A script for /bin/sh.
+    #[serde(rename = "use")]
+    pub script: String,
+    /// What the script prints.
+    pub says: String,
+    #[serde(default)]
+    told: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UsesFile {
+    program: Vec<Use>,
+}
+
+/// All of them.
+///
+/// # Errors
+/// The file can't be read, or says what it can't.
+pub fn all() -> Result<Vec<Use>> {
+    let path = repository().join("tests/programs/uses.toml");
+    let text = fs::read_to_string(&path).with_context(|| format!("{path:?}"))?;
+    let file: UsesFile = toml::from_str(&text).with_context(|| format!("{path:?}"))?;
+    Ok(file.program)
+}
+
+impl Use {
+    /// PATHs for what is taken by package.
+    pub(super) fn take(&self) -> Vec<String> {
+        match self.take.as_slice() {
+            [] => self.packages.iter().take(1).map(|name| format!("package:{name}")).collect(),
+            take => take.to_vec(),
+        }
+    }
+
+    /// One of them stands in what flix says if the program fails.
+    pub(super) fn told(&self) -> Vec<String> {
+        let packages = self.packages.iter().map(|name| format!("package:{name}"));
+        self.told.iter().cloned().chain(packages).collect()
+    }
+
+    /// A port that no other program of the list uses.
+    pub(super) fn port(&self) -> u16 {
+        let sum = self.name.bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        18_000 + u16::try_from(sum % 10_000).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_and_ports_are_unique() -> Result<()> {
+        let programs = all()?;
+        let names: BTreeSet<String> = programs.iter().map(|p| p.name.to_lowercase()).collect();
+        let ports: BTreeSet<u16> = programs.iter().map(Use::port).collect();
+        assert_eq!((names.len(), ports.len()), (programs.len(), programs.len()));
+        Ok(())
+    }
+}

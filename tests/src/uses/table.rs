@@ -1,0 +1,106 @@
+//! The table: docs/programs.md.
+
+use std::fmt::Write;
+
+use super::{Cell, Cells, Use, Verdict, Way};
+
+const HEAD: &str = "# Programs, taken and used
+
+Made by `cargo xtask bench --programs > docs/programs.md` (release build). Each program is taken out of one Debian 12 root file system,
+merged by systemd-sysext onto a host that has busybox and no C library, and used there: a query, a clone, a page, a conversion. It has to
+print what it prints in its own root. `tests/programs/uses.toml` has the programs and their uses.
+
+| column | command |
+|---|---|
+| flix, by name | `flix IMAGE NAME /usr/bin/git` |
+| flix, by package | `flix IMAGE NAME package:git` |
+| flix, by trace | `flix --trace 'the use' IMAGE NAME /usr/bin/git` |
+| flatwrap, whole root | `flatwrap IMAGE NAME /usr/bin/git`, one image for all programs |
+| flatwrap, by package | `flatwrap IMAGE NAME package:git` |
+| flatwrap, by trace | `flatwrap --trace 'the use' IMAGE NAME /usr/bin/git` |
+
+**works**: it prints what it has to. **told**: it doesn't, and a warning or an error names what is missing. **silent**: it doesn't, and
+nothing was said. A star marks a program that works although there was a warning.
+";
+
+/// The page.
+pub fn page(programs: &[Use], cells: &Cells) -> String {
+    let mut out = HEAD.to_owned();
+    let ways: Vec<Way> = Way::ALL.into_iter().filter(|w| cells.keys().any(|(_, way)| way == w)).collect();
+    out += "\n| | works | of these with a warning | told | silent | median size | median files |\n|---|---|---|---|---|---|---|\n";
+    for &way in &ways {
+        let of: Vec<&Cell> = programs.iter().filter_map(|p| cells.get(&(p.name.clone(), way))).collect();
+        let count = |is: fn(&Cell) -> bool| of.iter().filter(|c| is(c)).count();
+        let _ = writeln!(
+            out,
+            "| {} | {} | {} | {} | {} | {} | {} |",
+            way.title(),
+            count(|c| c.verdict == Verdict::Works),
+            count(|c| c.verdict == Verdict::Works && c.warned),
+            count(|c| matches!(c.verdict, Verdict::Told(_))),
+            count(|c| matches!(c.verdict, Verdict::Silent(_))),
+            median(of.iter().filter(|c| c.size > 0).map(|c| c.size)).map_or(String::new(), megabytes),
+            median(of.iter().filter(|c| c.size > 0).map(|c| c.files))
+                .map_or(String::new(), |n| n.to_string()),
+        );
+    }
+    out += "\n| program |";
+    for way in &ways {
+        let _ = write!(out, " {} |", way.title());
+    }
+    let _ = writeln!(out, "\n|---|{}", "---|".repeat(ways.len()));
+    for program in programs {
+        let _ = write!(out, "| {} |", program.name);
+        for &way in &ways {
+            let shown = cells.get(&(program.name.clone(), way)).map_or(String::new(), |c| shown(c, way));
+            let _ = write!(out, " {shown} |");
+        }
+        out.push('\n');
+    }
+    out += "\n## What doesn't work\n\n";
+    for program in programs {
+        for &way in &ways {
+            let Some(cell) = cells.get(&(program.name.clone(), way)) else { continue };
+            let (class, why) = match &cell.verdict {
+                Verdict::Works => continue,
+                Verdict::Told(line) => ("told", line),
+                Verdict::Silent(ran) => ("**silent**", ran),
+            };
+            let _ = writeln!(out, "- {}, {}, {class}: `{}`", program.name, way.title(), short(why));
+        }
+    }
+    out
+}
+
+fn shown(cell: &Cell, way: Way) -> String {
+    let class = match (&cell.verdict, cell.warned) {
+        (Verdict::Works, false) => "works",
+        (Verdict::Works, true) => "works*",
+        (Verdict::Told(_), _) => "told",
+        (Verdict::Silent(_), _) => "**silent**",
+    };
+    // The whole root is one image.
+    if cell.size == 0 || way == Way::Root {
+        return class.to_owned();
+    }
+    format!("{class}, {}, {}", megabytes(cell.size), cell.files)
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10)
+}
+
+fn median(values: impl Iterator<Item = u64>) -> Option<u64> {
+    let mut values: Vec<u64> = values.collect();
+    values.sort_unstable();
+    values.get(values.len() / 2).copied()
+}
+
+/// One line without backticks.
+fn short(text: &str) -> String {
+    let text: String = text.chars().map(|c| if c == '\n' || c == '`' { ' ' } else { c }).collect();
+    match text.char_indices().nth(300) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}

@@ -19,8 +19,8 @@ pub struct Explanation {
 #[derive(Debug)]
 struct Group {
     title: String,
-    /// Files below a folder that nothing else needs, shown as a count.
-    others: (usize, u64),
+    /// Files below a folder or of a selection that nothing else needs, shown as a count for each package.
+    others: BTreeMap<Option<String>, (usize, u64)>,
     lines: Vec<Line>,
 }
 
@@ -30,22 +30,36 @@ struct Line {
     path: TreePath,
     bytes: u64,
     note: String,
+    /// The package of the image that it is from.
+    package: Option<String>,
     also: Vec<TreePath>,
 }
+
+/// The name of the package that a file of the image belongs to.
+type Owner<'a> = &'a dyn Fn(&TreePath) -> Option<String>;
 
 impl Explanation {
     /// Sorts a plan. `extension` is what it built, for the sizes.
     pub fn new(plan: &Plan, extension: &Tree) -> Explanation {
-        let sorted = Sorted::new(plan);
+        Explanation::with_packages(plan, extension, &|_| None)
+    }
+
+    /// As [`Explanation::new`], with the package of each file. `owner` knows it by the file's path in the image.
+    pub fn with_packages(
+        plan: &Plan,
+        extension: &Tree,
+        owner: &dyn Fn(&TreePath) -> Option<String>,
+    ) -> Explanation {
+        let sorted = Sorted::new(plan, owner);
         let size = |p: &TreePath| extension.get(p).and_then(|n| n.content()).map_or(0, tree::Content::len);
         let mut groups = Vec::new();
         for (title, tops) in &sorted.groups {
-            let mut group = Group { title: title.clone(), others: (0, 0), lines: Vec::new() };
+            let mut group = Group { title: title.clone(), others: BTreeMap::new(), lines: Vec::new() };
             for top in tops {
                 if sorted.is_plain(plan, top) {
                     if !matches!(plan.entries[top].action, Action::Directory(_)) {
-                        group.others.0 += 1;
-                        group.others.1 += size(top);
+                        let others = group.others.entry(sorted.package(plan, top)).or_default();
+                        *others = (others.0 + 1, others.1 + size(top));
                     }
                 } else {
                     sorted.lines(plan, top, 0, &size, &mut group.lines);
@@ -62,11 +76,12 @@ impl Explanation {
             path: path.clone(),
             bytes: size(path),
             note: String::new(),
+            package: None,
             also: Vec::new(),
         };
         let lines: Vec<Line> = extension.iter_inodes().filter(made).map(|(p, _, _)| line(p)).collect();
         if !lines.is_empty() {
-            groups.push(Group { title: "release file".to_owned(), others: (0, 0), lines });
+            groups.push(Group { title: "release file".to_owned(), others: BTreeMap::new(), lines });
         }
         let files: BTreeSet<_> =
             extension.iter_inodes().filter(|(_, _, n)| n.is_file()).map(|(_, i, _)| i).collect();
@@ -76,15 +91,16 @@ impl Explanation {
 }
 
 /// Each entry under the first that needs it.
-struct Sorted {
+struct Sorted<'a> {
+    owner: Owner<'a>,
     groups: Vec<(String, Vec<TreePath>)>,
     parent: BTreeMap<TreePath, TreePath>,
     children: BTreeMap<TreePath, Vec<(TreePath, String)>>,
     needed_by: BTreeMap<TreePath, BTreeSet<TreePath>>,
 }
 
-impl Sorted {
-    fn new(plan: &Plan) -> Sorted {
+impl<'a> Sorted<'a> {
+    fn new(plan: &Plan, owner: Owner<'a>) -> Sorted<'a> {
         let mut tops: BTreeMap<String, Vec<TreePath>> = BTreeMap::new();
         let mut edges: BTreeMap<TreePath, Vec<(TreePath, String)>> = BTreeMap::new();
         let mut needed_by: BTreeMap<TreePath, BTreeSet<TreePath>> = BTreeMap::new();
@@ -104,7 +120,7 @@ impl Sorted {
             }
         }
         let groups: Vec<(String, Vec<TreePath>)> = tops.into_iter().collect();
-        let mut out = Sorted { groups, parent: BTreeMap::new(), children: BTreeMap::new(), needed_by };
+        let mut out = Sorted { owner, groups, parent: BTreeMap::new(), children: BTreeMap::new(), needed_by };
         let mut queue: VecDeque<TreePath> = out.groups.iter().flat_map(|(_, t)| t.iter().cloned()).collect();
         let mut seen: BTreeSet<TreePath> = queue.iter().cloned().collect();
         loop {
@@ -126,7 +142,11 @@ impl Sorted {
         out
     }
 
-    /// Just a file of a folder: it needs nothing, and nothing needs it.
+    fn package(&self, plan: &Plan, path: &TreePath) -> Option<String> {
+        (self.owner)(plan.entries.get(path)?.source.as_ref()?)
+    }
+
+    /// Just a file of a folder or selection: it needs nothing, and nothing needs it.
     fn is_plain(&self, plan: &Plan, path: &TreePath) -> bool {
         let folder = plan.entries[path].why.iter().all(|w| matches!(w, Why::Folder(_) | Why::Selected(_)));
         let dir = matches!(plan.entries[path].action, Action::Directory(_));
@@ -141,7 +161,7 @@ impl Sorted {
         size: &impl Fn(&TreePath) -> u64,
         out: &mut Vec<Line>,
     ) {
-        self.line(path, depth, String::new(), size, out);
+        self.line(plan, path, depth, String::new(), size, out);
         let mut todo: Vec<(usize, &(TreePath, String))> = Vec::new();
         let below = |p: &TreePath| self.children.get(p).into_iter().flatten().rev();
         todo.extend(below(path).map(|c| (depth + 1, c)));
@@ -150,13 +170,14 @@ impl Sorted {
                 Action::Symlink(_) => "symlink".to_owned(),
                 _ => note.clone(),
             };
-            self.line(child, depth, note, size, out);
+            self.line(plan, child, depth, note, size, out);
             todo.extend(below(child).map(|c| (depth + 1, c)));
         }
     }
 
     fn line(
         &self,
+        plan: &Plan,
         path: &TreePath,
         depth: usize,
         note: String,
@@ -165,7 +186,8 @@ impl Sorted {
     ) {
         let parent = self.parent.get(path);
         let also = self.needed_by.get(path).into_iter().flatten().filter(|p| Some(*p) != parent);
-        out.push(Line { depth, path: path.clone(), bytes: size(path), note, also: also.cloned().collect() });
+        let (bytes, package, also) = (size(path), self.package(plan, path), also.cloned().collect());
+        out.push(Line { depth, path: path.clone(), bytes, note, package, also });
     }
 }
 
@@ -214,6 +236,9 @@ impl fmt::Display for Explanation {
                 if !line.note.is_empty() {
                     write!(f, ", {}", line.note)?;
                 }
+                if let Some(package) = &line.package {
+                    write!(f, ", from package {package}")?;
+                }
                 match line.also.as_slice() {
                     [] => {}
                     [one] => write!(f, ", also for {one}")?,
@@ -221,8 +246,12 @@ impl fmt::Display for Explanation {
                 }
                 writeln!(f)?;
             }
-            if group.others.0 > 0 {
-                writeln!(f, "  {} files, {}", group.others.0, Size(group.others.1))?;
+            for (package, (files, bytes)) in &group.others {
+                write!(f, "  {files} files, {}", Size(*bytes))?;
+                match package {
+                    Some(package) => writeln!(f, ", from package {package}")?,
+                    None => writeln!(f)?,
+                }
             }
         }
         writeln!(f, "{} files, {}", self.files, Size(self.bytes))

@@ -5,7 +5,7 @@ use std::fmt;
 
 use tree::{Content, ContentError, Tree, TreePath};
 
-use crate::{apk, dpkg, links};
+use crate::{apk, dpkg, links, pacman, rpm};
 
 /// Bytes. The largest file of a database that is read; the status of 4,000 Debian packages has 6 MiB.
 pub(crate) const FILE_LIMIT: u64 = 256 << 20;
@@ -102,7 +102,12 @@ impl Database {
     /// A file of the database can't be read, or is larger than any of its kind.
     pub fn read(tree: &Tree) -> Result<Option<Database>, DatabaseError> {
         type Reader = fn(&Tree) -> Result<Vec<Package>, DatabaseError>;
-        let readers: [(Manager, Reader); 2] = [(Manager::Dpkg, dpkg::read), (Manager::Apk, apk::read)];
+        let readers: [(Manager, Reader); 4] = [
+            (Manager::Dpkg, dpkg::read),
+            (Manager::Apk, apk::read),
+            (Manager::Rpm, rpm::read),
+            (Manager::Pacman, pacman::read),
+        ];
         for (manager, read) in readers {
             let packages = read(tree)?;
             if !packages.is_empty() {
@@ -206,8 +211,9 @@ impl Database {
 /// is in them. A directory of the list may be a symlink in the tree (`/bin`), which isn't the package's.
 fn in_tree(tree: &Tree, listed: &[TreePath]) -> Vec<TreePath> {
     let sorted: BTreeSet<&TreePath> = listed.iter().collect();
-    let is_listed_dir =
-        |path: &TreePath| sorted.range::<&TreePath, _>(path..).nth(1).is_some_and(|next| next.starts_with(path));
+    let is_listed_dir = |path: &TreePath| {
+        sorted.range::<&TreePath, _>(path..).nth(1).is_some_and(|next| next.starts_with(path))
+    };
     let found: BTreeSet<TreePath> = listed
         .iter()
         .filter(|path| !is_listed_dir(path))

@@ -9,6 +9,8 @@ pub use database::{Database, DatabaseError, Dependency, Manager, Package};
 
 mod apk;
 mod dpkg;
+mod pacman;
+mod rpm;
 
 mod links;
 

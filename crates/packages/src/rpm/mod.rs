@@ -1,0 +1,107 @@
+//! rpm's database: headers of packages in SQLite (rpm 4.16 and later) or ndb (SUSE). The older Berkeley DB isn't read.
+
+mod header;
+mod ndb;
+mod sqlite;
+
+use tree::Tree;
+
+use crate::database::{FILE_LIMIT, content};
+use crate::{DatabaseError, Package};
+
+/// Where it is: by tradition, and where systems with an immutable /usr have it.
+const DIRS: [&str; 3] = ["/usr/lib/sysimage/rpm", "/var/lib/rpm", "/usr/share/rpm"];
+
+pub(crate) fn read(tree: &Tree) -> Result<Vec<Package>, DatabaseError> {
+    for dir in DIRS {
+        for (name, blobs) in [
+            ("rpmdb.sqlite", sqlite::blobs as fn(&[u8], &mut dyn FnMut(&[u8])) -> Result<(), &'static str>),
+            ("Packages.db", ndb::blobs),
+        ] {
+            let Some((path, content)) = content(tree, &format!("{dir}/{name}")) else { continue };
+            let bytes = content
+                .read(FILE_LIMIT)
+                .map_err(|source| DatabaseError::Content { path: path.clone(), source })?;
+            let mut packages = Vec::new();
+            blobs(&bytes, &mut |blob| packages.extend(header::package(blob)))
+                .map_err(|what| DatabaseError::Format { path, what })?;
+            if !packages.is_empty() {
+                return Ok(packages);
+            }
+        }
+        if let Some((path, _)) = content(tree, &format!("{dir}/Packages")) {
+            return Err(DatabaseError::Format { path, what: "a Berkeley DB, which isn't read" });
+        }
+    }
+    Ok(Vec::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Database;
+    use tree::{Meta, Node};
+
+    /// Databases that the programs of Fedora and SUSE wrote would be megabytes; these have the same structure.
+    fn root(file: &str, bytes: Vec<u8>) -> Tree {
+        let mut tree = Tree::default();
+        for path in ["/usr/bin/git", "/etc/gitconfig"] {
+            tree.insert_all(path.parse().unwrap(), Node::file(0o755, "x"), &Meta::dir()).unwrap();
+        }
+        tree.insert_all(file.parse().unwrap(), Node::file(0o644, bytes), &Meta::dir()).unwrap();
+        tree
+    }
+
+    fn check(tree: &Tree) {
+        let db = Database::read(tree).unwrap().unwrap();
+        let git = db.package("git").unwrap();
+        assert_eq!((git.version.as_str(), git.architecture.as_str()), ("1:2.45-1.fc40", "x86_64"));
+        assert_eq!(git.files, ["/etc/gitconfig".parse().unwrap(), "/usr/bin/git".parse().unwrap()]);
+        assert_eq!(git.configuration, ["/etc/gitconfig".parse().unwrap()]);
+    }
+
+    #[test]
+    fn an_ndb_database() {
+        check(&root("/var/lib/rpm/Packages.db", ndb::testing::database(&[header::testing::git()])));
+    }
+
+    #[test]
+    fn a_berkeley_database_is_refused() {
+        let error = Database::read(&root("/var/lib/rpm/Packages", b"x".to_vec())).unwrap_err();
+        assert_eq!(error.to_string(), "/var/lib/rpm/Packages: a Berkeley DB, which isn't read");
+    }
+
+    #[test]
+    fn an_sqlite_database() {
+        for page_size in [512, 4096, 65536] {
+            let many: Vec<Vec<u8>> = (0..40).map(|_| header::testing::git()).collect();
+            check(&root("/usr/lib/sysimage/rpm/rpmdb.sqlite", sqlite::testing::database(page_size, &many)));
+        }
+    }
+
+    /// Every byte of a database may be anything.
+    #[test]
+    fn hostile_bytes() {
+        let sqlite = sqlite::testing::database(512, &[header::testing::git()]);
+        let ndb = ndb::testing::database(&[header::testing::git()]);
+        let git = header::testing::git();
+        for value in [0, 1, 0x7f, 0x80, 0xff] {
+            for (bytes, read) in [
+                (&sqlite, sqlite::blobs as fn(&[u8], &mut dyn FnMut(&[u8])) -> Result<(), &'static str>),
+                (&ndb, ndb::blobs),
+            ] {
+                for at in 0..bytes.len() {
+                    let mut bytes = bytes.clone();
+                    bytes[at] = value;
+                    _ = read(&bytes, &mut |blob| _ = header::package(blob));
+                }
+            }
+            for at in 0..git.len() {
+                let mut bytes = git.clone();
+                bytes[at] = value;
+                _ = header::package(&bytes);
+                _ = header::package(&git[..at]);
+            }
+        }
+    }
+}

@@ -14,6 +14,7 @@ use sysext::{Extension, ExtensionName, RequestedPath};
 use tree::{Event, Events, Machine, Tree, TreePath};
 
 use crate::args::{OtherArgs, OutputArgs, ReleaseArgs, ReportArgs, SandboxArgs, SelectionArgs, SourceArgs};
+use crate::package_selection::PackagesError;
 use crate::root::{RootError, Wanted, check_machines, root_file_system};
 use crate::selection::{IsHosts, programs, select};
 use crate::{Terminal, print};
@@ -74,6 +75,20 @@ pub(crate) trait Conversion {
         selections: Vec<Selection>,
     ) -> anyhow::Result<Self::Plan>;
 
+    /// Packages that the image has to have, as typed.
+    fn packages(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The files of these packages.
+    fn select_packages(
+        &self,
+        _rootfs: &Rootfs,
+        _events: &dyn Events,
+    ) -> Result<Vec<Selection>, PackagesError> {
+        Ok(Vec::new())
+    }
+
     /// The machines that the plan's programs are for.
     fn machines(&self, plan: &Self::Plan, rootfs: &Rootfs) -> BTreeSet<Machine>;
 
@@ -120,9 +135,10 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
     let image_options = args.output.image_options(args.source.architecture(), &events)?;
     let context = args.source.context().map_err(RootError::from)?;
     let sandbox = SandboxArgs { offline: args.source.offline, ..args.sandbox.clone() };
-    let wanted = Wanted { paths, programs: programs(&args.selection.trace) };
+    let wanted = Wanted { paths, programs: programs(&args.selection.trace), packages: command.packages() };
     let rootfs = root_file_system(&context, &sandbox, image, &wanted, name.as_str(), &events)?;
-    let selections = select(&args.selection, &sandbox, &rootfs, C::IS_HOSTS, &context.cache, &events)?;
+    let mut selections = command.select_packages(&rootfs, &events)?;
+    selections.extend(select(&args.selection, &sandbox, &rootfs, C::IS_HOSTS, &context.cache, &events)?);
     let rootfs = command.narrow(rootfs, &selections)?;
     let plan = command.plan(name, &rootfs, selections)?;
     let machines = command.machines(&plan, &rootfs);

@@ -25,6 +25,8 @@ mod root;
 
 mod selection;
 
+mod package_selection;
+
 mod convert;
 
 pub mod flatwrap;

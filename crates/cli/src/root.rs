@@ -6,10 +6,12 @@ use std::path::PathBuf;
 
 use oci::{Context, ImageRef, Rootfs, RootfsError};
 use sandbox::{SandboxError, packages};
+use store::Cache;
 use sysext::{RequestedPath, request};
 use tree::{Arch, Event, Events, Machine, Tree, TreePath};
 
 use crate::args::{ContextError, SandboxArgs, SourceArgs};
+use crate::package_selection::missing as missing_packages;
 
 /// Why there is no root file system.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +21,9 @@ pub(crate) enum RootError {
     Context(#[from] ContextError),
     #[error(transparent)]
     Rootfs(#[from] RootfsError),
+    /// What the image's package manager has left.
+    #[error(transparent)]
+    Database(#[from] ::packages::DatabaseError),
     /// A command in the image.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -47,6 +52,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) paths: &'a [RequestedPath],
     /// Names of programs that commands start.
     pub(crate) programs: Vec<String>,
+    /// Packages, as their manager takes their names.
+    pub(crate) packages: Vec<String>,
 }
 
 /// Pulls or reads the image, runs and installs in it what the arguments say, and installs the package of the extension's
@@ -62,16 +69,18 @@ pub(crate) fn root_file_system(
     package: &str,
     events: &dyn Events,
 ) -> Result<Rootfs, RootError> {
-    let Wanted { paths: wanted, programs } = wanted;
+    let Wanted { paths: wanted, programs, packages: named } = wanted;
     let places: Vec<TreePath> = wanted.iter().filter_map(|w| TreePath::new(&w.source).ok()).collect();
     let rootfs = context.rootfs(image, &places, events)?;
     let rootfs = sandbox.apply(rootfs, &context.cache, events)?;
+    let rootfs = install_missing(rootfs, named, sandbox, image, &context.cache, events)?;
     let path = wanted.iter().find(|w| !w.is_in(&rootfs.tree)).map(|w| &w.source);
     let Some(first) = path.or_else(|| programs.iter().find(|p| program(&rootfs.tree, p).is_none())) else {
         return Ok(rootfs);
     };
     // Explicit packages or commands turn automatic installation off.
-    let told = sandbox.no_install || !sandbox.package.is_empty() || !sandbox.run.is_empty();
+    let told =
+        !named.is_empty() || sandbox.no_install || !sandbox.package.is_empty() || !sandbox.run.is_empty();
     let similar = request::similar_programs(&rootfs.tree, first);
     // The package of that name was asked for if the program has its name. If it hasn't, and there is one with almost this
     // name, it is a slip of the finger, and no reason to bother a package manager.
@@ -86,6 +95,27 @@ pub(crate) fn root_file_system(
     sandbox
         .install(rootfs, &[package.to_owned()], &context.cache, events)
         .map_err(|source| RootError::Installation { source, similar })
+}
+
+/// Installs those of the packages that the image lacks. Where that can't be, the caller finds that they are missing.
+fn install_missing(
+    rootfs: Rootfs,
+    named: &[String],
+    sandbox: &SandboxArgs,
+    image: &ImageRef,
+    cache: &Cache,
+    events: &dyn Events,
+) -> Result<Rootfs, RootError> {
+    let missing = missing_packages(&rootfs.tree, named)?;
+    let can = !missing.is_empty() && !sandbox.no_install && !is_this_machine(image);
+    let Some(manager) = packages::detect(&rootfs.tree).filter(|_| can) else { return Ok(rootfs) };
+    let (names, is) = (missing.join(", "), if missing.len() == 1 { "is" } else { "are" });
+    events.event(Event::Note(
+        format!("{names} {is} not installed in {image}: installing with {manager}").into(),
+    ));
+    sandbox
+        .install(rootfs, &missing, cache, events)
+        .map_err(|source| RootError::Installation { source, similar: Vec::new() })
 }
 
 /// The image's program of this path, or of this name in one of the usual directories.

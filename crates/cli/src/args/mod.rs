@@ -11,6 +11,9 @@ pub use output::OutputArgs;
 mod output_path;
 pub(crate) use output_path::OutputPathError;
 
+mod packages;
+pub(crate) use packages::{PACKAGE, PackageArgs, PathArg};
+
 mod release;
 pub use release::ReleaseArgs;
 

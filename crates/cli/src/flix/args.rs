@@ -5,11 +5,10 @@ use oci::ImageRef;
 use sysext::ExtensionName;
 use tree::TreePath;
 
-use crate::args::{OtherArgs, SelectionArgs};
+use crate::args::{OtherArgs, PackageArgs, PathArg, SelectionArgs};
 use crate::convert::ConvertArgs;
 
 use elf::closure::{DlopenPolicy, ExtraLib};
-use sysext::RequestedPath;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,6 +16,8 @@ Examples:
       Build b3sum.raw with b3sum and its libraries. The package b3sum is installed in the image first, since it's missing.
   flix debian nginx /usr/sbin/nginx /usr/sbin/start-stop-daemon /usr/lib/systemd/system/nginx.service
       Include a daemon's unit.
+  flix debian:bookworm git package:git
+      Include all that the package git needs at run time: its programs, their data, and the packages that it depends on.
   flix alpine:latest bb /bin/busybox:/usr/bin/busybox
       Install a file at another path.
   flix debian git /usr/bin/git --trace 'git clone /tmp/repository /tmp/copy' --trace-files testdata
@@ -49,9 +50,10 @@ pub struct Args {
     #[arg(value_name = "NAME", required_unless_present_any = OtherArgs::IDS)]
     pub(super) name: Option<ExtensionName>,
 
-    /// Programs, files, directories, or glob patterns in the image; PATH:DEST installs one at another path
+    /// Programs, files, directories, or glob patterns in the image; PATH:DEST installs one at another path. package:NAME
+    /// includes an installed package, with what it depends on
     #[arg(value_name = "PATH", required_unless_present_any = OtherArgs::IDS.into_iter().chain(SelectionArgs::IDS))]
-    pub(super) paths: Vec<RequestedPath>,
+    pub(super) paths: Vec<PathArg>,
 
     /// Private directory for libraries, in the extension [default: /usr/lib/flix/NAME]
     #[arg(long, value_name = "DIR", help_heading = LIBRARIES)]
@@ -82,6 +84,9 @@ pub struct Args {
     /// Let scripts use the host's interpreters
     #[arg(long, help_heading = LIBRARIES)]
     pub(super) host_interpreters: bool,
+
+    #[command(flatten)]
+    pub(super) packages: PackageArgs,
 
     #[command(flatten)]
     pub(super) common: ConvertArgs,

@@ -15,28 +15,38 @@ use flix::Explanation;
 use flix::plan::{Plan, Request, Selection};
 use image::Written;
 use oci::Rootfs;
+use packages::{Database, DatabaseError};
 use sysext::extension::{Finding, rule};
 use sysext::{Extension, ExtensionName};
-use tree::{Event, Events, Machine, StaticPath};
+use tree::{Event, Events, Machine, StaticPath, TreePath};
 
+use crate::args::PathArg;
 use crate::convert::{Built, Conversion, convert, hint_at_texts};
 use crate::hint::MISSING;
+use crate::package_selection::{PackagesError, select};
 use crate::selection::{IsHosts, is_hosts};
 use report::Report;
 
 /// Where extensions have their libraries, each below its name.
 const SYSROOTS: StaticPath = StaticPath::new("/usr/lib/flix");
 
+/// A plan, and the packages of the image that it was made for, if they are to be shown.
+#[derive(Debug)]
+pub struct Planned {
+    plan: Plan,
+    database: Result<Option<Database>, DatabaseError>,
+}
+
 /// Does what the arguments ask for.
 ///
 /// # Errors
 /// Whatever went wrong, with the chain of reasons.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    convert(&args.common, args.image.as_ref(), args.name.as_ref(), &args.paths, args)
+    convert(&args.common, args.image.as_ref(), args.name.as_ref(), &PathArg::paths(&args.paths), args)
 }
 
 impl Conversion for Args {
-    type Plan = Plan;
+    type Plan = Planned;
     type Report = ();
 
     const IS_HOSTS: IsHosts = is_hosts;
@@ -46,16 +56,31 @@ impl Conversion for Args {
         name: &ExtensionName,
         rootfs: &Rootfs,
         selections: Vec<Selection>,
-    ) -> anyhow::Result<Plan> {
+    ) -> anyhow::Result<Planned> {
         let request = Request { selections, ..request(self, name, &rootfs.config.env)? };
-        Ok(Plan::new(&rootfs.tree, &request)?)
+        let plan = Plan::new(&rootfs.tree, &request)?;
+        let shown = self.explain || self.common.report.json;
+        let database = if shown { Database::read(&rootfs.tree) } else { Ok(None) };
+        Ok(Planned { plan, database })
     }
 
-    fn machines(&self, plan: &Plan, _rootfs: &Rootfs) -> BTreeSet<Machine> {
-        plan.machines.clone()
+    fn packages(&self) -> Vec<String> {
+        PathArg::packages(&self.paths)
     }
 
-    fn build(&self, plan: &Plan, rootfs: Rootfs, events: &dyn Events) -> anyhow::Result<(Built, ())> {
+    fn select_packages(&self, rootfs: &Rootfs, events: &dyn Events) -> Result<Vec<Selection>, PackagesError> {
+        select(&self.packages(), &self.packages, &rootfs.tree, events)
+    }
+
+    fn machines(&self, planned: &Planned, _rootfs: &Rootfs) -> BTreeSet<Machine> {
+        planned.plan.machines.clone()
+    }
+
+    fn build(&self, planned: &Planned, rootfs: Rootfs, events: &dyn Events) -> anyhow::Result<(Built, ())> {
+        let Planned { plan, database } = planned;
+        if let Err(e) = database {
+            events.event(Event::Warning(format!("packages of files aren't known: {e}").into()));
+        }
         tell(plan, self.allow_missing, events);
         let variables = rootfs.config.notable_variables();
         if !variables.is_empty() && !plan.machines.is_empty() {
@@ -73,16 +98,19 @@ impl Conversion for Args {
 
     fn report(
         &self,
-        plan: &Plan,
+        planned: &Planned,
         _report: &(),
         extension: &Extension,
         written: Option<&Written>,
     ) -> anyhow::Result<String> {
-        let (report, args) = (Report { plan, extension, written }, &self.common.report);
+        let Planned { plan, database } = planned;
+        let database = database.as_ref().ok().and_then(Option::as_ref);
+        let owner = |path: &TreePath| Some(database?.owner(path)?.name.clone());
+        let (report, args) = (Report { plan, extension, written, owner: &owner }, &self.common.report);
         if args.json {
             return Ok(report.json()?);
         }
-        let explanation = self.explain.then(|| Explanation::new(plan, extension.tree()));
+        let explanation = self.explain.then(|| Explanation::with_packages(plan, extension.tree(), &owner));
         Ok(report.text(args.dry_run, args.quiet, explanation.as_ref()))
     }
 }
@@ -100,7 +128,7 @@ fn request(args: &Args, name: &ExtensionName, environment: &[String]) -> anyhow:
         }
     }
     Ok(Request {
-        wanted: args.paths.clone(),
+        wanted: PathArg::paths(&args.paths),
         selections: Vec::new(),
         sysroot,
         closure: closure::Options {

@@ -12,11 +12,12 @@ use tree::TreePath;
 
 use crate::args::written_line;
 
-#[derive(Debug)]
 pub(super) struct Report<'a> {
     pub plan: &'a Plan,
     /// What was made of it.
     pub extension: &'a Extension,
+    /// The package that a file of the image belongs to.
+    pub owner: &'a dyn Fn(&TreePath) -> Option<String>,
     /// The image; none after a dry run.
     pub written: Option<&'a Written>,
 }
@@ -49,6 +50,9 @@ struct File {
     action: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<String>,
+    /// The package of the image that the source belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    package: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,6 +109,7 @@ impl Report<'_> {
                 path: path.to_string(),
                 action: entry.action.verb(),
                 source: entry.source.as_ref().map(TreePath::to_string),
+                package: entry.source.as_ref().and_then(self.owner),
                 target,
                 interpreter,
                 rpath,

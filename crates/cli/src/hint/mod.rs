@@ -16,6 +16,7 @@ pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| error.downcast_ref().and_then(programs::flix_build))
         .or_else(|| error.downcast_ref().and_then(programs::flatwrap_plan))
         .or_else(|| error.downcast_ref().and_then(source::root))
+        .or_else(|| error.downcast_ref().and_then(source::packages))
         .or_else(|| error.downcast_ref().and_then(source::rootfs))
         .or_else(|| error.downcast_ref().and_then(source::pull))
         .or_else(|| error.downcast_ref().and_then(source::source))

@@ -5,6 +5,9 @@ use oci::{RootfsError, SourceError};
 use sandbox::{Cause, Mode, SandboxError, Status, Unavailable};
 use store::HttpError;
 
+use crate::package_selection::PackagesError;
+use packages::ClosureError;
+
 use super::extension::did_you_mean;
 use crate::root::RootError;
 
@@ -70,6 +73,25 @@ pub(super) fn pull(error: &PullError) -> Option<String> {
         }
         ClientError::Http(HttpError::Status { status: 429, .. }) => {
             Some("log in for a higher limit, or set up a mirror".to_owned())
+        }
+        _ => None,
+    }
+}
+
+pub(super) fn packages(error: &PackagesError) -> Option<String> {
+    match error {
+        PackagesError::Closure(ClosureError::NotInstalled { provided_by, .. }) => {
+            Some(match provided_by.first() {
+                Some(name) => format!("{name} provides it: package:{name}"),
+                None => {
+                    "the image's package manager may call it otherwise; --package P installs packages, and a \
+                         package is installed automatically unless --no-install is given"
+                        .to_owned()
+                }
+            })
+        }
+        PackagesError::NoDatabase { .. } | PackagesError::Database(_) => {
+            Some("give its files as PATHs, or find them with --trace 'COMMAND'".to_owned())
         }
         _ => None,
     }

@@ -1,0 +1,187 @@
+//! From names of packages to their files.
+
+use std::collections::BTreeSet;
+
+use flix::plan::Selection;
+use packages::{Closure, ClosureError, Database, DatabaseError, Package};
+use sysext::extension::HostLibrary;
+use sysext::request::home;
+use tree::{Event, Events, Tree, TreePath};
+
+use crate::args::{PACKAGE, PackageArgs};
+
+/// More names than this in a note help nobody.
+const NAMED: usize = 12;
+
+/// Why a package can't be included.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum PackagesError {
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    #[error(transparent)]
+    Closure(#[from] ClosureError),
+    /// Nothing says what belongs to a package.
+    #[error("{PACKAGE}{name}: the image has no package database")]
+    NoDatabase {
+        /// The first package asked for.
+        name: String,
+    },
+}
+
+/// The names that the image lacks, as typed.
+pub(crate) fn missing(tree: &Tree, names: &[String]) -> Result<Vec<String>, DatabaseError> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let database = Database::read(tree)?;
+    let has = |name: &String| database.as_ref().is_some_and(|d| d.package(plain(name)).is_some());
+    Ok(names.iter().filter(|n| !has(n)).cloned().collect())
+}
+
+/// The files of packages that programs use: of those that are named, and of those that they depend on as far as not every
+/// host has them. Libraries of the latter are found by what loads them.
+///
+/// # Errors
+/// There is no database, or a package isn't in it.
+pub(crate) fn select(
+    names: &[String],
+    args: &PackageArgs,
+    tree: &Tree,
+    events: &dyn Events,
+) -> Result<Vec<Selection>, PackagesError> {
+    let Some(first) = names.first() else { return Ok(Vec::new()) };
+    let database = Database::read(tree)?;
+    let database = database.ok_or_else(|| PackagesError::NoDatabase { name: first.clone() })?;
+    let mut out = Vec::new();
+    for name in names {
+        let closure = database.closure(&[plain(name)])?;
+        let text = format!("{PACKAGE}{name}");
+        let mut paths: BTreeSet<TreePath> = BTreeSet::new();
+        for package in &closure.named {
+            paths.extend(package.runtime_files(&args.locale).cloned());
+        }
+        if args.depends() {
+            for package in &closure.depends {
+                let files = package.runtime_files(&args.locale).filter(|f| !is_library(f));
+                paths.extend(files.cloned());
+            }
+            report(&text, &closure, events);
+        }
+        out.push(Selection { text, paths });
+    }
+    Ok(out)
+}
+
+fn report(text: &str, closure: &Closure<'_>, events: &dyn Events) {
+    for (list, what) in [
+        (&closure.depends, "includes what it depends on"),
+        (&closure.base, "leaves to the host what every host has"),
+    ] {
+        let names = list.iter().map(|p: &&Package| p.name.as_str());
+        if let Some(names) = shown(names) {
+            events.event(Event::Note(format!("{text} {what}: {names}").into()));
+        }
+    }
+    if let Some(names) = shown(closure.missing.iter().map(String::as_str)) {
+        let text = format!("{text} depends on what isn't installed in the image: {names}");
+        events.event(Event::Warning(text.into()));
+    }
+}
+
+fn shown<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let names: Vec<&str> = names.collect();
+    let text = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMED) {
+        _ if names.is_empty() => None,
+        0 => Some(text),
+        more => Some(format!("{text} and {more} more")),
+    }
+}
+
+/// In one of the directories in which all programs look for libraries.
+fn is_library(file: &TreePath) -> bool {
+    home(file, true).as_ref().and_then(HostLibrary::at).is_some()
+}
+
+/// The name of a package without its version or release, as managers write these: `git=1:2.39`, `nginx/bookworm-backports`.
+fn plain(name: &str) -> &str {
+    &name[..name.find(['=', '<', '>', '~', '/']).unwrap_or(name.len())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use std::sync::Mutex;
+    use tree::{Meta, Node};
+
+    #[derive(Default)]
+    struct Lines(Mutex<Vec<String>>);
+
+    impl Events for Lines {
+        fn event(&self, event: Event<'_>) {
+            if let Event::Note(text) | Event::Warning(text) = event {
+                self.0.lock().unwrap().push(text.into_owned());
+            }
+        }
+    }
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: PackageArgs,
+    }
+
+    fn image() -> Tree {
+        let status = "Package: git\nStatus: install ok installed\nDepends: libz, perl, libc6, gone\n\n\
+                      Package: perl\nStatus: install ok installed\n\nPackage: libz\nStatus: install ok installed\n\n\
+                      Package: libc6\nStatus: install ok installed\n";
+        let mut tree = Tree::default();
+        for (path, text) in [
+            ("/var/lib/dpkg/status", status),
+            ("/var/lib/dpkg/info/git.list", "/usr/bin/git\n/usr/share/locale/de/git.mo\n"),
+            ("/var/lib/dpkg/info/perl.list", "/usr/bin/perl\n"),
+            ("/var/lib/dpkg/info/libz.list", "/lib/x86_64-linux-gnu/libz.so.1\n/usr/lib/libz/data\n"),
+            ("/usr/bin/git", ""),
+            ("/usr/bin/perl", ""),
+            ("/usr/share/locale/de/git.mo", ""),
+            ("/lib/x86_64-linux-gnu/libz.so.1", ""),
+            ("/usr/lib/libz/data", ""),
+        ] {
+            tree.insert_all(path.parse().unwrap(), Node::file(0o644, text), &Meta::dir()).unwrap();
+        }
+        tree
+    }
+
+    #[test]
+    fn files_of_packages() {
+        for (words, expected, said) in [
+            (&["x"][..], "/usr/bin/git /usr/bin/perl /usr/lib/libz/data", 3),
+            (&["x", "--no-depends"], "/usr/bin/git", 0),
+            (&["x", "--no-depends", "--locale", "de"], "/usr/bin/git /usr/share/locale/de/git.mo", 0),
+        ] {
+            let lines = Lines::default();
+            let args = Command::parse_from(words).args;
+            let found = select(&["git=1:2".to_owned()], &args, &image(), &lines).unwrap();
+            let paths: Vec<String> = found[0].paths.iter().map(ToString::to_string).collect();
+            assert_eq!((found[0].text.as_str(), paths.join(" ").as_str()), ("package:git=1:2", expected));
+            assert_eq!(lines.0.lock().unwrap().len(), said, "{:?}", lines.0.lock().unwrap());
+        }
+        assert_eq!(missing(&image(), &["git".into(), "none".into()]).unwrap(), ["none"]);
+    }
+
+    #[test]
+    fn what_is_said_of_dependencies() {
+        let lines = Lines::default();
+        select(&["git".to_owned()], &PackageArgs::default(), &image(), &lines).unwrap();
+        assert_eq!(
+            *lines.0.lock().unwrap(),
+            [
+                "package:git includes what it depends on: libz, perl",
+                "package:git leaves to the host what every host has: libc6",
+                "package:git depends on what isn't installed in the image: gone",
+            ]
+        );
+    }
+}

@@ -59,7 +59,7 @@ mod symbols;
 pub use symbols::mentions;
 
 mod strings;
-pub use strings::library_paths;
+pub use strings::{library_paths, read_only_strings};
 
 mod payload;
 

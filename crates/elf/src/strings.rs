@@ -1,8 +1,14 @@
-//! Paths of libraries among a file's strings: what it may open by dlopen(3).
+//! A file's strings: paths of libraries that it may open by dlopen(3), and all that its read-only data holds.
 
 use std::collections::BTreeSet;
 
+use object::elf;
 use tree::{Content, ContentError};
+
+use crate::ElfError;
+use crate::layout::Layout;
+use crate::raw::Phdr;
+use crate::source::Source;
 
 /// Bytes that are read at a time.
 const CHUNK: usize = 1 << 20;
@@ -31,6 +37,76 @@ pub fn library_paths(content: &Content) -> Result<BTreeSet<Vec<u8>>, ContentErro
     Ok(out)
 }
 
+/// Bytes of a file's loaded data that are looked at.
+const MOST_DATA: u64 = 512 << 20;
+
+/// Visits the NUL-terminated strings of a file's loaded data that are text, without the names of its symbols. In a file whose
+/// linker keeps code apart, the code isn't searched.
+///
+/// # Errors
+/// As [`Elf::parse`](crate::Elf::parse).
+pub fn read_only_strings(content: &Content, visit: &mut dyn FnMut(&[u8])) -> Result<(), ElfError> {
+    let source = Source::new(content);
+    let Some(layout) = Layout::read(&source)? else { return Ok(()) };
+    let names = layout.strtab()?.map(|(at, len)| at..at.saturating_add(len));
+    let flag = |p: &Phdr, flag: elf::ProgramFlags| p.p_flags & flag.0 != 0;
+    let constants = |p: &Phdr| !flag(p, elf::PF_X) && !flag(p, elf::PF_W);
+    let is_apart = layout.loads().any(|p| constants(p) && p.p_filesz > 0);
+    let mut left = MOST_DATA;
+    for segment in layout.loads().filter(|p| !is_apart || !flag(p, elf::PF_X)) {
+        let end = segment.file_end().min(source.len());
+        let len = end.saturating_sub(segment.p_offset).min(left);
+        left -= len;
+        strings_of(content, segment.p_offset, len, &mut |at, string| {
+            if !names.as_ref().is_some_and(|n| n.contains(&at)) {
+                visit(string);
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// Visits the strings of a part of a file, with the offset of each.
+fn strings_of(
+    content: &Content,
+    start: u64,
+    len: u64,
+    visit: &mut dyn FnMut(u64, &[u8]),
+) -> Result<(), ContentError> {
+    let mut buffer = vec![0; CHUNK + LONGEST];
+    let end = start.saturating_add(len);
+    // Whether the last byte before the buffer's first ended a string.
+    let (mut at, mut fresh) = (start, true);
+    while at < end {
+        let room = buffer.len().min(usize::try_from(end - at).unwrap_or(usize::MAX));
+        let n = content.read_at(&mut buffer[..room], at)?;
+        let last = n < buffer.len();
+        let mut offset = 0;
+        for string in buffer[..n].split(|&b| b == 0) {
+            // What starts behind the chunk starts in the next one, too.
+            if offset >= CHUNK && !last {
+                break;
+            }
+            let whole = offset > 0 || fresh;
+            if whole && (2..LONGEST).contains(&string.len()) && is_text(string) {
+                visit(at + offset as u64, string);
+            }
+            offset += string.len() + 1;
+        }
+        if last {
+            break;
+        }
+        fresh = buffer[CHUNK - 1] == 0;
+        at += CHUNK as u64;
+    }
+    Ok(())
+}
+
+/// Whether there are no control characters in it but those of lines.
+fn is_text(string: &[u8]) -> bool {
+    string.iter().all(|&b| b >= b' ' && b != 0x7f || matches!(b, b'\t' | b'\n' | b'\r'))
+}
+
 /// Whether a path ends as `.so` or `.so.1.2`.
 fn is_library(path: &[u8]) -> bool {
     let name = path.rsplit(|&b| b == b'/').next().unwrap_or(path);
@@ -44,6 +120,35 @@ fn is_library(path: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mentions;
+
+    #[test]
+    fn strings_are_seen_once_and_whole() {
+        let text = b"one\0/usr/share/x\0\x01bad\0two words\0t";
+        for before in [0, 1, CHUNK - 6, CHUNK, CHUNK + LONGEST - 4, 2 * CHUNK - 1] {
+            let content = Content::from([vec![0; before], text.to_vec()].concat());
+            let mut got = Vec::new();
+            strings_of(&content, 0, content.len(), &mut |_, s| {
+                got.push(String::from_utf8(s.to_vec()).unwrap())
+            })
+            .unwrap();
+            assert_eq!(got, ["one", "/usr/share/x", "two words"], "{before}");
+        }
+    }
+
+    /// The name of a function that is called is no data.
+    #[test]
+    fn names_of_symbols_are_left_out() {
+        let content = Content::from(std::fs::read("/proc/self/exe").unwrap());
+        let (mut any, mut symbol) = (false, false);
+        read_only_strings(&content, &mut |s| {
+            any = true;
+            symbol |= s == b"pthread_create" || s == b"__cxa_finalize";
+        })
+        .unwrap();
+        assert!(mentions(&content, &["pthread_create"]).unwrap());
+        assert!(any && !symbol);
+    }
 
     #[test]
     fn paths_of_libraries_are_told_from_other_strings() {

@@ -13,9 +13,11 @@ mod opened;
 mod planner;
 mod selection;
 mod text;
+mod unbundled;
 pub(crate) mod units;
 
 pub use selection::Selection;
+pub use unbundled::{Unbundled, UnbundledKind};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -266,6 +268,8 @@ pub struct Plan {
     pub opened: Vec<Opened>,
     /// Directories of the image's LD_LIBRARY_PATH with libraries that nothing needs; programs may open them by name.
     pub unseen: BTreeSet<TreePath>,
+    /// What programs look for at run time and the extension lacks.
+    pub unbundled: Vec<Unbundled>,
     /// Things that may go wrong.
     pub warnings: Vec<String>,
     /// Decisions taken for the user.

@@ -56,6 +56,7 @@ impl Plan {
                 missing: Vec::new(),
                 opened: Vec::new(),
                 unseen: BTreeSet::new(),
+                unbundled: Vec::new(),
                 warnings: Vec::new(),
                 notes: Vec::new(),
             },
@@ -78,6 +79,7 @@ impl Plan {
         planner.opened(&closure)?;
         planner.scripts()?;
         planner.units()?;
+        planner.unbundled(&closure)?;
         planner.finish(closure)
     }
 }

@@ -155,6 +155,7 @@ fn tell(plan: &Plan, allow_missing: bool, events: &dyn Events) {
     for text in warnings::warnings(plan) {
         events.event(Event::Note(text.into()));
     }
+    warnings::unbundled(plan, events);
     hint_at_texts(&plan.warnings, events);
     if !allow_missing && !plan.missing.is_empty() {
         // Named by a folder or a pattern alone, so that it is no error.

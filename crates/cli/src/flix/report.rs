@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 
 use elf::closure::Reason;
 use flix::Explanation;
-use flix::plan::{Action, Entry, Plan, Why};
+use flix::plan::{Action, Entry, Plan, Unbundled, UnbundledKind, Why};
 use image::Written;
 use serde::Serialize;
 use sysext::Extension;
 use tree::TreePath;
 
+use super::warnings::about;
 use crate::args::written_line;
 
 pub(super) struct Report<'a> {
@@ -30,8 +31,18 @@ struct Json<'a> {
     release: String,
     sysroot: String,
     files: Vec<File>,
+    unbundled: Vec<UnbundledJson>,
     notes: &'a [String],
     warnings: Vec<String>,
+}
+
+/// What a program looks for at run time and the extension lacks.
+#[derive(Serialize)]
+struct UnbundledJson {
+    by: String,
+    kind: &'static str,
+    likely: bool,
+    paths: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -118,6 +129,7 @@ impl Report<'_> {
             }
         };
         let mut warnings = self.plan.warnings.clone();
+        warnings.extend(self.plan.unbundled.iter().filter(|u| u.is_likely).map(about));
         warnings.extend(self.extension.findings().iter().map(ToString::to_string));
         let json = Json {
             name: self.extension.name().as_str(),
@@ -130,12 +142,29 @@ impl Report<'_> {
             release: self.extension.release().text(),
             sysroot: self.plan.sysroot.to_string(),
             files: self.plan.entries.iter().map(file).collect(),
+            unbundled: self.plan.unbundled.iter().map(unbundled).collect(),
             notes: &self.plan.notes,
             warnings,
         };
         let mut text = serde_json::to_string_pretty(&json)?;
         text.push('\n');
         Ok(text)
+    }
+}
+
+fn unbundled(unbundled: &Unbundled) -> UnbundledJson {
+    let kind = match unbundled.kind {
+        UnbundledKind::Data => "data",
+        UnbundledKind::Programs => "programs",
+        UnbundledKind::Configuration => "configuration",
+        UnbundledKind::Family(_) => "family",
+        UnbundledKind::Siblings => "siblings",
+    };
+    UnbundledJson {
+        by: unbundled.by.to_string(),
+        kind,
+        likely: unbundled.is_likely,
+        paths: unbundled.paths.iter().map(TreePath::to_string).collect(),
     }
 }
 

@@ -1,0 +1,213 @@
+//! What programs look for at run time and the extension lacks: paths in their data, folders that they compute, programs
+//! that they run, modules of interpreters.
+
+mod families;
+mod optional;
+mod paths;
+mod scripts;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use elf::closure::{Closure, Reason};
+use elf::read_only_strings;
+use tree::{Tree, TreePath};
+
+use super::host::{is_host_business, is_host_data, is_host_program, is_program_dir};
+use super::planner::Planner;
+use super::{Action, PlanError, Why};
+use families::Family;
+
+/// Files and folders of the image that a program looks for at run time, and that the extension lacks.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unbundled {
+    /// The program, script or library that looks for them, in the image.
+    pub by: TreePath,
+    /// What they are to it.
+    pub kind: UnbundledKind,
+    /// Whether it does a part of its work without them at most. What is not likely to be missed is false.
+    pub is_likely: bool,
+    /// The paths, in the image. Of a folder something is missing, if not all of it.
+    pub paths: BTreeSet<TreePath>,
+}
+
+/// What a program looks for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum UnbundledKind {
+    /// Data, by a path that is part of the program.
+    Data,
+    /// Programs that it runs.
+    Programs,
+    /// Its configuration in /etc, which no extension has.
+    Configuration,
+    /// Folders of this kind, wherever they are: "the standard library of Python".
+    Family(&'static str),
+    /// What was installed beside it, in a folder of its own.
+    Siblings,
+}
+
+/// What one file looks for, by kind and whether it is likely to be missed.
+type Found = BTreeMap<(UnbundledKind, bool), BTreeSet<TreePath>>;
+
+impl Planner<'_> {
+    /// Looks through all that the plan has, once everything has its place.
+    pub(super) fn unbundled(&mut self, closure: &Closure) -> Result<(), PlanError> {
+        let mut out = BTreeSet::new();
+        let bundled = Bundled::new(self);
+        let sources: BTreeSet<&TreePath> =
+            closure.objects.keys().chain(self.placed.iter().map(|p| &p.source)).collect();
+        for path in sources {
+            let mut found = Found::new();
+            let Some(content) = self.tree.get(path).and_then(|n| n.content()) else { continue };
+            let object = closure.objects.get(path);
+            let is_root = object.is_none_or(|o| o.reasons.contains(&Reason::Asked));
+            let soname = object.and_then(|o| o.elf.soname.as_deref());
+            if object.is_some_and(|o| o.is_loader) || soname.is_some_and(optional::is_self_sufficient) {
+                continue;
+            }
+            let mut families: BTreeSet<&'static Family> = BTreeSet::new();
+            let strings = read_only_strings(content, &mut |string| {
+                for path in paths::candidates(string) {
+                    bundled.look(path, is_root, &mut found);
+                }
+                families.extend(families::by_variable(string));
+            });
+            // What isn't understood is reported by the closure, if it matters.
+            if strings.is_err() {
+                continue;
+            }
+            for family in families {
+                let folders = family.folders(self.tree).into_iter().filter(|f| bundled.lacks(f));
+                found.entry((UnbundledKind::Family(family.name), true)).or_default().extend(folders);
+            }
+            if is_root {
+                bundled.siblings(path, &mut found);
+                self.script(path, content, &bundled, &mut found)?;
+            }
+            out.extend(entries(path, found));
+        }
+        self.plan.unbundled = out.into_iter().collect();
+        Ok(())
+    }
+}
+
+/// One for each kind, without paths that a more telling kind has, too.
+fn entries(by: &TreePath, mut found: Found) -> Vec<Unbundled> {
+    let mut out = Vec::new();
+    let families: BTreeSet<TreePath> = found
+        .iter()
+        .filter(|((kind, _), _)| matches!(kind, UnbundledKind::Family(_) | UnbundledKind::Siblings))
+        .flat_map(|(_, paths)| paths.iter().cloned())
+        .collect();
+    for ((kind, is_likely), paths) in &mut found {
+        if matches!(kind, UnbundledKind::Data) {
+            paths.retain(|p| !families.iter().any(|f| p.starts_with(f)));
+        }
+        // A folder says what a file in it would.
+        let all = paths.clone();
+        paths.retain(|p| !all.iter().any(|other| other != p && p.starts_with(other)));
+        if !paths.is_empty() {
+            let (kind, paths) = (kind.clone(), std::mem::take(paths));
+            out.push(Unbundled { by: by.clone(), kind, is_likely: *is_likely, paths });
+        }
+    }
+    out
+}
+
+/// What the extension has of the image, by path.
+pub(super) struct Bundled<'a> {
+    tree: &'a Tree,
+    /// Paths of the image that the extension has in their places, or elsewhere.
+    all: BTreeSet<&'a TreePath>,
+    /// Those of them that the request asks for. That a library is included for a program says nothing of the data beside it.
+    chosen: BTreeSet<&'a TreePath>,
+}
+
+impl<'a> Bundled<'a> {
+    fn new(planner: &'a Planner<'_>) -> Self {
+        let mut bundled = Bundled { tree: planner.tree, all: BTreeSet::new(), chosen: BTreeSet::new() };
+        for (place, entry) in &planner.plan.entries {
+            if matches!(entry.action, Action::Directory(_)) {
+                continue;
+            }
+            let paths = std::iter::once(place).chain(&entry.source);
+            bundled.all.extend(paths.clone());
+            let chosen = |w: &Why| !matches!(w, Why::Closure(_) | Why::Name(_) | Why::PathFile);
+            if entry.why.iter().any(chosen) {
+                bundled.chosen.extend(paths);
+            }
+        }
+        bundled
+    }
+
+    /// Whether the extension has nothing of a real path of the image: neither there nor in the sysroot.
+    fn lacks(&self, real: &TreePath) -> bool {
+        let next = self.chosen.range::<TreePath, _>(real..).next();
+        !self.all.contains(real) && !next.is_some_and(|p| p.starts_with(real))
+    }
+
+    /// Sorts a path that a file names.
+    fn look(&self, named: &[u8], is_root: bool, found: &mut Found) {
+        let Ok(resolved) = self.tree.resolve(named, true) else { return };
+        let real = resolved.path;
+        let Some(node) = self.tree.get(&real) else { return };
+        let Ok(path) = TreePath::new(named) else { return };
+        let merged = match path.components().next() {
+            Some(b"bin" | b"sbin" | b"lib" | b"lib32" | b"lib64") => {
+                TreePath::new([b"/usr/", path.as_relative()].concat()).unwrap_or_else(|_| path.clone())
+            }
+            _ => path.clone(),
+        };
+        let is_dir = node.is_dir();
+        if optional::is_shared(&merged) || optional::is_shared(&real) || is_host_data(&real) {
+            return;
+        }
+        if merged.components().next() == Some(b"etc") {
+            if is_root && !is_host_business(&merged) && !optional::is_of_host(&merged) {
+                found.entry((UnbundledKind::Configuration, is_dir)).or_default().insert(merged);
+            }
+            return;
+        }
+        if !matches!(real.components().next(), Some(b"usr" | b"opt")) {
+            return;
+        }
+        if is_program_dir(&merged) {
+            let runs = node.is_file() && node.meta.mode & 0o111 != 0;
+            if is_root && runs && !is_host_program(&merged) && self.lacks(&real) && self.lacks(&merged) {
+                let likely = !optional::is_choice(&merged);
+                found.entry((UnbundledKind::Programs, likely)).or_default().insert(merged);
+            }
+            return;
+        }
+        if (is_dir && !self.has_files(&real)) || !self.lacks(&real) || !self.lacks(&merged) {
+            return;
+        }
+        found.entry((UnbundledKind::Data, true)).or_default().insert(merged);
+    }
+
+    /// Whether a folder has files that are of use at run time.
+    fn has_files(&self, folder: &TreePath) -> bool {
+        self.tree.subtree(folder).any(|(_, node)| !node.is_dir())
+    }
+
+    /// What is installed beside a program that is not in a usual directory: `/usr/lib/jvm/x/bin/java`.
+    fn siblings(&self, program: &TreePath, found: &mut Found) {
+        let parts: Vec<&[u8]> = program.components().collect();
+        let Some(at) = parts.iter().rposition(|p| matches!(*p, b"bin" | b"sbin" | b"libexec")) else {
+            return;
+        };
+        if at < 2 || at + 2 != parts.len() || parts.starts_with(&[b"usr", b"local"]) {
+            return;
+        }
+        let Ok(prefix) = TreePath::new(parts[..at].join(&b'/')) else { return };
+        let others = self.tree.subtree(&prefix).filter(|(path, node)| {
+            !node.is_dir() && path.parent() != program.parent() && !optional::is_shared(path)
+        });
+        let mut folders: BTreeSet<TreePath> = BTreeSet::new();
+        for (path, _) in others {
+            let Some(first) = path.components().nth(at) else { continue };
+            folders.extend(prefix.join(first));
+        }
+        folders.retain(|f| self.lacks(f));
+        found.entry((UnbundledKind::Siblings, true)).or_default().extend(folders);
+    }
+}

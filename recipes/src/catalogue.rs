@@ -113,12 +113,28 @@ impl Catalogue {
         self.folders.keys().map(String::as_str)
     }
 
-    /// A recipe.
+    /// Whether there is a recipe of this name, or one that had it before.
+    pub fn has(&self, name: &str) -> bool {
+        self.folders.contains_key(name) || self.renamed(name).is_some()
+    }
+
+    /// The recipe that had this name before.
+    fn renamed(&self, name: &str) -> Option<Recipe> {
+        let recipes = self.folders.iter().filter(|(_, folder)| folder.text.contains(name));
+        let recipes =
+            recipes.filter_map(|(n, folder)| Recipe::parse(n, &folder.text, folder.files.clone()).ok());
+        recipes.into_iter().find(|recipe| recipe.aliases().iter().any(|alias| alias == name))
+    }
+
+    /// A recipe, by its name or one that it had before.
     ///
     /// # Errors
     /// It is unknown or makes no sense.
     pub fn recipe(&self, name: &str) -> Result<Recipe, CatalogueError> {
         let Some(folder) = self.folders.get(name) else {
+            if let Some(recipe) = self.renamed(name) {
+                return Ok(recipe);
+            }
             let known: Vec<&str> = self.names().collect();
             let suggestion = suggestion(name, &known);
             return Err(CatalogueError::Unknown { name: name.to_owned(), suggestion });

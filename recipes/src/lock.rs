@@ -27,6 +27,9 @@ const HEADER: &str = "\
 version = 1
 ";
 
+/// In the name of an image, stands before a component that its build was without.
+pub const WITHOUT: &str = "-without-";
+
 /// What is built: the key of an entry. `settings` is what the user chose, not what was found out.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
@@ -170,6 +173,13 @@ impl Key {
     /// The name of the image that is built.
     pub fn image_file(&self) -> ImageFileName {
         ImageFileName { name: self.name.clone(), version: self.version.clone(), arch: self.arch }
+    }
+
+    /// The same for a directory that may hold builds of several forms, without the ending:
+    /// `docker-27.5.1-without-containerd-x86-64`.
+    pub fn variant_stem(&self) -> String {
+        let without: String = self.settings.without.iter().map(|c| format!("{WITHOUT}{c}")).collect();
+        format!("{}-{}{without}-{}", self.name, self.version, self.arch.systemd())
     }
 }
 

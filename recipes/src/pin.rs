@@ -47,6 +47,9 @@ pub enum PinCause {
     /// The recipe asks GitHub about a file that isn't there.
     #[error("{url}: is no asset of a release on GitHub")]
     NotGithub { url: String },
+    /// A recipe names one way at least.
+    #[error("internal error: {url} has no way to be checked")]
+    NoWay { url: String },
     /// The signature doesn't hold.
     #[error("{url}: {signature}: {source}")]
     Signature { url: String, signature: String, source: SignatureError },
@@ -72,6 +75,18 @@ impl From<FetchError> for PinCause {
     }
 }
 
+/// Whether upstream has published nothing by this way: another one may do. What it has published and can't be read, or what
+/// can't be reached, is an error.
+fn is_missing(cause: &PinCause) -> bool {
+    match cause {
+        PinCause::Fetch(e) => e.is_not_found(),
+        PinCause::List { source, .. } => {
+            matches!(source, ChecksumError::NotListed { .. } | ChecksumError::NoDigest { .. })
+        }
+        _ => false,
+    }
+}
+
 impl BuildContext<'_> {
     /// Pins a build: finds out its parameters, fetches and checks its inputs.
     ///
@@ -81,15 +96,28 @@ impl BuildContext<'_> {
         self.pins(recipe, key).map_err(|cause| PinError { what: key.to_string(), cause: Box::new(cause) })
     }
 
-    fn pins(&self, recipe: &Recipe, key: &Key) -> Result<Pins, PinCause> {
-        let mut pins = Pins::default();
+    /// What would be pinned: parameters are found out, inputs are not fetched.
+    ///
+    /// # Errors
+    /// Upstream lacks a parameter, or the recipe can't be followed.
+    pub fn resolve(&self, recipe: &Recipe, key: &Key) -> Result<Instance, PinError> {
+        let resolved = self.found(recipe, key, &mut Pins::default());
+        resolved.map_err(|cause| PinError { what: key.to_string(), cause: Box::new(cause) })
+    }
+
+    fn found(&self, recipe: &Recipe, key: &Key, pins: &mut Pins) -> Result<Instance, PinCause> {
         let mut settings = key.settings.clone();
         for query in recipe.queries(&key.version, key.arch, &settings)? {
             let value = versions::parameter(recipe, &query, &|url| self.ask(url))?;
             settings.parameters.insert(query.name.clone(), value.clone());
             pins.found.insert(query.name, value);
         }
-        let instance = recipe.at(&key.version, key.arch, &settings)?;
+        Ok(recipe.at(&key.version, key.arch, &settings)?)
+    }
+
+    fn pins(&self, recipe: &Recipe, key: &Key) -> Result<Pins, PinCause> {
+        let mut pins = Pins::default();
+        let instance = self.found(recipe, key, &mut pins)?;
         self.inputs(&instance, &mut pins)?;
         let images =
             [instance.build.as_ref().map(|b| &b.image), instance.image.as_ref().map(|i| &i.reference)];
@@ -128,10 +156,28 @@ impl BuildContext<'_> {
         Ok(())
     }
 
-    /// What upstream says of a download, and where.
+    /// What upstream says of a download, and where: by the first way that upstream has.
     fn checksum(&self, download: &Download) -> Result<(Option<Sum>, Verified), PinCause> {
+        let mut first_error = None;
+        for (i, way) in download.checksums.iter().enumerate() {
+            let is_last = i + 1 == download.checksums.len();
+            match self.checksum_by(download, way, is_last) {
+                Ok(found) => return Ok(found),
+                Err(cause) if is_missing(&cause) => first_error = first_error.or(Some(cause)),
+                Err(cause) => return Err(cause),
+            }
+        }
+        Err(first_error.unwrap_or(PinCause::NoWay { url: download.url.clone() }))
+    }
+
+    fn checksum_by(
+        &self,
+        download: &Download,
+        way: &Checksum,
+        is_last: bool,
+    ) -> Result<(Option<Sum>, Verified), PinCause> {
         let url = || download.url.clone();
-        match &download.checksum {
+        match way {
             Checksum::LockOnly => {
                 Ok((None, Against::Nothing("upstream publishes no checksum".to_owned()).into()))
             }
@@ -148,7 +194,8 @@ impl BuildContext<'_> {
                 let answer = self.fetcher.text(&api, LIST_MAX, self.events)?;
                 match checksum::github_digest(&answer, &asset) {
                     Ok(sum) => Ok((Some(sum), Against::GithubApi.into())),
-                    Err(ChecksumError::NoDigest { .. }) => {
+                    // Another way may be better than none.
+                    Err(ChecksumError::NoDigest { .. }) if is_last => {
                         let text = format!("{}: GitHub tells no digest, taken as it is", download.url);
                         self.events.event(Event::Warning(text.into()));
                         let why = "GitHub tells no digest of uploads before June 2025".to_owned();

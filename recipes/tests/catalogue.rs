@@ -17,7 +17,7 @@ const VERSIONS: &[Example] = &[
     ("containerd", &["2.1.4", "1.7.29"], &[("runc-version", "1.3.0")]),
     ("crio", &["v1.32.0"], &[]),
     ("docker", &["27.5.1", "20.10.24"], &[]),
-    ("docker_compose", &["2.33.1"], &[]),
+    ("docker-compose", &["2.33.1"], &[]),
     ("falco", &["0.40.0"], &[]),
     ("k3s", &["v1.32.2+k3s1"], &[]),
     ("keepalived", &["v2.3.1"], &[]),
@@ -25,12 +25,12 @@ const VERSIONS: &[Example] = &[
     ("llamaedge", &["0.16.8"], &[("wasmedge-version", "0.14.1")]),
     ("nebula", &["v1.9.5"], &[]),
     ("nvidia-runtime", &["v1.17.4"], &[]),
-    ("ollama", &["0.14.0", "0.13.2"], &[]),
+    ("ollama", &["v0.14.0", "v0.13.2"], &[]),
     ("rke2", &["v1.32.2+rke2r1"], &[]),
-    ("tailscale", &["1.80.2"], &[]),
+    ("tailscale", &["v1.80.2"], &[]),
     ("wasmcloud", &["v2.0.0", "v1.6.1"], &[("nats-version", "v2.10.25")]),
     ("wasmedge", &["0.14.1", "0.15.0"], &[]),
-    ("wasmtime", &["30.0.2"], &[]),
+    ("wasmtime", &["v30.0.2"], &[]),
 ];
 
 fn recipes() -> BTreeMap<String, Recipe> {
@@ -113,8 +113,8 @@ fn versions_decide() {
         }
     }
     for (version, url) in [
-        ("0.13.2", "https://github.com/ollama/ollama/releases/download/v0.13.2/ollama-linux-amd64.tgz"),
-        ("0.14.0", "https://github.com/ollama/ollama/releases/download/v0.14.0/ollama-linux-amd64.tar.zst"),
+        ("v0.13.2", "https://github.com/ollama/ollama/releases/download/v0.13.2/ollama-linux-amd64.tgz"),
+        ("v0.14.0", "https://github.com/ollama/ollama/releases/download/v0.14.0/ollama-linux-amd64.tar.zst"),
     ] {
         assert_eq!(files("ollama", version).downloads[0].url, url);
     }
@@ -153,7 +153,7 @@ fn docker_in_halves() {
 fn what_upstream_offers_is_checked() {
     let pinned = all().flat_map(|i| {
         let name = i.name.clone();
-        let only = |d: &&Download| d.checksum == Checksum::LockOnly && d.signature.is_none();
+        let only = |d: &&Download| d.checksums == [Checksum::LockOnly] && d.signature.is_none();
         i.downloads.iter().filter(only).map(|_| name.clone()).collect::<Vec<_>>()
     });
     let mut pinned: Vec<String> = pinned.collect();

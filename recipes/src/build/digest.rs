@@ -198,7 +198,7 @@ impl Decides for Download {
         let Self {
             id,
             url,
-            checksum: _, // was checked when its digest was pinned
+            checksums: _, // were compared when the digest was pinned
             signature: _,
             archive,
             strip,
@@ -283,6 +283,15 @@ impl Decides for BuildOptions {
             rebuild: _,
         } = self;
         fields.add(image).add(epoch).add(allow).add(release);
+    }
+}
+
+impl BuildOptions {
+    /// Of all options that decide how an image is written, whatever is in it.
+    pub fn digest(&self) -> Digest {
+        let mut fields = Fields(Hasher::new());
+        fields.add(&self.image).add(&self.epoch).add(&self.release);
+        fields.0.finish()
     }
 }
 

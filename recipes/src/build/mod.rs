@@ -234,12 +234,28 @@ impl BuildPlan {
                 expected: image.clone(),
             });
         }
-        let file = key.image_file().stem().parse::<ExtensionName>()?;
-        let file = format!("{file}{}", options.image.format.suffix());
-        let output = options.destination.path(Path::new(&file));
+        let output = Self::output_of(key, options)?;
         let name = recipe.name().clone();
         let digest = BuildInputs { name: &name, instance: &instance, pins, options }.digest();
         Ok(BuildPlan { key: key.clone(), instance, pins: pins.clone(), name, output, digest })
+    }
+
+    fn output_of(key: &Key, options: &BuildOptions) -> Result<PathBuf, BuildCause> {
+        let stem = match options.destination {
+            Destination::Release(_) => key.image_file().stem(),
+            Destination::File(_) | Destination::Directory(_) => key.variant_stem(),
+        };
+        let file = format!("{}{}", stem.parse::<ExtensionName>()?, options.image.format.suffix());
+        Ok(options.destination.path(Path::new(&file)))
+    }
+
+    /// Where the image of a build goes, which need not be pinned.
+    ///
+    /// # Errors
+    /// A name that no file can have.
+    pub fn preview(key: &Key, options: &BuildOptions) -> Result<PathBuf, BuildError> {
+        Self::output_of(key, options)
+            .map_err(|cause| BuildError { what: key.to_string(), cause: Box::new(cause) })
     }
 
     /// What is built.

@@ -47,8 +47,10 @@ impl BuildOptions {
 pub enum Destination {
     /// One image, whatever its name.
     File(PathBuf),
-    /// Images under their usual names.
+    /// Images under their usual names, which say what they were built without.
     Directory(PathBuf),
+    /// Images of a release, which has one form of each: `NAME-VERSION-ARCH`.
+    Release(PathBuf),
 }
 
 impl Destination {
@@ -56,7 +58,7 @@ impl Destination {
     pub(super) fn path(&self, name: &Path) -> PathBuf {
         match self {
             Destination::File(path) => path.clone(),
-            Destination::Directory(dir) => dir.join(name),
+            Destination::Directory(dir) | Destination::Release(dir) => dir.join(name),
         }
     }
 }

@@ -27,3 +27,28 @@ fn unknown_names_and_empty_directories() {
     let error = catalogue.add_directory(dir.path()).unwrap_err().to_string();
     assert!(error.ends_with("has no recipes, expected folders with recipe.toml"), "{error}");
 }
+
+#[test]
+fn a_former_name_leads_to_the_recipe() {
+    let catalogue = Catalogue::embedded();
+    assert!(catalogue.has("docker_compose") && catalogue.has("docker-compose") && !catalogue.has("compose"));
+    assert_eq!(catalogue.recipe("docker_compose").unwrap().name().as_str(), "docker-compose");
+    assert!(!catalogue.names().any(|name| name == "docker_compose"));
+}
+
+#[test]
+fn a_version_is_taken_in_either_form_and_has_one() {
+    let catalogue = Catalogue::embedded();
+    for (name, typed, form) in [
+        ("tailscale", "1.80.2", "v1.80.2"),
+        ("tailscale", "v1.80.2", "v1.80.2"),
+        ("docker-compose", "v2.33.1", "2.33.1"),
+        ("containerd", "v2.1.4", "2.1.4"),
+        ("k3s", "1.32.2+k3s1", "v1.32.2+k3s1"),
+        ("docker", "27.5.1", "27.5.1"),
+        ("tailscale", "weekly", "weekly"),
+    ] {
+        let got = catalogue.recipe(name).unwrap().in_form(&typed.parse().unwrap());
+        assert_eq!(got.as_str(), form, "{name} {typed}");
+    }
+}

@@ -3,10 +3,12 @@
 mod error;
 pub use error::{FetchCause, FetchError};
 
+use std::collections::BTreeMap;
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use store::http::{GetRequest, HttpClient, HttpOptions};
-use store::{Cache, Digest, DownloadError, Environment, ExpectedFile, LayerBlob};
+use store::http::{GetRequest, HttpClient, HttpOptions, TaggedDocument};
+use store::{Cache, CacheError, Digest, DownloadError, Environment, ExpectedFile, LayerBlob};
 use tree::{Content, Event, Events, parallel};
 
 use crate::{checksum::Checksum, config::Config};
@@ -15,6 +17,8 @@ use crate::{checksum::Checksum, config::Config};
 const FILE_MAX: u64 = 16 << 30;
 /// Bytes. Larger documents aren't kept for use without a network.
 const KEPT_MAX: usize = 4 << 20;
+/// The cache's key space for entity tags: by location, the document's digest and its tag.
+const ETAGS: &str = "etag";
 
 /// A file that is wanted, and all that is known of it. What is known is checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +59,8 @@ pub struct Fetcher {
     config: Config,
     token: Option<String>,
     offline: bool,
+    /// Documents of this run: none is asked for twice, even by several threads.
+    asked: Mutex<BTreeMap<String, Arc<Mutex<Option<Digest>>>>>,
 }
 
 impl Fetcher {
@@ -76,7 +82,7 @@ impl Fetcher {
         options.ca_files.extend(config.ca_files.iter().cloned());
         options.user_agent = concat!("bakery/", env!("CARGO_PKG_VERSION")).into();
         let client = HttpClient::new(options, environment);
-        Fetcher { client, cache, config, token, offline }
+        Fetcher { client, cache, config, token, offline, asked: Mutex::default() }
     }
 
     /// Where files are kept.
@@ -102,18 +108,44 @@ impl Fetcher {
         if self.offline {
             return self.last_seen(url).map_err(|cause| error(url, None, cause));
         }
+        let slot = self
+            .asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(url.to_owned())
+            .or_default()
+            .clone();
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let cached = |e: CacheError| error(url, None, e.into());
+        let seen = slot.map(|digest| self.cache.blob(&digest)).transpose().map_err(cached)?.flatten();
+        if let Some(bytes) = seen.filter(|bytes| bytes.len() as u64 <= limit) {
+            return Ok(bytes);
+        }
         let bytes = self.anywhere(url, events, |location, spare| {
             let get = GetRequest { html: true, spare, ..self.request(location) };
-            Ok(self.client.document(&get, limit, events)?)
+            let known = self.known_document(location)?;
+            let document = self.client.tagged_document(&get, known.as_ref(), limit, events)?;
+            if let Some(etag) = document.etag.as_ref().filter(|_| document.bytes.len() <= KEPT_MAX) {
+                let digest = self.cache.put_blob(&document.bytes)?;
+                self.cache.set_key(ETAGS, location, &format!("{digest} {etag}"))?;
+            }
+            Ok(document.bytes)
         })?;
         if bytes.len() <= KEPT_MAX {
-            let kept = self
-                .cache
-                .put_blob(&bytes)
-                .and_then(|digest| self.cache.set_key("text", url, &digest.to_string()));
-            kept.map_err(|e| error(url, None, e.into()))?;
+            let digest = self.cache.put_blob(&bytes).map_err(cached)?;
+            self.cache.set_key("text", url, &digest.to_string()).map_err(cached)?;
+            *slot = Some(digest);
         }
         Ok(bytes)
+    }
+
+    /// A document that a location has given before, and its entity tag.
+    fn known_document(&self, location: &str) -> Result<Option<TaggedDocument>, FetchCause> {
+        let Some(text) = self.cache.key(ETAGS, location)? else { return Ok(None) };
+        let Some((digest, etag)) = text.split_once(' ') else { return Ok(None) };
+        let Ok(digest) = digest.parse::<Digest>() else { return Ok(None) };
+        let etag = Some(etag.to_owned());
+        Ok(self.cache.blob(&digest)?.map(|bytes| TaggedDocument { bytes, etag }))
     }
 
     fn last_seen(&self, url: &str) -> Result<Vec<u8>, FetchCause> {

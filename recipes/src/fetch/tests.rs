@@ -18,6 +18,8 @@ enum Answer {
     /// A first answer of 503.
     Busy(&'static [u8]),
     Page,
+    /// With an entity tag, which an unchanged document is asked for with.
+    Tagged(&'static [u8], &'static str),
 }
 
 struct Server {
@@ -40,7 +42,7 @@ fn serve(files: &[(&'static str, Answer)]) -> Server {
             let Some(first) = lines.next() else { continue };
             let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
             let mut entry = path.clone();
-            let mut from = None;
+            let (mut from, mut tag) = (None, String::new());
             for line in lines.take_while(|l| !l.is_empty()) {
                 let (name, value) = line.split_once(": ").unwrap_or_default();
                 match name.to_ascii_lowercase().as_str() {
@@ -48,8 +50,12 @@ fn serve(files: &[(&'static str, Answer)]) -> Server {
                         from = value.strip_prefix("bytes=").and_then(|v| v.trim_end_matches('-').parse().ok())
                     }
                     "authorization" => entry.push_str(" TOKEN"),
+                    "if-none-match" => tag = value.to_owned(),
                     _ => {}
                 }
+            }
+            if !tag.is_empty() {
+                entry = format!("{entry} {tag}");
             }
             if let Some(from) = from {
                 entry = format!("{entry} {from}");
@@ -61,6 +67,10 @@ fn serve(files: &[(&'static str, Answer)]) -> Server {
             };
             let (head, body): (String, &[u8]) = match files.get(path.as_str()) {
                 None => (reply("404 Not Found", "", 0), b""),
+                Some(Answer::Tagged(_, etag)) if tag == *etag => (reply("304 Not Modified", "", 0), b""),
+                Some(Answer::Tagged(bytes, etag)) => {
+                    (reply("200 OK", &format!("ETag: {etag}\r\n"), bytes.len()), bytes)
+                }
                 Some(Answer::Page) => (reply("200 OK", "Content-Type: text/html\r\n", 3), b"<p>"),
                 Some(Answer::Busy(_)) if !again => (reply("503 Busy", "", 0), b""),
                 Some(Answer::Breaks(bytes, at)) if !again => {
@@ -235,4 +245,25 @@ fn several_at_once_and_documents() {
     let get = fetcher.request("https://api.github.com/i");
     assert_eq!(get.authorization, Some("Bearer secret"));
     assert_eq!(fetcher.request("https://github.com/i").authorization, None);
+}
+
+#[test]
+fn a_document_is_asked_for_once_a_run_and_sent_only_if_it_changed() {
+    let server =
+        serve(&[("/list", Answer::Tagged(b"versions", "\"v1\"")), ("/plain", Answer::Whole(b"text"))]);
+    let bench = Bench::new(&[]);
+    let (list, plain) = (format!("{}/list", server.address), format!("{}/plain", server.address));
+    let fetcher = bench.fetcher(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| assert_eq!(fetcher.text(&list, 100, &Silent).unwrap(), b"versions"));
+        }
+    });
+    assert_eq!(fetcher.text(&plain, 100, &Silent).unwrap(), b"text");
+    assert_eq!(*server.seen.lock().unwrap(), ["/list", "/plain"]);
+    // The next run asks whether it is still the same; the server doesn't send it again.
+    let next = bench.fetcher(false);
+    assert_eq!(next.text(&list, 100, &Silent).unwrap(), b"versions");
+    assert_eq!(next.text(&plain, 100, &Silent).unwrap(), b"text");
+    assert_eq!(*server.seen.lock().unwrap(), ["/list", "/plain", "/list \"v1\"", "/plain"]);
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::template::Template;
 
@@ -16,6 +16,18 @@ pub enum ChecksumTable {
     List(ListTable),
     /// By a word.
     Word(ChecksumWord),
+    /// By the first of these that upstream has.
+    FirstOf(Vec<ChecksumTable>),
+}
+
+impl ChecksumTable {
+    /// The ways, in order.
+    pub fn ways(&self) -> &[ChecksumTable] {
+        match self {
+            ChecksumTable::FirstOf(ways) => ways,
+            one => std::slice::from_ref(one),
+        }
+    }
 }
 
 /// A check that needs no list.
@@ -51,7 +63,7 @@ impl<'de> Visitor<'de> for Either {
     type Value = ChecksumTable;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("\"github-digest\", \"lock-only\" or { list = URL }")
+        f.write_str("\"github-digest\", \"lock-only\", { list = URL } or an array of them")
     }
 
     fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<ChecksumTable, E> {
@@ -64,5 +76,19 @@ impl<'de> Visitor<'de> for Either {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ChecksumTable, A::Error> {
         ListTable::deserialize(MapAccessDeserializer::new(map)).map(ChecksumTable::List)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<ChecksumTable, A::Error> {
+        let mut ways = Vec::new();
+        while let Some(way) = seq.next_element::<ChecksumTable>()? {
+            if matches!(way, ChecksumTable::FirstOf(_)) {
+                return Err(serde::de::Error::custom("an array of checks has another one in it"));
+            }
+            ways.push(way);
+        }
+        if ways.is_empty() {
+            return Err(serde::de::Error::custom("an array of checks is empty"));
+        }
+        Ok(ChecksumTable::FirstOf(ways))
     }
 }

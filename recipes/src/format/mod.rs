@@ -32,6 +32,9 @@ pub struct RecipeFile {
     pub homepage: Option<String>,
     /// Licence of what is shipped, as an SPDX expression.
     pub licence: Option<String>,
+    /// Names that it had before: they are understood wherever a name is typed.
+    #[serde(default)]
+    pub aliases: Vec<String>,
     /// Whether the host's service manager is reloaded after merging. Default: if there are units.
     pub reload: Option<bool>,
     /// Architectures that upstream has. Default: x86-64 and arm64.

@@ -10,8 +10,8 @@ use super::error::suggestion;
 use super::files::Files;
 use crate::{
     format::{
-        ChecksumTable, DownloadTable, FileTable, InstallTable, ParameterTable, RecipeFile, SignatureTable,
-        SourceTable, When,
+        ChecksumTable, ChecksumWord, DownloadTable, FileTable, InstallTable, ParameterTable, RecipeFile,
+        SignatureTable, SourceTable, When,
     },
     template::{self, Template},
 };
@@ -121,6 +121,11 @@ impl<'a> Checker<'a> {
         if let Some(bad) = self.recipe.masks.iter().find(|m| m.parse::<sysext::ExtensionName>().is_err()) {
             return Err(format!("masks: {bad:?} is no extension's name"));
         }
+        let former =
+            |alias: &&String| alias.as_str() == name || alias.parse::<sysext::ExtensionName>().is_err();
+        if let Some(bad) = self.recipe.aliases.iter().find(former) {
+            return Err(format!("aliases: {bad:?} is no other name of an extension"));
+        }
         if self.recipe.conflicts.iter().any(|c| c == name) {
             return Err(format!("conflicts: {name} can't conflict with itself"));
         }
@@ -227,8 +232,15 @@ impl<'a> Checker<'a> {
         self.templates(std::iter::once(&table.url).chain(&table.inside))?;
         table.inside.as_ref().map_or(Ok(()), |p| pattern(p.as_str()))?;
         let words: BTreeSet<&str> = self.words.iter().copied().chain(OF_DOWNLOADS).collect();
-        if let ChecksumTable::List(list) = &table.checksum {
-            self.words(std::iter::once(&list.list).chain(&list.name), &words)?;
+        for way in table.checksum.ways() {
+            if let ChecksumTable::List(list) = way {
+                self.words(std::iter::once(&list.list).chain(&list.name), &words)?;
+            }
+        }
+        let ways = table.checksum.ways();
+        let unchecked = ways.iter().position(|w| *w == ChecksumTable::Word(ChecksumWord::LockOnly));
+        if unchecked.is_some_and(|at| at + 1 < ways.len()) {
+            return Err("checksum: nothing behind \"lock-only\" is ever tried".to_owned());
         }
         let Some(signature) = &table.signature else { return Ok(()) };
         let SignatureTable { openpgp, ed25519, minisign, cosign, .. } = signature;

@@ -338,18 +338,22 @@ impl Expander<'_> {
             arch: self.arch,
             without: self.without,
         };
-        let checksum = match &table.checksum {
-            ChecksumTable::Word(ChecksumWord::GithubDigest) => Checksum::GithubDigest,
-            ChecksumTable::Word(ChecksumWord::LockOnly) => Checksum::LockOnly,
-            ChecksumTable::List(list) => Checksum::List {
-                url: within.text(&list.list)?,
-                name: within.optional(&list.name)?.unwrap_or_else(|| file.clone()),
-            },
-        };
+        let mut checksums = Vec::new();
+        for way in table.checksum.ways() {
+            checksums.push(match way {
+                ChecksumTable::Word(ChecksumWord::GithubDigest) => Checksum::GithubDigest,
+                ChecksumTable::Word(ChecksumWord::LockOnly) => Checksum::LockOnly,
+                ChecksumTable::List(list) => Checksum::List {
+                    url: within.text(&list.list)?,
+                    name: within.optional(&list.name)?.unwrap_or_else(|| file.clone()),
+                },
+                ChecksumTable::FirstOf(_) => return Err(self.wrong("checksum has lists of lists".to_owned())),
+            });
+        }
         let signature = table.signature.as_ref().map(|s| within.signature(s)).transpose()?;
         let archive = table.archive.unwrap_or_else(|| Archive::of(&file));
         let inside = self.optional(&table.inside)?;
-        Ok(Download { id: table.id.clone(), url, checksum, signature, archive, strip: table.strip, inside })
+        Ok(Download { id: table.id.clone(), url, checksums, signature, archive, strip: table.strip, inside })
     }
 
     fn signature(&self, table: &SignatureTable) -> Result<Signature, InstanceError> {

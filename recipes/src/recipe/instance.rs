@@ -67,8 +67,8 @@ pub struct Download {
     pub id: String,
     /// Where it is.
     pub url: String,
-    /// How it is checked.
-    pub checksum: Checksum,
+    /// How it is checked: the first way that upstream has. There is one at least.
+    pub checksums: Vec<Checksum>,
     /// Its signature.
     pub signature: Option<Signature>,
     /// What it is.

@@ -28,6 +28,7 @@ use tree::Arch;
 use crate::{
     format::{Latest, Pattern, RecipeFile, SourceTable, Stream},
     template::Template,
+    version::Version,
 };
 
 /// A recipe.
@@ -97,6 +98,27 @@ impl Recipe {
     /// Its name, which is the extension's.
     pub fn name(&self) -> &ExtensionName {
         &self.name
+    }
+
+    /// Names that it had before.
+    pub fn aliases(&self) -> &[String] {
+        &self.rules.aliases
+    }
+
+    /// A version in the form that this extension's versions have: with a `v` before it, or without. The order of systemd
+    /// takes a digit for newer than the letter, so a host must never see both.
+    pub fn in_form(&self, version: &Version) -> Version {
+        let Some(pattern) = self.pattern() else { return version.clone() };
+        let entries = |text: &str| [text.to_owned(), format!("v{text}")];
+        let is_form = |text: &str| entries(text).iter().any(|entry| pattern.find(entry) == Some(text));
+        let other = match version.as_str() == version.plain() {
+            true => format!("v{version}"),
+            false => version.plain().to_owned(),
+        };
+        match other.parse() {
+            Ok(other_version) if !is_form(version.as_str()) && is_form(&other) => other_version,
+            _ => version.clone(),
+        }
     }
 
     /// What it is, in one line.

@@ -38,7 +38,7 @@ fn what_makes_no_sense_is_told_with_its_line() {
         ),
         (
             "[[download]]\nid = \"x\"\nchecksum = 3\n",
-            ":6:12: invalid type: integer `3`, expected \"github-digest\", \"lock-only\" or { list = URL }",
+            ":6:12: invalid type: integer `3`, expected \"github-digest\", \"lock-only\", { list = URL } or an array of them",
         ),
         ("[[download]]\nid = \"x\"\n", ":4:1: missing field `url`"),
         (
@@ -135,7 +135,7 @@ fn downloads_are_expanded() {
         url: format!("{}/x-x86_64-amd64-x86-64.tar.zst/0.14/0", x.url),
         name: "x-x86_64-amd64-x86-64.tar.zst".into(),
     };
-    assert_eq!(x.checksum, list);
+    assert_eq!(x.checksums, [list]);
     let old = recipe.at(&"v0.13.9".parse().unwrap(), Arch::Arm64, &Settings::default()).unwrap();
     assert_eq!(old.downloads[0].url, "https://e.org/vv0.13.9/x-aarch64-arm64-arm64.tgz?a=b");
     assert_eq!(old.downloads[1].archive, Archive::File);

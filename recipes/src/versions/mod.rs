@@ -56,17 +56,52 @@ fn beginning(list: &[String]) -> String {
     if list.is_empty() { String::new() } else { format!("; got {}, …", list.join(", ")) }
 }
 
+/// How much of a list is wanted. Releases on GitHub are listed by time, so the rest of the list need not be fetched when it
+/// is found.
+enum Wanted<'a> {
+    All,
+    Newest,
+    /// The newest version of so many minor versions.
+    Minors(usize),
+    /// The newest version of each of these minor versions.
+    Each(&'a BTreeSet<String>),
+}
+
+impl Wanted<'_> {
+    fn is_found(&self, versions: &[Version]) -> bool {
+        let minors = || versions.iter().map(|v| v.minor().to_owned()).collect::<BTreeSet<_>>();
+        match self {
+            Wanted::All => false,
+            Wanted::Newest => !versions.is_empty(),
+            Wanted::Minors(count) => minors().len() >= *count,
+            Wanted::Each(these) => minors().is_superset(these),
+        }
+    }
+}
+
+/// The versions that are built if none is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LatestVersions {
+    /// Newest first.
+    pub versions: Vec<Version>,
+    /// What is odd about the lists, in words.
+    pub warning: Option<String>,
+}
+
+fn own_query(recipe: &Recipe) -> Query {
+    Query {
+        name: recipe.name().to_string(),
+        source: recipe.source().clone(),
+        pattern: recipe.pattern().cloned(),
+    }
+}
+
 /// All versions that a recipe's list has, newest first.
 ///
 /// # Errors
 /// The list can't be had, or has none.
 pub fn all(recipe: &Recipe, ask: &Ask<'_>) -> Result<Vec<Version>, VersionsError> {
-    let query = Query {
-        name: recipe.name().to_string(),
-        source: recipe.source().clone(),
-        pattern: recipe.pattern().cloned(),
-    };
-    of(recipe, &query, ask)
+    of(recipe, &own_query(recipe), &Wanted::All, ask)
 }
 
 /// The value of a parameter: the newest of its list.
@@ -74,7 +109,7 @@ pub fn all(recipe: &Recipe, ask: &Ask<'_>) -> Result<Vec<Version>, VersionsError
 /// # Errors
 /// The list can't be had, or has none.
 pub fn parameter(recipe: &Recipe, query: &Query, ask: &Ask<'_>) -> Result<String, VersionsError> {
-    let newest = of(recipe, query, ask)?.into_iter().next();
+    let newest = of(recipe, query, &Wanted::Newest, ask)?.into_iter().next();
     let newest = newest.ok_or_else(|| VersionsError::Internal {
         recipe: recipe.name().to_string(),
         message: "a list without versions was taken for one with",
@@ -82,23 +117,43 @@ pub fn parameter(recipe: &Recipe, query: &Query, ask: &Ask<'_>) -> Result<String
     Ok(newest.as_str().to_owned())
 }
 
-/// The versions that are built if none is named, newest first.
+/// The versions that are built if none is named. No more of the list is fetched than is needed for them.
 ///
 /// # Errors
 /// A list can't be had.
-pub fn latest(recipe: &Recipe, all: &[Version], ask: &Ask<'_>) -> Result<Vec<Version>, VersionsError> {
-    match recipe.latest() {
-        Latest::Newest => Ok(all.iter().take(1).cloned().collect()),
-        Latest::NewestPerMinor => Ok(newest_per_minor(all).into_iter().take(recipe.minors()).collect()),
+pub fn latest(recipe: &Recipe, ask: &Ask<'_>) -> Result<LatestVersions, VersionsError> {
+    let own = |wanted: &Wanted<'_>| of(recipe, &own_query(recipe), wanted, ask);
+    let (versions, warning) = match recipe.latest() {
+        Latest::Newest => (own(&Wanted::Newest)?.into_iter().take(1).collect(), None),
+        Latest::NewestPerMinor => {
+            let all = own(&Wanted::Minors(recipe.minors()))?;
+            (newest_per_minor(&all).into_iter().take(recipe.minors()).collect(), None)
+        }
         Latest::KubernetesMinors => {
             let wrong = |source| error(recipe, KUBERNETES_SCHEDULE, source);
             let text = ask(KUBERNETES_SCHEDULE)
                 .map_err(|source| VersionsError::Ask { recipe: recipe.name().to_string(), source })?;
             let minors: BTreeSet<String> = schedule::minors(&text).map_err(wrong)?.into_iter().collect();
-            let newest = newest_per_minor(all).into_iter();
-            Ok(newest.filter(|v| minors.contains(v.minor())).collect())
+            supported(recipe, &minors, &own(&Wanted::Each(&minors))?)
         }
-    }
+    };
+    Ok(LatestVersions { versions, warning })
+}
+
+/// The newest version of each minor version that the schedule has, and of those that came out after it was written: the
+/// website's schedule has lagged behind the releases by weeks.
+fn supported(recipe: &Recipe, minors: &BTreeSet<String>, all: &[Version]) -> (Vec<Version>, Option<String>) {
+    let last = minors.iter().max_by(|a, b| compare(a, b));
+    let is_newer = |v: &Version| last.is_some_and(|last| compare(v.minor(), last).is_gt());
+    let newest = newest_per_minor(all).into_iter();
+    let versions: Vec<Version> = newest.filter(|v| minors.contains(v.minor()) || is_newer(v)).collect();
+    let warning = versions.first().filter(|v| is_newer(v)).zip(last).map(|(first, last)| {
+        format!(
+            "{}: {KUBERNETES_SCHEDULE} is older than upstream's releases: it ends at {last}, {first} is out",
+            recipe.name()
+        )
+    });
+    (versions, warning)
 }
 
 /// The same of what is pinned; nobody is asked. Which minor versions of Kubernetes are supported isn't known then: all are taken.
@@ -121,23 +176,29 @@ fn error(recipe: &Recipe, url: &str, source: ListError) -> VersionsError {
     VersionsError::List { recipe: recipe.name().to_string(), url: url.to_owned(), source }
 }
 
-fn of(recipe: &Recipe, query: &Query, ask: &Ask<'_>) -> Result<Vec<Version>, VersionsError> {
+fn of(
+    recipe: &Recipe,
+    query: &Query,
+    wanted: &Wanted<'_>,
+    ask: &Ask<'_>,
+) -> Result<Vec<Version>, VersionsError> {
     let text = query.source.template().as_str();
     let name = || recipe.name().to_string();
     let get = |url: &str| ask(url).map_err(|source| VersionsError::Ask { recipe: name(), source });
+    let enough = |entries: &[String]| wanted.is_found(&chosen(entries, query.pattern.as_ref()));
+    // Tags are in no order of time.
+    let never = |_: &[String]| false;
     let (entries, shown) = match &query.source {
-        SourceTable::GithubReleases(_) => pages(
-            recipe,
-            &format!("https://api.github.com/repos/{text}/releases"),
-            &get,
-            lists::github_releases,
-        )?,
+        SourceTable::GithubReleases(_) => {
+            let url = format!("https://api.github.com/repos/{text}/releases");
+            pages(recipe, &url, &get, lists::github_releases, &enough)?
+        }
         SourceTable::GithubTags(_) => {
-            pages(recipe, &format!("https://api.github.com/repos/{text}/tags"), &get, lists::tags)?
+            pages(recipe, &format!("https://api.github.com/repos/{text}/tags"), &get, lists::tags, &never)?
         }
         SourceTable::GitlabTags(_) => {
             let url = lists::gitlab_url(text).ok_or_else(|| error(recipe, text, ListError::NoProject))?;
-            pages(recipe, &url, &get, lists::tags)?
+            pages(recipe, &url, &get, lists::tags, &never)?
         }
         other => {
             let body = get(text)?;
@@ -165,19 +226,20 @@ fn of(recipe: &Recipe, query: &Query, ask: &Ask<'_>) -> Result<Vec<Version>, Ver
     Ok(versions)
 }
 
-/// A list that comes in pages. Says its URL, too.
+/// A list that comes in pages, up to the page that makes it enough. Says its URL, too.
 fn pages(
     recipe: &Recipe,
     url: &str,
     get: &dyn Fn(&str) -> Result<Vec<u8>, VersionsError>,
     parse: fn(&[u8]) -> Result<lists::Page, ListError>,
+    enough: &dyn Fn(&[String]) -> bool,
 ) -> Result<(Vec<String>, String), VersionsError> {
     let mut out = Vec::new();
     for page in 1..=PAGES {
         let body = get(&format!("{url}?per_page={PER_PAGE}&page={page}"))?;
         let (entries, count) = parse(&body).map_err(|e| error(recipe, url, e))?;
         out.extend(entries);
-        if count < PER_PAGE {
+        if count < PER_PAGE || enough(&out) {
             break;
         }
     }

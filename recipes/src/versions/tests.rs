@@ -125,12 +125,16 @@ fn pages_are_turned() {
     assert_eq!(*web.1.borrow(), [one, two]);
 }
 
+const LIST: &str = "https://e.org/list";
+
 #[test]
 fn the_latest_ones() {
-    let all: Vec<Version> =
-        ["1.33.0", "1.32.2", "1.32.1", "1.31.6", "1.30.9", "1.29.0"].map(|v| v.parse().unwrap()).into();
-    let web = Web::new([(KUBERNETES_SCHEDULE, SCHEDULE.to_owned())]);
-    let source = "source = { text = \"https://e.org\" }\n";
+    let list = "1.33.0\n1.32.2\n1.32.1\n1.31.6\n1.30.9\n1.29.0\n";
+    let web = |list: &str| Web::new([(KUBERNETES_SCHEDULE, SCHEDULE.to_owned()), (LIST, list.to_owned())]);
+    let latest = |rest: &str, web: &Web| {
+        let recipe = recipe(&format!("source = {{ text = \"{LIST}\" }}\n{rest}"));
+        latest(&recipe, &|u| web.ask(u)).unwrap()
+    };
     let table = [
         ("", "1.33.0"),
         ("latest = \"newest-per-minor\"", "1.33.0 1.32.2 1.31.6 1.30.9 1.29.0"),
@@ -138,9 +142,50 @@ fn the_latest_ones() {
         ("latest = \"kubernetes-minors\"", "1.33.0 1.32.2 1.31.6 1.30.9"),
     ];
     for (rest, expected) in table {
-        let found = latest(&recipe(&format!("{source}{rest}")), &all, &|u| web.ask(u)).unwrap();
-        assert_eq!(show(&found), expected, "{rest}");
+        let found = latest(rest, &web(list));
+        assert_eq!((show(&found.versions).as_str(), found.warning), (expected, None), "{rest}");
     }
+    // Upstream is ahead of the schedule, whose newest minor version is 1.33.
+    let ahead = latest("latest = \"kubernetes-minors\"", &web(&format!("{list}1.34.1\n1.34.0\n")));
+    assert_eq!(show(&ahead.versions), "1.34.1 1.33.0 1.32.2 1.31.6 1.30.9");
+    let warning = ahead.warning.unwrap();
+    assert!(
+        warning.contains("is older than upstream's releases: it ends at 1.33, 1.34.1 is out"),
+        "{warning}"
+    );
+}
+
+#[test]
+fn no_page_is_fetched_for_nothing() {
+    // Patches of four minor versions, the newest first, 250 of them.
+    let tag = |i: usize| format!("{{\"tag_name\":\"v1.{}.{}\"}}", 33 - i % 4, 90 - i / 4);
+    let page = |from: usize, to: usize| format!("[{}]", (from..to).map(tag).collect::<Vec<_>>().join(","));
+    let url = |n: usize| format!("https://api.github.com/repos/a/b/releases?per_page=100&page={n}");
+    let (one, two, three) = (url(1), url(2), url(3));
+    let pages = [
+        (one.as_str(), page(0, 100)),
+        (two.as_str(), page(100, 200)),
+        (three.as_str(), page(200, 250)),
+        (KUBERNETES_SCHEDULE, SCHEDULE.to_owned()),
+    ];
+    let asked = |rest: &str| {
+        let web = Web::new(pages.clone());
+        let recipe = recipe(&format!("source = {{ github-releases = \"a/b\" }}\n{rest}"));
+        let found = latest(&recipe, &|u| web.ask(u)).unwrap().versions;
+        let asked = web.1.borrow().iter().filter(|u| u.contains("api.github.com")).count();
+        (asked, show(&found))
+    };
+    assert_eq!(asked(""), (1, "v1.33.90".to_owned()));
+    assert_eq!(asked("latest = \"newest-per-minor\"\nminors = 2"), (1, "v1.33.90 v1.32.90".to_owned()));
+    assert_eq!(
+        asked("latest = \"kubernetes-minors\""),
+        (1, "v1.33.90 v1.32.90 v1.31.90 v1.30.90".to_owned())
+    );
+    // What isn't on the first page is looked for on the next ones.
+    assert_eq!(asked("match = 'v1\\.30\\.4\\d'").0, 2);
+    let web = Web::new(pages.clone());
+    let everything = all(&recipe("source = { github-releases = \"a/b\" }"), &|u| web.ask(u)).unwrap();
+    assert_eq!((everything.len(), web.1.borrow().len()), (250, 3));
 }
 
 #[test]

@@ -43,6 +43,10 @@ rules! {
         "two extensions of a set have different files of one name: the one whose name sorts later hides the other's";
     SAME_FILE "same-file" Warning true
         "two extensions of a set have the same file: they may not agree about it for long";
+    CONFLICT "conflict" Error true
+        "two extensions of a set can't be merged at the same time, as a recipe of theirs says";
+    VERSION_FORM "version-form" Error true
+        "systemd takes a version that begins with a digit for newer than any with the letter v: hosts that see both never go back";
     ELF "elf" Warning true
         "a file that looks like a program can't be read as one";
     TAR "not-mergeable" Error true

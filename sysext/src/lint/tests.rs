@@ -177,7 +177,7 @@ fn sets() {
     let b = tree(&[("/usr/bin/ctr", "two"), ("/usr/bin/same", "s"), ("/usr/share/x/b", "")]);
     let c = tree(&[("/usr/share/x", "a file")]);
     let none: &[String] = &[];
-    let member = |name, tree| Member { name, tree, conflicts: none };
+    let member = |name, tree| Member { name, version: None, tree, conflicts: none };
     let show = |set: &[Member<'_>]| {
         collisions(set).iter().map(|f| format!("{}: {f}", f.severity)).collect::<Vec<_>>()
     };
@@ -193,6 +193,21 @@ fn sets() {
         ["error: /usr/share/x: different files are in a and c [collision]"]
     );
     let conflicts = ["b".to_owned()];
-    assert_eq!(show(&[Member { conflicts: &conflicts, ..member("a", &a) }, member("b", &b)]), [""; 0]);
+    // What is to be merged together must say that it can't be, and no more.
+    let apart = ["error: a and b can't be merged together [conflict]"];
+    assert_eq!(show(&[Member { conflicts: &conflicts, ..member("a", &a) }, member("b", &b)]), apart);
+    assert_eq!(
+        show(&[member("b", &b), Member { conflicts: &conflicts, ..member("a", &a) }]),
+        ["error: b and a can't be merged together [conflict]"]
+    );
+    // Versions of one extension are alternatives.
+    let of = |version, tree| Member { version: Some(version), ..member("a", tree) };
+    assert_eq!(show(&[of("1.2.0", &a), of("1.3.0", &b), of("1.4.0", &c)]), [""; 0]);
+    assert_eq!(
+        show(&[of("1.2.0", &a), of("v1.3.0", &b), of("1.4.0", &c), of("nightly", &c)]),
+        [
+            "error: a has versions of two forms, 1.2.0 and v1.3.0: hosts take 1.2.0 for the newer one [version-form]"
+        ]
+    );
     assert_eq!(show(&[member("a", &a)]), [""; 0]);
 }

@@ -47,6 +47,8 @@ impl Maker {
                 }
             }
         }
+        let tags = ["v1.32.2", "v1.31.6", "v1.32.1"].map(|tag| (tag, Vec::new()));
+        self.site.releases("kubernetes/kubernetes", &tags)?;
         self.cni()?;
         self.k3s()?;
         self.rke2()

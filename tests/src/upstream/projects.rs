@@ -180,12 +180,14 @@ impl Maker {
                 let (plugin, _) = self.programs.linked(machine, "libwasmedgePluginWasiNN.so", "plugin\n")?;
                 let plugin = [("libwasmedgePluginWasiNN.so".to_owned(), 0o755, plugin)];
                 let uname = machine.uname();
+                // As its .github/workflows/matrix-extensions.json has it, read at d516c5d (August 2026).
+                let platform = match machine {
+                    Machine::Amd64 => "ubuntu20.04_x86_64",
+                    Machine::Arm64 => "manylinux_2_28_aarch64",
+                };
                 Ok(vec![
                     (format!("WasmEdge-{version}-ubuntu20.04_{uname}.tar.gz"), tgz(&members)?),
-                    (
-                        format!("WasmEdge-plugin-wasi_nn-ggml-{version}-ubuntu20.04_{uname}.tar.gz"),
-                        tgz(&plugin)?,
-                    ),
+                    (format!("WasmEdge-plugin-wasi_nn-ggml-{version}-{platform}.tar.gz"), tgz(&plugin)?),
                 ])
             })?;
             releases.push((version, with_sums(assets, "SHA256SUM")));
@@ -193,7 +195,8 @@ impl Maker {
         self.site.releases("WasmEdge/WasmEdge", &releases)?;
         // An empty module: magic number and version.
         let server = vec![("llama-api-server.wasm".to_owned(), b"\0asm\x01\0\0\0".to_vec())];
-        self.site.releases("LlamaEdge/LlamaEdge", &[("0.16.8", with_sums(server, "SHA256SUM"))])
+        // Its list is made by hand, and was forgotten here.
+        self.site.releases("LlamaEdge/LlamaEdge", &[("0.16.8", server)])
     }
 
     fn wasmtime(&self) -> Result<()> {

@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod docs;
+mod forms;
 mod keepalived;
 mod kitchen;
 mod merge_test;

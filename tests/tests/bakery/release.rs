@@ -189,7 +189,7 @@ fn what_fails_doesnt_stop_the_others() -> Result<()> {
     let work = e2e::Work::new()?;
     let upstream = Upstream::get()?.copy(&work.path().join("site"))?;
     let kitchen = Kitchen::new(&upstream)?;
-    let text = "[extensions]\nnebula = [\"v1.9.5\"]\ntailscale = [\"latest\"]\nwasmtime = [\"30.0.2\"]\n";
+    let text = "[extensions]\nnebula = [\"v1.9.5\"]\ntailscale = [\"latest\"]\nwasmtime = [\"v30.0.2\"]\n";
     kitchen.write("release.toml", text)?;
     let folder = kitchen.path("release");
     let archive = "https://github.com/slackhq/nebula/releases/download/v1.9.5/nebula-linux-arm64.tar.gz";
@@ -295,15 +295,15 @@ fn only_what_is_meant_is_built() -> Result<()> {
     assert_eq!(
         images,
         [
-            "ollama/ollama-0.13.2-arm64.raw",
-            "wasmtime/wasmtime-30.0.2-arm64.raw",
-            "wasmtime/wasmtime-30.0.2-x86-64.raw"
+            "ollama/ollama-v0.13.2-arm64.raw",
+            "wasmtime/wasmtime-v30.0.2-arm64.raw",
+            "wasmtime/wasmtime-v30.0.2-x86-64.raw"
         ]
     );
     for (only, message) in [
         ("nothing", "--only nothing: the release doesn't offer it"),
-        ("ollama@0.0.1", "--only ollama@0.0.1: the release doesn't offer it"),
-        ("ollama@0.13.2:riscv64", "--only ollama@0.13.2: the release doesn't offer it"),
+        ("ollama@0.0.1", "--only ollama@v0.0.1: the release doesn't offer it"),
+        ("ollama@0.13.2:riscv64", "--only ollama@v0.13.2: the release doesn't offer it"),
     ] {
         let error = kitchen.bakery(&["plan", "--only", only])?.outcome()?.failure()?;
         assert!(error.stderr.contains(message), "{only}: {}", error.stderr);
@@ -327,7 +327,7 @@ fn what_is_hosted_isnt_built_again() -> Result<()> {
         format!("base-url = \"{place}\"\n[extensions]\nnebula = [\"latest\"]\nwasmtime = [\"latest\"]\n");
     first.write("release.toml", &text)?;
     // Nothing is hosted yet.
-    first.bakery(&["release", "--update", "--place", &place, "--to", "hosted"])?.run()?;
+    first.bakery(&["release", "--update", "--place", &place, "--empty-place", "--to", "hosted"])?.run()?;
     publish_nebula(&upstream, "v1.9.6")?;
 
     // Another machine, which has nothing but the address; or a copy of the folder.
@@ -349,7 +349,7 @@ fn what_is_hosted_isnt_built_again() -> Result<()> {
             assert!(sums.contains(file), "{sums}");
         }
         let page = String::from_utf8_lossy(&new["index.html"]).into_owned();
-        assert!(page.contains(&format!("http://{address}/wasmtime/wasmtime-30.0.2-x86-64.raw")));
+        assert!(page.contains(&format!("http://{address}/wasmtime/wasmtime-v30.0.2-x86-64.raw")));
         let note = String::from_utf8_lossy(&new["RELEASE.md"]).into_owned();
         assert!(note.contains("## New\n\n- nebula v1.9.6 (x86-64)\n- nebula v1.9.6 (arm64)\n\n"), "{note}");
         results.push(new);
@@ -381,7 +381,7 @@ fn what_is_hosted_isnt_built_again() -> Result<()> {
 fn what_is_removed_leaves_nothing_behind_and_a_copy_moves() -> Result<()> {
     let kitchen = Kitchen::new(Upstream::get()?)?;
     let offer = |kubernetes: &str| {
-        format!("base-url = \"{BASE}\"\n[extensions]\nwasmtime = [\"30.0.2\"]\nkubernetes = {kubernetes}\n")
+        format!("base-url = \"{BASE}\"\n[extensions]\nwasmtime = [\"v30.0.2\"]\nkubernetes = {kubernetes}\n")
     };
     kitchen.write("release.toml", &(offer("[\"v1.31.6\", \"v1.32.2\"]") + "nebula = [\"v1.9.5\"]\n"))?;
     kitchen.bakery(&["release"])?.run()?;

@@ -71,7 +71,7 @@ fn its_commands_make_what_a_single_machine_makes() -> Result<()> {
     let base = format!("http://{address}/");
     let file = whole("https://example.org/").replace("[\"v1.9.5\"]", "[\"latest\"]");
     single.write("release.toml", &file)?;
-    let args = ["release", "--update", "--place", &base, "--base-url", &base];
+    let args = ["release", "--update", "--place", &base, "--empty-place", "--base-url", &base];
     single.bakery(&args)?.run()?;
 
     // The program is on the PATH under its own name.
@@ -82,7 +82,7 @@ fn its_commands_make_what_a_single_machine_makes() -> Result<()> {
         let shell = Program::new("bash").args(["--noprofile", "--norc", "-eo", "pipefail", "-c", command]);
         let shell = shell.clean_env().env("PATH", &path).env("HOME", kitchen.path(""));
         let shell = shell.env("BAKERY_CONFIG", kitchen.path("config.toml"));
-        shell.env("PLACE", &base).env("ONLY", only).dir(kitchen.path("")).run()
+        shell.env("PLACE", &base).env("FIRST", "--empty-place").env("ONLY", only).dir(kitchen.path("")).run()
     };
     let commands = commands()?;
     let [plan, build, lint, test, merge] = &commands[..] else { anyhow::bail!("{commands:?}") };

@@ -60,8 +60,8 @@ fn code(words: &[String]) -> String {
 pub(crate) fn verified(recipe: &Recipe) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
     for download in recipe.as_typed().download.iter().map(|d| d.get_ref()) {
-        let ways = [Some(checksum(download)), signature(download)];
-        for way in ways.into_iter().flatten().map(str::to_owned) {
+        let ways = [Some(checksum(download)), signature(download).map(str::to_owned)];
+        for way in ways.into_iter().flatten() {
             if !out.contains(&way) {
                 out.push(way);
             }
@@ -70,12 +70,14 @@ pub(crate) fn verified(recipe: &Recipe) -> Vec<String> {
     out
 }
 
-fn checksum(download: &DownloadTable) -> &'static str {
-    match &download.checksum {
-        ChecksumTable::List(_) => "upstream's checksums",
+/// The ways in order: `upstream's checksums or GitHub's digest`.
+fn checksum(download: &DownloadTable) -> String {
+    let way = |table: &ChecksumTable| match table {
+        ChecksumTable::List(_) | ChecksumTable::FirstOf(_) => "upstream's checksums",
         ChecksumTable::Word(ChecksumWord::GithubDigest) => "GitHub's digest",
         ChecksumTable::Word(ChecksumWord::LockOnly) => "nothing, pinned at first sight",
-    }
+    };
+    download.checksum.ways().iter().map(way).collect::<Vec<_>>().join(" or ")
 }
 
 fn signature(download: &DownloadTable) -> Option<&'static str> {

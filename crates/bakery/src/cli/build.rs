@@ -13,7 +13,7 @@ use super::{CatalogueArgs, SettingsArgs, WorkArgs, lock};
 use recipes::build::{BuildOptions, BuildPlan, Built, Destination, ReleaseOptions};
 use recipes::context::BuildContext;
 use recipes::lock::{Key, Lock, LockError};
-use recipes::recipe::Recipe;
+use recipes::recipe::{Instance, Recipe};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -76,10 +76,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         None if args.all => pinned_recipes(&catalogue, &lock)?,
         None => bail!("name is missing: say what to build, or --all"),
     };
+    let mut options = resolve(&args.output, &args.release, &events)?;
     let keys = match (args.settings.update, args.all) {
         (true, all) => {
             let default = if all { Default::All } else { Default::Host };
             let wanted = lock::wanted(&recipes, &args.settings, &args.work, default, context)?;
+            if args.report.dry_run {
+                let text = preview(&wanted, &options, context)?;
+                events.clear();
+                return print(text.as_bytes()).context("stdout");
+            }
             lock::pin(&wanted, &mut lock, &args.work, context)?;
             wanted
         }
@@ -88,7 +94,6 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     };
 
     let jobs = args.work.builds().min(keys.len()).max(1);
-    let mut options = resolve(&args.output, &args.release, &events)?;
     options.image.threads = options.image.threads.or_else(|| threads(jobs));
     (options.verify, options.rebuild) = (args.verify, args.rebuild);
     let plans: Vec<BuildPlan> = keys
@@ -98,7 +103,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     check_places(&plans)?;
     if args.report.dry_run {
         events.clear();
-        return print(plans.iter().map(dry).collect::<String>().as_bytes()).context("stdout");
+        let text: String = plans.iter().map(|plan| dry(plan.output(), plan.key(), plan.instance())).collect();
+        return print(text.as_bytes()).context("stdout");
     }
 
     let folder = args.output.output.as_ref().filter(|o| o.as_os_str().as_encoded_bytes().ends_with(b"/"));
@@ -195,6 +201,8 @@ pub(super) fn into_directory(
 fn pinned_recipes(catalogue: &recipes::Catalogue, lock: &Lock) -> anyhow::Result<Vec<Recipe>> {
     let mut names: Vec<&str> = lock.iter().map(|(key, _)| key.name.as_str()).collect();
     names.dedup();
+    // A name of before leads to a recipe that may be pinned by its own name, too.
+    names.retain(|name| catalogue.names().any(|known| known == *name) || !catalogue.has(name));
     Ok(names.into_iter().map(|name| catalogue.recipe(name)).collect::<Result<_, _>>()?)
 }
 
@@ -224,7 +232,7 @@ fn named<'r>(
         let name = recipe.name().as_str();
         for arch in work.architectures(recipe, Default::Host)? {
             let newest = || lock.newest(name, arch, &settings).cloned();
-            let version = args.version.clone().or_else(newest);
+            let version = args.version.as_ref().map(|version| recipe.in_form(version)).or_else(newest);
             let version = version.ok_or_else(|| not_pinned(&format!("{name} {arch}"), args, work, lock))?;
             out.push((recipe, Key { name: name.to_owned(), version, arch, settings: settings.clone() }));
         }
@@ -244,13 +252,13 @@ fn threads(jobs: usize) -> Option<std::num::NonZeroUsize> {
     std::num::NonZeroUsize::new((processors.get() / jobs).max(1))
 }
 
-/// Two builds that differ by nothing but settings have one file name.
+/// Two builds that differ by nothing but parameters have one file name.
 fn check_places(plans: &[BuildPlan]) -> anyhow::Result<()> {
     let mut places = std::collections::BTreeMap::new();
     for plan in plans {
         if let Some(other) = places.insert(plan.output(), plan.key()) {
             bail!(
-                "{:?} would be both {other} and {}: build them apart, or name a directory",
+                "{:?} would be both {other} and {}: build them apart, each into a directory of its own",
                 plan.output(),
                 plan.key()
             );
@@ -259,9 +267,22 @@ fn check_places(plans: &[BuildPlan]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn dry(plan: &BuildPlan) -> String {
-    let mut out = format!("{}: {}\n", plan.output().display(), plan.key());
-    for download in &plan.instance().downloads {
+/// What would be pinned and built.
+fn preview(
+    wanted: &[(&Recipe, Key)],
+    options: &BuildOptions,
+    context: BuildContext<'_>,
+) -> anyhow::Result<String> {
+    let one = |(recipe, key): &(&Recipe, Key)| {
+        let instance = context.resolve(recipe, key)?;
+        Ok(dry(&BuildPlan::preview(key, options)?, key, &instance))
+    };
+    wanted.iter().map(one).collect()
+}
+
+fn dry(output: &Path, key: &Key, instance: &Instance) -> String {
+    let mut out = format!("{}: {key}\n", output.display());
+    for download in &instance.downloads {
         out.push_str(&format!("  {}: {}\n", download.id, download.url));
     }
     out

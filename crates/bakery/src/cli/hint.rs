@@ -7,6 +7,7 @@ use sysext::ExtensionError;
 use sysext::extension::Severity;
 
 use super::sign_key::SignKeyError;
+use crate::release::directory::DirectoryError;
 use osimage::{BakeError, Ext4Error, MountError};
 use recipes::build::{BuildCause, BuildError};
 use recipes::catalogue::CatalogueError;
@@ -31,12 +32,23 @@ pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| error.downcast_ref().and_then(versions))
         .or_else(|| error.downcast_ref().and_then(lock))
         .or_else(|| error.downcast_ref().and_then(catalogue))
+        .or_else(|| error.downcast_ref().and_then(directory))
         .or_else(|| error.downcast_ref().map(sign_key))
         .or_else(|| error.downcast_ref().and_then(bake))
         .or_else(|| error.downcast_ref().and_then(machine))
         .or_else(|| error.downcast_ref().and_then(merge_test))
         .or_else(|| error.downcast_ref().and_then(compatibility))
         .or_else(|| cli::hint(error))
+}
+
+fn directory(error: &DirectoryError) -> Option<String> {
+    match error {
+        DirectoryError::NoRelease { .. } => {
+            Some("--empty-place accepts a place where nothing is released yet".to_owned())
+        }
+        DirectoryError::Fetch(e) => fetch(e),
+        _ => None,
+    }
 }
 
 fn sign_key(_: &SignKeyError) -> String {
@@ -116,7 +128,8 @@ fn fetch(error: &FetchError) -> Option<String> {
         FetchCause::Download(e) if e.is_content() => Some(REPLACED.to_owned()),
         FetchCause::Http(e) => match e.as_ref() {
             HttpError::Status { status: 403 | 429, .. } if github => Some(
-                "set GITHUB_TOKEN: GitHub's API has a higher limit for those who show a token".to_owned(),
+                "set GITHUB_TOKEN to a token of any account: without one, GitHub answers 60 requests an hour"
+                    .to_owned(),
             ),
             HttpError::NotFound { .. } if mirrored => {
                 Some("the mirror may lack what upstream has".to_owned())

@@ -1,5 +1,6 @@
 //! `bakery inspect`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -7,6 +8,9 @@ use store::Cache;
 use sysext::ExtensionName;
 
 use image::read;
+use recipes::ImageFileName;
+use recipes::Version;
+use recipes::lock::WITHOUT;
 use sysext::inspect::Inspection;
 
 const EXAMPLES: &str = "\
@@ -72,4 +76,35 @@ pub(super) fn name_of(path: &Path, tree: &tree::Tree) -> anyhow::Result<Extensio
         }
     }
     stem.parse().with_context(|| format!("{path:?}: pass --name"))
+}
+
+/// The version in `NAME-VERSION-ARCH.raw`, whose last two parts may be missing, and the components that its build was without.
+pub(super) fn numbered(path: &Path, name: &ExtensionName) -> Option<(Version, BTreeSet<String>)> {
+    let file = path.file_name()?.to_str()?;
+    let stem = file.strip_suffix(".raw").unwrap_or(file);
+    let version = match ImageFileName::of(name.as_str(), &format!("{stem}.raw")) {
+        Some(image) => image.version.to_string(),
+        None => stem.strip_prefix(name.as_str())?.strip_prefix('-')?.to_owned(),
+    };
+    let mut parts = version.split(WITHOUT);
+    let version = parts.next()?.parse().ok()?;
+    Some((version, parts.map(str::to_owned).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_in_the_name() {
+        let of = |path: &str, name: &str| {
+            let (version, without) = numbered(Path::new(path), &name.parse().unwrap())?;
+            Some(format!("{version} {}", without.into_iter().collect::<Vec<_>>().join(" ")))
+        };
+        assert_eq!(of("a/k3s-v1.32.2+k3s1-x86-64.raw", "k3s").unwrap(), "v1.32.2+k3s1 ");
+        assert_eq!(of("nvidia-runtime-v1.17.4-arm64.raw", "nvidia-runtime").unwrap(), "v1.17.4 ");
+        assert_eq!(of("docker.raw", "docker"), None);
+        assert_eq!(of("docker-27.5.1-without-containerd-x86-64.raw", "docker").unwrap(), "27.5.1 containerd");
+        assert_eq!(of("a-1-without-b-without-c-d-arm64.raw", "a").unwrap(), "1 b c-d");
+    }
 }

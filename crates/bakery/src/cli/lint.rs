@@ -9,7 +9,7 @@ use sysext::ExtensionName;
 use sysext::extension::{Finding, Severity};
 use tree::Tree;
 
-use super::inspect::name_of;
+use super::inspect::{name_of, numbered};
 use super::{CatalogueArgs, WorkArgs, build};
 use image::{ImageContents, ImageKind, read};
 use sysext::lint::{LintOptions, Member, RULES, TAR, allow, collisions, finding, lint};
@@ -82,10 +82,18 @@ fn known_rule(text: &str) -> Result<String, String> {
 /// An image of the set.
 struct Image {
     name: String,
+    version: Option<String>,
     tree: Tree,
     conflicts: Vec<String>,
     /// Keeps the files there.
     _contents: Option<ImageContents>,
+}
+
+impl Image {
+    fn member(&self) -> Member<'_> {
+        let Image { name, version, tree, conflicts, _contents: _ } = self;
+        Member { name, version: version.as_deref(), tree, conflicts }
+    }
 }
 
 /// Does it.
@@ -114,7 +122,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
             verify_units: !args.no_verify,
         };
         let mut conflicts = Vec::new();
-        if catalogue.names().any(|n| n == name.as_str()) {
+        if catalogue.has(name.as_str()) {
             let recipe = catalogue.recipe(name.as_str())?;
             options.allow.extend(recipe.allow().iter().cloned());
             options.host_libraries.extend(recipe.host_libraries().iter().cloned());
@@ -129,10 +137,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         let shown = path.strip_prefix(scratch.path()).unwrap_or(path).display().to_string();
         told.extend(found.into_iter().map(|f| (shown.clone(), f)));
         let tree = std::mem::take(&mut contents.tree);
-        set.push(Image { name: name.to_string(), tree, conflicts, _contents: Some(contents) });
+        let version = numbered(path, &name).map(|(version, _)| version.to_string());
+        set.push(Image { name: name.to_string(), version, tree, conflicts, _contents: Some(contents) });
     }
-    let members: Vec<Member<'_>> =
-        set.iter().map(|i| Member { name: &i.name, tree: &i.tree, conflicts: &i.conflicts }).collect();
+    let members: Vec<Member<'_>> = set.iter().map(Image::member).collect();
     let mut between = collisions(&members);
     allow(&mut between, &args.allow.iter().cloned().collect::<BTreeSet<_>>());
     told.extend(between.into_iter().map(|f| ("set".to_owned(), f)));
@@ -149,7 +157,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 fn paths(args: &Args, catalogue: &recipes::Catalogue, dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut out = Vec::new();
     for image in &args.images {
-        let recipe = image.to_str().filter(|n| !image.exists() && catalogue.names().any(|name| name == *n));
+        let recipe = image.to_str().filter(|n| !image.exists() && catalogue.has(n));
         match recipe {
             Some(name) => {
                 let events = Terminal::new(Verbosity::Normal);

@@ -10,6 +10,7 @@ use super::{CatalogueArgs, SettingsArgs, WorkArgs};
 use recipes::context::BuildContext;
 use recipes::lock::{Key, Lock, Pins};
 use recipes::recipe::{ParameterValue, Recipe, Settings};
+use recipes::version::Version;
 use recipes::versions;
 
 const EXAMPLES: &str = "\
@@ -104,7 +105,7 @@ pub(super) fn wanted<'r>(
     let ask = |url: &str| context.ask(url);
     let latest = parallel::until_error(work.builds().max(4), recipes, |recipe| {
         if let Some(version) = &args.version {
-            return Ok(vec![version.clone()]);
+            return Ok(vec![recipe.in_form(version)]);
         }
         let needs = recipe.parameters().iter().find(|(_, p)| matches!(p.value, ParameterValue::Required));
         if let Some((name, _)) = needs.filter(|_| !named) {
@@ -112,8 +113,7 @@ pub(super) fn wanted<'r>(
             context.events.event(Event::Warning(text.into()));
             return Ok(Vec::new());
         }
-        let all = versions::all(recipe, &ask)?;
-        versions::latest(recipe, &all, &ask)
+        latest(recipe, &ask, context.events)
     });
     let mut out = Vec::new();
     let mut results = latest.into_iter().zip(recipes).collect::<Vec<_>>();
@@ -137,6 +137,19 @@ pub(super) fn wanted<'r>(
         }
     }
     Ok(out)
+}
+
+/// The versions that are built if none is named. What is odd about the lists is reported.
+pub(super) fn latest(
+    recipe: &Recipe,
+    ask: &versions::Ask<'_>,
+    events: &dyn Events,
+) -> Result<Vec<Version>, versions::VersionsError> {
+    let latest = versions::latest(recipe, ask)?;
+    if let Some(warning) = latest.warning {
+        events.event(Event::Warning(warning.into()));
+    }
+    Ok(latest.versions)
 }
 
 /// Pins builds and writes the lock. What could be pinned before an error is written, too.

@@ -37,10 +37,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let images = args.work.images(&fetcher);
     let context = BuildContext { fetcher: &fetcher, images: &images, events: &events };
     let ask = |url: &str| context.ask(url);
-    let mut list = versions::all(&recipe, &ask)?;
-    if args.latest {
-        list = versions::latest(&recipe, &list, &ask)?;
-    }
+    let list = match args.latest {
+        true => super::lock::latest(&recipe, &ask, &events)?,
+        false => versions::all(&recipe, &ask)?,
+    };
     events.clear();
     let mut out = String::new();
     if args.json {

@@ -50,6 +50,9 @@ pub(crate) enum DirectoryError {
     /// An image isn't what its statement says.
     #[error("{path:?}: has SHA-256 {got}, expected {expected} as its statement says")]
     Changed { path: PathBuf, got: String, expected: String },
+    /// A place where no release is.
+    #[error("{url}: has no SHA256SUMS, neither its own nor any extension's: it is no release")]
+    NoRelease { url: String },
     /// Somebody else writes to it.
     #[error("{path:?}: another bakery process is using it")]
     Busy { path: PathBuf },
@@ -140,7 +143,7 @@ impl Contents {
     }
 
     /// Of a URL, for these extensions: what their manifests list. An extension without a manifest has nothing there.
-    /// With `key`, manifests have to be signed by it.
+    /// With `key`, manifests have to be signed by it. A place without any manifest is no release, unless it `may_be_empty`.
     ///
     /// # Errors
     /// The release can't be asked for, or its files aren't what its manifests say.
@@ -148,12 +151,14 @@ impl Contents {
         url: &str,
         names: impl IntoIterator<Item = &'a str>,
         key: Option<&[u8]>,
+        may_be_empty: bool,
         fetcher: &Fetcher,
         events: &dyn Events,
     ) -> Result<Contents, DirectoryError> {
         let mut contents = Contents::default();
+        let root = url.trim_end_matches('/');
         for name in names {
-            let base = format!("{}/{name}/", url.trim_end_matches('/'));
+            let base = format!("{root}/{name}/");
             let location = format!("{base}{MANIFEST}");
             let text = match fetcher.text(&location, TEXT_MAX, events) {
                 Ok(text) => text,
@@ -195,6 +200,13 @@ impl Contents {
                 contents.records.insert(subject, record);
             }
             contents.sums.insert(name.to_owned(), kept);
+        }
+        // Not one manifest: a release without any of these extensions, or another place.
+        if contents.sums.is_empty() && !may_be_empty {
+            match fetcher.text(&format!("{root}/{MANIFEST}"), TEXT_MAX, events) {
+                Err(e) if e.is_not_found() => return Err(DirectoryError::NoRelease { url: root.to_owned() }),
+                answer => drop(answer?),
+            }
         }
         Ok(contents)
     }

@@ -53,6 +53,7 @@ impl ReleaseMetadata<'_> {
             all.entry(file.clone()).or_insert_with(|| record.clone());
         }
         let mut changed = put(&dir.join("noop.conf"), NOOP.as_bytes())?;
+        // Of this folder's own files: systemd-sysupdate refuses a manifest whole that has a name with a slash (systemd #41977).
         let mut whole = Sums::default();
         whole.0.insert("noop.conf".into(), digest(NOOP.as_bytes()));
         let mut extensions: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
@@ -61,9 +62,7 @@ impl ReleaseMetadata<'_> {
         }
         for (name, records) in &mut extensions {
             newest_first(records);
-            let (sums, new) = self.extension(dir, name, records, &own)?;
-            changed |= new;
-            whole.0.extend(sums.0.iter().map(|(file, sum)| (format!("{name}/{file}"), sum.clone())));
+            changed |= self.extension(dir, name, records, &own)?;
         }
         changed |= without_images(dir, &extensions)?;
         let sorted: Vec<Record> = extensions.values().flatten().map(|r| (*r).clone()).collect();
@@ -91,7 +90,7 @@ impl ReleaseMetadata<'_> {
         name: &str,
         records: &[&Record],
         own: &Contents,
-    ) -> Result<(Sums, bool), MetadataError> {
+    ) -> Result<bool, MetadataError> {
         let dir = dir.join(name);
         std::fs::create_dir_all(&dir).map_err(|source| DirectoryError::Io { path: dir.clone(), source })?;
         let hosted = self.hosted.and_then(|h| h.sums.get(name)).cloned();
@@ -113,8 +112,7 @@ impl ReleaseMetadata<'_> {
             }
         }
         changed |= remove(&dir, |file| is_configuration(name, file) && !configuration.contains(file))?;
-        changed |= self.manifest(&dir, &sums)?;
-        Ok((sums, changed))
+        Ok(changed | self.manifest(&dir, &sums)?)
     }
 
     fn transfer(&self, name: &str, stream: Option<Stream>) -> Transfer {

@@ -22,6 +22,8 @@ pub(crate) struct Record {
     pub sha256: Digest,
     /// Parameters and components, as given.
     pub settings: BTreeMap<String, String>,
+    /// Of the options that it was written with; statements of before don't have them.
+    pub options: Option<Digest>,
     /// Of the recipe and its files.
     pub recipe: Digest,
     pub tool: String,
@@ -93,6 +95,8 @@ struct Parameters {
     version: String,
     architecture: String,
     recipe: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    options: Option<String>,
     settings: BTreeMap<String, String>,
 }
 
@@ -152,6 +156,7 @@ impl Record {
                         version: self.image.version.to_string(),
                         architecture: self.image.arch.systemd().to_owned(),
                         recipe: self.recipe.to_string(),
+                        options: self.options.as_ref().map(Digest::to_string),
                         settings: self.settings.clone(),
                     },
                     resolved_dependencies: self.inputs.iter().map(input).collect(),
@@ -223,6 +228,10 @@ impl Record {
             })?,
             sha256: sha256(subject)?,
             settings: parameters.settings,
+            options: parameters
+                .options
+                .map(|text| text.parse().map_err(|_| other("options", &text, "sha256:…")))
+                .transpose()?,
             recipe: parameters.recipe.parse().map_err(|_| other("recipe", &parameters.recipe, "sha256:…"))?,
             tool: tool.ok_or_else(|| other("builder's version", "nothing", "bakery's"))?,
             inputs,

@@ -10,6 +10,7 @@ fn record() -> Record {
         size: 4096,
         sha256: Digest::from_bytes([0xab; 32]),
         settings: BTreeMap::from([("cni-version".into(), "v1.0".into())]),
+        options: Some(Digest::from_bytes([0x12; 32])),
         recipe: Digest::from_bytes([0xcd; 32]),
         tool: "0.1.0".into(),
         inputs: vec![Input {
@@ -38,6 +39,7 @@ fn a_statement_says_all_that_is_known() {
         ("\"subject\"", "\"no\"", "missing field"),
         ("\"size\"", "\"length\"", "size is"),
         ("sha256:cdcd", "md5:cdcd", "recipe is"),
+        ("sha256:1212", "md5:1212", "options is"),
     ] {
         assert!(text.contains(from), "{from}");
         let error = Record::parse(text.replace(from, to).as_bytes()).unwrap_err().to_string();

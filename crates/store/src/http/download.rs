@@ -26,6 +26,15 @@ impl<'a> GetRequest<'a> {
     }
 }
 
+/// A document as a server has given it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaggedDocument {
+    /// All of it.
+    pub bytes: Vec<u8>,
+    /// Its entity tag, with its quotes.
+    pub etag: Option<String>,
+}
+
 /// A file that is being downloaded.
 pub type Download<'a> = ResumableDownload<'a, UrlOrigin<'a>>;
 
@@ -87,6 +96,35 @@ impl HttpClient {
                 return Err(response.into_error());
             }
             response.bytes(limit, too_large)
+        })
+    }
+
+    /// A small document and its entity tag, if the server gives one. `known` is what the server has given before, with its
+    /// tag: it isn't sent again if it is unchanged (RFC 9110, 13.1.2).
+    ///
+    /// # Errors
+    /// As [`HttpError`] lists.
+    pub fn tagged_document(
+        &self,
+        get: &GetRequest<'_>,
+        known: Option<&TaggedDocument>,
+        limit: u64,
+        events: &dyn Events,
+    ) -> Result<TaggedDocument, HttpError> {
+        let too_large = || HttpError::TooLarge { url: get.url.to_owned(), what: "document", limit };
+        let tag = known.and_then(|known| known.etag.as_deref());
+        let headers: Vec<(&str, &str)> = tag.map(|tag| ("if-none-match", tag)).into_iter().collect();
+        self.retrying(get.spare, events, || {
+            let response = self.ask(get, &headers)?;
+            match (response.status, known) {
+                (304, Some(known)) if known.bytes.len() as u64 <= limit => Ok(known.clone()),
+                (304, Some(_)) => Err(too_large()),
+                (200, _) => {
+                    let etag = response.header("etag").map(str::to_owned);
+                    Ok(TaggedDocument { bytes: response.bytes(limit, too_large)?, etag })
+                }
+                _ => Err(response.into_error()),
+            }
         })
     }
 

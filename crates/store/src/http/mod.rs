@@ -27,4 +27,4 @@ mod client;
 pub use client::{HttpClient, HttpOptions};
 
 mod download;
-pub use download::{Download, GetRequest};
+pub use download::{Download, GetRequest, TaggedDocument};

@@ -38,7 +38,7 @@ impl Sample {
             downloads: vec![Download {
                 id: "thing".into(),
                 url: "https://e.org/thing".into(),
-                checksum: Checksum::LockOnly,
+                checksums: vec![Checksum::LockOnly],
                 signature: None,
                 archive: Archive::Tar,
                 strip: 1,
@@ -211,7 +211,7 @@ fn what_decides_no_bytes_leaves_the_digest() {
             s.instance.requires = vec![Requirement { extension: "other".into(), version: None }]
         }),
         ("tests", |s| s.instance.tests = vec![Test { run: "true".into(), expect: None }]),
-        ("checksum", |s| s.download().checksum = Checksum::GithubDigest),
+        ("checksum", |s| s.download().checksums = vec![Checksum::GithubDigest]),
         ("signature", |s| {
             let (url, key) = ("https://e.org/thing.sig".into(), b"key"[..].into());
             s.download().signature = Some(Signature { kind: SignatureKind::Openpgp, url, key });

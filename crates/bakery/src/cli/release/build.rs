@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use tree::{Event, OutputFile, parallel};
+use tree::{Event, Events, OutputFile, parallel};
 
 use super::super::build;
 use super::ReleaseCommand;
@@ -22,24 +22,33 @@ use recipes::lock::{Key, Pins};
 use recipes::verified::Against;
 use store::Digest;
 
+/// The options of all images of a release.
+pub(super) fn options(args: &ReleaseCommand, events: &dyn Events) -> anyhow::Result<BuildOptions> {
+    if args.output.output.is_some() {
+        bail!("--output: a release has a folder, --to names it");
+    }
+    let options = build::resolve(&args.output, &args.release, events)?;
+    if options.image.format.suffix() != ".raw" {
+        bail!("--format: a release has images of one file, NAME-VERSION-ARCH.raw: choose another format");
+    }
+    Ok(options)
+}
+
 /// Builds what is missing; the files that were made, and the words of those that could not be.
 pub(super) fn build_all(
     args: &ReleaseCommand,
     plan: &Plan,
+    options: &BuildOptions,
     context: BuildContext<'_>,
 ) -> anyhow::Result<(Vec<ImageFileName>, Vec<String>)> {
-    let output = &args.output;
-    if output.output.is_some() {
-        bail!("--output: a release has a folder, --to names it");
-    }
-    let mut options = build::resolve(output, &args.release, context.events)?;
+    let mut options = options.clone();
     let jobs = args.what.work.builds().min(plan.missing.len()).max(1);
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let threads = &mut options.image.threads;
     *threads = threads.or_else(|| std::num::NonZeroUsize::new((processors / jobs).max(1)));
     // One that fails doesn't stop the others.
     let results = parallel::map(jobs, &plan.missing, |key| {
-        let destination = Destination::Directory(args.what.to.join(&key.name));
+        let destination = Destination::Release(args.what.to.join(&key.name));
         let options = BuildOptions { destination, ..options.clone() };
         build_one(args, plan, key, &options, context)
     });
@@ -74,10 +83,7 @@ fn build_one(
     }
     let image = key.image_file();
     if built.path.file_name().and_then(|n| n.to_str()) != Some(&image.to_string()) {
-        bail!(
-            "{:?}: a release has images of one file, NAME-VERSION-ARCH.raw: choose another format",
-            built.path
-        );
+        bail!("internal error: {:?} was written for {image}", built.path);
     }
     let sha256 = built.sha256.as_deref().and_then(Digest::from_hex);
     let record = Record {
@@ -85,6 +91,7 @@ fn build_one(
         size: built.bytes,
         sha256: sha256.context("the image has no checksum")?,
         settings: settings(key, pins),
+        options: Some(options.digest()),
         recipe: *recipe.digest(),
         tool: env!("CARGO_PKG_VERSION").to_owned(),
         inputs: inputs(pins),

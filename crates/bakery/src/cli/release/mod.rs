@@ -19,8 +19,9 @@ use crate::{
     sysupdate,
 };
 use only::{Only, Shard};
-use plan::Plan;
+use plan::{Aim, Plan};
 use recipes::ImageFileName;
+use recipes::build::BuildOptions;
 use recipes::context::BuildContext;
 use recipes::lock::Key;
 
@@ -38,6 +39,10 @@ struct WhatArgs {
     /// Existing release, as a directory or URL, whose images aren't built again but are listed with the new ones
     #[arg(long, value_name = "DIR|URL")]
     place: Option<String>,
+
+    /// Accept a --place where nothing is released yet
+    #[arg(long, requires = "place")]
+    empty_place: bool,
 
     /// Verify manifests of --place with this OpenPGP key
     #[arg(long, value_name = "FILE", requires = "place")]
@@ -139,7 +144,7 @@ pub(super) fn plan(args: &PlanCommand) -> anyhow::Result<()> {
     let fetcher = args.what.work.fetcher()?;
     let images = args.what.work.images(&fetcher);
     let context = BuildContext { fetcher: &fetcher, images: &images, events: &events };
-    let plan = args.what.plan(!args.what.locked, context)?;
+    let plan = args.what.plan(&Aim { asks: !args.what.locked, pins: true, options: None }, context)?;
     events.clear();
     tell_plan(&plan, args.format)
 }
@@ -164,13 +169,17 @@ pub(super) fn release(args: &ReleaseCommand) -> anyhow::Result<()> {
             bail!("{dir:?}: is no folder");
         }
     }
+    let options = build::options(args, &events)?;
     let to = &args.what.to;
     let _locked = if args.report.dry_run { None } else { Some(DirectoryLock::take(to)?) };
     let fetcher = args.what.work.fetcher()?;
     let images = args.what.work.images(&fetcher);
     let context = BuildContext { fetcher: &fetcher, images: &images, events: &events };
+    // Who says nothing about it takes the images as they are.
+    let is_plain = options.digest() == BuildOptions::new(options.destination.clone()).digest();
     let asks = !args.what.locked && args.merge.is_empty();
-    let mut plan = args.what.plan(asks, context)?;
+    let aim = Aim { asks, pins: !args.report.dry_run, options: (!is_plain).then(|| options.digest()) };
+    let mut plan = args.what.plan(&aim, context)?;
     if let Some(url) = &args.base_url {
         plan.config.base_url = sysupdate::base_url(url).map_err(|e| anyhow::anyhow!("--base-url: {e}"))?;
     }
@@ -181,7 +190,7 @@ pub(super) fn release(args: &ReleaseCommand) -> anyhow::Result<()> {
     let mut failed = plan.failed.clone();
     let done = match args.merge.is_empty() {
         true => {
-            let (done, bad) = build::build_all(args, &plan, context)?;
+            let (done, bad) = build::build_all(args, &plan, &options, context)?;
             failed.extend(bad);
             done
         }

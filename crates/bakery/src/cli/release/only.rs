@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use tree::Arch;
 
+use recipes::Catalogue;
 use recipes::lock::Key;
 use recipes::version::Version;
 
@@ -34,6 +35,18 @@ impl FromStr for Only {
 }
 
 impl Only {
+    /// The same by the name and in the version's form that the catalogue has.
+    pub(super) fn known_as(&self, catalogue: &Catalogue) -> Only {
+        match catalogue.recipe(&self.name) {
+            Ok(recipe) => Only {
+                name: recipe.name().to_string(),
+                version: self.version.as_ref().map(|version| recipe.in_form(version)),
+                arch: self.arch,
+            },
+            Err(_) => self.clone(),
+        }
+    }
+
     pub(super) fn fits(&self, key: &Key) -> bool {
         self.name == key.name
             && self.version.as_ref().is_none_or(|v| *v == key.version)

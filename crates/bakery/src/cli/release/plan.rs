@@ -7,11 +7,12 @@ use anyhow::{Context as _, bail};
 use tree::Event;
 
 use super::super::hint;
-use super::WhatArgs;
+use super::{Only, WhatArgs};
 use crate::{
     release::Contents,
+    release::Record,
     release::config::{self, ExtensionSelection, ReleaseConfig},
-    release::plan::word,
+    release::plan::{images, word},
 };
 use recipes::catalogue::Catalogue;
 use recipes::context::BuildContext;
@@ -19,6 +20,7 @@ use recipes::lock::{Key, Lock};
 use recipes::recipe::{ParameterValue, Recipe, Settings};
 use recipes::version::{Version, compare};
 use recipes::versions::{self, VersionsError};
+use store::Digest;
 use tree::parallel;
 
 /// What is wanted, and what there is.
@@ -36,6 +38,24 @@ pub(super) struct Plan {
     pub(super) failed: Vec<String>,
 }
 
+/// What a plan is made for.
+#[derive(Debug, Clone)]
+pub(super) struct Aim {
+    /// Whether upstream is asked; if it isn't, what isn't pinned isn't wanted.
+    pub(super) asks: bool,
+    /// Whether what isn't pinned is pinned.
+    pub(super) pins: bool,
+    /// Digest of the options that images have to be written with; none if any will do.
+    pub(super) options: Option<Digest>,
+}
+
+impl Aim {
+    /// Whether an image was written with other options. Statements of before don't say it, and are of plain images.
+    fn is_other(&self, record: &Record) -> bool {
+        self.options.is_some_and(|wanted| record.options != Some(wanted))
+    }
+}
+
 /// A recipe and the versions of it that are wanted.
 type Versions<'r> = Vec<(&'r Recipe, Vec<Version>)>;
 
@@ -49,15 +69,15 @@ impl WhatArgs {
         })
     }
 
-    /// Decides. An extension whose upstream can't be reached is reported and doesn't stop the others. Unless `asks`, nobody is
-    /// asked, and what isn't pinned isn't wanted.
-    pub(super) fn plan(&self, asks: bool, context: BuildContext<'_>) -> anyhow::Result<Plan> {
+    /// Decides. An extension whose upstream can't be reached is reported and doesn't stop the others.
+    pub(super) fn plan(&self, aim: &Aim, context: BuildContext<'_>) -> anyhow::Result<Plan> {
         let config = self.config()?;
         let catalogue = self.catalogue.catalogue()?;
         let mut wanted = wanted(&config, &catalogue)?;
+        let chosen: Vec<Only> = self.only.iter().map(|only| only.known_as(&catalogue)).collect();
         let recipes: Vec<Recipe> =
             wanted.keys().map(|name| catalogue.recipe(name)).collect::<Result<_, _>>()?;
-        for only in &self.only {
+        for only in &chosen {
             if !wanted.contains_key(&only.name) {
                 bail!("--only {}: the release doesn't offer it", only.name);
             }
@@ -65,24 +85,31 @@ impl WhatArgs {
         let hosted = self.hosted(&wanted, context)?;
         if !self.only.is_empty() {
             // Nobody is asked about what isn't meant.
-            wanted.retain(|name, _| self.only.iter().any(|o| o.name == *name));
+            wanted.retain(|name, _| chosen.iter().any(|o| o.name == *name));
         }
         let mut lock = Lock::read(&self.work.lock)?;
         let mut failed = Vec::new();
-        let versions = self.versions(&recipes, &wanted, &lock, asks, context, &mut failed);
+        let versions = self.versions(&recipes, &wanted, &lock, aim.asks, context, &mut failed);
         let mut keys = keys(&config, &wanted, versions);
         if !self.only.is_empty() {
-            keys.retain(|(_, key)| self.only.iter().any(|o| o.fits(key)));
+            keys.retain(|(_, key)| chosen.iter().any(|o| o.fits(key)));
             let unknown = |name: &String| failed.contains(name);
-            let none = |o: &&super::Only| !unknown(&o.name) && !keys.iter().any(|(_, key)| o.fits(key));
-            if let Some(only) = self.only.iter().find(none) {
+            let none = |o: &&Only| !unknown(&o.name) && !keys.iter().any(|(_, key)| o.fits(key));
+            if let Some(only) = chosen.iter().find(none) {
                 let version = only.version.as_ref().map(|v| format!("@{v}")).unwrap_or_default();
                 bail!("--only {}{version}: the release doesn't offer it", only.name);
             }
         }
         let all = keys.len();
         if let Some(hosted) = &hosted {
-            keys.retain(|(_, key)| !hosted.records.contains_key(&key.image_file().to_string()));
+            let there = |key: &Key| hosted.records.get(&key.image_file().to_string());
+            let others = keys.iter().filter(|(_, key)| there(key).is_some_and(|r| aim.is_other(r))).count();
+            if others > 0 {
+                let text =
+                    format!("{} were written with other options and stay as they are hosted", images(others));
+                context.events.event(Event::Warning(text.into()));
+            }
+            keys.retain(|(_, key)| there(key).is_none());
         }
         let mut there = all - keys.len();
         if let Some(shard) = self.shard {
@@ -91,9 +118,11 @@ impl WhatArgs {
             keys = keys.into_iter().enumerate().filter_map(own).collect();
         }
         let (mine, own) = (keys.len(), Contents::of_folder(&self.to)?.records);
-        keys.retain(|(_, key)| !own.contains_key(&key.image_file().to_string()));
+        // Other options were asked for: the images here are written again.
+        let is_done = |key: &Key| own.get(&key.image_file().to_string()).is_some_and(|r| !aim.is_other(r));
+        keys.retain(|(_, key)| !is_done(key));
         there += mine - keys.len();
-        if asks {
+        if aim.asks && aim.pins {
             self.pin(&mut keys, &mut lock, context, &mut failed)?;
         }
         let missing = keys.into_iter().map(|(_, key)| key).collect();
@@ -110,6 +139,9 @@ impl WhatArgs {
     ) -> anyhow::Result<Option<Contents>> {
         let Some(place) = &self.place else { return Ok(None) };
         if !place.contains("://") {
+            if !self.empty_place && !Path::new(place).is_dir() {
+                bail!("{place:?}: is no folder");
+            }
             if self.verify_key.is_some() {
                 bail!(
                     "--verify-key: got a folder as --place, expected a URL: a folder's statements are taken as they are"
@@ -122,7 +154,14 @@ impl WhatArgs {
             None => None,
         };
         let names = wanted.keys().map(String::as_str);
-        Ok(Some(Contents::of_url(place, names, key.as_deref(), context.fetcher, context.events)?))
+        Ok(Some(Contents::of_url(
+            place,
+            names,
+            key.as_deref(),
+            self.empty_place,
+            context.fetcher,
+            context.events,
+        )?))
     }
 
     /// The versions that the release wants of each recipe, sorted.
@@ -138,13 +177,12 @@ impl WhatArgs {
         let ask = |url: &str| context.ask(url);
         let found = parallel::map(self.work.builds().max(4), recipes, |recipe| {
             let Some(wanted) = wanted.get(recipe.name().as_str()) else { return Ok(Vec::new()) };
-            let mut found = wanted.versions.clone();
+            let mut found: Vec<Version> = wanted.versions.iter().map(|v| recipe.in_form(v)).collect();
             let own = lock.iter().map(|(key, _)| key);
             let own = own.filter(|k| k.name == recipe.name().as_str() && k.settings == wanted.settings);
             let pinned: Vec<Version> = own.map(|k| k.version.clone()).collect();
             if wanted.latest && asks && (self.update || pinned.is_empty()) {
-                let all = versions::all(recipe, &ask)?;
-                found.extend(versions::latest(recipe, &all, &ask)?);
+                found.extend(super::super::lock::latest(recipe, &ask, context.events)?);
             } else if wanted.latest {
                 if pinned.is_empty() && self.locked {
                     let text = format!("{}: no version is pinned", recipe.name());
@@ -235,7 +273,14 @@ fn wanted(
     catalogue: &Catalogue,
 ) -> anyhow::Result<BTreeMap<String, ExtensionSelection>> {
     if let Some(extensions) = &config.extensions {
-        return Ok(extensions.clone());
+        let mut out = BTreeMap::new();
+        for (name, wanted) in extensions {
+            let name = catalogue.recipe(name)?.name().to_string();
+            if out.insert(name.clone(), wanted.clone()).is_some() {
+                bail!("the release file has {name} twice, once by a former name");
+            }
+        }
+        return Ok(out);
     }
     let mut out = BTreeMap::new();
     for recipe in catalogue.recipes()? {

@@ -12,13 +12,13 @@ use crate::{
     release::Contents,
 };
 use image::read;
+use recipes::Catalogue;
 use recipes::build::BuildPlan;
 use recipes::context::BuildContext;
 use recipes::lock::{Key, Lock, LockError};
 use recipes::recipe::instance::{Instance, Requirement};
 use recipes::recipe::{Recipe, Settings};
 use recipes::version::Version;
-use recipes::{Catalogue, ImageFileName};
 use sysext::merge_test::Test;
 
 /// An image that is tested.
@@ -78,7 +78,7 @@ impl Finder<'_> {
                 false => Ok(subjects),
             };
         }
-        let words = words(&self.args.what, |word| self.catalogue.names().any(|name| name == word))?;
+        let words = words(&self.args.what, |word| self.catalogue.has(word))?;
         let settings = self.settings(&words)?;
         // Found first, so that nothing is built before a wrong word is told.
         let mut keys = Vec::new();
@@ -91,11 +91,12 @@ impl Finder<'_> {
             if !recipe.architectures().contains(&self.arch) {
                 bail!("{name} is not for {}", self.arch);
             }
+            let name = recipe.name().as_str();
             let newest = || self.lock.newest(name, self.arch, &settings).cloned();
-            let version = version.clone().or_else(newest);
+            let version = version.as_ref().map(|version| recipe.in_form(version)).or_else(newest);
             let version =
                 version.ok_or_else(|| self.not_pinned(format!("{name} {}", self.arch), Some(name)))?;
-            let key = Key { name: name.clone(), version, arch: self.arch, settings: settings.clone() };
+            let key = Key { name: name.to_owned(), version, arch: self.arch, settings: settings.clone() };
             self.lock.expect(&key, &self.args.work.lock)?;
             keys.push(Some(key));
         }
@@ -174,7 +175,7 @@ impl Finder<'_> {
     ) -> anyhow::Result<Subject> {
         let contents = read(path, self.context.cache())?;
         let name = inspect::name_of(path, &contents.tree)?;
-        if !self.catalogue.names().any(|n| n == name.as_str()) {
+        if !self.catalogue.has(name.as_str()) {
             return self.subject(name, version.cloned(), path.to_owned(), None, scratch);
         }
         let recipe = self.catalogue.recipe(name.as_str())?;
@@ -183,7 +184,12 @@ impl Finder<'_> {
             Contents::record_beside(path)?.filter(|r| r.image.name == name.as_str()).map(|r| r.choices());
         let chosen = *settings != Settings::default();
         let settings = released.as_ref().filter(|_| !chosen).unwrap_or(settings);
-        let version = match version.cloned().or_else(|| version_of(path, &name)) {
+        let (of_name, without) = inspect::numbered(path, &name).unzip();
+        let mut settings = settings.clone();
+        if released.is_none() && !chosen {
+            settings.without.extend(without.unwrap_or_default());
+        }
+        let version = match version.cloned().or(of_name).map(|version| recipe.in_form(&version)) {
             Some(version) => version,
             None => bail!(
                 "{path:?}: has no version in its name, expected {name}-VERSION-ARCH.raw, or the version behind it"
@@ -200,7 +206,7 @@ impl Finder<'_> {
                 let options = plain_options(scratch)?;
                 BuildPlan::new(&recipe, &key, pins, &options)?.instance().clone()
             }
-            None => recipe.at(&version, self.arch, settings)?,
+            None => recipe.at(&version, self.arch, &settings)?,
         };
         self.subject(name, Some(version), path.to_owned(), Some((&recipe, &instance)), scratch)
     }
@@ -243,7 +249,7 @@ impl Finder<'_> {
             let recipe = self.catalogue.recipe(&other.extension)?;
             let fits = |key: &&Key| {
                 let version = other.version.as_deref().is_none_or(|v| v == key.version.as_str());
-                key.name == other.extension && key.arch == self.arch && version
+                key.name == recipe.name().as_str() && key.arch == self.arch && version
             };
             let pinned: Vec<&Key> = self.lock.iter().map(|(key, _)| key).filter(fits).collect();
             // As few settings as there may be, then the newest.
@@ -287,16 +293,6 @@ fn words(typed: &[String], is_recipe: impl Fn(&str) -> bool) -> anyhow::Result<V
     Ok(out)
 }
 
-/// Of `NAME-VERSION-ARCH.raw`, whose last two parts may be missing.
-fn version_of(path: &Path, name: &ExtensionName) -> Option<Version> {
-    let file = path.file_name()?.to_str()?;
-    let stem = file.strip_suffix(".raw").unwrap_or(file);
-    match ImageFileName::of(name.as_str(), &format!("{stem}.raw")) {
-        Some(image) => Some(image.version),
-        None => stem.strip_prefix(name.as_str())?.strip_prefix('-')?.parse().ok(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,13 +315,5 @@ mod tests {
         assert_eq!(sort("docker nebula"), "docker, nebula");
         assert_eq!(sort("x.raw 1.2 ./y docker"), "file x.raw at 1.2, file ./y, docker");
         assert_eq!(sort("nebulla 1.2 1.3"), "nebulla at 1.2, 1.3");
-    }
-
-    #[test]
-    fn the_version_is_in_the_name() {
-        let of = |path: &str, name: &str| version_of(Path::new(path), &name.parse().unwrap());
-        assert_eq!(of("a/k3s-v1.32.2+k3s1-x86-64.raw", "k3s").unwrap().as_str(), "v1.32.2+k3s1");
-        assert_eq!(of("nvidia-runtime-v1.17.4-arm64.raw", "nvidia-runtime").unwrap().as_str(), "v1.17.4");
-        assert_eq!(of("docker.raw", "docker"), None);
     }
 }

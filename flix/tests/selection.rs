@@ -48,13 +48,17 @@ fn programs_libraries_plugins_data_and_links() {
     lab.symlink("usr/bin/prog", "/etc/alternatives/prog")
         .symlink("etc/alternatives/prog", "/usr/sbin/prog.real");
     lab.write("usr/share/app/data", "x").symlink("usr/share/app/link", "data");
-    lab.script("usr/bin/app-script", "#!/bin/sh\n");
+    lab.script("usr/bin/app-script", "#!/bin/sh\n").script("usr/share/app/module.py", "#!/usr/bin/python3\n");
+    lab.write("usr/bin/twice", "x").write("usr/sbin/twice", "x");
     let (plan, tree) = plan(
         &lab,
         &request(&[
             "/usr/bin/prog",
             "/usr/sbin/prog.real",
             "/usr/bin/app-script",
+            "/usr/bin/twice",
+            "/usr/sbin/twice",
+            "/usr/share/app/module.py",
             "/usr/lib/app/plugin.so",
             "/usr/lib/x86_64-linux-gnu/libone.so.1",
             "/usr/share/app",
@@ -69,6 +73,7 @@ fn programs_libraries_plugins_data_and_links() {
             "/usr/bin/app-script copy",
             "/usr/bin/prog symlink -> prog.real",
             "/usr/bin/prog.real relocate from /usr/sbin/prog.real",
+            "/usr/bin/twice copy",
             "/usr/lib/app/plugin.so relocate",
             "/usr/lib/flix/t/lib/x86_64-linux-gnu/libc.so.6 relocate",
             "/usr/lib/flix/t/lib64/ld-linux-x86-64.so.2 confine",
@@ -76,6 +81,7 @@ fn programs_libraries_plugins_data_and_links() {
             "/usr/lib/flix/t/usr/lib/x86_64-linux-gnu/libone.so.1.2 relocate",
             "/usr/share/app/data copy",
             "/usr/share/app/link symlink -> data",
+            "/usr/share/app/module.py copy",
         ]
     );
     assert_eq!((plan.warnings.as_slice(), plan.notes.as_slice()), (&[][..], &[][..]));

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use flix::plan::Selection;
-use packages::{Closure, ClosureError, Database, DatabaseError, Package};
+use packages::base::is_base;
+use packages::{Closure, ClosureError, Database, DatabaseError};
 use sysext::extension::HostLibrary;
 use sysext::request::home;
 use tree::{Event, Events, Tree, TreePath};
@@ -62,24 +63,30 @@ pub(crate) fn select(
             paths.extend(package.runtime_files(&args.locale).cloned());
         }
         if args.depends() {
+            let mut included = Vec::new();
             for package in &closure.depends {
+                let before = paths.len();
                 let files = package.runtime_files(&args.locale).filter(|f| !is_library(f));
                 paths.extend(files.cloned());
+                if paths.len() > before {
+                    included.push(package.name.as_str());
+                }
             }
-            report(&text, &closure, events);
+            report(&text, &included, &closure, events);
         }
         out.push(Selection { text, paths });
     }
     Ok(out)
 }
 
-fn report(text: &str, closure: &Closure<'_>, events: &dyn Events) {
-    for (list, what) in [
-        (&closure.depends, "includes what it depends on"),
-        (&closure.base, "leaves to the host what every host has"),
+/// `included` are the packages of which more than libraries are taken.
+fn report(text: &str, included: &[&str], closure: &Closure<'_>, events: &dyn Events) {
+    let hosts = closure.base.iter().copied().filter(|p| is_base(p));
+    for (names, what) in [
+        (shown(included.iter().copied()), "includes packages that it depends on"),
+        (shown(hosts.map(|p| p.name.as_str())), "leaves to the host packages that every host has"),
     ] {
-        let names = list.iter().map(|p: &&Package| p.name.as_str());
-        if let Some(names) = shown(names) {
+        if let Some(names) = names {
             events.event(Event::Note(format!("{text} {what}: {names}").into()));
         }
     }
@@ -178,8 +185,8 @@ mod tests {
         assert_eq!(
             *lines.0.lock().unwrap(),
             [
-                "package:git includes what it depends on: libz, perl",
-                "package:git leaves to the host what every host has: libc6",
+                "package:git includes packages that it depends on: libz, perl",
+                "package:git leaves to the host packages that every host has: libc6",
                 "package:git depends on what isn't installed in the image: gone",
             ]
         );

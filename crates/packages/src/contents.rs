@@ -33,6 +33,9 @@ const DEVELOPMENT: &[&str] = &[
     "usr/src",
 ];
 
+/// Files for whoever maintains a system.
+const MAINTENANCE: &[&str] = &["usr/share/libgcrypt20/clean-up-unmanaged-libraries"];
+
 const LOCALES: &[&str] = &["usr/share/locale", "usr/share/locale-langpack", "usr/local/share/locale"];
 
 impl Package {
@@ -48,6 +51,7 @@ impl Package {
             let below = |dirs: &[&str]| dirs.iter().any(|d| rest(path, d).is_some());
             let translation = LOCALES.iter().find_map(|d| rest(path, d));
             !below(DOCUMENTATION)
+                && !MAINTENANCE.iter().any(|m| m.as_bytes() == path)
                 && (is_development || !(below(DEVELOPMENT) || is_for_linkers(path)))
                 && translation.is_none_or(|rest| {
                     let of = rest.split(|&b| b == b'/').next().unwrap_or_default();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tree::{Content, TreePath};
 
+use super::host::is_program_dir;
 use super::planner::{Placed, Planner, relative};
 use super::{Action, PlanError, Why};
 use crate::scripts::{HOST_ENV, Interpreter, LINE_LIMIT, Shebang, counts_bytes};
@@ -29,6 +30,7 @@ impl Planner<'_> {
                 Some(place) => self.point(&placed, content, &shebang, &place)?,
                 None if self.request.host_interpreters => {}
                 None if !placed.named && shebang.is_shell() => {}
+                None if self.is_module(&placed) => {}
                 None if placed.named => {
                     return Err(PlanError::Interpreter {
                         path: placed.source,
@@ -50,6 +52,16 @@ impl Planner<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// A module of a selection, which some authors make executable, and nobody runs.
+    fn is_module(&self, placed: &Placed) -> bool {
+        const ENDS: [&[u8]; 7] = [b".py", b".pl", b".pm", b".rb", b".tcl", b".lua", b".js"];
+        let selected = |w: &Why| matches!(w, Why::Selected(_));
+        let name = placed.target.file_name().unwrap_or_default();
+        !is_program_dir(&placed.target)
+            && ENDS.iter().any(|end| name.ends_with(end))
+            && self.plan.entries.get(&placed.target).is_some_and(|e| e.why.iter().all(selected))
     }
 
     /// The interpreter's path in the image, the last symlink not followed.

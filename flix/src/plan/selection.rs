@@ -25,11 +25,16 @@ pub struct Selection {
 /// More entries than a folder of /etc has that a symlink leads to.
 const COPY_LIMIT: usize = 1000;
 
-/// Folders of /etc that are of no use to the programs of an extension.
+/// Bytes. Larger files for one place aren't compared.
+const EQUAL_LIMIT: u64 = 64 << 20;
+
+/// Files and folders of /etc that are of no use to the programs of an extension, or that make no difference where they
+/// are missing.
 const UNUSED: &[&str] = &[
     "alternatives",
     "apparmor.d",
     "bash_completion.d",
+    "bindresvport.blacklist",
     "cron.d",
     "cron.daily",
     "cron.hourly",
@@ -38,6 +43,9 @@ const UNUSED: &[&str] = &[
     "default",
     "init.d",
     "logrotate.d",
+    "magic",
+    "magic.mime",
+    "netconfig",
     "rc0.d",
     "rc1.d",
     "rc2.d",
@@ -164,6 +172,7 @@ impl Planner<'_> {
     fn unless_taken(&mut self, put: Result<(), PlanError>) -> Result<bool, PlanError> {
         match put {
             Ok(()) => Ok(true),
+            Err(PlanError::Clash { first, second, .. }) if self.is_equal(&first, &second) => Ok(false),
             Err(PlanError::Clash { target, first, second }) => {
                 self.warnings.insert(format!(
                     "{target} is wanted from both {first} and {second}; {second} is left out"
@@ -171,6 +180,17 @@ impl Planner<'_> {
                 Ok(false)
             }
             Err(e) => Err(e),
+        }
+    }
+
+    /// Whether two files of the image have the same content.
+    fn is_equal(&self, a: &TreePath, b: &TreePath) -> bool {
+        let content = |p| self.tree.get(p).and_then(|n| n.content());
+        match (content(a), content(b)) {
+            (Some(a), Some(b)) if a.len() == b.len() => {
+                matches!((a.read(EQUAL_LIMIT), b.read(EQUAL_LIMIT)), (Ok(a), Ok(b)) if a == b)
+            }
+            _ => false,
         }
     }
 

@@ -5,6 +5,7 @@ mod command_line;
 mod interrupted;
 mod narrow;
 mod nginx;
+mod packages;
 mod reproducible;
 mod verity;
 

@@ -3,6 +3,8 @@
 mod args;
 pub use args::Args;
 
+mod remedy;
+
 mod report;
 
 mod warnings;
@@ -30,7 +32,7 @@ use report::Report;
 /// Where extensions have their libraries, each below its name.
 const SYSROOTS: StaticPath = StaticPath::new("/usr/lib/flix");
 
-/// A plan, and the packages of the image that it was made for, if they are to be shown.
+/// A plan, and the packages of the image that it was made for, if something about them is to be shown.
 #[derive(Debug)]
 pub struct Planned {
     plan: Plan,
@@ -59,7 +61,7 @@ impl Conversion for Args {
     ) -> anyhow::Result<Planned> {
         let request = Request { selections, ..request(self, name, &rootfs.config.env)? };
         let plan = Plan::new(&rootfs.tree, &request)?;
-        let shown = self.explain || self.common.report.json;
+        let shown = self.explain || self.common.report.json || !plan.unbundled.is_empty();
         let database = if shown { Database::read(&rootfs.tree) } else { Ok(None) };
         Ok(Planned { plan, database })
     }
@@ -82,6 +84,8 @@ impl Conversion for Args {
             events.event(Event::Warning(format!("packages of files aren't known: {e}").into()));
         }
         tell(plan, self.allow_missing, events);
+        warnings::unbundled(plan, events);
+        remedy::hint(plan, database.as_ref().ok().and_then(Option::as_ref), events);
         let variables = rootfs.config.notable_variables();
         if !variables.is_empty() && !plan.machines.is_empty() {
             let list = variables.join(", ");
@@ -155,7 +159,6 @@ fn tell(plan: &Plan, allow_missing: bool, events: &dyn Events) {
     for text in warnings::warnings(plan) {
         events.event(Event::Note(text.into()));
     }
-    warnings::unbundled(plan, events);
     hint_at_texts(&plan.warnings, events);
     if !allow_missing && !plan.missing.is_empty() {
         // Named by a folder or a pattern alone, so that it is no error.

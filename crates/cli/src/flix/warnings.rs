@@ -26,7 +26,7 @@ pub(super) fn warnings(plan: &Plan) -> Vec<String> {
     out
 }
 
-/// Reports what programs look for at run time, and what adds it.
+/// Reports what programs look for at run time.
 pub(super) fn unbundled(plan: &Plan, events: &dyn Events) {
     for unbundled in &plan.unbundled {
         let text = about(unbundled);
@@ -34,23 +34,6 @@ pub(super) fn unbundled(plan: &Plan, events: &dyn Events) {
             true => events.event(Event::Warning(text.into())),
             false => events.event(Event::Note(text.into())),
         }
-    }
-    let likely = plan.unbundled.iter().filter(|u| u.is_likely);
-    let (configuration, files): (Vec<&Unbundled>, Vec<&Unbundled>) =
-        likely.partition(|u| u.kind == UnbundledKind::Configuration);
-    let paths: BTreeSet<&TreePath> = files.iter().flat_map(|u| &u.paths).collect();
-    let (allowed, others): (Vec<&TreePath>, Vec<&TreePath>) = paths.into_iter().partition(|p| allowed(p));
-    if !allowed.is_empty() {
-        let paths: Vec<String> = allowed.iter().map(|p| p.to_string()).collect();
-        let text = format!(
-            "add to the PATHs what these programs need: {}; or run them with flatwrap, which includes the whole image",
-            paths.join(" ")
-        );
-        events.event(Event::Hint(text.into()));
-    }
-    if !others.is_empty() || !configuration.is_empty() {
-        let text = "flatwrap includes the whole image, with its /etc";
-        events.event(Event::Hint(text.into()));
     }
 }
 

@@ -1,0 +1,97 @@
+//! What adds the files that programs look for at run time.
+
+use std::collections::BTreeSet;
+
+use flix::plan::{Plan, Unbundled, UnbundledKind, Why};
+use packages::{Database, Package};
+use sysext::request::allowed;
+use tree::{Event, Events, TreePath};
+
+use crate::args::PACKAGE;
+
+/// A folder of more packages than this is named itself.
+const MOST_OWNERS: usize = 3;
+
+/// Words for the command line that add what is likely to be missed.
+#[derive(Debug, Default)]
+struct Remedy {
+    words: BTreeSet<String>,
+    /// Whether something is left that no word adds.
+    left: bool,
+}
+
+/// Says what adds the files that a plan lacks.
+pub(super) fn hint(plan: &Plan, database: Option<&Database>, events: &dyn Events) {
+    let remedy = Remedy::new(plan, database);
+    if !remedy.words.is_empty() {
+        let words: Vec<&str> = remedy.words.iter().map(String::as_str).collect();
+        let text = format!(
+            "to include what these programs look for, add to the PATHs: {}; or use flatwrap, which runs programs in the \
+             whole image",
+            words.join(" ")
+        );
+        events.event(Event::Hint(text.into()));
+    } else if remedy.left {
+        events.event(Event::Hint("flatwrap runs programs in the whole image, with its /etc".into()));
+    }
+}
+
+impl Remedy {
+    fn new(plan: &Plan, database: Option<&Database>) -> Remedy {
+        let mut out = Remedy::default();
+        let known = |name: &str| {
+            let text = format!("{PACKAGE}{name}");
+            plan.entries.values().flat_map(|e| &e.why).any(|w| matches!(w, Why::Selected(t) if *t == text))
+        };
+        let programs = database.map(|d| packages_of_programs(plan, d)).unwrap_or_default();
+        for Unbundled { kind, paths, .. } in plan.unbundled.iter().filter(|u| u.is_likely) {
+            if *kind == UnbundledKind::Configuration {
+                out.left = true;
+                continue;
+            }
+            for path in paths {
+                let owners = database.map(|d| owners(d, path)).unwrap_or_default();
+                let brings =
+                    |(_, closure): &&(String, BTreeSet<String>)| owners.iter().any(|o| closure.contains(o));
+                let mut names: BTreeSet<String> = match programs.iter().find(brings) {
+                    Some((name, _)) if !known(name) => BTreeSet::from([name.clone()]),
+                    _ if owners.len() <= MOST_OWNERS => owners,
+                    _ => BTreeSet::new(),
+                };
+                names.retain(|name| !known(name));
+                match names.is_empty() {
+                    false => out.words.extend(names.iter().map(|name| format!("{PACKAGE}{name}"))),
+                    true if allowed(path) => _ = out.words.insert(path.to_string()),
+                    true => out.left = true,
+                }
+            }
+        }
+        out
+    }
+}
+
+/// The packages of the programs that were asked for, each with the names of all that it brings.
+fn packages_of_programs(plan: &Plan, database: &Database) -> Vec<(String, BTreeSet<String>)> {
+    let asked = plan.entries.values().filter(|e| e.why.iter().any(|w| matches!(w, Why::Asked(_))));
+    let names: BTreeSet<&str> =
+        asked.filter_map(|e| Some(database.owner(e.source.as_ref()?)?.name.as_str())).collect();
+    let brings = |name: &str| {
+        let closure = database.closure(&[name]).ok()?;
+        let packages = closure.named.iter().chain(&closure.depends);
+        Some((name.to_owned(), packages.map(|p| p.name.clone()).collect()))
+    };
+    names.into_iter().filter_map(brings).collect()
+}
+
+/// The packages of a file, or of what is below a folder.
+fn owners(database: &Database, path: &TreePath) -> BTreeSet<String> {
+    let below = |package: &&Package| {
+        let from = package.files.partition_point(|file| file < path);
+        package.files.get(from).is_some_and(|file| file.starts_with(path))
+    };
+    let mut out: BTreeSet<String> = database.packages().filter(below).map(|p| p.name.clone()).collect();
+    if out.is_empty() {
+        out.extend(database.owner(path).map(|p| p.name.clone()));
+    }
+    out
+}

@@ -1,7 +1,7 @@
 //! Programs whose folders are known though no path in them says so.
 //!
-//! What names a family is the environment variable by which its programs let their folders be moved: it stands in the program
-//! or in its library, whatever either is called.
+//! What names a family is a string of its program or library, whatever either is called: mostly the environment variable by
+//! which its folders can be moved.
 
 use std::collections::BTreeSet;
 
@@ -10,19 +10,19 @@ use tree::{Tree, TreePath};
 /// Programs of one kind.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Family {
-    /// The variable.
-    variable: &'static str,
+    /// The string.
+    mark: &'static str,
     /// What the folders are, for people.
     pub name: &'static str,
     /// Where they are: a star stands for any end of a name.
     folders: &'static [&'static str],
 }
 
-const fn family(variable: &'static str, name: &'static str, folders: &'static [&'static str]) -> Family {
-    Family { variable, name, folders }
+const fn family(mark: &'static str, name: &'static str, folders: &'static [&'static str]) -> Family {
+    Family { mark, name, folders }
 }
 
-/// By variable.
+/// By mark.
 const FAMILIES: &[Family] = &[
     family(
         "COMPILER_PATH",
@@ -58,7 +58,6 @@ const FAMILIES: &[Family] = &[
     ),
     family("GVBINDIR", "Graphviz's plugins", &["/usr/lib/graphviz", "/usr/lib/*/graphviz"]),
     family("LUA_PATH", "Lua's modules", &["/usr/share/lua", "/usr/lib/lua", "/usr/lib/*/lua"]),
-    family("MAGIC", "the table of file types", &["/usr/share/misc/magic.mgc", "/usr/lib/file/magic.mgc"]),
     family(
         "MAGICK_CODER_MODULE_PATH",
         "ImageMagick's coders",
@@ -107,14 +106,24 @@ const FAMILIES: &[Family] = &[
         &["/usr/share/texlive", "/usr/share/texmf", "/usr/share/texmf-dist"],
     ),
     family("VIMRUNTIME", "Vim's runtime files", &["/usr/share/vim/vim[0-9]*"]),
+    family(
+        "could not find any valid magic files!",
+        "the table of file types",
+        &["/usr/share/misc/magic.mgc", "/usr/lib/file/magic.mgc"],
+    ),
 ];
 
-/// The families that a string is the variable of.
-pub(super) fn by_variable(string: &[u8]) -> impl Iterator<Item = &'static Family> {
-    FAMILIES.iter().filter(move |f| f.variable.as_bytes() == string)
+/// The families that a string is the mark of.
+pub(super) fn by_mark(string: &[u8]) -> impl Iterator<Item = &'static Family> {
+    FAMILIES.iter().filter(move |f| f.mark.as_bytes() == string)
 }
 
 impl Family {
+    /// Whether a program misses the folders that just has the family's library: one that can be extended in Lua doesn't.
+    pub(super) fn is_embedded(&self) -> bool {
+        self.mark != "LUA_PATH"
+    }
+
     /// Its files and folders in an image.
     pub(super) fn folders(&self, tree: &Tree) -> BTreeSet<TreePath> {
         let mut out = BTreeSet::new();
@@ -163,9 +172,9 @@ mod tests {
         for file in ["usr/lib/python3.11/os.py", "usr/lib/python3/dist-packages/x.py", "usr/lib/pythonic/x"] {
             tree.insert_all(file.parse().unwrap(), Node::file(0o644, "x"), &Meta::dir()).unwrap();
         }
-        let python = by_variable(b"PYTHONHOME").next().unwrap();
+        let python = by_mark(b"PYTHONHOME").next().unwrap();
         let got: Vec<String> = python.folders(&tree).iter().map(ToString::to_string).collect();
         assert_eq!(got, ["/usr/lib/python3", "/usr/lib/python3.11"]);
-        assert_eq!(by_variable(b"HOME").count(), 0);
+        assert_eq!(by_mark(b"HOME").count(), 0);
     }
 }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use elf::closure::{Closure, Reason};
 use elf::read_only_strings;
+use sysext::extension::HostLibrary;
 use tree::{Tree, TreePath};
 
 use super::host::{is_host_business, is_host_data, is_host_program, is_program_dir};
@@ -69,7 +70,7 @@ impl Planner<'_> {
                 for path in paths::candidates(string) {
                     bundled.look(path, is_root, &mut found);
                 }
-                families.extend(families::by_variable(string));
+                families.extend(families::by_mark(string));
             });
             // What isn't understood is reported by the closure, if it matters.
             if strings.is_err() {
@@ -77,7 +78,8 @@ impl Planner<'_> {
             }
             for family in families {
                 let folders = family.folders(self.tree).into_iter().filter(|f| bundled.lacks(f));
-                found.entry((UnbundledKind::Family(family.name), true)).or_default().extend(folders);
+                let likely = is_root || family.is_embedded();
+                found.entry((UnbundledKind::Family(family.name), likely)).or_default().extend(folders);
             }
             if is_root {
                 bundled.siblings(path, &mut found);
@@ -98,7 +100,11 @@ fn entries(by: &TreePath, mut found: Found) -> Vec<Unbundled> {
         .filter(|((kind, _), _)| matches!(kind, UnbundledKind::Family(_) | UnbundledKind::Siblings))
         .flat_map(|(_, paths)| paths.iter().cloned())
         .collect();
+    let likely = found.get(&(UnbundledKind::Configuration, true)).cloned().unwrap_or_default();
     for ((kind, is_likely), paths) in &mut found {
+        if *kind == UnbundledKind::Configuration && !*is_likely {
+            paths.retain(|p| !likely.iter().any(|folder| p.starts_with(folder)));
+        }
         if matches!(kind, UnbundledKind::Data) {
             paths.retain(|p| !families.iter().any(|f| p.starts_with(f)));
         }
@@ -178,6 +184,9 @@ impl<'a> Bundled<'a> {
             }
             return;
         }
+        if HostLibrary::at(&real).is_some() || HostLibrary::at(&merged).is_some() {
+            return;
+        }
         if (is_dir && !self.has_files(&real)) || !self.lacks(&real) || !self.lacks(&merged) {
             return;
         }
@@ -204,7 +213,9 @@ impl<'a> Bundled<'a> {
         });
         let mut folders: BTreeSet<TreePath> = BTreeSet::new();
         for (path, _) in others {
-            let Some(first) = path.components().nth(at) else { continue };
+            let Some(first) = path.components().nth(at).filter(|f| !optional::is_documentation(f)) else {
+                continue;
+            };
             folders.extend(prefix.join(first));
         }
         folders.retain(|f| self.lacks(f));

@@ -56,11 +56,13 @@ const UNUSED: &[&str] = &[
     "lib/locale",
     "lib/modules",
     "lib/os-release",
+    "lib/terminfo",
     "local",
     "share/doc",
     "share/info",
     "share/locale",
     "share/man",
+    "share/terminfo",
     "share/zoneinfo",
     "src",
 ];
@@ -163,19 +165,26 @@ const SELF_SUFFICIENT: &[&str] = &[
     "libcurl-gnutls",
     "libdebuginfod",
     "libdrm_amdgpu",
+    "libfontenc",
     "libfuse3",
     "libgbm",
     "libgssapi_krb5",
     "libkrb5",
+    "libmfx",
+    "libmysofa",
     "libncurses",
     "libncursesw",
     "libpam",
     "libsasl2",
     "libssl",
     "libsystemd",
+    "libthai",
     "libtinfo",
     "libtinfow",
     "libudev",
+    "libutempter",
+    "libvdpau",
+    "libxkbcommon",
 ];
 
 /// Whether a path is a folder that many share, or nobody misses.
@@ -204,6 +213,11 @@ fn is_triplet(name: &[u8]) -> bool {
     name.windows(7).any(|w| w == b"-linux-")
 }
 
+/// Whether a folder beside a program is documentation.
+pub(super) fn is_documentation(name: &[u8]) -> bool {
+    matches!(name, b"doc" | b"docs" | b"legal" | b"man" | b"info" | b"include" | b"README" | b"LICENSE")
+}
+
 /// Whether something of /etc belongs to the base system. `path` is below /etc.
 pub(super) fn is_of_host(path: &TreePath) -> bool {
     let name = path.components().nth(1);
@@ -222,7 +236,7 @@ pub(super) fn is_self_sufficient(soname: &[u8]) -> bool {
     // libbfd-2.40-system, libncursesw
     let stem = name.split(|&b| b == b'-').next().unwrap_or(name);
     let known = |n: &[u8]| SELF_SUFFICIENT.iter().any(|l| l.as_bytes() == n);
-    known(name) || (stem == b"libbfd" || stem == b"libdebuginfod")
+    known(name) || matches!(stem, b"libbfd" | b"libdebuginfod" | b"libgio")
 }
 
 #[cfg(test)]

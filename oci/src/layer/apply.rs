@@ -72,7 +72,7 @@ fn run(
 ) -> Result<Applied, LayerProblem> {
     let mut applied = Applied::default();
     let mut plain: Vec<Entry> = Vec::new();
-    let mut hidden: Vec<Name> = Vec::new();
+    let mut hidden: Vec<(u64, Name)> = Vec::new();
     let mut all = entries(&layer.blob, layer.offset, layer.len, limits).continuing(*usage);
     for entry in all.by_ref() {
         let mut entry = entry?;
@@ -94,7 +94,7 @@ fn run(
                 plain.push(entry);
             }
             Ok(Name::Aufs) => {}
-            Ok(name) => hidden.push(name),
+            Ok(name) => hidden.push((entry.position, name)),
             Err(why) => {
                 let entry_name = path.to_string();
                 return Err(LayerProblem::Whiteout { position: entry.position, entry: entry_name, why });
@@ -102,22 +102,26 @@ fn run(
         }
     }
     applied.whiteouts = hidden.len();
-    if !tree.is_empty() {
-        hide(tree, &hidden, &plain);
-    }
     *usage = all.usage();
-    let mut left = limits.metadata.saturating_sub(usage.metadata);
-    for entry in plain {
-        entry.apply_within(tree, &mut left, limits)?;
+    if !tree.is_empty() {
+        hide(tree, &hidden, &plain, limits, usage)?;
     }
-    usage.metadata = limits.metadata.saturating_sub(left);
+    for entry in plain {
+        entry.apply(tree, limits, usage)?;
+    }
     Ok(applied)
 }
 
-fn hide(tree: &mut Tree, hidden: &[Name], plain: &[Entry]) {
+fn hide(
+    tree: &mut Tree,
+    hidden: &[(u64, Name)],
+    plain: &[Entry],
+    limits: &Limits,
+    usage: &mut Usage,
+) -> Result<(), LayerProblem> {
     // The names that the layer itself has; only made if a whiteout lies behind a symlink.
     let mut own: Option<HashSet<TreePath>> = None;
-    for name in hidden {
+    for (position, name) in hidden {
         match name {
             // Never through a symlink: whoever writes an opaque directory has a directory there.
             Name::Opaque(dir) => {
@@ -128,27 +132,35 @@ fn hide(tree: &mut Tree, hidden: &[Name], plain: &[Entry]) {
             }
             Name::Whiteout(path) => {
                 let own = own.get_or_insert_with(HashSet::new);
-                if let Some(real) = find_hidden(tree, path, own, plain) {
+                let Some(parent) = behind_link(tree, path, own, plain) else {
+                    tree.remove(path);
+                    continue;
+                };
+                if let Some(real) = usage.resolve(tree, &parent, *position, limits)?
+                    && let Some(Ok(real)) = path.file_name().map(|name| real.join(name))
+                {
                     tree.remove(&real);
                 }
             }
             Name::Plain | Name::Aufs => {}
         }
     }
+    Ok(())
 }
 
-/// What a whiteout hides. Tools that don't know the image write `bin/.wh.x` where /bin is a symlink, and container engines
-/// follow it as for any other entry. A symlink that the layer replaces is not followed.
-fn find_hidden(
+/// The folder of what a whiteout hides, if it is behind a symlink. Tools that don't know the image write `bin/.wh.x` where
+/// /bin is a symlink, and container engines follow it as for any other entry. A symlink that the layer replaces is not
+/// followed.
+fn behind_link(
     tree: &Tree,
     path: &TreePath,
     own: &mut HashSet<TreePath>,
     plain: &[Entry],
 ) -> Option<TreePath> {
     if tree.contains(path) {
-        return Some(path.clone());
+        return None;
     }
-    let (parent, name) = (path.parent()?, path.file_name()?);
+    let parent = path.parent()?;
     if tree.get(&parent).is_some_and(Node::is_dir) {
         return None;
     }
@@ -158,9 +170,5 @@ fn find_hidden(
         let nodes = plain.iter().filter(|e| matches!(e.item, Item::Node(_) | Item::Hardlink(_)));
         own.extend(nodes.filter_map(|e| TreePath::new(&e.path).ok()));
     }
-    if own.contains(&link) {
-        return None;
-    }
-    let real = tree.resolve(parent.as_relative(), true).ok()?.path.join(name).ok()?;
-    tree.contains(&real).then_some(real)
+    (!own.contains(&link)).then_some(parent)
 }

@@ -48,6 +48,9 @@ pub struct Limits {
     pub data: u64,
     /// Data runs of one sparse file.
     pub extents: usize,
+    /// The lengths of all paths, one for each component, that are looked up because a symlink or a missing directory is on an
+    /// entry's way. Bytes. 60 for `lib/x` behind a symlink to usr/lib; some million such entries are usual at most.
+    pub resolution: u64,
 }
 
 impl Default for Limits {
@@ -59,6 +62,7 @@ impl Default for Limits {
             file: 64 << 30,
             data: 256 << 30,
             extents: 1 << 16,
+            resolution: 1 << 30,
         }
     }
 }
@@ -72,6 +76,8 @@ pub struct Usage {
     pub metadata: u64,
     /// Of [`Limits::data`]. Bytes.
     pub data: u64,
+    /// Of [`Limits::resolution`]. Bytes.
+    pub resolution: u64,
 }
 
 /// One entry of an archive.
@@ -103,9 +109,10 @@ impl Tree {
     /// A malformed archive, or an entry that fits no tree: see [`Entry::apply`].
     pub fn from_tar(blob: &Arc<Blob>, offset: u64, len: u64, limits: &Limits) -> Result<Tree, ArchiveError> {
         let mut tree = Tree::default();
-        let mut left = limits.metadata;
+        // The archive's own metadata is held against the limit by itself.
+        let mut usage = Usage::default();
         for entry in entries(blob, offset, len, limits) {
-            entry?.apply_within(&mut tree, &mut left, limits)?;
+            entry?.apply(&mut tree, limits, &mut usage)?;
         }
         Ok(tree)
     }

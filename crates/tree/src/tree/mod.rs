@@ -17,6 +17,7 @@ pub use content::{Content, ContentError, ContentReader, Extent, Patch};
 
 mod resolve;
 pub use resolve::{ResolveError, Resolved};
+pub(crate) use resolve::{Stop, Walk};
 
 mod dump;
 pub use dump::DumpOptions;

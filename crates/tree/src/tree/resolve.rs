@@ -53,64 +53,108 @@ impl Tree {
     /// # Errors
     /// The path leads nowhere.
     pub fn resolve(&self, path: impl AsRef<[u8]>, follow_last: bool) -> Result<Resolved, ResolveError> {
-        self.resolve_at(&TreePath::root(), path, follow_last)
+        let mut walk = Walk::new(path.as_ref(), follow_last);
+        let mut unlimited = u64::MAX;
+        match walk.go(self, &mut unlimited) {
+            Ok(()) => Ok(walk.done()),
+            Err(Stop::Resolve(e)) => Err(e),
+            // Forty links of 4,096 bytes are far below the limit.
+            Err(Stop::Spent) => Err(ResolveError::Loop { path: walk.show() }),
+        }
+    }
+}
+
+/// Why a [`Walk`] stands still.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// As [`Tree::resolve`] says it. After something missing was made, or a file replaced by a directory, the walk can go on.
+    Resolve(ResolveError),
+    /// It has cost all that it may.
+    Spent,
+}
+
+/// A path that is being resolved.
+pub(crate) struct Walk<'p> {
+    asked: &'p [u8],
+    follow_last: bool,
+    /// The real path so far.
+    at: TreePath,
+    /// Components to come, the next one last.
+    todo: Vec<Vec<u8>>,
+    links: Vec<TreePath>,
+}
+
+impl<'p> Walk<'p> {
+    pub(crate) fn new(asked: &'p [u8], follow_last: bool) -> Self {
+        let mut walk = Walk { asked, follow_last, at: TreePath::root(), todo: Vec::new(), links: Vec::new() };
+        walk.push(asked);
+        walk
     }
 
-    /// As [`Tree::resolve`], a relative path starting at `dir`, which has to be a real directory of the tree.
-    ///
-    /// # Errors
-    /// The path leads nowhere.
-    pub(crate) fn resolve_at(
-        &self,
-        dir: &TreePath,
-        path: impl AsRef<[u8]>,
-        follow_last: bool,
-    ) -> Result<Resolved, ResolveError> {
-        let asked = path.as_ref();
-        let show = || super::path::escape(asked);
-        let mut todo: Vec<Vec<u8>> = Vec::new();
-        let push = |todo: &mut Vec<Vec<u8>>, p: &[u8]| {
-            if p.last() == Some(&b'/') {
-                todo.push(b".".to_vec());
-            }
-            todo.extend(p.split(|&b| b == b'/').rev().filter(|c| !c.is_empty()).map(<[u8]>::to_vec));
-        };
-        push(&mut todo, asked);
-        let mut at = if asked.first() == Some(&b'/') { TreePath::root() } else { dir.clone() };
-        let mut links = Vec::new();
-        while let Some(component) = todo.pop() {
-            match self.get(&at) {
+    /// The real path so far.
+    pub(crate) fn at(&self) -> &TreePath {
+        &self.at
+    }
+
+    /// Where the walk has come to.
+    pub(crate) fn done(self) -> Resolved {
+        Resolved { path: self.at, links: self.links }
+    }
+
+    /// Goes on to the end. Each component takes the length of its path (bytes) off `left`, since looking it up compares that
+    /// many.
+    pub(crate) fn go(&mut self, tree: &Tree, left: &mut u64) -> Result<(), Stop> {
+        while let Some(component) = self.todo.last() {
+            match tree.get(&self.at) {
                 Some(n) if n.is_dir() => {}
-                Some(_) => return Err(ResolveError::NotADirectory { path: show(), file: at }),
-                None => return Err(ResolveError::NotFound { path: show(), missing: at }),
+                Some(_) => {
+                    let (path, file) = (self.show(), self.at.clone());
+                    return Err(Stop::Resolve(ResolveError::NotADirectory { path, file }));
+                }
+                None => return Err(self.not_found(self.at.clone())),
             }
             match component.as_slice() {
-                b"." => continue,
-                b".." => {
-                    at = at.parent().unwrap_or_else(TreePath::root);
-                    continue;
-                }
-                _ => {}
-            }
-            let next = at.join(&component)?;
-            match self.get(&next).map(Node::symlink_target) {
-                None => return Err(ResolveError::NotFound { path: show(), missing: next }),
-                Some(Some(target)) if follow_last || !todo.is_empty() => {
-                    if links.len() >= MAX_SYMLINKS {
-                        return Err(ResolveError::Loop { path: show() });
+                b"." => {}
+                b".." => self.at = self.at.parent().unwrap_or_else(TreePath::root),
+                _ => {
+                    let next = self.at.join(component).map_err(|e| Stop::Resolve(e.into()))?;
+                    *left = left.checked_sub(next.as_relative().len() as u64).ok_or(Stop::Spent)?;
+                    match tree.get(&next).map(Node::symlink_target) {
+                        None => return Err(self.not_found(next)),
+                        Some(Some(target)) if self.follow_last || self.todo.len() > 1 => {
+                            if self.links.len() >= MAX_SYMLINKS {
+                                return Err(Stop::Resolve(ResolveError::Loop { path: self.show() }));
+                            }
+                            self.todo.pop();
+                            if target.first() == Some(&b'/') {
+                                self.at = TreePath::root();
+                            }
+                            self.push(target);
+                            self.links.push(next);
+                            continue;
+                        }
+                        Some(_) => self.at = next,
                     }
-                    if target.first() == Some(&b'/') {
-                        at = TreePath::root();
-                    }
-                    push(&mut todo, target);
-                    links.push(next);
                 }
-                Some(_) => at = next,
             }
+            self.todo.pop();
         }
-        if !self.contains(&at) {
-            return Err(ResolveError::NotFound { path: show(), missing: at });
+        if tree.contains(&self.at) { Ok(()) } else { Err(self.not_found(self.at.clone())) }
+    }
+
+    fn push(&mut self, path: &[u8]) {
+        if path.last() == Some(&b'/') {
+            self.todo.push(b".".to_vec());
         }
-        Ok(Resolved { path: at, links })
+        let components = path.split(|&b| b == b'/').rev().filter(|c| !c.is_empty());
+        self.todo.extend(components.map(<[u8]>::to_vec));
+    }
+
+    fn not_found(&self, missing: TreePath) -> Stop {
+        Stop::Resolve(ResolveError::NotFound { path: self.show(), missing })
+    }
+
+    fn show(&self) -> String {
+        super::path::escape(self.asked)
     }
 }

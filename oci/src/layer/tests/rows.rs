@@ -249,6 +249,25 @@ fn limits_hold() {
     assert!(e.ends_with("number of entries exceeds the limit of 1"), "{e}");
 }
 
+/// A whiteout that is found through symlinks costs as an entry does.
+#[test]
+fn whiteouts_through_links_count() {
+    let lower = layer(&b().symlink("l", "d").dir("d").file("d/a", "").file("d/b", "").finish());
+    let upper = layer(&b().file("l/.wh.a", "").file("l/.wh.b", "").finish());
+    let left = |resolution| {
+        let limits = Limits { resolution, ..Limits::default() };
+        let (mut rootfs, mut usage) = (Rootfs::empty(Config::default()), Usage::default());
+        rootfs.apply_with(&lower, &limits, &mut usage, &Silent).unwrap();
+        rootfs.apply_with(&upper, &limits, &mut usage, &Silent).map_err(|e| e.to_string())?;
+        Ok::<_, String>(rootfs.tree.iter().map(|(p, _)| p.to_string()).collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(left(4).unwrap(), "/ /d /l");
+    let e = left(3).unwrap_err();
+    let expected =
+        "entry \"l\" at byte 512: length of all paths through symbolic links exceeds the limit of 3";
+    assert!(e.ends_with(expected), "{e}");
+}
+
 /// A limit that each layer meets is no limit.
 #[test]
 fn limits_are_for_all_layers_together() {
@@ -263,7 +282,7 @@ fn limits_are_for_all_layers_together() {
         done.map(|()| usage).map_err(|e| e.to_string())
     };
     // Names: a, b/c/d, and the directories b and b/c.
-    assert_eq!(both(|_| {}), Ok(Usage { entries: 2, metadata: 10, data: 10 }));
+    assert_eq!(both(|_| {}), Ok(Usage { entries: 2, metadata: 10, data: 10, resolution: 1 }));
     assert!(both(|l| (l.entries, l.metadata, l.data) = (2, 10, 10)).is_ok());
     for (change, what) in [
         ((|l| l.entries = 1) as fn(&mut Limits), "number of entries exceeds the limit of 1"),

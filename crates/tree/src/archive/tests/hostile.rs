@@ -313,6 +313,30 @@ fn directories_that_no_entry_makes_count_as_metadata() {
     assert!(e.ends_with("size of all metadata exceeds the limit of 10485760"), "{e}");
 }
 
+/// A pair made 2,000 directories one by one, each after a new start at the root: 20 s.
+#[test]
+fn paths_through_links_have_a_limit() {
+    let pairs = |n: u32| {
+        let pair = |t: TarBuilder, i| {
+            let target = format!("x{i}{}", "/x".repeat(2000));
+            t.long(b'K', target).symlink(&format!("l{i}"), "x").file(&format!("l{i}/y"), "")
+        };
+        (0..n).fold(b(), pair).finish()
+    };
+    let limits = Limits { resolution: 20 << 20, ..Limits::default() };
+    let two = tree_at(&pairs(2), &limits).unwrap();
+    assert!(two.contains(&format!("/x1{}/y", "/x".repeat(2000)).parse().unwrap()));
+    let e = tree_at(&pairs(1000), &limits).unwrap_err();
+    assert!(e.starts_with("entry \"l2/y\""), "{e}");
+    assert!(e.ends_with("length of all paths through symbolic links exceeds the limit of 20971520"), "{e}");
+    // The target of a hard link is a path, too.
+    let target = format!("x0{}", "/x".repeat(2000));
+    let links = b().long(b'K', target).symlink("l0", "x").file("l0/y", "");
+    let links = (0..10).fold(links, |t, i| t.hardlink(&format!("h{i}"), "l0/y"));
+    let e = tree_at(&links.finish(), &limits).unwrap_err();
+    assert!(e.ends_with("length of all paths through symbolic links exceeds the limit of 20971520"), "{e}");
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(2000))]
 

@@ -62,7 +62,7 @@ impl Default for Limits {
             file: 64 << 30,
             data: 256 << 30,
             extents: 1 << 16,
-            resolution: 1 << 30,
+            resolution: 256 << 20,
         }
     }
 }

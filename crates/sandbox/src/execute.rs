@@ -125,12 +125,14 @@ pub fn trace(
     scratch: &Path,
     events: &dyn Events,
 ) -> Result<BTreeSet<TreePath>, SandboxError> {
-    let result = match files {
-        None => run_traced(tree, config, run, scratch, events),
-        Some(files) => lend(tree, files).and_then(|lent| run_traced(&lent, config, run, scratch, events)),
-    };
+    let lent = files.map(|files| lend(tree, files)).transpose()?;
+    let seen = lent.as_ref().unwrap_or(tree);
+    let result = run_traced(seen, config, run, scratch, events);
     let _ = store::cache::remove_tree(scratch);
-    Ok(traced::paths(tree, &result?))
+    // Links among what is lent lead to files of the image.
+    let mut paths = traced::paths(seen, &result?);
+    paths.retain(|path| tree.contains(path));
+    Ok(paths)
 }
 
 /// The image with files in its /tmp.

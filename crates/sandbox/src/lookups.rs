@@ -7,6 +7,10 @@
 pub(super) const NO_FOLLOW: u32 = 0x100;
 /// AT_EMPTY_PATH, linux/fcntl.h.
 pub(super) const EMPTY_PATH: u32 = 0x1000;
+/// O_CREAT, asm-generic/fcntl.h, as on all of these machines.
+pub(super) const CREATE: u32 = 0o100;
+/// O_EXCL and O_TRUNC: with `CREATE` nothing of a file that may be there is of interest.
+pub(super) const ANEW: u32 = 0o200 | 0o1000;
 
 /// One of these calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +23,8 @@ pub(super) struct Lookup {
     pub(super) flags: Option<usize>,
     /// Whether a symlink in the last place is followed; `NO_FOLLOW` among the flags says no.
     pub(super) follows: bool,
+    /// The argument with `O_*` flags.
+    pub(super) open: Option<usize>,
     pub(super) then: Then,
 }
 
@@ -31,16 +37,25 @@ pub(super) enum Then {
     Exec,
     /// Makes it the root directory.
     Chroot,
+    /// Makes a symlink that leads there.
+    Link,
 }
 
 /// path, …
-const PATH: Lookup = Lookup { dir: None, path: 0, flags: None, follows: true, then: Then::Nothing };
+const PATH: Lookup =
+    Lookup { dir: None, path: 0, flags: None, follows: true, open: None, then: Then::Nothing };
 /// As `PATH`, but a symlink itself is meant.
 const LINK: Lookup = Lookup { follows: false, ..PATH };
 const EXEC: Lookup = Lookup { then: Then::Exec, ..PATH };
+/// path, flags, …
+const OPEN: Lookup = Lookup { open: Some(1), ..PATH };
+/// target, …
+const SYMLINK: Lookup = Lookup { then: Then::Link, ..PATH };
 const CHROOT: Lookup = Lookup { then: Then::Chroot, ..PATH };
 /// dirfd, path, …
 const AT: Lookup = Lookup { dir: Some(0), path: 1, ..PATH };
+/// dirfd, path, flags, …
+const OPEN_AT: Lookup = Lookup { open: Some(2), ..AT };
 const LINK_AT: Lookup = Lookup { follows: false, ..AT };
 /// dirfd, path, flags, …
 const AT_FLAGS_2: Lookup = Lookup { flags: Some(2), ..AT };
@@ -52,11 +67,11 @@ const EXEC_AT: Lookup = Lookup { flags: Some(4), then: Then::Exec, ..AT };
 /// asm/unistd_64.h.
 #[cfg(target_arch = "x86_64")]
 pub(super) const X86_64: &[(u32, Lookup)] = &[
-    (257, AT),         // openat
+    (257, OPEN_AT),    // openat
     (262, AT_FLAGS_3), // newfstatat
     (4, PATH),         // stat
     (6, LINK),         // lstat
-    (2, PATH),         // open
+    (2, OPEN),         // open
     (21, PATH),        // access
     (89, LINK),        // readlink
     (332, AT_FLAGS_2), // statx
@@ -71,16 +86,18 @@ pub(super) const X86_64: &[(u32, Lookup)] = &[
     (137, PATH),       // statfs
     (191, PATH),       // getxattr
     (192, LINK),       // lgetxattr
+    (88, SYMLINK),     // symlink
+    (266, SYMLINK),    // symlinkat
 ];
 
 /// asm/unistd_32.h.
 #[cfg(target_arch = "x86_64")]
 pub(super) const I386: &[(u32, Lookup)] = &[
-    (295, AT),         // openat
+    (295, OPEN_AT),    // openat
     (300, AT_FLAGS_3), // fstatat64
     (195, PATH),       // stat64
     (196, LINK),       // lstat64
-    (5, PATH),         // open
+    (5, OPEN),         // open
     (33, PATH),        // access
     (85, LINK),        // readlink
     (383, AT_FLAGS_2), // statx
@@ -100,12 +117,14 @@ pub(super) const I386: &[(u32, Lookup)] = &[
     (84, LINK),        // oldlstat
     (229, PATH),       // getxattr
     (230, LINK),       // lgetxattr
+    (83, SYMLINK),     // symlink
+    (304, SYMLINK),    // symlinkat
 ];
 
 /// asm-generic/unistd.h.
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
 pub(super) const GENERIC: &[(u32, Lookup)] = &[
-    (56, AT),          // openat
+    (56, OPEN_AT),     // openat
     (79, AT_FLAGS_3),  // newfstatat
     (291, AT_FLAGS_2), // statx
     (48, AT),          // faccessat
@@ -119,16 +138,17 @@ pub(super) const GENERIC: &[(u32, Lookup)] = &[
     (43, PATH),        // statfs
     (8, PATH),         // getxattr
     (9, LINK),         // lgetxattr
+    (36, SYMLINK),     // symlinkat
 ];
 
 /// arch/arm/tools/syscall.tbl.
 #[cfg(target_arch = "aarch64")]
 pub(super) const ARM: &[(u32, Lookup)] = &[
-    (322, AT),         // openat
+    (322, OPEN_AT),    // openat
     (327, AT_FLAGS_3), // fstatat64
     (195, PATH),       // stat64
     (196, LINK),       // lstat64
-    (5, PATH),         // open
+    (5, OPEN),         // open
     (33, PATH),        // access
     (85, LINK),        // readlink
     (397, AT_FLAGS_2), // statx
@@ -146,6 +166,8 @@ pub(super) const ARM: &[(u32, Lookup)] = &[
     (107, LINK),       // lstat
     (229, PATH),       // getxattr
     (230, LINK),       // lgetxattr
+    (83, SYMLINK),     // symlink
+    (331, SYMLINK),    // symlinkat
 ];
 
 #[cfg(test)]
@@ -176,6 +198,8 @@ mod tests {
             libc::SYS_statfs,
             libc::SYS_getxattr,
             libc::SYS_lgetxattr,
+            libc::SYS_symlink,
+            libc::SYS_symlinkat,
         ];
         assert_eq!(ours, libcs);
     }

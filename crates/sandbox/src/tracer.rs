@@ -34,6 +34,8 @@ pub(super) struct Tracer {
     bytes: usize,
     /// Some command has made another directory its root.
     chroots: bool,
+    /// Some command has made a symlink.
+    links: bool,
     buffer: Vec<u8>,
 }
 
@@ -43,6 +45,10 @@ impl Tracer {
     /// # Errors
     /// There are too many.
     pub(super) fn note(&mut self, call: &Notification, lookup: Lookup) -> io::Result<()> {
+        if lookup.then == Then::Link {
+            self.links = true;
+            return Ok(());
+        }
         self.chroots |= lookup.then == Then::Chroot;
         // A caller that is gone, and a path that isn't there: the kernel says so to those who ask.
         let Some(access) = self.access(call, lookup) else { return Ok(()) };
@@ -50,7 +56,7 @@ impl Tracer {
             return Ok(());
         }
         // A link that the command has made itself leads to a file of the image as well.
-        let real = (access.followed && !access.path.starts_with(b"/proc/"))
+        let real = (self.links && access.followed && !access.path.starts_with(b"/proc/"))
             .then(|| real_path(&access.path))
             .flatten();
         if let Some(path) = real.filter(|real| *real != access.path) {

@@ -25,6 +25,7 @@ fn root() -> Tree {
 fn traced(case: &Case, line: &str) -> Result<String, SandboxError> {
     let scratch = case.scratch();
     let mut files = Tree::default();
+    files.insert("/l".parse().unwrap(), Node::symlink("/usr/share/b/one")).unwrap();
     files.insert_all("/d/lent".parse().unwrap(), Node::file(0o644, "lent\n"), &Meta::dir()).unwrap();
     let run = case.shell(line);
     let got = trace(&root(), &oci::Config::default(), &run, Some(&files), &scratch, &case.events);
@@ -66,8 +67,9 @@ pub(super) fn lookups(case: &Case) {
         ("setsid sh -c 'read x < /usr/share/a/two' && sleep 0.1", "/usr/share/a/two"),
         // What the command has made, over a link that it has made, and what it is lent.
         ("echo x > /tmp/x; mkdir /usr/share/new; echo x > /usr/share/new/x; cat /tmp/x /usr/share/new/x", ""),
-        ("ln -s /usr/share/a /tmp/l; read x < /tmp/l/one", "/usr/share/a/one"),
+        ("ln -s /usr/share/a /tmp/made; read x < /tmp/made/one", "/usr/share/a/one"),
         ("read x < /tmp/d/lent && [ $x = lent ]", ""),
+        ("read x < /tmp/l", "/usr/share/b/one"),
         // Another root.
         (
             "mkdir /usr/share/bin; cp /bin/busybox /usr/share/bin/cat; chroot /usr/share /bin/cat /a/one a/two",

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use sysext::extension::unit_programs::{is_launcher, is_unit};
-use sysext::request::{Item, locate};
+use sysext::request::{Item, home, locate};
 use sysext::{RequestError, RequestedPath};
 use tree::{Kind, Machine, StaticPath, Tree, TreeError, TreePath};
 
@@ -191,6 +191,12 @@ impl Plan {
         }
         plan.follow_units(image)?;
         Ok(plan)
+    }
+
+    /// Whether the entry points need the host's own program at this path, so that none of the image can show there.
+    pub fn is_reserved(path: &TreePath) -> bool {
+        let place = home(path, false);
+        TOOLS.iter().any(|tool| place.as_ref() == Some(&tool.path()))
     }
 
     /// The mounts of the private root.

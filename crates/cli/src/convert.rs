@@ -59,12 +59,17 @@ pub(crate) trait Conversion {
     const IS_HOSTS: IsHosts;
 
     /// Takes from the root file system what the extension isn't to have. The selections, if there are any, say what it is to
-    /// have.
+    /// have. Gives the paths that are wanted, too: those asked for, or those that the selections stand for.
     ///
     /// # Errors
     /// Something wanted is missing.
-    fn narrow(&self, rootfs: Rootfs, _selections: &[Selection]) -> anyhow::Result<Rootfs> {
-        Ok(rootfs)
+    fn narrow(
+        &self,
+        rootfs: Rootfs,
+        wanted: &[RequestedPath],
+        _selections: &[Selection],
+    ) -> anyhow::Result<(Rootfs, Vec<RequestedPath>)> {
+        Ok((rootfs, wanted.to_vec()))
     }
 
     /// What the extension is to have. Changes nothing.
@@ -72,6 +77,7 @@ pub(crate) trait Conversion {
         &self,
         name: &ExtensionName,
         rootfs: &Rootfs,
+        wanted: Vec<RequestedPath>,
         selections: Vec<Selection>,
     ) -> anyhow::Result<Self::Plan>;
 
@@ -139,8 +145,8 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
     let rootfs = root_file_system(&context, &sandbox, image, &wanted, name.as_str(), &events)?;
     let mut selections = command.select_packages(&rootfs, &events)?;
     selections.extend(select(&args.selection, &sandbox, &rootfs, C::IS_HOSTS, &context.cache, &events)?);
-    let rootfs = command.narrow(rootfs, &selections)?;
-    let plan = command.plan(name, &rootfs, selections)?;
+    let (rootfs, shown) = command.narrow(rootfs, paths, &selections)?;
+    let plan = command.plan(name, &rootfs, shown, selections)?;
     let machines = command.machines(&plan, &rootfs);
     check_machines(&args.source, image, machines.iter().copied())?;
     let image_for = args.source.image_architecture(rootfs.config.platform.as_ref());

@@ -27,6 +27,8 @@ mod selection;
 
 mod package_selection;
 
+mod private_root;
+
 mod convert;
 
 pub mod flatwrap;

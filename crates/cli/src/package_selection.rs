@@ -96,7 +96,7 @@ fn report(text: &str, included: &[&str], closure: &Closure<'_>, events: &dyn Eve
     }
 }
 
-fn shown<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn shown<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
     let names: Vec<&str> = names.collect();
     let text = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(NAMED) {
@@ -112,7 +112,7 @@ fn is_library(file: &TreePath) -> bool {
 }
 
 /// The name of a package without its version or release, as managers write these: `git=1:2.39`, `nginx/bookworm-backports`.
-fn plain(name: &str) -> &str {
+pub(crate) fn plain(name: &str) -> &str {
     &name[..name.find(['=', '<', '>', '~', '/']).unwrap_or(name.len())]
 }
 

@@ -2,10 +2,10 @@
 
 use clap::Parser;
 use oci::ImageRef;
-use sysext::{ExtensionName, RequestedPath};
+use sysext::ExtensionName;
 use tree::TreePath;
 
-use crate::args::{OtherArgs, SelectionArgs};
+use crate::args::{OtherArgs, PackageArgs, PathArg, SelectionArgs};
 use crate::convert::ConvertArgs;
 
 use flatwrap::options::{Bind, Bwrap, Map, ParseError, Setting, Workdir, absolute, environment};
@@ -20,6 +20,8 @@ Examples:
       Include a daemon's unit.
   flatwrap --entrypoint docker.io/library/redis redis
       Make /usr/bin/redis start what the container would.
+  flatwrap debian git package:git
+      Include only the package git and all that it depends on, and entry points for its programs.
   flatwrap debian git --trace 'git clone /tmp/repository /tmp/copy' --trace-files testdata
       Include only the files that git opens while it clones testdata/repository, and an entry point for git.
   flatwrap --sign-verity key.pem --cert cert.pem alpine:latest b3sum /usr/bin/b3sum
@@ -47,9 +49,10 @@ pub struct Args {
     pub(super) name: Option<ExtensionName>,
 
     /// Programs, files, directories, units, or glob patterns in the image to make visible on the host; PATH:DEST installs one
-    /// at another path
+    /// at another path. package:NAME includes only the installed package and all that it depends on instead of the whole image,
+    /// and makes its programs visible unless other PATHs are given
     #[arg(value_name = "PATH", required_unless_present_any = OtherArgs::IDS.into_iter().chain(["entrypoint"]).chain(SelectionArgs::IDS))]
-    pub(super) paths: Vec<RequestedPath>,
+    pub(super) paths: Vec<PathArg>,
 
     /// Use the /etc of the host, of the image (chroot), or the image's with the host's files over those of the same name
     /// (merge) [default: host, or merge with --trace, --paths-from or package:NAME]
@@ -102,19 +105,19 @@ pub struct Args {
     #[arg(long, value_name = "DIR", value_parser = absolute, help_heading = FILES)]
     pub(super) sysroot: Option<TreePath>,
 
-    /// Omit what programs don't need at run time: package caches, documentation, locales, and what the host's directories
-    /// hide
+    /// Omit what programs don't need at run time: package caches, documentation, locales (see --locale), and what the
+    /// host's directories hide
     #[arg(long, help_heading = FILES)]
     pub(super) prune: bool,
 
     /// Keep this locale when pruning: de, pt_BR; repeatable
-    #[arg(long, value_name = "LOCALE", requires = "prune", help_heading = FILES)]
-    pub(super) locale: Vec<String>,
-
     /// Keep programs in /usr/sbin, /usr/local/bin, and /usr/local/sbin, which breaks hosts where these are symlinks (see
     /// --allow)
     #[arg(long, help_heading = FILES)]
     pub(super) keep_sbin: bool,
+
+    #[command(flatten)]
+    pub(super) packages: PackageArgs,
 
     #[command(flatten)]
     pub(super) common: ConvertArgs,

@@ -14,19 +14,23 @@ use oci::{Config, Rootfs};
 use sysext::extension::unit_programs::is_unit;
 use sysext::request::locate;
 use sysext::{Extension, ExtensionName, RequestedPath};
-use tree::{Event, Events, Machine, Tree, TreePath};
+use tree::{Event, Events, Machine, StaticPath, Tree, TreePath};
 
-use crate::args::written_line;
+use crate::args::{PathArg, written_line};
 use crate::convert::{Built, Conversion, convert, hint_at_texts};
+use crate::package_selection::PackagesError;
+use crate::private_root;
 use crate::root::program;
 use crate::selection::{IsHosts, programs};
+
+const VAR: StaticPath = StaticPath::new("/var");
 
 /// Does what the arguments ask for.
 ///
 /// # Errors
 /// Whatever went wrong, with the chain of reasons.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    convert(&args.common, args.image.as_ref(), args.name.as_ref(), &args.paths, args)
+    convert(&args.common, args.image.as_ref(), args.name.as_ref(), &PathArg::paths(&args.paths), args)
 }
 
 impl Conversion for Args {
@@ -40,16 +44,13 @@ impl Conversion for Args {
         &self,
         name: &ExtensionName,
         rootfs: &Rootfs,
+        wanted: Vec<RequestedPath>,
         selections: Vec<Selection>,
     ) -> anyhow::Result<Plan> {
         let variable = |name| std::env::var(name).ok();
         let mut options = options(self, name, rootfs, variable("CHROOT"), variable("HOST"))?;
         if self.etcmap.is_none() && !selections.is_empty() {
             options.etc = Map::Merge;
-        }
-        let mut wanted = self.paths.clone();
-        if wanted.is_empty() && !self.entrypoint {
-            wanted = self.started(&rootfs.tree);
         }
         let mut plan = Plan::new(&rootfs.tree, &wanted, options)?;
         if !selections.is_empty() {
@@ -58,13 +59,27 @@ impl Conversion for Args {
         Ok(plan)
     }
 
-    fn narrow(&self, mut rootfs: Rootfs, selections: &[Selection]) -> anyhow::Result<Rootfs> {
+    fn narrow(
+        &self,
+        mut rootfs: Rootfs,
+        wanted: &[RequestedPath],
+        selections: &[Selection],
+    ) -> anyhow::Result<(Rootfs, Vec<RequestedPath>)> {
+        let mut wanted = wanted.to_vec();
         if selections.is_empty() {
-            return Ok(rootfs);
+            return Ok((rootfs, wanted));
         }
         let image = &rootfs.tree;
+        if wanted.is_empty() && !self.entrypoint {
+            wanted = self.programs(image)?;
+        }
         let mut kept: BTreeSet<TreePath> = selections.iter().flat_map(|s| &s.paths).cloned().collect();
-        for item in locate(image, &self.paths, self.keep_sbin).map_err(PlanError::Request)? {
+        if self.varmap == Map::Host {
+            // Never seen. Files of it stay, so that the plan says so.
+            let var = VAR.path();
+            kept.retain(|path| !path.starts_with(&var) || image.get(path).is_some_and(tree::Node::is_file));
+        }
+        for item in locate(image, &wanted, self.keep_sbin).map_err(PlanError::Request)? {
             kept.extend(image.subtree(&item.real).map(|(path, _)| path.clone()));
             kept.insert(item.source);
         }
@@ -73,7 +88,15 @@ impl Conversion for Args {
             kept.insert(command.program);
         }
         narrow(&mut rootfs.tree, &kept);
-        Ok(rootfs)
+        Ok((rootfs, wanted))
+    }
+
+    fn packages(&self) -> Vec<String> {
+        PathArg::packages(&self.paths)
+    }
+
+    fn select_packages(&self, rootfs: &Rootfs, events: &dyn Events) -> Result<Vec<Selection>, PackagesError> {
+        private_root::select(&PathArg::packages(&self.paths), &self.packages, &rootfs.tree, events)
     }
 
     fn machines(&self, plan: &Plan, rootfs: &Rootfs) -> BTreeSet<Machine> {
@@ -105,17 +128,19 @@ impl Conversion for Args {
 }
 
 impl Args {
-    /// The programs that the traced commands name.
-    fn started(&self, image: &Tree) -> Vec<RequestedPath> {
+    /// The programs of the packages, and those that the traced commands name; not those that the entry points need.
+    fn programs(&self, image: &Tree) -> Result<Vec<RequestedPath>, PackagesError> {
+        let mut found = private_root::programs(&PathArg::packages(&self.paths), image)?;
+        found.extend(programs(&self.common.selection.trace).iter().filter_map(|name| program(image, name)));
         let mut out: Vec<RequestedPath> = Vec::new();
-        for name in programs(&self.common.selection.trace) {
-            let Some(path) = program(image, &name) else { continue };
-            let text = String::from_utf8_lossy(&path.to_absolute()).into_owned();
+        for path in found.iter().filter(|path| !Plan::is_reserved(path)) {
+            // One that isn't UTF-8 couldn't be typed either.
+            let Ok(text) = String::from_utf8(path.to_absolute()) else { continue };
             if !out.iter().any(|p| p.text == text) {
                 out.push(RequestedPath { text: text.clone(), source: text, target: None });
             }
         }
-        out
+        Ok(out)
     }
 }
 
@@ -124,7 +149,7 @@ fn hidden(plan: &Plan, image: &Tree) -> Option<String> {
     let hidden = |path: &TreePath| {
         !plan.mounts().shows(path) && plan.mounts().over(path).is_some_and(|m| m.target.depth() == 1)
     };
-    let files = image.iter().filter(|(path, node)| !node.is_dir() && hidden(path));
+    let files = image.iter().filter(|(path, node)| node.is_file() && hidden(path));
     let files: Vec<TreePath> = files.map(|(path, _)| path.clone()).collect();
     let (n, list) = (files.len(), shorten(&files));
     (n > 0).then(|| format!("files in directories that are the host's at run time aren't seen, {n}: {list}"))
@@ -187,7 +212,7 @@ fn options(
     };
     options.bwrap = args.bwrap;
     options.keep_sbin = args.keep_sbin;
-    options.prune = args.prune.then(|| args.locale.clone());
+    options.prune = args.prune.then(|| args.packages.locale.clone());
     Ok(options)
 }
 

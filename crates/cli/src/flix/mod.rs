@@ -19,7 +19,7 @@ use image::Written;
 use oci::Rootfs;
 use packages::{Database, DatabaseError};
 use sysext::extension::{Finding, rule};
-use sysext::{Extension, ExtensionName};
+use sysext::{Extension, ExtensionName, RequestedPath};
 use tree::{Event, Events, Machine, StaticPath, TreePath};
 
 use crate::args::PathArg;
@@ -57,9 +57,10 @@ impl Conversion for Args {
         &self,
         name: &ExtensionName,
         rootfs: &Rootfs,
+        wanted: Vec<RequestedPath>,
         selections: Vec<Selection>,
     ) -> anyhow::Result<Planned> {
-        let request = Request { selections, ..request(self, name, &rootfs.config.env)? };
+        let request = Request { wanted, selections, ..request(self, name, &rootfs.config.env)? };
         let plan = Plan::new(&rootfs.tree, &request)?;
         let shown = self.explain || self.common.report.json || !plan.unbundled.is_empty();
         let database = if shown { Database::read(&rootfs.tree) } else { Ok(None) };

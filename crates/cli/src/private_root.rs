@@ -1,0 +1,247 @@
+//! From names of packages to all that their programs see in a root of their own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use flix::plan::Selection;
+use packages::{Database, Package};
+use sysext::request::home;
+use tree::{Event, Events, Kind, StaticPath, Tree, TreePath};
+
+use crate::args::{PACKAGE, PackageArgs};
+use crate::package_selection::{PackagesError, plain, shown};
+
+/// Programs that scripts and other programs start without saying so: of the packages that have them, no other depends on
+/// these (Debian's essential packages), and yet each relies on them.
+const TOOLS: [&str; 12] = [
+    "/bin/sh",
+    "/bin/bash",
+    "/bin/cat",
+    "/bin/grep",
+    "/bin/sed",
+    "/bin/hostname",
+    "/usr/bin/env",
+    "/usr/bin/find",
+    "/usr/bin/getent",
+    "/usr/bin/id",
+    "/usr/bin/which",
+    "/usr/bin/tput",
+];
+
+/// Where files that no package owns are of use to programs: what maintainer scripts made.
+const MADE: [StaticPath; 3] = [StaticPath::new("/etc"), StaticPath::new("/opt"), StaticPath::new("/usr")];
+
+/// The files of packages and of all that they depend on, the base system included; what is needed only to install packages
+/// is left out. What no package owns comes along if it belongs to these: links to them, and files beside them.
+///
+/// # Errors
+/// There is no database, or a package isn't in it.
+pub(crate) fn select(
+    names: &[String],
+    args: &PackageArgs,
+    tree: &Tree,
+    events: &dyn Events,
+) -> Result<Vec<Selection>, PackagesError> {
+    let Some(first) = names.first() else { return Ok(Vec::new()) };
+    let database = Database::read(tree)?;
+    let database = database.ok_or_else(|| PackagesError::NoDatabase { name: first.clone() })?;
+    let plain_names: Vec<&str> = names.iter().map(|n| plain(n)).collect();
+    let closure = database.closure(&plain_names)?;
+    let text = names.iter().map(|n| format!("{PACKAGE}{n}")).collect::<Vec<_>>().join(" ");
+    let mut kept: BTreeMap<(&str, &str), &Package> = BTreeMap::new();
+    kept.extend(closure.named.iter().map(|p| (key(p), *p)));
+    if args.depends() {
+        kept.extend(closure.depends.iter().chain(&closure.base).map(|p| (key(p), *p)));
+        let owner = |tool: &&str| database.owner(&tree.resolve(tool, true).ok()?.path);
+        let tools: BTreeSet<&str> = TOOLS.iter().filter_map(owner).map(|p| p.name.as_str()).collect();
+        let tools: Vec<&str> = tools.into_iter().collect();
+        let base = database.closure(&tools)?;
+        kept.extend([&base.named, &base.depends, &base.base].into_iter().flatten().map(|p| (key(p), *p)));
+        if let Some(names) = shown(kept.values().map(|p| p.name.as_str())) {
+            let n = kept.len();
+            events.event(Event::Note(format!("the private root has {n} packages: {names}").into()));
+        }
+    }
+    if let Some(names) = shown(closure.missing.iter().map(String::as_str)) {
+        let text = format!("{text} depends on what isn't installed in the image: {names}");
+        events.event(Event::Warning(text.into()));
+    }
+    let mut paths: BTreeSet<TreePath> =
+        kept.values().flat_map(|p| p.runtime_files(&args.locale)).cloned().collect();
+    paths.extend(made(tree, &database, &paths));
+    Ok(vec![Selection { text, paths }])
+}
+
+/// What no package owns and belongs to the files: links that lead to one of them, and files in the same directory as one, or
+/// in a directory below it that has nothing else.
+fn made(tree: &Tree, database: &Database, paths: &BTreeSet<TreePath>) -> BTreeSet<TreePath> {
+    let beside: BTreeSet<TreePath> = paths.iter().filter_map(TreePath::parent).collect();
+    let owned: BTreeSet<TreePath> =
+        database.packages().flat_map(|p| &p.files).filter_map(TreePath::parent).collect();
+    let mut out = BTreeSet::new();
+    for (path, node) in tree.iter() {
+        if !MADE.iter().any(|dir| path.starts_with(&dir.path())) || database.owner(path).is_some() {
+            continue;
+        }
+        match node.kind {
+            Kind::Symlink(_) => {
+                let Ok(found) = tree.resolve(path.to_absolute(), true) else { continue };
+                let is_dir = tree.get(&found.path).is_some_and(tree::Node::is_dir);
+                if paths.contains(&found.path) || (is_dir && beside.contains(&found.path)) {
+                    out.extend(found.links);
+                }
+            }
+            Kind::File(_) => {
+                let mut above = path.parent();
+                while let Some(dir) = above.filter(|dir| dir.depth() > 0) {
+                    if owned.contains(&dir) {
+                        if beside.contains(&dir) {
+                            out.insert(path.clone());
+                        }
+                        break;
+                    }
+                    above = dir.parent();
+                }
+            }
+            _ => {}
+        }
+    }
+    out
+}
+
+/// The programs for which packages are installed: those of the packages themselves, or, of one that has none
+/// (`default-jre-headless`, `postgresql`), those of what it depends on directly, and the one called like the package.
+///
+/// # Errors
+/// There is no database, or a package isn't in it.
+pub(crate) fn programs(names: &[String], tree: &Tree) -> Result<Vec<TreePath>, PackagesError> {
+    let Some(database) = Database::read(tree)? else { return Ok(Vec::new()) };
+    let mut out: BTreeMap<TreePath, TreePath> = BTreeMap::new();
+    for name in names.iter().map(|n| plain(n)) {
+        let closure = database.closure(&[name])?;
+        let mut found: Vec<TreePath> =
+            closure.named.iter().flat_map(|p| flatwrap::programs(tree, &p.files)).collect();
+        let called = crate::root::program(tree, name).filter(|_| !found.iter().any(|p| is_called(p, name)));
+        if found.is_empty() {
+            let direct = closure.named.iter().flat_map(|p| &p.depends).flat_map(|d| &d.alternatives);
+            let direct: BTreeSet<&str> = direct.map(String::as_str).collect();
+            let of = |p: &&&Package| direct.contains(p.name.as_str());
+            found.extend(closure.depends.iter().filter(of).flat_map(|p| flatwrap::programs(tree, &p.files)));
+        }
+        found.extend(called);
+        for path in found {
+            // By two names for one place, the first counts.
+            if let Some(place) = home(&path, false) {
+                out.entry(place).or_insert(path);
+            }
+        }
+    }
+    Ok(out.into_values().collect())
+}
+
+fn is_called(path: &TreePath, name: &str) -> bool {
+    path.file_name() == Some(name.as_bytes())
+}
+
+fn key(package: &Package) -> (&str, &str) {
+    (&package.name, &package.architecture)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tree::{Meta, Node};
+
+    struct Quiet;
+    impl Events for Quiet {
+        fn event(&self, _: Event<'_>) {}
+    }
+
+    fn image() -> Tree {
+        let status = [
+            ("git", "libc6, perl"),
+            ("perl", "libc6, adduser"),
+            ("libc6", ""),
+            ("dash", "libc6"),
+            ("vim", ""),
+            ("meta", "java"),
+            ("java", "libc6"),
+            ("adduser", ""),
+        ];
+        let status: String = status
+            .iter()
+            .map(|(name, needs)| {
+                format!(
+                    "Package: {name}\nStatus: install ok installed\nArchitecture: amd64\nDepends: {needs}\n\n"
+                )
+            })
+            .collect();
+        let mut tree = Tree::default();
+        let mut add = |path: &str, node: Node| {
+            tree.insert_all(path.parse().unwrap(), node, &Meta::dir()).unwrap();
+        };
+        for (path, text) in [
+            ("/var/lib/dpkg/status", status.as_str()),
+            ("/var/lib/dpkg/info/git.list", "/usr/bin/git\n/usr/lib/git/core\n/usr/share/doc/git/x\n"),
+            ("/var/lib/dpkg/info/perl.list", "/usr/bin/perl\n/usr/share/perl/x.pm\n"),
+            ("/var/lib/dpkg/info/libc6.list", "/usr/lib/libc.so.6\n/etc/ld.so.conf\n"),
+            ("/var/lib/dpkg/info/dash.list", "/usr/bin/dash\n"),
+            ("/var/lib/dpkg/info/vim.list", "/usr/bin/vim.basic\n/usr/share/vim/x\n"),
+            ("/var/lib/dpkg/info/java.list", "/usr/lib/jvm/bin/java\n/usr/bin/jar\n"),
+            ("/var/lib/dpkg/info/adduser.list", "/usr/sbin/adduser\n"),
+            ("/usr/share/doc/git/x", ""),
+            ("/usr/lib/git/core", ""),
+            ("/usr/lib/git/cache/a", "unowned, below"),
+            ("/usr/share/perl/x.pm", ""),
+            ("/usr/share/perl/x.pmc", "unowned, beside"),
+            ("/usr/share/vim/x", ""),
+            ("/usr/share/vim/tags", "unowned, another's"),
+            ("/usr/lib/libc.so.6", ""),
+            ("/etc/ld.so.conf", ""),
+            ("/etc/ld.so.cache", ""),
+        ] {
+            add(path, Node::file(0o644, text));
+        }
+        for program in
+            ["/usr/bin/git", "/usr/bin/perl", "/usr/bin/dash", "/usr/bin/vim.basic", "/usr/bin/jar"]
+        {
+            add(program, Node::file(0o755, ""));
+        }
+        add("/usr/lib/jvm/bin/java", Node::file(0o755, ""));
+        add("/usr/sbin/adduser", Node::file(0o755, ""));
+        add("/bin", Node::symlink("usr/bin"));
+        add("/usr/bin/sh", Node::symlink("dash"));
+        add("/usr/bin/vi", Node::symlink("vim.basic"));
+        add("/usr/lib/git/link", Node::symlink("../libc.so.6"));
+        tree
+    }
+
+    #[test]
+    fn what_a_private_root_has() {
+        let args = PackageArgs::default();
+        let found = select(&["git".to_owned()], &args, &image(), &Quiet).unwrap();
+        let paths: Vec<String> = found[0].paths.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            paths.join(" "),
+            "/etc/ld.so.cache /etc/ld.so.conf /usr/bin/dash /usr/bin/git /usr/bin/perl /usr/bin/sh \
+             /usr/lib/git/cache/a /usr/lib/git/core /usr/lib/git/link /usr/lib/libc.so.6 /usr/share/perl/x.pm \
+             /usr/share/perl/x.pmc"
+        );
+        let e = select(&["none".to_owned()], &args, &image(), &Quiet).unwrap_err();
+        assert_eq!(e.to_string(), "package none is not installed in the image");
+    }
+
+    #[test]
+    fn entry_points_of_packages() {
+        for (names, expected) in [
+            (&["git"][..], "/usr/bin/git"),
+            (&["git", "perl"], "/usr/bin/git /usr/bin/perl"),
+            (&["meta"], "/usr/bin/jar"),
+            (&["libc6"], ""),
+        ] {
+            let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
+            let got: Vec<String> =
+                programs(&names, &image()).unwrap().iter().map(ToString::to_string).collect();
+            assert_eq!(got.join(" "), expected, "{names:?}");
+        }
+    }
+}

@@ -101,6 +101,8 @@ fn what_belongs_to_the_host() {
     }
     lab.write("etc/init.d/app", "x").write("etc/ssl/certs/all.crt", "x").write("var/lib/app/state", "x");
     lab.symlink("usr/lib/app/conf", "/etc/app").symlink("usr/lib/app/certs", "/etc/ssl/certs");
+    std::fs::create_dir_all(lab.path("var/lib/app/empty")).unwrap();
+    lab.symlink("usr/lib/app/logs", "/var/lib/app/empty");
     lab.symlink("usr/lib/app/one", "/etc/app/a").symlink("usr/lib/app/socket", "/run/app.sock");
     lab.symlink("usr/lib/app/missing", "other").symlink("usr/lib/app/state", "/var/lib/app/state");
     lab.write("usr/lib64/app/data", "x");
@@ -116,6 +118,7 @@ fn what_belongs_to_the_host() {
         "/usr/lib/app/one",
         "/usr/lib/app/socket",
         "/usr/lib/app/missing",
+        "/usr/lib/app/logs",
         "/usr/lib/app/state",
         "/usr/lib64/app/data",
         "/etc/app/a",
@@ -131,19 +134,20 @@ fn what_belongs_to_the_host() {
             "/usr/bin/app relocate",
             "/usr/bin/own-sort symlink -> /usr/bin/sort",
             "/usr/lib/app/certs symlink -> /etc/ssl/certs",
+            "/usr/lib/app/logs symlink -> /var/lib/app/empty",
             "/usr/lib/app/one symlink -> ../flix/t/etc/app/a",
             "/usr/lib/app/socket symlink -> /run/app.sock",
-            "/usr/lib/app/state symlink -> /var/lib/app/state",
+            "/usr/lib/app/state symlink -> ../flix/t/var/lib/app/state",
             "/usr/lib/flix/t/etc/app/a copy",
             "/usr/lib/flix/t/usr/lib64/app/data copy",
+            "/usr/lib/flix/t/var/lib/app/state copy",
             "/usr/share/app/utc symlink -> /usr/share/zoneinfo/UTC",
         ]
     );
     assert_eq!(
         plan.warnings,
         [
-            "package:app: an extension holds /usr and /opt only, not included: /etc/app/b, /etc/app/c, /etc/app/d \
-             and 1 more",
+            "package:app: an extension holds /usr and /opt only, not included: /etc/app/b, /etc/app/c, /etc/app/d",
             "package:app: one file of /usr/lib64 is not where programs look for it, since some hosts have a symlink \
              there",
         ]

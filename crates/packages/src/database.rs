@@ -58,7 +58,8 @@ pub struct Package {
     /// As the manager calls it: `amd64`, `x86_64`, `all`, `noarch`.
     pub architecture: String,
     /// Files, symlinks and empty directories of it that are in the tree, sorted, by their paths there: the directories
-    /// resolved, the last symlink not. Links of update-alternatives(1) that lead to it are among them.
+    /// resolved, the last symlink not. Links of update-alternatives(1) that lead to it are among them, and what its scripts
+    /// made in its own folders.
     pub files: Vec<TreePath>,
     /// Those of the files that are configuration.
     pub configuration: Vec<TreePath>,
@@ -136,12 +137,16 @@ impl Database {
                 owners.entry(file.clone()).or_insert(index);
             }
         }
-        for (link, index) in links::unowned(tree, &owners) {
+        let mut unlisted = links::links(tree, &owners);
+        unlisted.extend(links::generated(tree, &owners));
+        for (path, index) in unlisted {
             if let Some(package) = packages.get_mut(index) {
-                package.files.push(link.clone());
-                package.files.sort();
+                package.files.push(path.clone());
             }
-            owners.insert(link, index);
+            owners.insert(path, index);
+        }
+        for package in &mut packages {
+            package.files.sort();
         }
         let (mut names, mut provided) = (BTreeMap::<_, Vec<usize>>::new(), BTreeMap::<_, Vec<usize>>::new());
         for (index, package) in packages.iter().enumerate() {

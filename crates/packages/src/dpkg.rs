@@ -225,15 +225,21 @@ no field
                 ("/var/lib/dpkg/status", status),
                 (
                     "/var/lib/dpkg/info/one.list",
-                    "/.\n/bin\n/bin/one\n/usr/share/doc/gone\n/usr/lib/x\n/usr/lib/empty\n",
+                    "/.\n/bin\n/bin/one\n/usr/share/doc/gone\n/usr/lib/x\n/usr/lib/empty\n/usr/lib/one/plugins/a.so\n/usr/lib/one/b\n",
                 ),
                 ("/var/lib/dpkg/info/two:i386.list", "/usr/lib/x\nrelative\n/../x\n"),
                 ("/var/lib/dpkg/diversions", "/usr/lib/x\n/usr/lib/x.one\ntwo\n/half\n"),
                 ("/var/lib/dpkg/alternatives/tool", "auto\n/usr/bin/tool\n\n/usr/bin/one\n50\n"),
+                ("/usr/lib/one/b", "x"),
                 ("/usr/bin/one", "x"),
                 ("/usr/lib/x", "of two"),
                 ("/usr/lib/x.one", "of one"),
                 ("/usr/lib/empty/.keep", "x"),
+                ("/usr/lib/one/plugins/a.so", "x"),
+                ("/usr/lib/one/plugins/index", "made by a script"),
+                ("/usr/lib/one/plugins/__pycache__/a.pyc", "x"),
+                ("/usr/lib/one/made/deep/index", "x"),
+                ("/usr/lib/unowned", "x"),
             ],
             &[
                 ("/bin", "usr/bin"),
@@ -245,7 +251,19 @@ no field
         tree.remove(&"/usr/lib/empty/.keep".parse().unwrap());
         let db = Database::read(&tree).unwrap().unwrap();
         let files = |name: &str| names(&db.package(name).unwrap().files);
-        assert_eq!(files("one"), ["/usr/bin/one", "/usr/bin/tool", "/usr/lib/empty", "/usr/lib/x.one"]);
+        assert_eq!(
+            files("one"),
+            [
+                "/usr/bin/one",
+                "/usr/bin/tool",
+                "/usr/lib/empty",
+                "/usr/lib/one/b",
+                "/usr/lib/one/made/deep/index",
+                "/usr/lib/one/plugins/a.so",
+                "/usr/lib/one/plugins/index",
+                "/usr/lib/x.one",
+            ]
+        );
         assert_eq!(files("two:i386"), ["/usr/lib/x"]);
         assert!(db.package("two:amd64").is_none());
         for (path, owner) in [

@@ -283,6 +283,8 @@ pub(super) fn is_host_business(real: &TreePath) -> bool {
     }
     let mut parts = real.components();
     match (parts.next(), parts.next()) {
+        // Data that scripts of packages made for it; state has no link to it below /usr.
+        (Some(b"var"), Some(b"lib")) => real.depth() < 4,
         (Some(b"etc"), Some(name)) => CONFIGURATION.iter().any(|c| c.as_bytes() == name),
         _ => true,
     }
@@ -321,6 +323,7 @@ mod tests {
             ("/etc/ssl/certs/java/cacerts", false),
             ("/etc", true),
             ("/var/lib/x", true),
+            ("/var/lib/aspell/en.rws", false),
         ] {
             assert_eq!(is_host_business(&path.parse().unwrap()), expected, "{path}");
         }

@@ -248,10 +248,11 @@ impl Planner<'_> {
             return Ok(Some(known.clone()));
         }
         let is_dir = self.tree.get(real).is_some_and(|n| n.is_dir());
+        let is_empty = is_dir && self.tree.children(real).next().is_none();
         let wanted = match self.place_of_selected(real)? {
             Place::Own(target) if is_dir => return Ok(Some(target)),
             Place::Host => return Ok(None),
-            Place::Outside if is_host_business(real) => return Ok(None),
+            Place::Outside if is_host_business(real) || is_empty => return Ok(None),
             Place::Outside => {
                 if self.tree.subtree(real).take(COPY_LIMIT + 1).count() > COPY_LIMIT {
                     self.warnings

@@ -203,7 +203,9 @@ fn place(plan: &Plan, why: &Why) -> Place {
         None => Place::Top("other".to_owned()),
     };
     match why {
-        Why::Asked(text) | Why::Folder(text) | Why::Selected(text) => Place::Top(text.clone()),
+        Why::Asked(text) | Why::Folder(text) | Why::Selected(text) | Why::Default(text) => {
+            Place::Top(text.clone())
+        }
         Why::Target(link) => Place::Below(link.clone(), "target".to_owned()),
         Why::Name(home) => Place::Below(home.clone(), "name".to_owned()),
         Why::PathFile => Place::Top("search path of the loader".to_owned()),

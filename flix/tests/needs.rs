@@ -335,3 +335,149 @@ fn libraries_that_are_opened_by_their_path_are_told() {
     assert_eq!(run(&tree, &["/usr/bin/prog"]), "there\n");
     assert!(got.opened.is_empty() && got.unseen.is_empty(), "{:?} {:?}", got.opened, got.unseen);
 }
+
+/// A program with these strings in its data.
+fn with_strings(lab: &TestRoot, out: &str, strings: &[&str]) {
+    let list: Vec<String> = strings.iter().map(|s| format!("\"{s}\"")).collect();
+    let source = format!(
+        "#include <stdio.h>\nstatic const char *const all[] = {{ {} }};\n\
+         int main(int c, char **v) {{ puts(all[c - 1]); return 0; }}\n",
+        list.join(", ")
+    );
+    build(lab, out, &source, &[], &[]);
+}
+
+/// What a plan says that programs look for: `PROGRAM KIND PATHS`, in parentheses what isn't likely to be missed.
+fn unbundled(lab: &TestRoot, wanted: &[&str]) -> Vec<String> {
+    let (plan, _) = plan(lab, wanted, Options::default());
+    let show = |u: &flix::plan::Unbundled| {
+        let paths: Vec<String> = u.paths.iter().map(ToString::to_string).collect();
+        let text = format!("{} {:?} {}", u.by, u.kind, paths.join(" "));
+        if u.is_likely { text } else { format!("({text})") }
+    };
+    plan.unbundled.iter().map(show).collect()
+}
+
+#[test]
+fn what_a_program_looks_for_is_found_unless_it_is_included() {
+    for musl in [false, true] {
+        let lab = if musl { TestRoot::musl() } else { TestRoot::glibc() };
+        if musl {
+            lab.with_musl()
+        } else {
+            lab.with_glibc()
+        };
+        with_strings(
+            &lab,
+            "usr/bin/app",
+            &[
+                "/usr/share/app/%s.txt",
+                "/usr/lib/app/plugins:/usr/share/nowhere",
+                "/usr/bin/helper --now",
+                "/etc/app/main.conf",
+                "/etc/app.conf",
+                "/etc/hosts",
+                "/bin/sh",
+                "/usr/bin/vi",
+                "/usr/share/locale",
+                "/usr/share/zoneinfo",
+                "see /usr/share/other for more",
+            ],
+        );
+        for file in ["app/a.txt", "locale/de/app.mo", "zoneinfo/UTC", "other/x"] {
+            lab.write(&format!("usr/share/{file}"), "x");
+        }
+        lab.write("usr/lib/app/plugins/list", "x");
+        for file in ["app/main.conf", "app.conf", "hosts"] {
+            lab.write(&format!("etc/{file}"), "x");
+        }
+        lab.script("usr/bin/helper", "x").script("bin/sh", "x").script("usr/bin/vi", "x");
+        let app = "/usr/bin/app";
+        assert_eq!(
+            unbundled(&lab, &[app]),
+            [
+                "/usr/bin/app Data /usr/lib/app/plugins /usr/share/app",
+                "(/usr/bin/app Programs /usr/bin/vi)",
+                "/usr/bin/app Programs /usr/bin/helper",
+                "(/usr/bin/app Configuration /etc/app/main.conf /etc/app.conf)",
+            ],
+            "{musl}"
+        );
+        let all = [app, "/usr/share/app", "/usr/lib/app", "/usr/bin/helper", "/usr/bin/vi"];
+        assert_eq!(
+            unbundled(&lab, &all),
+            ["(/usr/bin/app Configuration /etc/app/main.conf /etc/app.conf)"],
+            "{musl}"
+        );
+    }
+}
+
+#[test]
+fn folders_that_no_path_names_are_found() {
+    let lab = TestRoot::glibc();
+    lab.with_glibc();
+    with_strings(&lab, "usr/bin/snake", &["PYTHONHOME", "HOME"]);
+    with_strings(&lab, "usr/lib/jvm/17/bin/java", &["x"]);
+    lab.write("usr/lib/python3.11/os.py", "x");
+    lab.write("usr/lib/jvm/17/lib/modules", "x");
+    lab.write("usr/lib/jvm/17/docs/index", "x");
+    lab.write("usr/lib/pythonic/x", "x");
+    let python = "/usr/bin/snake Family(\"the standard library of Python\") /usr/lib/python3.11";
+    assert_eq!(unbundled(&lab, &["/usr/bin/snake"]), [python]);
+    assert_eq!(unbundled(&lab, &["/usr/bin/snake", "/usr/lib/python3.11"]), [""; 0]);
+    let java = "/usr/lib/jvm/17/bin/java Siblings /usr/lib/jvm/17/lib";
+    assert_eq!(unbundled(&lab, &["/usr/lib/jvm/17/bin/java"]), [java]);
+    assert_eq!(unbundled(&lab, &["/usr/lib/jvm/17"]), [""; 0]);
+}
+
+#[test]
+fn a_script_names_what_it_runs_and_reads() {
+    let lab = TestRoot::glibc();
+    lab.with_glibc();
+    with_strings(&lab, "usr/bin/sh", &["x"]);
+    lab.script(
+        "usr/bin/tool",
+        "#!/bin/sh\n# /usr/share/comment\n. /usr/share/tool/lib.sh\nif helper -x; then cat y | other; fi\n",
+    );
+    lab.symlink("bin", "usr/bin");
+    lab.script("usr/bin/helper", "x").script("usr/bin/other", "x").script("usr/bin/cat", "x");
+    lab.write("usr/share/tool/lib.sh", "x");
+    lab.write("usr/share/comment", "x");
+    assert_eq!(
+        unbundled(&lab, &["/usr/bin/tool", "/usr/bin/sh"]),
+        [
+            "/usr/bin/tool Data /usr/share/tool/lib.sh",
+            "(/usr/bin/tool Programs /usr/bin/helper /usr/bin/other)",
+        ]
+    );
+}
+
+#[test]
+fn terminals_and_certificates_are_included_by_default() {
+    let lab = TestRoot::glibc();
+    lab.with_glibc();
+    let list = "/etc/terminfo:/lib/terminfo:/usr/share/terminfo";
+    for (name, string) in [("libtinfo.so.6", list), ("libcrypto.so.3", "OPENSSLDIR: \\\"/usr/lib/ssl\\\"")] {
+        let path = format!("usr/lib/x86_64-linux-gnu/{name}");
+        let function = name.split('.').next().unwrap();
+        let source = format!("const char *{function}(void) {{ return \"{string}\"; }}\n");
+        build(&lab, &path, &source, &["-shared", "-fPIC", &format!("-Wl,-soname,{name}")], &[]);
+    }
+    let source = "#include <stdio.h>\nconst char *libtinfo(void), *libcrypto(void);\n\
+        int main(void) { puts(libtinfo()); puts(libcrypto()); return 0; }\n";
+    let needs = ["usr/lib/x86_64-linux-gnu/libtinfo.so.6", "usr/lib/x86_64-linux-gnu/libcrypto.so.3"];
+    build(&lab, "usr/bin/prog", source, &[], &needs);
+    lab.write("usr/share/terminfo/x/xterm", "an xterm");
+    lab.write("usr/share/terminfo/z/zx81", "x");
+    let (plan, tree) = plan(&lab, &["/usr/bin/prog"], Options::default());
+    assert_eq!(
+        run(&tree, &["/usr/bin/prog"]),
+        "/usr/lib/flix/t/terminfo:/usr/share/terminfo///\nOPENSSLDIR: \"/usr/lib/ssl\"\n"
+    );
+    let xterm = tree.get(&p("/usr/lib/flix/t/terminfo/x/xterm")).unwrap().content().unwrap();
+    assert_eq!(xterm.read(99).unwrap(), b"an xterm");
+    assert!(!tree.contains(&p("/usr/lib/flix/t/terminfo/z/zx81")));
+    let certificates = tree.get(&p("/usr/lib/ssl/certs")).unwrap().symlink_target().unwrap();
+    assert_eq!(certificates, b"/etc/ssl/certs");
+    assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
+}

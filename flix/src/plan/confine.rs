@@ -18,7 +18,7 @@ use elf::loader::compiled_in;
 const LOADER: [&str; 2] = [".so.cache", ".so.preload"];
 
 /// More than any loader or libc has.
-const LIMIT: u64 = 32 << 20;
+pub(super) const LIMIT: u64 = 32 << 20;
 
 /// The variable that musl's private copies read in the place of the host's.
 pub(super) const MUSL_VARIABLE: &str = "FLIX_LD_LIBPATH";

@@ -143,10 +143,12 @@ impl Planner<'_> {
             (Some(_), ElfKind::DynamicExecutable) => Some(self.interpreter(loader, homes)?),
             _ => None,
         };
-        let patches = match loader.family {
+        let mut patches = match loader.family {
             Family::Glibc => self.charsets(path, object)?,
             Family::Musl => self.variable(path)?,
         };
+        patches.extend(self.terminal_patches(path, object)?);
+        patches.sort_by_key(|p| p.at);
         let home = |(name, to): (&Vec<u8>, &TreePath)| Some((name.clone(), homes.get(to)?.clone()));
         let needed = object.by_path.iter().filter_map(home).collect();
         let add_needed = closure.preloads.get(path).cloned().unwrap_or_default();
@@ -157,6 +159,12 @@ impl Planner<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the sysroot has the common character sets.
+    fn in_sysroot_gconv(&self) -> bool {
+        let list = self.request.sysroot.join("gconv/gconv-modules");
+        list.is_ok_and(|list| self.plan.entries.contains_key(&list))
     }
 
     /// For libc.so.6: its character sets are those of the sysroot, whether there are any or not.
@@ -270,18 +278,13 @@ impl Planner<'_> {
                 "{by}: PAM modules are named by the host's /etc/pam.d and loaded by path; they may not fit"
             ));
         }
-        let converts = |(path, object): &(&TreePath, &Object)| {
-            let libc = object.elf.soname.as_deref() == Some(b"libc.so.6") || object.is_loader;
-            let content = self.tree.get(path).and_then(|n| n.content()).filter(|_| !libc);
-            content.is_some_and(|c| elf::mentions(c, &["iconv_open"]).unwrap_or(false))
-        };
         let glibc = closure.loaders.iter().any(|l| l.family == Family::Glibc);
-        if let Some((path, _)) =
-            closure.objects.iter().filter(|_| glibc && !self.request.charsets).find(converts)
-        {
-            self.notes.insert(format!(
-                "{path}: converts character sets, of which only UTF-8, UCS-2, UCS-4 and ASCII are included"
-            ));
+        if let Some(path) = self.converter(closure).filter(|_| glibc && !self.request.charsets) {
+            let text = match self.in_sysroot_gconv() {
+                true => "UTF-8, UTF-16, UTF-32, ASCII, ISO-8859-1, ISO-8859-15 and Windows-1252",
+                false => "UTF-8, UCS-2, UCS-4 and ASCII",
+            };
+            self.notes.insert(format!("{path}: converts character sets, of which only {text} are included"));
         }
         for placed in &self.placed {
             let Some(node) = self.tree.get(&placed.source) else { continue };

@@ -6,6 +6,7 @@
 
 mod build;
 mod confine;
+mod defaults;
 mod files;
 mod host;
 mod libraries;
@@ -203,6 +204,8 @@ pub enum Why {
     Folder(String),
     /// Part of a [`Selection`].
     Selected(String),
+    /// Included by default for programs that have a use for it.
+    Default(String),
     /// The closure.
     Closure(Reason),
     /// What a symlink of the extension leads to.

@@ -27,6 +27,8 @@ pub(super) struct Planner<'t> {
     pub request: &'t Request,
     pub placed: Vec<Placed>,
     pub plan: Plan,
+    /// Whether the sysroot has descriptions of terminals.
+    pub has_terminals: bool,
     pub warnings: BTreeSet<String>,
     pub notes: BTreeSet<String>,
 }
@@ -46,6 +48,7 @@ impl Plan {
             tree,
             request,
             placed: Vec::new(),
+            has_terminals: false,
             plan: Plan {
                 sysroot: root.clone(),
                 entries: BTreeMap::new(),
@@ -70,10 +73,13 @@ impl Plan {
             planner.item(item)?;
         }
         planner.selections()?;
-        if request.charsets {
-            planner.charset_files()?;
+        match request.charsets {
+            true => planner.charset_files()?,
+            false => planner.common_charsets()?,
         }
         let closure = planner.closure()?;
+        planner.terminals(&closure)?;
+        planner.openssl(&closure)?;
         planner.libraries(&closure)?;
         planner.leave_what_refuses(&closure);
         planner.opened(&closure)?;
@@ -380,7 +386,7 @@ impl Planner<'_> {
     }
 
     /// The closure of all placed ELF files.
-    fn closure(&mut self) -> Result<Closure, PlanError> {
+    pub(super) fn closure(&mut self) -> Result<Closure, PlanError> {
         let mut resolver = Resolver::new(self.tree, self.request.closure.clone());
         for placed in &self.placed {
             resolver.offer(&placed.source);

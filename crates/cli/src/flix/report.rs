@@ -178,6 +178,7 @@ fn because(why: &Why) -> Because {
         Why::Asked(text) => make("asked", None, Some(text)),
         Why::Folder(text) => make("folder", None, Some(text)),
         Why::Selected(text) => make("selected", None, Some(text)),
+        Why::Default(text) => make("default", None, Some(text)),
         Why::Target(link) => make("link-target", Some(link), None),
         Why::Name(of) => make("library-name", Some(of), None),
         Why::PathFile => make("loader-path-file", None, None),

@@ -137,7 +137,8 @@ impl<'a> Bundled<'a> {
             }
             let paths = std::iter::once(place).chain(&entry.source);
             bundled.all.extend(paths.clone());
-            let chosen = |w: &Why| !matches!(w, Why::Closure(_) | Why::Name(_) | Why::PathFile);
+            let chosen =
+                |w: &Why| !matches!(w, Why::Closure(_) | Why::Default(_) | Why::Name(_) | Why::PathFile);
             if entry.why.iter().any(chosen) {
                 bundled.chosen.extend(paths);
             }

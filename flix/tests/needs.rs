@@ -416,7 +416,7 @@ fn what_a_program_looks_for_is_found_unless_it_is_included() {
 fn folders_that_no_path_names_are_found() {
     let lab = TestRoot::glibc();
     lab.with_glibc();
-    with_strings(&lab, "usr/bin/snake", &["PYTHONHOME", "HOME"]);
+    with_strings(&lab, "usr/bin/snake", &["PYTHONUNBUFFERED", "HOME"]);
     with_strings(&lab, "usr/lib/jvm/17/bin/java", &["x"]);
     lab.write("usr/lib/python3.11/os.py", "x");
     lab.write("usr/lib/jvm/17/lib/modules", "x");

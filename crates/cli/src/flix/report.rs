@@ -156,6 +156,7 @@ fn unbundled(unbundled: &Unbundled) -> UnbundledJson {
     let kind = match unbundled.kind {
         UnbundledKind::Data => "data",
         UnbundledKind::Programs => "programs",
+        UnbundledKind::Libraries => "libraries",
         UnbundledKind::Configuration => "configuration",
         UnbundledKind::Family(_) => "family",
         UnbundledKind::Siblings => "siblings",

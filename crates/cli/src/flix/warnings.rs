@@ -44,6 +44,9 @@ pub(super) fn about(unbundled: &Unbundled) -> String {
     match kind {
         UnbundledKind::Data => format!("{by}: looks for {list} at run time, which the extension lacks"),
         UnbundledKind::Programs => format!("{by}: runs {list}, which the extension lacks"),
+        UnbundledKind::Libraries => {
+            format!("{by}: can load {list}, which isn't required and included with --dlopen all only")
+        }
         UnbundledKind::Configuration => {
             format!("{by}: reads {list}, which the host has to have, since no extension includes /etc")
         }

@@ -64,11 +64,6 @@ const FAMILIES: &[Family] = &[
         &["/usr/lib/ImageMagick-*", "/usr/lib/*/ImageMagick-*", "/usr/share/ImageMagick-*"],
     ),
     family(
-        "NODE_PATH",
-        "Node's modules",
-        &["/usr/share/nodejs", "/usr/lib/node_modules", "/usr/lib/nodejs", "/usr/lib/*/nodejs"],
-    ),
-    family(
         "OCTAVE_HOME",
         "Octave's functions",
         &["/usr/share/octave", "/usr/lib/octave", "/usr/lib/*/octave"],
@@ -87,7 +82,7 @@ const FAMILIES: &[Family] = &[
     ),
     family("PHP_INI_SCAN_DIR", "PHP's extensions", &["/usr/lib/php", "/usr/lib/php[0-9]*"]),
     family(
-        "PYTHONHOME",
+        "PYTHONUNBUFFERED",
         "the standard library of Python",
         &["/usr/lib/python[0-9]*", "/usr/local/lib/python[0-9]*"],
     ),
@@ -172,7 +167,7 @@ mod tests {
         for file in ["usr/lib/python3.11/os.py", "usr/lib/python3/dist-packages/x.py", "usr/lib/pythonic/x"] {
             tree.insert_all(file.parse().unwrap(), Node::file(0o644, "x"), &Meta::dir()).unwrap();
         }
-        let python = by_mark(b"PYTHONHOME").next().unwrap();
+        let python = by_mark(b"PYTHONUNBUFFERED").next().unwrap();
         let got: Vec<String> = python.folders(&tree).iter().map(ToString::to_string).collect();
         assert_eq!(got, ["/usr/lib/python3", "/usr/lib/python3.11"]);
         assert_eq!(by_mark(b"HOME").count(), 0);

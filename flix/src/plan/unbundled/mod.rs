@@ -8,7 +8,7 @@ mod scripts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use elf::closure::{Closure, Reason};
+use elf::closure::{Closure, Object, Reason};
 use elf::read_only_strings;
 use sysext::extension::HostLibrary;
 use tree::{Tree, TreePath};
@@ -38,6 +38,8 @@ pub enum UnbundledKind {
     Data,
     /// Programs that it runs.
     Programs,
+    /// Libraries that it can use and does without. UAPI.12.
+    Libraries,
     /// Its configuration in /etc, which no extension has.
     Configuration,
     /// Folders of this kind, wherever they are: "the standard library of Python".
@@ -76,6 +78,9 @@ impl Planner<'_> {
             if strings.is_err() {
                 continue;
             }
+            if let Some(object) = object {
+                self.suggested(object, closure, &mut found);
+            }
             for family in families {
                 let folders = family.folders(self.tree).into_iter().filter(|f| bundled.lacks(f));
                 let likely = is_root || family.is_embedded();
@@ -89,6 +94,27 @@ impl Planner<'_> {
         }
         self.plan.unbundled = out.into_iter().collect();
         Ok(())
+    }
+}
+
+impl Planner<'_> {
+    /// Libraries of the image that a note names and the request leaves out.
+    fn suggested(&self, object: &Object, closure: &Closure, found: &mut Found) {
+        let included = |name: &[u8]| {
+            let names = closure.links.keys().chain(closure.objects.keys());
+            names.into_iter().any(|path| path.file_name() == Some(name))
+        };
+        for note in &object.elf.dlopen {
+            if note.soname.iter().any(|name| included(name)) {
+                continue;
+            }
+            let place = |dir: &TreePath| {
+                note.soname.iter().find_map(|n| dir.join(n).ok().filter(|p| self.tree.contains(p)))
+            };
+            if let Some(path) = object.dirs.iter().find_map(place) {
+                found.entry((UnbundledKind::Libraries, false)).or_default().insert(path);
+            }
+        }
     }
 }
 
@@ -106,7 +132,7 @@ fn entries(by: &TreePath, mut found: Found) -> Vec<Unbundled> {
             paths.retain(|p| !likely.iter().any(|folder| p.starts_with(folder)));
         }
         if matches!(kind, UnbundledKind::Data) {
-            paths.retain(|p| !families.iter().any(|f| p.starts_with(f)));
+            paths.retain(|p| !families.iter().any(|f| p.starts_with(f) || f.starts_with(p)));
         }
         // A folder says what a file in it would.
         let all = paths.clone();
@@ -191,7 +217,8 @@ impl<'a> Bundled<'a> {
         if (is_dir && !self.has_files(&real)) || !self.lacks(&real) || !self.lacks(&merged) {
             return;
         }
-        found.entry((UnbundledKind::Data, true)).or_default().insert(merged);
+        let likely = !optional::is_rare(&merged);
+        found.entry((UnbundledKind::Data, likely)).or_default().insert(merged);
     }
 
     /// Whether a folder has files that are of use at run time.

@@ -213,6 +213,11 @@ fn is_triplet(name: &[u8]) -> bool {
     name.windows(7).any(|w| w == b"-linux-")
 }
 
+/// Whether few of those who use the program miss the file: a script for one of busybox's many programs.
+pub(super) fn is_rare(path: &TreePath) -> bool {
+    path.as_relative().starts_with(b"usr/share/udhcpc")
+}
+
 /// Whether a folder beside a program is documentation.
 pub(super) fn is_documentation(name: &[u8]) -> bool {
     matches!(name, b"doc" | b"docs" | b"legal" | b"man" | b"info" | b"include" | b"README" | b"LICENSE")

@@ -14,9 +14,13 @@ type Example = (&'static str, &'static [&'static str], &'static [(&'static str, 
 
 /// A version of each that upstream has, further ones where a rule depends on the version, and values for parameters.
 const VERSIONS: &[Example] = &[
+    ("cilium", &["v0.19.6"], &[]),
+    ("cloud-hypervisor", &["v53.0", "v41.0.1"], &[]),
+    ("coder", &["v2.35.2"], &[]),
     ("containerd", &["2.1.4", "1.7.29"], &[("runc-version", "1.3.0")]),
     ("crio", &["v1.32.0"], &[]),
     ("docker", &["27.5.1", "20.10.24"], &[]),
+    ("docker-buildx", &["0.35.0"], &[]),
     ("docker-compose", &["2.33.1"], &[]),
     ("falco", &["0.40.0"], &[]),
     ("k3s", &["v1.32.2+k3s1"], &[]),
@@ -26,6 +30,7 @@ const VERSIONS: &[Example] = &[
     ("nebula", &["v1.9.5"], &[]),
     ("nvidia-runtime", &["v1.17.4"], &[]),
     ("ollama", &["v0.14.0", "v0.13.2"], &[]),
+    ("opkssh", &["v0.16.0"], &[]),
     ("rke2", &["v1.32.2+rke2r1"], &[]),
     ("tailscale", &["v1.80.2"], &[]),
     ("wasmcloud", &["v2.0.0", "v1.6.1"], &[("nats-version", "v2.10.25")]),

@@ -86,14 +86,31 @@ impl Machine<'_> {
         files
     }
 
-    /// What systemd-sysupdate.service does besides: it runs every time that its timer says.
-    fn drop_in(&self, update: &Update) -> String {
+    /// The service that updates this extension and no other: a catalogue that is down fails nothing else.
+    fn service(&self) -> String {
+        format!("sysupdate-{}.service", self.name)
+    }
+
+    /// What systemd-sysupdate.service, which its timer starts, pulls in.
+    fn drop_in(&self) -> String {
+        format!("[Unit]\nWants={}\n", self.service())
+    }
+
+    /// Stages an update, and then compares what is staged with what is merged *now*, so that a run that was broken off after
+    /// the download is made good by the next one. Loop devices name the merged image; a host that has none for it (a
+    /// container, systemd that mounts files directly) is believed what the last run wrote down. `/etc/extensions` has to be
+    /// there: systemd-sysupdate downloads, doesn't create the link's directory, and finds nothing to do from then on.
+    fn unit(&self, update: &Update) -> String {
         let (name, link, action) = (self.name, self.link(), update.command());
+        let (images, done) = (format!("{STORE}/{name}/"), format!("/run/sysupdate-{name}.merged"));
         format!(
-            "[Service]\n\
-             ExecStartPre=/bin/sh -c 'readlink {link} > /run/{name}.before || true'\n\
-             ExecStartPre=/usr/lib/systemd/systemd-sysupdate -C {name} update\n\
-             ExecStartPost=/bin/sh -c 'readlink {link} | cmp -s - /run/{name}.before || {{ {action}; }}'\n"
+            "[Unit]\nDescription=Update extension {name}\nWants=network-online.target\nAfter=network-online.target\n\n\
+             [Service]\nType=oneshot\n\
+             ExecStartPre=/bin/mkdir -p {MERGED}\n\
+             ExecStart=/usr/lib/systemd/systemd-sysupdate -C {name} update\n\
+             ExecStartPost=/bin/sh -c 'staged=$$(readlink -f {link}); \
+             {{ cat /sys/block/loop*/loop/backing_file 2>/dev/null | grep \"^{images}\" || cat {done} 2>/dev/null; }} \
+             | grep -qxF \"$$staged\" || {{ {action} && echo \"$$staged\" > {done}; }}'\n"
         )
     }
 
@@ -126,9 +143,11 @@ impl Machine<'_> {
                  - name: systemd-sysupdate.service\n      dropins:\n",
             );
             out.push_str(&format!(
-                "        - name: {}.conf\n          contents: |\n{}",
+                "        - name: {}.conf\n          contents: |\n{}    - name: {}\n      contents: |\n{}",
                 self.name,
-                indented(&self.drop_in(update), 12)
+                indented(&self.drop_in(), 12),
+                self.service(),
+                indented(&self.unit(update), 8)
             ));
         }
         out
@@ -161,7 +180,8 @@ impl Machine<'_> {
             config["systemd"] = json!({ "units": [
                 { "name": "systemd-sysupdate.timer", "enabled": true },
                 { "name": "systemd-sysupdate.service",
-                  "dropins": [{ "name": format!("{}.conf", self.name), "contents": self.drop_in(update) }] },
+                  "dropins": [{ "name": format!("{}.conf", self.name), "contents": self.drop_in() }] },
+                { "name": self.service(), "contents": self.unit(update) },
             ] });
         }
         format!("{config:#}\n")
@@ -228,8 +248,9 @@ storage:
             "    - path: /etc/sysupdate.k3s.d/k3s-v1.31.conf\n",
             "          MatchPattern=k3s-v1.31.@v-%a.raw\n",
             "    - path: /etc/sysupdate.d/noop.conf\n",
-            "        - name: k3s.conf\n          contents: |\n            [Service]\n",
-            "touch /run/reboot-required; }'\n",
+            "        - name: k3s.conf\n          contents: |\n            [Unit]\n            Wants=sysupdate-k3s.service\n",
+            "    - name: sysupdate-k3s.service\n      contents: |\n        [Unit]\n",
+            "touch /run/reboot-required && echo \"$$staged\" > /run/sysupdate-k3s.merged; }'\n",
         ] {
             assert!(butane.contains(part), "{part}\n{butane}");
         }
@@ -251,5 +272,7 @@ storage:
         assert!(machine.ignition().contains("/etc/extensions/docker-flatcar.raw"));
         let drop_in = ignition["systemd"]["units"][1]["dropins"][0]["contents"].as_str().unwrap();
         assert!(butane.contains(&indented(drop_in, 12)));
+        let unit = ignition["systemd"]["units"][2]["contents"].as_str().unwrap();
+        assert!(butane.contains(&indented(unit, 8)));
     }
 }

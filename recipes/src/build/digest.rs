@@ -178,6 +178,8 @@ impl Decides for Instance {
             arch,
             settings,
             reload,
+            restart,
+            reload_or_restart,
             requires: _, // are merged beside it
             host_libraries,
             allow,
@@ -190,6 +192,7 @@ impl Decides for Instance {
         } = self;
         fields.add(name).add(version).add(arch).add(settings).add(reload).add(host_libraries).add(allow);
         fields.add(downloads).add(installs).add(files).add(build).add(image);
+        fields.add(restart).add(reload_or_restart);
     }
 }
 

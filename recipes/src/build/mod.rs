@@ -107,6 +107,12 @@ pub enum BuildCause {
     Image(#[from] Box<ImageError>),
     #[error(transparent)]
     Cache(#[from] Box<CacheError>),
+    /// A unit is to be restarted, and isn't there.
+    #[error("restart: the extension has no unit {unit:?}")]
+    NoUnit {
+        /// As the recipe has it.
+        unit: String,
+    },
     /// A path that Linux doesn't take.
     #[error(transparent)]
     Path(#[from] PathError),
@@ -307,9 +313,18 @@ impl BuildContext<'_> {
         let (tree, mut findings) = self.tree(plan, options.epoch)?;
         const UNITS: StaticPath = StaticPath::new("/usr/lib/systemd/system");
         let units = UNITS.path();
+        let restarted = plan.instance.restart.iter().chain(&plan.instance.reload_or_restart);
+        for unit in restarted {
+            // A unit of upstream's may be where others aren't put.
+            let at =
+                |dir: &str| Ok::<_, PathError>(tree.get(&TreePath::new(&format!("{dir}/{unit}"))?).is_some());
+            if !at("/usr/lib/systemd/system")? && !at("/usr/local/lib/systemd/system")? {
+                return Err(BuildCause::NoUnit { unit: unit.clone() });
+            }
+        }
         let has_units = tree.subtree(&units).any(|(_, n)| !n.is_dir());
         let reload = plan.instance.reload.unwrap_or(has_units);
-        let release = options.release.release(plan.key.arch, reload)?;
+        let release = options.release.release(plan.key.arch, reload, &plan.instance)?;
         if release.is_any() {
             // What flix knows of the image, it knows better.
             let known: Vec<Option<TreePath>> = findings.iter().map(|f| f.path.clone()).collect();

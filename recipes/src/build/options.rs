@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::recipe::Instance;
 use image::ImageOptions;
 use sysext::Release;
 use sysext::extension::ReleaseError;
@@ -90,13 +91,22 @@ impl ReleaseOptions {
     ///
     /// # Errors
     /// A value of another form than os-release(5) asks for.
-    pub(super) fn release(&self, architecture: Arch, reload: bool) -> Result<Release, ReleaseError> {
+    pub(super) fn release(
+        &self,
+        architecture: Arch,
+        reload: bool,
+        instance: &Instance,
+    ) -> Result<Release, ReleaseError> {
+        // Restarting takes a reload, which may be unwanted.
+        let units = |list: &[String]| if self.reload == Some(false) { Vec::new() } else { list.to_vec() };
         let release = Release {
             id: self.id.clone(),
             sysext_level: self.sysext_level.clone(),
             version_id: self.version_id.clone(),
             architecture: Some(architecture),
             reload_manager: self.reload.unwrap_or(reload),
+            restart_units: units(&instance.restart),
+            reload_or_restart_units: units(&instance.reload_or_restart),
             scope: self.scope.clone(),
         };
         release.check()?;

@@ -100,6 +100,10 @@ pub struct RecipeFile {
     #[serde(default)]
     #[schemars(with = "Vec<UpholdTable>")]
     pub uphold: Vec<Spanned<UpholdTable>>,
+    /// Units that are restarted when the extension is merged in another version.
+    #[serde(default)]
+    #[schemars(with = "Vec<RestartTable>")]
+    pub restart: Vec<Spanned<RestartTable>>,
     /// What is compiled.
     #[schemars(with = "Option<BuildTable>")]
     pub build: Option<Spanned<BuildTable>>,
@@ -368,6 +372,21 @@ pub struct UpholdTable {
     pub unit: String,
     /// The target that wants it. Default: multi-user.target.
     pub target: Option<String>,
+    /// When.
+    #[serde(default)]
+    pub when: When,
+}
+
+/// A unit of the extension that is restarted when the extension is merged or refreshed (systemd of 2026 and later). One that
+/// doesn't run is started.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RestartTable {
+    /// The unit.
+    pub unit: String,
+    /// Whether it is reloaded if it can be. A reload runs the old program. Default: no.
+    #[serde(default)]
+    pub reload: bool,
     /// When.
     #[serde(default)]
     pub when: When,

@@ -71,6 +71,10 @@ pub(super) fn check(name: &str, recipe: &RecipeFile, files: &Files) -> Result<()
         t.target.as_deref().map_or(Ok(()), unit)?;
         checker.when(&t.when)
     });
+    each!(&recipe.restart, |t: &crate::format::RestartTable| {
+        unit(&t.unit)?;
+        checker.when(&t.when)
+    });
     each!(recipe.build.iter(), |t: &crate::format::BuildTable| {
         checker.templates([&t.image, &t.script].into_iter().chain(t.environment.values()))?;
         t.sources.iter().try_for_each(|id| checker.known("download", id, &checker.downloads))

@@ -308,6 +308,8 @@ impl Expander<'_> {
             arch: self.arch,
             settings,
             reload: rules.reload,
+            restart: self.restarted(false),
+            reload_or_restart: self.restarted(true),
             requires: requires.collect::<Result<_, InstanceError>>()?,
             host_libraries: rules.host_libraries.clone(),
             allow: rules.allow.clone(),
@@ -318,6 +320,11 @@ impl Expander<'_> {
             image,
             tests: tests.collect::<Result<_, InstanceError>>()?,
         })
+    }
+
+    fn restarted(&self, reload: bool) -> Vec<String> {
+        let tables = self.recipe.rules.restart.iter().map(|t| t.get_ref());
+        tables.filter(|t| t.reload == reload && self.holds(&t.when)).map(|t| t.unit.clone()).collect()
     }
 
     fn download(&self, table: &DownloadTable) -> Result<Download, InstanceError> {

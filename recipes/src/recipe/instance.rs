@@ -31,6 +31,10 @@ pub struct Instance {
     pub settings: Settings,
     /// `EXTENSION_RELOAD_MANAGER`; by default: if there are units.
     pub reload: Option<bool>,
+    /// Units that are restarted after merging.
+    pub restart: Vec<String>,
+    /// Units that are reloaded then if they can be.
+    pub reload_or_restart: Vec<String>,
     /// Extensions that have to be merged, too.
     pub requires: Vec<Requirement>,
     /// Libraries of the host that may be needed.

@@ -17,6 +17,11 @@ pub struct Release {
     pub architecture: Option<Arch>,
     /// `EXTENSION_RELOAD_MANAGER=1`: the service manager is reloaded after merging, so that it sees new units. systemd 255.
     pub reload_manager: bool,
+    /// `EXTENSION_RESTART_UNITS=`: units that are restarted, or started, after merging, refreshing and unmerging. systemd PR
+    /// 42368 (2026); others ignore it.
+    pub restart_units: Vec<String>,
+    /// `EXTENSION_RELOAD_OR_RESTART_UNITS=`: the same for units that may be reloaded instead.
+    pub reload_or_restart_units: Vec<String>,
     /// `SYSEXT_SCOPE=`: words of `system`, `portable`, `initrd`; systemd's default is `system portable`.
     pub scope: Option<String>,
 }
@@ -29,6 +34,8 @@ impl Default for Release {
             version_id: None,
             architecture: None,
             reload_manager: false,
+            restart_units: Vec::new(),
+            reload_or_restart_units: Vec::new(),
             scope: None,
         }
     }
@@ -76,6 +83,15 @@ impl Release {
                 return Err(ReleaseError { field, value: value.clone(), expected });
             }
         }
+        let is_unit = |unit: &str| {
+            unit.contains('.') && unit.bytes().all(|b| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b))
+        };
+        for (field, units) in self.units() {
+            if let Some(unit) = units.iter().find(|unit| !is_unit(unit)) {
+                let expected = "names of units";
+                return Err(ReleaseError { field, value: unit.clone(), expected });
+            }
+        }
         if let Some(scope) = &self.scope {
             let known = |w: &str| matches!(w, "system" | "portable" | "initrd");
             if scope.split_whitespace().next().is_none() || !scope.split_whitespace().all(known) {
@@ -84,6 +100,13 @@ impl Release {
             }
         }
         Ok(())
+    }
+
+    fn units(&self) -> [(&'static str, &[String]); 2] {
+        [
+            ("EXTENSION_RESTART_UNITS", &self.restart_units),
+            ("EXTENSION_RELOAD_OR_RESTART_UNITS", &self.reload_or_restart_units),
+        ]
     }
 
     /// The text of the release file.
@@ -105,6 +128,9 @@ impl Release {
         if self.reload_manager {
             out.push_str("EXTENSION_RELOAD_MANAGER=1\n");
         }
+        for (field, units) in self.units().into_iter().filter(|(_, units)| !units.is_empty()) {
+            let _ = writeln!(out, "{field}=\"{}\"", units.join(" "));
+        }
         out
     }
 }
@@ -122,20 +148,24 @@ mod tests {
             version_id: Some("4000.1.2".into()),
             architecture: Some(Arch::X86_64),
             reload_manager: true,
+            restart_units: vec!["a.service".into(), "b@1.service".into()],
+            reload_or_restart_units: vec!["c.socket".into()],
             scope: Some(" system  initrd".into()),
         };
         release.check().unwrap();
         assert_eq!(
             release.text(),
             "ID=flatcar\nVERSION_ID=4000.1.2\nSYSEXT_LEVEL=1.0\nSYSEXT_SCOPE=\"system initrd\"\n\
-             ARCHITECTURE=x86-64\nEXTENSION_RELOAD_MANAGER=1\n"
+             ARCHITECTURE=x86-64\nEXTENSION_RELOAD_MANAGER=1\nEXTENSION_RESTART_UNITS=\"a.service b@1.service\"\n\
+             EXTENSION_RELOAD_OR_RESTART_UNITS=\"c.socket\"\n"
         );
     }
 
     #[test]
     fn values_that_would_break_the_file_are_refused() {
         type Change = fn(&mut Release);
-        let table: [(&str, Change); 5] = [
+        let table: [(&str, Change); 6] = [
+            ("EXTENSION_RESTART_UNITS=\"a b\" is", |r| r.restart_units = vec!["a b".into()]),
             ("ID=\"Flat car\" is", |r| r.id = "Flat car".into()),
             ("ID=\"\" is", |r| r.id = String::new()),
             ("SYSEXT_LEVEL=\"1\\nID=x\" is", |r| r.sysext_level = Some("1\nID=x".into())),

@@ -81,6 +81,9 @@ fn parse(path: TreePath, text: &[u8]) -> ReleaseFile {
         }
         arch
     });
+    let units = |name: &str| {
+        field(name).map(|v| v.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).unwrap_or_default()
+    };
     let release = Release {
         id: id.unwrap_or_else(|| "_any".to_owned()),
         sysext_level: field("SYSEXT_LEVEL"),
@@ -88,6 +91,8 @@ fn parse(path: TreePath, text: &[u8]) -> ReleaseFile {
         architecture,
         reload_manager: field("EXTENSION_RELOAD_MANAGER")
             .is_some_and(|v| matches!(v.as_str(), "1" | "yes" | "true" | "on")),
+        restart_units: units("EXTENSION_RESTART_UNITS"),
+        reload_or_restart_units: units("EXTENSION_RELOAD_OR_RESTART_UNITS"),
         scope: field("SYSEXT_SCOPE"),
     };
     if let Err(e) = release.check() {

@@ -9,6 +9,11 @@ use super::site::{Assets, Member, sha256, sums, tar_by, tgz, with_sums};
 impl Maker {
     pub(super) fn projects(&self) -> Result<()> {
         self.compose()?;
+        self.cilium()?;
+        self.cloud_hypervisor()?;
+        self.coder()?;
+        self.docker_buildx()?;
+        self.opkssh()?;
         self.falco()?;
         self.nebula()?;
         self.ollama()?;
@@ -30,6 +35,59 @@ impl Maker {
             Ok(vec![(format!("{name}.sha256"), list.into_bytes()), (name, program)])
         })?;
         self.site.releases("docker/compose", &[("v2.33.1", assets)])
+    }
+
+    fn cilium(&self) -> Result<()> {
+        let assets = self.each(|machine| {
+            let name = format!("cilium-linux-{}.tar.gz", machine.goarch());
+            let says = "cilium-cli: v0.19.6 compiled with go1.26 on linux\n";
+            let tar = tgz(&[("cilium".to_owned(), 0o755, self.programs.fixed(machine, says)?)])?;
+            Ok(vec![(format!("{name}.sha256sum"), sums([(name.as_str(), tar.as_slice())])), (name, tar)])
+        })?;
+        self.site.releases("cilium/cilium-cli", &[("v0.19.6", assets)])
+    }
+
+    fn cloud_hypervisor(&self) -> Result<()> {
+        let assets = self.each(|machine| {
+            let suffix = if machine == Machine::Arm64 { "static-aarch64" } else { "static" };
+            let program = |name: &str| {
+                let program = self.programs.fixed(machine, &format!("{name} v53.0.0\n"))?;
+                Ok((format!("{name}-{suffix}"), program))
+            };
+            ["cloud-hypervisor", "ch-remote"].into_iter().map(program).collect()
+        })?;
+        self.site.releases("cloud-hypervisor/cloud-hypervisor", &[("v53.0", assets)])
+    }
+
+    fn coder(&self) -> Result<()> {
+        let assets = self.each(|machine| {
+            let program = self.programs.fixed(machine, "Coder v2.35.2+0123456\n")?;
+            let tar = tgz(&[
+                ("./LICENSE".to_owned(), 0o644, b"AGPL-3.0\n".to_vec()),
+                ("./coder".to_owned(), 0o755, program),
+            ])?;
+            Ok(vec![(format!("coder_2.35.2_linux_{}.tar.gz", machine.goarch()), tar)])
+        })?;
+        self.site.releases("coder/coder", &[("v2.35.2", with_sums(assets, "coder_2.35.2_checksums.txt"))])
+    }
+
+    fn docker_buildx(&self) -> Result<()> {
+        let assets = self.each(|machine| {
+            let program = self.programs.fixed(machine, "github.com/docker/buildx v0.35.0 0123456\n")?;
+            Ok(vec![(format!("buildx-v0.35.0.linux-{}", machine.goarch()), program)])
+        })?;
+        let lines = assets.iter().map(|(name, content)| format!("{} *{name}\n", sha256(content)));
+        let list = lines.collect::<String>().into_bytes();
+        let assets = [assets, vec![("checksums.txt".to_owned(), list)]].concat();
+        self.site.releases("docker/buildx", &[("v0.35.0", assets)])
+    }
+
+    fn opkssh(&self) -> Result<()> {
+        let assets = self.each(|machine| {
+            let program = self.programs.fixed(machine, "opkssh version v0.16.0\n")?;
+            Ok(vec![(format!("opkssh-linux-{}", machine.goarch()), program)])
+        })?;
+        self.site.releases("openpubkey/opkssh", &[("v0.16.0", with_sums(assets, "checksums.txt"))])
     }
 
     fn falco(&self) -> Result<()> {

@@ -8,10 +8,14 @@ use e2e::{Program, Upstream, Work, place};
 
 /// Name, version, parameters: each extension once, with small programs.
 pub(crate) const CATALOGUE: &[(&str, &str, &[&str])] = &[
+    ("cilium", "v0.19.6", &[]),
+    ("cloud-hypervisor", "v53.0", &[]),
+    ("coder", "v2.35.2", &[]),
     ("containerd", "2.1.4", &[]),
     ("containerd", "1.7.29", &[]),
     ("crio", "v1.32.0", &[]),
     ("docker", "27.5.1", &[]),
+    ("docker-buildx", "0.35.0", &[]),
     ("docker-compose", "2.33.1", &[]),
     ("falco", "0.40.0", &[]),
     ("k3s", "v1.32.2+k3s1", &[]),
@@ -21,6 +25,7 @@ pub(crate) const CATALOGUE: &[(&str, &str, &[&str])] = &[
     ("nvidia-runtime", "v1.17.4", &[]),
     ("ollama", "v0.14.0", &[]),
     ("ollama", "v0.13.2", &[]),
+    ("opkssh", "v0.16.0", &[]),
     ("rke2", "v1.32.2+rke2r1", &[]),
     ("tailscale", "v1.80.2", &[]),
     ("wasmcloud", "v2.0.0", &["nats-version=v2.10.25"]),

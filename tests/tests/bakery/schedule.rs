@@ -57,6 +57,9 @@ fn provision(config: &Value, image: &[u8]) -> Result<String> {
             let path = format!("/etc/systemd/system/{name}.d/{}", text(&part["name"])?);
             script += &write(&path, text(&part["contents"])?.as_bytes());
         }
+        if let Some(contents) = unit["contents"].as_str() {
+            script += &write(&format!("/etc/systemd/system/{name}"), contents.as_bytes());
+        }
         if unit["enabled"] == true {
             script += &format!("systemctl enable '{name}'\n");
         }
@@ -86,40 +89,63 @@ fn the_timers_service_updates_an_extension_and_does_what_is_wanted_then() -> Res
         let text = kitchen.bakery(&args)?.arg(then).run()?.stdout;
         provision(&serde_json::from_str(&text)?, &image)
     };
+    // Another extension, whose catalogue is down; it was staged by nobody.
+    let args =
+        ["ignition", "wasmtime", "v30.0.2", "--offline", "--base-url", "https://10.0.2.2:1/", "--sysupdate"];
+    let other: Value = serde_json::from_str(&kitchen.bakery(&args)?.run()?.stdout)?;
+    let other = provision(&other, b"")? + "rm -r /etc/extensions/wasmtime.raw /opt/extensions/wasmtime\n";
     let trust = write("/etc/ssl/certs/ca-certificates.crt", &fs::read(&authority.ca)?);
     let say = "echo \"says $(nebula -version 2>&1 | head -n 1), link $(basename \"$(readlink /etc/extensions/nebula.raw)\")\"\n";
-    let update =
-        "systemctl start systemd-sysupdate.service || journalctl -u systemd-sysupdate.service --no-pager\n";
+    // The unit that does it is waited for; it may have been started with the service.
+    let update = "systemctl start systemd-sysupdate.service; systemctl start sysupdate-nebula.service || journalctl -u 'sysupdate*' --no-pager\n";
     let back = "ln -sfn /opt/extensions/nebula/nebula-v1.9.5-x86-64.raw /etc/extensions/nebula.raw\n\
                 rm /opt/extensions/nebula/nebula-v1.9.6-x86-64.raw\nsystemctl reload-or-restart systemd-sysext.service\n";
     // A reboot is only asked for; a refresh happens; an update that brings nothing does nothing.
     let script = [
         NETWORK,
         &trust,
+        &other,
         &ignition("reboot")?,
         "systemctl is-enabled systemd-sysupdate.timer\nsystemctl reload-or-restart systemd-sysext.service\n",
         say,
         update,
         "test -e /run/reboot-required && rm /run/reboot-required\n",
         say,
+        // What is staged and not merged is asked for again: the machine hasn't started anew.
         update,
-        "test ! -e /run/reboot-required\n",
+        "test -e /run/reboot-required && rm /run/reboot-required\n",
         back,
         &ignition("refresh")?,
         say,
         update,
         say,
-        "test ! -e /run/reboot-required\nsystemctl show -P Result systemd-sysupdate.service\n",
+        "test ! -e /run/reboot-required\necho \"nebula $(systemctl show -P Result sysupdate-nebula.service)\"\n\
+         echo \"other $(systemctl show -P Result sysupdate-wasmtime.service)\"\n",
+        // The link is moved by somebody whose run is broken off before the merge.
+        "ln -sfn /opt/extensions/nebula/nebula-v1.9.5-x86-64.raw /etc/extensions/nebula.raw\n\
+         systemctl reload-or-restart systemd-sysext.service\n\
+         ln -sfn /opt/extensions/nebula/nebula-v1.9.6-x86-64.raw /etc/extensions/nebula.raw\n",
+        say,
+        update,
+        say,
     ]
     .concat();
     let text = Vm::trixie()?.with_network().run(&work.dir("vm")?, &[], &script)?;
     let said: Vec<&str> = text.lines().filter(|l| l.starts_with("says ")).collect();
-    let expected = [("1.9.5", "v1.9.5"), ("1.9.5", "v1.9.6"), ("1.9.5", "v1.9.5"), ("1.9.6", "v1.9.6")];
+    let expected = [
+        ("1.9.5", "v1.9.5"),
+        ("1.9.5", "v1.9.6"),
+        ("1.9.5", "v1.9.5"),
+        ("1.9.6", "v1.9.6"),
+        ("1.9.5", "v1.9.6"),
+        ("1.9.6", "v1.9.6"),
+    ];
     assert_eq!(said.len(), expected.len(), "{text}");
     for (line, (program, link)) in said.iter().zip(expected) {
         let end = format!("{program}, link nebula-{link}-x86-64.raw");
         assert!(line.ends_with(&end), "{line}: expected {end}\n{text}");
     }
-    assert!(text.lines().any(|l| l == "success"), "{text}");
+    assert!(text.lines().any(|l| l == "nebula success"), "{text}");
+    assert!(text.lines().any(|l| l == "other exit-code"), "{text}");
     Ok(())
 }

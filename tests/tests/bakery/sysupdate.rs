@@ -35,7 +35,9 @@ impl Fleet {
         let authority = Authority::new(&work.path().join("authority"))?;
         let address = http::serve_tls(kitchen.path("release"), &authority)?;
         let host = Updater::new(&work.dir("host")?, &authority.ca)?;
-        let base = format!("base-url = \"https://{address}/\"\narchitectures = [\"x86-64\"]\n[extensions]\n");
+        let base = format!(
+            "base-url = \"https://{address}/\"\nbest-before-days = 30\narchitectures = [\"x86-64\"]\n[extensions]\n"
+        );
         Ok(Fleet { work, upstream, kitchen, host, offers: format!("{base}{extension} = ") })
     }
 

@@ -1,6 +1,7 @@
 //! `release.toml`: what a catalogue offers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -19,6 +20,7 @@ struct ReleaseFile {
     title: Option<String>,
     base_url: Option<String>,
     architectures: Option<Vec<String>>,
+    best_before_days: Option<NonZeroU16>,
     #[serde(default)]
     extensions: BTreeMap<String, Offer>,
 }
@@ -46,6 +48,8 @@ pub(crate) struct ReleaseConfig {
     pub title: String,
     /// Where the release is going to be hosted.
     pub base_url: String,
+    /// For how many days hosts believe the manifests; none: for ever.
+    pub best_before_days: Option<NonZeroU16>,
     /// None: all that a recipe has.
     pub architectures: Option<Vec<Arch>>,
     /// By name; none: the whole catalogue, its latest versions.
@@ -78,6 +82,7 @@ impl Default for ReleaseConfig {
         ReleaseConfig {
             title: "System extensions".into(),
             base_url: BASE_URL.into(),
+            best_before_days: None,
             architectures: None,
             extensions: None,
         }
@@ -132,6 +137,7 @@ impl ReleaseConfig {
         Ok(ReleaseConfig {
             title: file.title.unwrap_or(default.title),
             base_url,
+            best_before_days: file.best_before_days,
             architectures: architectures.transpose()?,
             extensions: (!extensions.is_empty()).then_some(extensions),
         })

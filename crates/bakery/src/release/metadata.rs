@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::directory::{Contents, DirectoryError, MANIFEST, MANIFEST_SIGNATURE, add_sums, list, put};
 use super::record::Record;
+use super::sbom::timestamp;
 use super::sums::Sums;
 use super::{ReleaseConfig, notes};
 use crate::{
@@ -17,6 +18,11 @@ use recipes::verified::{Against, Verified};
 use recipes::version::compare;
 use signature::{ReleaseSigner, SignatureError};
 
+/// Begins the name of an entry without a file, before a date.
+const BEST_BEFORE: &str = "BEST-BEFORE-";
+/// Seconds.
+const DAY: i64 = 24 * 60 * 60;
+
 /// Why metadata can't be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -25,6 +31,9 @@ pub(crate) enum MetadataError {
     Directory(#[from] DirectoryError),
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// A day that has no name.
+    #[error("best-before-days: {0}")]
+    Time(#[from] jiff::Error),
     /// The data of the page.
     #[error("internal error: page: {0}")]
     Page(#[from] serde_json::Error),
@@ -39,6 +48,8 @@ pub(crate) struct ReleaseMetadata<'a> {
     pub signer: Option<&'a ReleaseSigner>,
     /// What is hosted already and not in this folder.
     pub hosted: Option<&'a Contents>,
+    /// Seconds since 1970.
+    pub now: i64,
 }
 
 impl ReleaseMetadata<'_> {
@@ -121,6 +132,10 @@ impl ReleaseMetadata<'_> {
     }
 
     fn manifest(&self, dir: &Path, sums: &Sums) -> Result<bool, MetadataError> {
+        let mut sums = sums.clone();
+        if let Some(entry) = self.best_before(dir)? {
+            sums.0.insert(entry, digest(b""));
+        }
         let text = sums.text();
         let signature = dir.join(MANIFEST_SIGNATURE);
         let changed = put(&dir.join(MANIFEST), text.as_bytes())?;
@@ -136,6 +151,26 @@ impl ReleaseMetadata<'_> {
                 Ok(changed || gone)
             }
         }
+    }
+
+    /// The entry that names the day up to which hosts believe a manifest: systemd-sysupdate 260 refuses it afterwards, so that a
+    /// mirror that is frozen is noticed. The day of before stays for half of the time, so that not every run writes anew.
+    fn best_before(&self, dir: &Path) -> Result<Option<String>, MetadataError> {
+        let Some(days) = self.config.best_before_days.map(|days| i64::from(days.get())) else {
+            return Ok(None);
+        };
+        let day = |days: i64| -> Result<String, MetadataError> {
+            let time = timestamp(self.now.saturating_add(days.saturating_mul(DAY)))?;
+            Ok(format!("{BEST_BEFORE}{}", time.split('T').next().unwrap_or_default()))
+        };
+        let (soonest, latest) = (day(days / 2)?, day(days)?);
+        let old = std::fs::read_to_string(dir.join(MANIFEST)).unwrap_or_default();
+        // Dates of this form are in the order of their texts.
+        let entries = old.lines().filter_map(|line| line.split_once("  ").map(|(_, name)| name));
+        let kept = entries
+            .filter(|name| name.starts_with(BEST_BEFORE))
+            .find(|name| (soonest.as_str()..=latest.as_str()).contains(name));
+        Ok(Some(kept.map_or(latest.clone(), str::to_owned)))
     }
 
     fn page(&self, extensions: &BTreeMap<&str, Vec<&Record>>) -> Page {
@@ -188,6 +223,7 @@ impl ReleaseMetadata<'_> {
         let curl = format!(
             "curl -fLO {base}/{name}/{file}\necho '{sum}  {file}' | sha256sum --check\n\
              sudo install -Dm644 {file} /opt/extensions/{name}/{file}\n\
+             sudo mkdir -p /etc/extensions\n\
              sudo ln -sfn /opt/extensions/{name}/{file} /etc/extensions/{name}.raw\nsudo systemd-sysext refresh\n",
             sum = sha256,
         );

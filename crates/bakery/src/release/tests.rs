@@ -177,3 +177,36 @@ fn no_paper_begins_like_an_image() {
         assert!(!name.starts_with(&file) && name.starts_with("tool-v1.2.3+k3s1-x86-64."), "{name}");
     }
 }
+
+#[test]
+fn a_manifest_is_believed_for_a_while_and_renewed_in_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = ReleaseConfig::parse("best-before-days = 30").unwrap();
+    let recipes = BTreeMap::new();
+    let write = |now: i64, config: &ReleaseConfig| {
+        ReleaseMetadata { config, recipes: &recipes, signer: None, hosted: None, now }
+            .write(dir.path())
+            .unwrap()
+    };
+    let entry = || {
+        let text = std::fs::read_to_string(dir.path().join("SHA256SUMS")).unwrap();
+        let lines = text.lines().filter(|l| l.contains("BEST-BEFORE")).map(str::to_owned);
+        lines.collect::<Vec<_>>()
+    };
+    let empty = Digest::of(b"").hex();
+    let first = 1_764_115_200; // 2025-11-26
+    let day = 24 * 60 * 60;
+    assert!(write(first, &config));
+    assert_eq!(entry(), [format!("{empty}  BEST-BEFORE-2025-12-26")]);
+    // For half of the time, nothing is written anew.
+    assert!(!write(first + 15 * day, &config));
+    assert!(write(first + 16 * day, &config));
+    assert_eq!(entry(), [format!("{empty}  BEST-BEFORE-2026-01-11")]);
+    // A day that is further away than was asked for doesn't stay.
+    let shorter = ReleaseConfig::parse("best-before-days = 2").unwrap();
+    assert!(write(first, &shorter));
+    assert_eq!(entry(), [format!("{empty}  BEST-BEFORE-2025-11-28")]);
+    assert!(write(first, &ReleaseConfig::default()));
+    assert_eq!(entry(), [""; 0]);
+    assert!(ReleaseConfig::parse("best-before-days = 0").is_err());
+}

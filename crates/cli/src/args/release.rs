@@ -104,6 +104,7 @@ impl ReleaseArgs {
             architecture,
             reload_manager: !self.no_reload && self.reload.unwrap_or(has_units),
             scope: self.scope.clone(),
+            ..Release::default()
         };
         release.check()?;
         Ok(release)

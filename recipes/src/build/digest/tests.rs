@@ -32,6 +32,8 @@ impl Sample {
                 without: ["c".into()].into(),
             },
             reload: None,
+            restart: Vec::new(),
+            reload_or_restart: Vec::new(),
             requires: Vec::new(),
             host_libraries: vec!["libc.so.6".into()],
             allow: vec!["rule".into()],
@@ -194,6 +196,8 @@ fn each_field_that_decides_bytes_changes_the_digest() {
         ("VERSION_ID", |s| s.options.release.version_id = Some("1.0".into())),
         ("SYSEXT_SCOPE", |s| s.options.release.scope = Some("system".into())),
         ("reload", |s| s.options.release.reload = Some(false)),
+        ("restart", |s| s.instance.restart = vec!["x.service".into()]),
+        ("reload or restart", |s| s.instance.reload_or_restart = vec!["x.service".into()]),
     ];
     let sample = Sample::new();
     let mut seen = BTreeMap::from([(sample.digest(), "nothing")]);

@@ -212,6 +212,7 @@ pub(super) fn release(args: &ReleaseCommand) -> anyhow::Result<()> {
         recipes: &plan.recipes,
         signer: signer.as_ref(),
         hosted: plan.hosted.as_ref(),
+        now: std::time::UNIX_EPOCH.elapsed().context("the clock is before 1970")?.as_secs().try_into()?,
     };
     let changed = metadata.write(to)?;
     events.clear();

@@ -3,6 +3,9 @@ shift 2
 place=$scratch/place
 mount --make-rshared /
 mount --bind "$root" "$place"
+# A peer group of its own: what is mounted here must not hide the caller's /tmp, /var and /run, where images may be.
+mount --make-private "$place"
+mount --make-shared "$place"
 mount -o remount,ro,bind "$place"
 # A /usr of its own isn't in it. What systemd-sysext has mounted over one that is, is left behind.
 for dir in usr opt; do

@@ -43,6 +43,21 @@ fn tests_run_in_the_merged_host_and_nowhere_else() -> Result<()> {
     Ok(())
 }
 
+/// As on a machine that merges over its own root, with a cache and images below /tmp.
+#[test]
+fn images_and_scratch_may_be_where_the_root_gets_file_systems_of_its_own() -> Result<()> {
+    let (work, host) = (Work::new()?, Host::bookworm()?);
+    let inside = tempfile::tempdir_in(host.root().join("tmp"))?;
+    let (image, scratch) = (inside.path().join("hello"), inside.path().join("scratch"));
+    e2e::Program::new("cp").arg("-a").args([&extension(&work)?, &image]).run()?;
+    fs::create_dir(&scratch)?;
+    let tests = vec![test("cat /usr/share/hello; ls /tmp | wc -l", "hello from the extension\n0\n")];
+    let merge_test = MergeTest { root: host.root().to_owned(), images: vec![("hello".parse()?, image)], tests };
+    let report = merge_test.run(&scratch)?;
+    assert!(report.passed(), "{report:?}");
+    Ok(())
+}
+
 #[test]
 fn what_systemd_refuses_is_an_error() -> Result<()> {
     let (work, host) = (Work::new()?, Host::bookworm()?);

@@ -96,21 +96,21 @@ impl Machine<'_> {
         format!("[Unit]\nWants={}\n", self.service())
     }
 
-    /// Stages an update, and then compares what is staged with what is merged *now*, so that a run that was broken off after
-    /// the download is made good by the next one. Loop devices name the merged image; a host that has none for it (a
-    /// container, systemd that mounts files directly) is believed what the last run wrote down. `/etc/extensions` has to be
-    /// there: systemd-sysupdate downloads, doesn't create the link's directory, and finds nothing to do from then on.
+    /// Stages an update, and then compares what is staged with what is merged *now*: a link that is no older than the merge
+    /// isn't merged, whichever run has moved it. systemd-sysext writes `.systemd-sysext/dev` when it merges. What was done is
+    /// written down, since newer versions of it leave a merge alone that would change nothing. `/etc/extensions` has to be there:
+    /// systemd-sysupdate downloads, doesn't create the link's directory, and finds nothing to do from then on.
     fn unit(&self, update: &Update) -> String {
         let (name, link, action) = (self.name, self.link(), update.command());
-        let (images, done) = (format!("{STORE}/{name}/"), format!("/run/sysupdate-{name}.merged"));
+        let done = format!("/run/sysupdate-{name}.done");
         format!(
             "[Unit]\nDescription=Update extension {name}\nWants=network-online.target\nAfter=network-online.target\n\n\
              [Service]\nType=oneshot\n\
              ExecStartPre=/bin/mkdir -p {MERGED}\n\
              ExecStart=/usr/lib/systemd/systemd-sysupdate -C {name} update\n\
-             ExecStartPost=/bin/sh -c 'staged=$$(readlink -f {link}); \
-             {{ cat /sys/block/loop*/loop/backing_file 2>/dev/null | grep \"^{images}\" || cat {done} 2>/dev/null; }} \
-             | grep -qxF \"$$staged\" || {{ {action} && echo \"$$staged\" > {done}; }}'\n"
+             ExecStartPost=/bin/sh -c 'staged=$$(stat -c %%Y {link}) || exit 0; \
+             merged=$$(stat -c %%Y /usr/.systemd-sysext/dev 2>/dev/null || echo 0); \
+             [ $$staged -lt $$merged ] || grep -qsx $$staged {done} || {{ {action} && echo $$staged > {done}; }}'\n"
         )
     }
 
@@ -250,7 +250,7 @@ storage:
             "    - path: /etc/sysupdate.d/noop.conf\n",
             "        - name: k3s.conf\n          contents: |\n            [Unit]\n            Wants=sysupdate-k3s.service\n",
             "    - name: sysupdate-k3s.service\n      contents: |\n        [Unit]\n",
-            "touch /run/reboot-required && echo \"$$staged\" > /run/sysupdate-k3s.merged; }'\n",
+            "touch /run/reboot-required && echo $$staged > /run/sysupdate-k3s.done; }'\n",
         ] {
             assert!(butane.contains(part), "{part}\n{butane}");
         }

@@ -317,7 +317,7 @@ impl BuildContext<'_> {
         for unit in restarted {
             // A unit of upstream's may be where others aren't put.
             let at =
-                |dir: &str| Ok::<_, PathError>(tree.get(&TreePath::new(&format!("{dir}/{unit}"))?).is_some());
+                |dir: &str| Ok::<_, PathError>(tree.get(&TreePath::new(format!("{dir}/{unit}"))?).is_some());
             if !at("/usr/lib/systemd/system")? && !at("/usr/local/lib/systemd/system")? {
                 return Err(BuildCause::NoUnit { unit: unit.clone() });
             }

@@ -174,3 +174,25 @@ fn a_plan_of_the_whole_catalogue_asks_github_less_than_it_allows_without_a_token
     }
     Ok(())
 }
+
+#[test]
+fn units_that_restart_are_in_the_release_file_and_in_the_image() -> Result<()> {
+    let kitchen = Kitchen::new(Upstream::get()?)?;
+    let release = |more: &[&str]| -> Result<String> {
+        let build = ["build", "--update", "nebula", "v1.9.5", "--format", "dir", "--rebuild"];
+        kitchen.bakery(&[&build, more].concat())?.run()?;
+        let dir = kitchen.path("nebula-v1.9.5-x86-64");
+        Ok(fs::read_to_string(dir.join("usr/lib/extension-release.d/extension-release.nebula"))?)
+    };
+    let plain = "ID=_any\nARCHITECTURE=x86-64\n";
+    let restarts = "EXTENSION_RELOAD_MANAGER=1\nEXTENSION_RESTART_UNITS=\"nebula.service\"\n";
+    assert_eq!(release(&[])?, format!("{plain}{restarts}"));
+    assert_eq!(release(&["--no-reload"])?, plain);
+    let recipe = "summary = \"x\"\n[versions]\nsource = { text = \"https://github.com/versions\" }\n\
+                  [[file]]\npath = \"/usr/share/x\"\ncontent = \"x\"\n[[restart]]\nunit = \"gone.service\"\n";
+    fs::write(kitchen.work.dir("mine/bad")?.join("recipe.toml"), recipe)?;
+    let bad =
+        kitchen.bakery(&["build", "--update", "bad", "1", "--recipes", "mine"])?.outcome()?.failure()?;
+    assert!(bad.stderr.contains("restart: the extension has no unit \"gone.service\""), "{}", bad.stderr);
+    Ok(())
+}

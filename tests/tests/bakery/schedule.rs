@@ -111,9 +111,8 @@ fn the_timers_service_updates_an_extension_and_does_what_is_wanted_then() -> Res
         update,
         "test -e /run/reboot-required && rm /run/reboot-required\n",
         say,
-        // What is staged and not merged is asked for again: the machine hasn't started anew.
         update,
-        "test -e /run/reboot-required && rm /run/reboot-required\n",
+        "test ! -e /run/reboot-required\n",
         back,
         &ignition("refresh")?,
         say,

@@ -156,7 +156,7 @@ fn nothing_is_taken_that_is_not_pinned() {
     let build = ["build", "thing", "2.0.0", "--arch", "arm64", "--format", "dir", "--set", "part-version=8"];
     mirror.bakery(&build).bad(&["thing 2.0.0 arm64 part-version=8 isn't pinned"]);
     mirror.bakery(&[&build[..], &["--update", "--without", "two"]].concat()).good();
-    let dir = mirror.path("work/thing-2.0.0-arm64/usr");
+    let dir = mirror.path("work/thing-2.0.0-without-two-arm64/usr");
     assert_eq!(std::fs::read_to_string(dir.join("share/thing/version")).unwrap(), "2.0.0 8\n");
     assert_eq!(std::fs::read_to_string(dir.join("bin/thing")).unwrap(), "arm64");
     assert!(!dir.join("share/thing/config").exists());

@@ -28,6 +28,8 @@ const DEVELOPMENT: &[&str] = &[
     "usr/include",
     "usr/lib/debug",
     "usr/share/aclocal",
+    "usr/share/gcc",
+    "usr/share/gdb/auto-load",
     "usr/share/gir-1.0",
     "usr/share/pkgconfig",
     "usr/src",
@@ -66,9 +68,18 @@ fn rest<'p>(path: &'p [u8], dir: &str) -> Option<&'p [u8]> {
     path.strip_prefix(dir.as_bytes())?.strip_prefix(b"/")
 }
 
-/// Libtool's notes, and descriptions of libraries.
+/// Libtool's notes, and descriptions of libraries. Beside plugins, libtool's notes are what programs find them by.
 fn is_for_linkers(path: &[u8]) -> bool {
-    path.ends_with(b".la") || (path.ends_with(b".pc") && path.windows(11).any(|w| w == b"/pkgconfig/"))
+    let in_usual_dir = || {
+        let parts: Vec<&[u8]> = path.split(|&b| b == b'/').collect();
+        match parts.as_slice() {
+            [b"usr", b"lib" | b"lib64" | b"lib32", _] | [b"lib" | b"lib64" | b"lib32", _] => true,
+            [b"usr", b"lib", triplet, _] => triplet.windows(7).any(|w| w == b"-linux-"),
+            _ => false,
+        }
+    };
+    (path.ends_with(b".la") && in_usual_dir())
+        || (path.ends_with(b".pc") && path.windows(11).any(|w| w == b"/pkgconfig/"))
 }
 
 /// Whether a folder of translations is for a locale: `de` and `de_AT` for `de`, `de` and `de_AT` for `de_AT`.
@@ -89,7 +100,8 @@ mod tests {
             "/etc/app.conf",
             "/usr/bin/app",
             "/usr/include/app.h",
-            "/usr/lib/app/app.la",
+            "/usr/lib/app/plugin.la",
+            "/usr/lib/x86_64-linux-gnu/libapp.la",
             "/usr/lib/x86_64-linux-gnu/pkgconfig/app.pc",
             "/usr/share/app/doc/x",
             "/usr/share/doc/app/copyright",
@@ -110,13 +122,17 @@ mod tests {
             let files: Vec<String> = package.runtime_files(&locales).map(ToString::to_string).collect();
             files.join(" ")
         };
-        let plain = "/etc/app.conf /usr/bin/app /usr/share/app/doc/x /usr/share/doctor/x";
+        let plain =
+            "/etc/app.conf /usr/bin/app /usr/lib/app/plugin.la /usr/share/app/doc/x /usr/share/doctor/x";
         assert_eq!(left("app", &[]), plain);
         assert_eq!(left("app", &["de_AT.UTF-8"]), format!("{plain} /usr/share/locale/de/LC_MESSAGES/app.mo"));
         assert!(
             left("app", &["pt"])
                 .ends_with("/pt/LC_MESSAGES/app.mo /usr/share/locale/pt_BR/LC_MESSAGES/app.mo")
         );
-        assert!(left("app-dev", &[]).contains("/usr/include/app.h /usr/lib/app/app.la"));
+        assert!(
+            left("app-dev", &[])
+                .contains("/usr/include/app.h /usr/lib/app/plugin.la /usr/lib/x86_64-linux-gnu/libapp.la")
+        );
     }
 }

@@ -44,6 +44,7 @@ fn programs_libraries_plugins_data_and_links() {
     lab.shared_library("usr/lib/x86_64-linux-gnu/libone.so.1.2", "libone.so.1", &[], &[]);
     lab.symlink("usr/lib/x86_64-linux-gnu/libone.so.1", "libone.so.1.2");
     lab.shared_library("usr/lib/app/plugin.so", "plugin.so", &["usr/lib/x86_64-linux-gnu/libone.so.1"], &[]);
+    lab.shared_library("usr/lib/x86_64-linux-gnu/app/plugin.so", "plugin.so", &[], &[]);
     speaker(&lab, "usr/sbin/prog.real", &["libone.so.1"], &["usr/lib/x86_64-linux-gnu/libone.so.1"], &[]);
     lab.symlink("usr/bin/prog", "/etc/alternatives/prog")
         .symlink("etc/alternatives/prog", "/usr/sbin/prog.real");
@@ -60,6 +61,7 @@ fn programs_libraries_plugins_data_and_links() {
             "/usr/sbin/twice",
             "/usr/share/app/module.py",
             "/usr/lib/app/plugin.so",
+            "/usr/lib/x86_64-linux-gnu/app/plugin.so",
             "/usr/lib/x86_64-linux-gnu/libone.so.1",
             "/usr/share/app",
             "/usr/share/app/data",
@@ -77,8 +79,10 @@ fn programs_libraries_plugins_data_and_links() {
             "/usr/lib/app/plugin.so relocate",
             "/usr/lib/flix/t/lib/x86_64-linux-gnu/libc.so.6 relocate",
             "/usr/lib/flix/t/lib64/ld-linux-x86-64.so.2 confine",
+            "/usr/lib/flix/t/usr/lib/x86_64-linux-gnu/app symlink -> ../../../../../x86_64-linux-gnu/app",
             "/usr/lib/flix/t/usr/lib/x86_64-linux-gnu/libone.so.1 symlink -> libone.so.1.2",
             "/usr/lib/flix/t/usr/lib/x86_64-linux-gnu/libone.so.1.2 relocate",
+            "/usr/lib/x86_64-linux-gnu/app/plugin.so relocate",
             "/usr/share/app/data copy",
             "/usr/share/app/link symlink -> data",
             "/usr/share/app/module.py copy",

@@ -82,6 +82,7 @@ impl Plan {
         planner.openssl(&closure)?;
         planner.libraries(&closure)?;
         planner.leave_what_refuses(&closure);
+        planner.plugin_folders()?;
         planner.opened(&closure)?;
         planner.scripts()?;
         planner.units()?;

@@ -139,6 +139,44 @@ impl Planner<'_> {
         Ok(Place::Own(place))
     }
 
+    /// Leads from the sysroot to folders of plugins at their own places: a library in the sysroot may look for its plugins
+    /// beside itself (graphviz does).
+    pub(super) fn plugin_folders(&mut self) -> Result<(), PlanError> {
+        let mut links: BTreeMap<TreePath, (TreePath, String)> = BTreeMap::new();
+        for placed in &self.placed {
+            let Some(entry) = self.plan.entries.get(&placed.target) else { continue };
+            let text = entry.why.iter().find_map(|w| match w {
+                Why::Selected(text) => Some(text.clone()),
+                _ => None,
+            });
+            let parts: Vec<&[u8]> = placed.target.components().collect();
+            let usual = match parts.as_slice() {
+                [b"usr", b"lib", triplet, _, _, ..] if triplet.windows(7).any(|w| w == b"-linux-") => 4,
+                [b"usr", b"lib", _, _, ..] => 3,
+                _ => continue,
+            };
+            let (Some(text), Action::Relocate(_)) = (text, &entry.action) else { continue };
+            let folder = TreePath::new(parts[..usual].join(&b'/'))?;
+            if placed.source.starts_with(&folder) && !folder.starts_with(&self.request.sysroot) {
+                links.entry(self.request.sysroot.join(folder.as_relative())?).or_insert((folder, text));
+            }
+        }
+        for (link, (folder, text)) in links {
+            // Only where libraries are that could look for it, and nothing of the closure is in its place.
+            let beside = link.parent().is_some_and(|dir| {
+                let mut below = self.plan.entries.range(dir.clone()..).map(|(path, _)| path);
+                below.by_ref().take_while(|p| p.starts_with(&dir)).any(|p| p.parent().as_ref() == Some(&dir))
+            });
+            let taken =
+                self.plan.entries.range(link.clone()..).next().is_some_and(|(p, _)| p.starts_with(&link));
+            if beside && !taken {
+                let target = relative(&link, &folder);
+                self.put(link, Some(folder), Action::Symlink(target), Why::Selected(text), 0)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Puts a file at its place, and says where that is.
     fn include(
         &mut self,

@@ -189,3 +189,120 @@ fn the_image_says_how_its_programs_run() {
     assert!(enter.contains("--chdir /app") && enter.contains("[ \"${PROG_HOME+set}\" ] ||"), "{enter}");
     assert!(one.contains("|| set -- 'a b'\nset -- /usr/bin/prog -x \"$@\"\n"), "{one}");
 }
+
+/// An image with a shell, two files of data, and a package of one of them.
+fn with_data(bench: &Bench) {
+    let image = bench.0.path().join("image");
+    std::fs::rename(image.join("usr/bin/prog"), image.join("usr/bin/busybox")).unwrap();
+    std::os::unix::fs::symlink("busybox", image.join("usr/bin/sh")).unwrap();
+    std::os::unix::fs::symlink("usr/bin", image.join("bin")).unwrap();
+    for (path, text) in [
+        ("usr/share/d/one", "one\n"),
+        ("usr/share/d/two", "two\n"),
+        ("etc/one.conf", "conf\n"),
+        ("usr/share/doc/tool/README", "read me\n"),
+        (
+            "var/lib/dpkg/status",
+            "Package: tool\nStatus: install ok installed\nArchitecture: amd64\nDepends: shell\n\n\
+             Package: shell\nStatus: install ok installed\nArchitecture: amd64\n\n\
+             Package: other\nStatus: install ok installed\nArchitecture: amd64\n",
+        ),
+        (
+            "var/lib/dpkg/info/tool.list",
+            "/usr/bin/tool\n/usr/share/d/one\n/etc/one.conf\n/usr/share/doc/tool/README\n",
+        ),
+        ("var/lib/dpkg/info/shell.list", "/usr/bin/busybox\n/usr/bin/sh\n"),
+        ("var/lib/dpkg/info/other.list", "/usr/share/d/two\n"),
+        ("usr/bin/tool", "#!/bin/sh\nread x < /usr/share/d/one\necho $x\n"),
+    ] {
+        let path = image.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+    }
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(image.join("usr/bin/tool"), mode).unwrap();
+}
+
+/// What is in the extension's private root, and which entry points show.
+fn contents(bench: &Bench, args: &[&str]) -> String {
+    let out = bench.0.path().join("out");
+    let _ = std::fs::remove_dir_all(&out);
+    let place = format!("{}/", out.display());
+    let mut all = vec!["-q", "--no-install", "--network", "none", "--format", "dir", "-o", place.as_str()];
+    std::fs::create_dir(&out).unwrap();
+    let image = bench.image();
+    all.extend([image.as_str(), "one"]);
+    all.extend(args);
+    let (code, _, err) = said(bench.command(&all).output().unwrap());
+    assert_eq!((code, err.as_str()), (0, ""), "{args:?}");
+    let mut found: Vec<String> = Vec::new();
+    let mut todo = vec![out.join("one/usr")];
+    while let Some(dir) = todo.pop() {
+        for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            let text = path.strip_prefix(out.join("one")).unwrap().to_str().unwrap().to_owned();
+            let place = text.replace("usr/lib/flatwrap/one", "@");
+            match entry.file_type().unwrap().is_dir() {
+                true if place.starts_with("@/.flatwrap") => {}
+                true => todo.push(path),
+                false if place.starts_with("usr/lib/extension-release.d") => {}
+                // Places of the host's files.
+                false
+                    if place.starts_with("@/etc") && std::fs::metadata(&path).is_ok_and(|m| m.len() == 0) => {
+                }
+                false => found.push(place),
+            }
+        }
+    }
+    found.sort();
+    found.join(" ")
+}
+
+#[test]
+fn a_private_root_of_what_a_run_opens() {
+    let bench = Bench::new();
+    with_data(&bench);
+    let traced = contents(&bench, &["--trace", "tool", "--paths-to", "list"]);
+    assert_eq!(traced, "@/bin @/usr/bin/busybox @/usr/bin/sh @/usr/bin/tool @/usr/share/d/one usr/bin/tool");
+    let list = std::fs::read_to_string(bench.0.path().join("home/list")).unwrap();
+    assert_eq!(
+        list,
+        "# Paths of the image, for --paths-from. Selected by:\n#   --trace 'tool'\n\
+         /bin\n/usr/bin/busybox\n/usr/bin/sh\n/usr/bin/tool\n/usr/share/d/one\n"
+    );
+    assert_eq!(contents(&bench, &["/usr/bin/tool", "--paths-from", "list"]), traced);
+    // A list is for people, too.
+    std::fs::write(bench.0.path().join("home/list"), format!("{list}\n# All of it.\n/usr/share/d/**\n"))
+        .unwrap();
+    let edited = contents(&bench, &["/usr/bin/tool", "--paths-from", "list"]);
+    assert_eq!(edited, traced.replace("/one", "/one @/usr/share/d/two"));
+}
+
+#[test]
+fn a_private_root_of_a_package() {
+    let bench = Bench::new();
+    with_data(&bench);
+    assert_eq!(
+        contents(&bench, &["package:tool"]),
+        "@/bin @/etc/one.conf @/usr/bin/busybox @/usr/bin/sh @/usr/bin/tool @/usr/share/d/one usr/bin/tool"
+    );
+    let shown = contents(&bench, &["package:tool", "/usr/bin/busybox"]);
+    assert!(shown.ends_with("@/usr/share/d/one usr/bin/busybox"), "{shown}");
+    let (code, _, err) =
+        said(bench.command(&["-n", "--no-install", &bench.image(), "one", "package:none"]).output().unwrap());
+    assert_eq!(code, 1);
+    assert!(err.starts_with("error: package none is not installed in the image\n"), "{err}");
+}
+
+#[test]
+fn a_command_that_fails_under_the_trace() {
+    let bench = Bench::new();
+    with_data(&bench);
+    let args = ["-n", "--no-install", &bench.image(), "one", "--trace", "echo oh dear; exit 4"];
+    let (code, _, err) = said(bench.command(&args).output().unwrap());
+    assert_eq!(code, 1);
+    assert_eq!(
+        err,
+        "error: trace: command \"echo oh dear; exit 4\" ended with exit status 4; the last that it printed:\n  oh dear\n"
+    );
+}

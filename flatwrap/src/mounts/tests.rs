@@ -187,3 +187,33 @@ fn what_is_seen_where() {
         assert_eq!((mounts.is_host(&p(path)), mounts.shows(&p(path))), (host, shows), "{path}");
     }
 }
+
+#[test]
+fn a_merged_etc_is_the_images_where_the_host_has_nothing() {
+    let mut image = Tree::default();
+    for path in ["/etc/java/conf", "/etc/vimrc", "/etc/ld.so.cache", "/etc/pam.d/su", "/etc/ssl/openssl.cnf"]
+    {
+        image.insert_all(p(path), Node::file(0o644, ""), &Meta::dir()).unwrap();
+    }
+    image.insert_all(p("/etc/mtab"), Node::symlink("/proc/mounts"), &Meta::dir()).unwrap();
+    let mut options = Options::new("n".parse().unwrap()).unwrap();
+    options.etc = Map::Merge;
+    let mounts = Mounts::new(&image, &options).unwrap();
+    let of = |path: &str| mounts.over(&p(path)).map(|m| (m.target.to_string(), m.required));
+    let host = |path: &str| Some((path.to_owned(), false));
+    for (path, expected) in [
+        ("/etc", None),
+        ("/etc/java/conf", host("/etc/java")),
+        ("/etc/vimrc", host("/etc/vimrc")),
+        ("/etc/ssl/openssl.cnf", host("/etc/ssl")),
+        ("/etc/passwd", host("/etc/passwd")),
+        ("/etc/ld.so.cache", None),
+        ("/etc/pam.d/su", None),
+        ("/etc/mtab", None),
+    ] {
+        assert_eq!(of(path), expected, "{path}");
+    }
+    mounts.make_places(&mut image).unwrap();
+    assert!(image.get(&p("/etc/passwd")).is_some_and(Node::is_file));
+    assert!(image.get(&p("/etc/ssl")).is_some_and(Node::is_dir));
+}

@@ -180,8 +180,8 @@ fn drop_privileges(file: &OwnedFd, mode: u32) -> Result<(), Errno> {
 }
 
 /// The process that made a call and waits for the answer.
-pub(super) struct Caller {
-    pub(super) pid: u32,
+struct Caller {
+    pid: u32,
 }
 
 impl Caller {
@@ -190,7 +190,7 @@ impl Caller {
     }
 
     /// A string in its memory.
-    pub(super) fn string(&self, address: u64) -> Result<CString, Errno> {
+    fn string(&self, address: u64) -> Result<CString, Errno> {
         let memory = File::open(self.proc("mem")).map_err(errno)?;
         let mut out = Vec::new();
         while out.len() < PATH_MAX {

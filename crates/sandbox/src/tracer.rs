@@ -7,14 +7,15 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::FileExt;
 
 use rustix::fs::{Mode, OFlags};
 
 use super::lookups::{self, Lookup, Then};
-use super::owners::Caller;
 use super::seccomp;
 use super::sys::{self, Notification};
 use super::wire::Access;
@@ -141,14 +142,13 @@ fn read_string(pid: u32, address: u64, out: &mut Vec<u8>) -> Option<()> {
         let len = (PAGE - (at % PAGE as u64) as usize).min(256);
         let mut piece = [0u8; 256];
         let n = match sys::read_memory(pid, at, &mut piece[..len]) {
-            Ok(0) => return None,
             Ok(n) => n,
             // Forbidden, as in some containers.
-            Err(_) => {
-                *out = Caller { pid }.string(address).ok()?.into_bytes();
-                return Some(());
-            }
+            Err(_) => File::open(format!("/proc/{pid}/mem")).ok()?.read_at(&mut piece[..len], at).ok()?,
         };
+        if n == 0 {
+            return None;
+        }
         if let Some(end) = piece[..n].iter().position(|&b| b == 0) {
             out.extend_from_slice(&piece[..end]);
             return Some(());

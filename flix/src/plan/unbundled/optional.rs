@@ -203,7 +203,7 @@ pub(super) fn is_shared(path: &TreePath) -> bool {
             let below = |d: &&str| {
                 rest.strip_prefix(d.as_bytes()).is_some_and(|r| matches!(r.first(), None | Some(b'/')))
             };
-            SHARED.iter().any(|d| d.as_bytes() == rest) || UNUSED.iter().any(|d| below(&d))
+            SHARED.iter().any(|d| d.as_bytes() == rest) || UNUSED.iter().any(below)
         }
         _ => false,
     }

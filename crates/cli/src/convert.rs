@@ -16,7 +16,7 @@ use tree::{Event, Events, Machine, Tree, TreePath};
 use crate::args::{OtherArgs, OutputArgs, ReleaseArgs, ReportArgs, SandboxArgs, SelectionArgs, SourceArgs};
 use crate::package_selection::PackagesError;
 use crate::root::{RootError, Wanted, check_machines, root_file_system};
-use crate::selection::{IsHosts, programs, select};
+use crate::selection::{LeaveOut, programs, select};
 use crate::{Terminal, print};
 
 /// The arguments of both commands.
@@ -55,8 +55,8 @@ pub(crate) trait Conversion {
     type Plan;
     type Report;
 
-    /// What of the files that a run opens is the host's business.
-    const IS_HOSTS: IsHosts;
+    /// Takes from the files that a run opens what is the host's business.
+    const LEAVE_OUT: LeaveOut;
 
     /// Takes from the root file system what the extension isn't to have. The selections, if there are any, say what it is to
     /// have. Gives the paths that are wanted, too: those asked for, or those that the selections stand for.
@@ -144,7 +144,7 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
     let wanted = Wanted { paths, programs: programs(&args.selection.trace), packages: command.packages() };
     let rootfs = root_file_system(&context, &sandbox, image, &wanted, name.as_str(), &events)?;
     let mut selections = command.select_packages(&rootfs, &events)?;
-    selections.extend(select(&args.selection, &sandbox, &rootfs, C::IS_HOSTS, &context.cache, &events)?);
+    selections.extend(select(&args.selection, &sandbox, &rootfs, C::LEAVE_OUT, &context.cache, &events)?);
     let (rootfs, shown) = command.narrow(rootfs, paths, &selections)?;
     let plan = command.plan(name, &rootfs, shown, selections)?;
     let machines = command.machines(&plan, &rootfs);

@@ -53,8 +53,8 @@ pub(crate) enum LineError {
     Pattern(RequestError),
 }
 
-/// Whether a file is the host's business, whatever image the program is from.
-pub(crate) type IsHosts = fn(&TreePath) -> bool;
+/// Takes from the files of a trace what is the host's business, whatever image the program is from.
+pub(crate) type LeaveOut = fn(&Tree, &mut BTreeSet<TreePath>);
 
 /// Everything that the options select, but for what is the host's business among the files of traces.
 ///
@@ -64,7 +64,7 @@ pub(crate) fn select(
     args: &SelectionArgs,
     sandbox: &SandboxArgs,
     rootfs: &Rootfs,
-    is_hosts: IsHosts,
+    leave_out: LeaveOut,
     cache: &Cache,
     events: &dyn Events,
 ) -> Result<Vec<Selection>, SelectionError> {
@@ -80,7 +80,7 @@ pub(crate) fn select(
             sandbox::trace(&rootfs.tree, &rootfs.config, &run, files.as_ref(), scratch.path(), events);
         let mut paths = traced.map_err(SelectionError::Trace)?;
         scratch.close()?;
-        paths.retain(|path| !is_hosts(path));
+        leave_out(&rootfs.tree, &mut paths);
         out.push(Selection { text: format!("--trace '{command}'"), paths });
     }
     for path in &args.paths_from {
@@ -201,8 +201,19 @@ const HOSTS: [StaticPath; 38] = [
     StaticPath::new("/var/tmp"),
 ];
 
-/// What a program of an extension finds on each host: the host's own settings, and the folders above all others.
-pub(crate) fn is_hosts(path: &TreePath) -> bool {
+/// Leaves out what a program of an extension finds on each host: the host's own settings, the folders above all others, and
+/// the shell that ran the command, if it was used by no other name than `sh`.
+pub(crate) fn leave_out_hosts(tree: &Tree, paths: &mut BTreeSet<TreePath>) {
+    paths.retain(|path| !is_hosts(path));
+    let real = |path: &TreePath| tree.resolve(path.to_absolute(), true).ok().map(|r| r.path);
+    let Ok(shell) = tree.resolve("/bin/sh", true).map(|r| r.path) else { return };
+    let mut names = paths.iter().filter(|path| **path != shell && real(path).as_ref() == Some(&shell));
+    if shell.file_name() != Some(b"sh") && names.all(|path| path.file_name() == Some(b"sh")) {
+        paths.remove(&shell);
+    }
+}
+
+fn is_hosts(path: &TreePath) -> bool {
     path.depth() < 2 || HOSTS.iter().any(|h| path.starts_with(&h.path()))
 }
 
@@ -299,6 +310,24 @@ mod tests {
             ("exec a", ""),
         ] {
             assert_eq!(programs(&[command.to_owned()]).join(" "), expected, "{command}");
+        }
+    }
+
+    #[test]
+    fn the_shell_is_the_hosts() {
+        let mut tree = image();
+        for (path, target) in [("/bin/sh", "busybox"), ("/bin/wget", "busybox")] {
+            tree.insert_all(path.parse().unwrap(), Node::symlink(target), &Meta::dir()).unwrap();
+        }
+        tree.insert("/bin/busybox".parse().unwrap(), Node::file(0o755, "x")).unwrap();
+        for (paths, expected) in [
+            (&["/bin/busybox", "/bin/sh", "/etc/passwd", "/usr/bin/a"][..], "/bin/sh /usr/bin/a"),
+            (&["/bin/busybox", "/bin/sh", "/bin/wget"], "/bin/busybox /bin/sh /bin/wget"),
+        ] {
+            let mut paths: BTreeSet<TreePath> = paths.iter().map(|p| p.parse().unwrap()).collect();
+            leave_out_hosts(&tree, &mut paths);
+            let got: Vec<String> = paths.iter().map(ToString::to_string).collect();
+            assert_eq!(got.join(" "), expected);
         }
     }
 

@@ -21,7 +21,7 @@ use crate::convert::{Built, Conversion, convert, hint_at_texts};
 use crate::package_selection::PackagesError;
 use crate::private_root;
 use crate::root::program;
-use crate::selection::{IsHosts, programs};
+use crate::selection::{LeaveOut, programs};
 
 const VAR: StaticPath = StaticPath::new("/var");
 
@@ -38,7 +38,7 @@ impl Conversion for Args {
     type Report = Report;
 
     /// Nothing: the programs see the image, not the host.
-    const IS_HOSTS: IsHosts = |_| false;
+    const LEAVE_OUT: LeaveOut = |_, _| {};
 
     fn plan(
         &self,

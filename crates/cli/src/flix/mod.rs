@@ -26,7 +26,7 @@ use crate::args::PathArg;
 use crate::convert::{Built, Conversion, convert, hint_at_texts};
 use crate::hint::MISSING;
 use crate::package_selection::{PackagesError, select};
-use crate::selection::{IsHosts, is_hosts};
+use crate::selection::{LeaveOut, leave_out_hosts};
 use report::Report;
 
 /// Where extensions have their libraries, each below its name.
@@ -51,7 +51,7 @@ impl Conversion for Args {
     type Plan = Planned;
     type Report = ();
 
-    const IS_HOSTS: IsHosts = is_hosts;
+    const LEAVE_OUT: LeaveOut = leave_out_hosts;
 
     fn plan(
         &self,

@@ -302,3 +302,37 @@ fn help_completions_and_manual() {
     assert_eq!(flix.run(&["--version"]).out, format!("flix {}\n", env!("CARGO_PKG_VERSION")));
     assert_eq!(flix.run(&["dir:/", "x"]).code, 2);
 }
+
+/// Traced twice, and built from the list of the first trace.
+#[test]
+fn a_trace_and_its_list_give_the_same_bytes() {
+    let flix = Flix::new();
+    let image = flix.home.path().join(".image");
+    std::fs::create_dir_all(image.join("usr/bin")).unwrap();
+    std::fs::create_dir_all(image.join("usr/share/app")).unwrap();
+    std::fs::copy("/bin/busybox", image.join("usr/bin/busybox")).expect("install busybox-static");
+    for name in ["sh", "app"] {
+        std::os::unix::fs::symlink("busybox", image.join("usr/bin").join(name)).unwrap();
+    }
+    std::os::unix::fs::symlink("usr/bin", image.join("bin")).unwrap();
+    std::fs::write(image.join("usr/share/app/used"), "used\n").unwrap();
+    std::fs::write(image.join("usr/share/app/unused"), "unused\n").unwrap();
+    let image = format!("dir:{}", image.display());
+    let build = |args: &[&str]| {
+        let common = ["-q", "--no-install", "--network", "none", image.as_str(), "app", "/usr/bin/busybox"];
+        let said = flix.run(&[&common, args].concat());
+        assert_eq!((said.code, said.out.as_str()), (0, ""), "{}", said.err);
+        std::fs::read(flix.home.path().join("app.raw")).unwrap()
+    };
+    let trace = ["--trace", "read x < /usr/share/app/used"];
+    let first = build(&[&trace[..], &["--paths-to", "list"]].concat());
+    let list = std::fs::read_to_string(flix.home.path().join("list")).unwrap();
+    assert_eq!(
+        list,
+        "# Paths of the image, for --paths-from. Selected by:\n#   --trace 'read x < /usr/share/app/used'\n\
+         /usr/bin/sh\n/usr/share/app/used\n"
+    );
+    assert!(build(&trace) == first);
+    assert!(build(&["--paths-from", "list"]) == first);
+    assert!(build(&[]) != first);
+}

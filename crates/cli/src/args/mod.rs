@@ -12,7 +12,7 @@ mod output_path;
 pub(crate) use output_path::OutputPathError;
 
 mod packages;
-pub(crate) use packages::{PACKAGE, PackageArgs, PathArg};
+pub(crate) use packages::{PACKAGE, PackageArgs, PathArg, PathArgError};
 
 mod release;
 pub use release::ReleaseArgs;

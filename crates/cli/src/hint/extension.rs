@@ -2,11 +2,19 @@
 
 use std::io;
 
+use crate::args::PathArgError;
 use image::{ImageError, SignerError};
 use sysext::{ExtensionError, RequestError, Severity};
 use tree::{HostError, TarError, TreePath};
 
 use crate::args::OutputPathError;
+
+pub(super) fn path_arg(error: &PathArgError) -> Option<String> {
+    match error {
+        PathArgError::Request(e) => request(e),
+        PathArgError::NoName => None,
+    }
+}
 
 pub(super) fn request(error: &RequestError) -> Option<String> {
     match error {

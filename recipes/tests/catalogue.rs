@@ -19,6 +19,7 @@ const VERSIONS: &[Example] = &[
     ("coder", &["v2.35.2"], &[]),
     ("containerd", &["2.1.4", "1.7.29"], &[("runc-version", "1.3.0")]),
     ("crio", &["v1.32.0"], &[]),
+    ("dataplaneapi", &["v3.4.0"], &[]),
     ("docker", &["27.5.1", "20.10.24"], &[]),
     ("docker-buildx", &["0.35.0"], &[]),
     ("docker-compose", &["2.33.1"], &[]),

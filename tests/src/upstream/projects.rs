@@ -12,6 +12,7 @@ impl Maker {
         self.cilium()?;
         self.cloud_hypervisor()?;
         self.coder()?;
+        self.dataplaneapi()?;
         self.docker_buildx()?;
         self.opkssh()?;
         self.falco()?;
@@ -69,6 +70,24 @@ impl Maker {
             Ok(vec![(format!("coder_2.35.2_linux_{}.tar.gz", machine.goarch()), tar)])
         })?;
         self.site.releases("coder/coder", &[("v2.35.2", with_sums(assets, "coder_2.35.2_checksums.txt"))])
+    }
+
+    fn dataplaneapi(&self) -> Result<()> {
+        let assets = self.each(|machine| {
+            let name = if machine == Machine::Arm64 { "arm64" } else { "x86_64" };
+            let members = [
+                ("LICENSE".to_owned(), 0o644, b"Apache-2.0\n".to_vec()),
+                ("CHANGELOG.md".to_owned(), 0o644, b"# Changes\n".to_vec()),
+                ("dataplaneapi.yml.dist".to_owned(), 0o644, b"config_version: 2\n".to_vec()),
+                (
+                    "dataplaneapi".to_owned(),
+                    0o755,
+                    self.programs.fixed(machine, "HAProxy Data Plane API v3.4.0 0123456\n")?,
+                ),
+            ];
+            Ok(vec![(format!("dataplaneapi_3.4.0_linux_{name}.tar.gz"), tgz(&members)?)])
+        })?;
+        self.site.releases("haproxytech/dataplaneapi", &[("v3.4.0", with_sums(assets, "checksums.txt"))])
     }
 
     fn docker_buildx(&self) -> Result<()> {

@@ -66,7 +66,7 @@ fn together(kitchen: &Kitchen) -> Result<()> {
     }
     images.push(("keepalived".parse()?, keepalived::image()?.to_owned()));
     tests.push(Test { run: "keepalived --version".into(), expect: None });
-    assert_eq!(images.len(), 19, "{images:?}");
+    assert_eq!(images.len(), 20, "{images:?}");
     tests.push(Test {
         run: "docker --version && kubelet --version && wasmedge --version".into(),
         expect: None,

@@ -14,6 +14,7 @@ pub(crate) const CATALOGUE: &[(&str, &str, &[&str])] = &[
     ("containerd", "2.1.4", &[]),
     ("containerd", "1.7.29", &[]),
     ("crio", "v1.32.0", &[]),
+    ("dataplaneapi", "v3.4.0", &[]),
     ("docker", "27.5.1", &[]),
     ("docker-buildx", "0.35.0", &[]),
     ("docker-compose", "2.33.1", &[]),

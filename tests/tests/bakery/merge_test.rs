@@ -52,7 +52,8 @@ fn images_and_scratch_may_be_where_the_root_gets_file_systems_of_its_own() -> Re
     e2e::Program::new("cp").arg("-a").args([&extension(&work)?, &image]).run()?;
     fs::create_dir(&scratch)?;
     let tests = vec![test("cat /usr/share/hello; ls /tmp | wc -l", "hello from the extension\n0\n")];
-    let merge_test = MergeTest { root: host.root().to_owned(), images: vec![("hello".parse()?, image)], tests };
+    let merge_test =
+        MergeTest { root: host.root().to_owned(), images: vec![("hello".parse()?, image)], tests };
     let report = merge_test.run(&scratch)?;
     assert!(report.passed(), "{report:?}");
     Ok(())

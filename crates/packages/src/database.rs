@@ -229,7 +229,7 @@ fn in_tree(tree: &Tree, listed: &[TreePath]) -> Vec<TreePath> {
         })
         .filter(|path| {
             let is_dir = tree.get(path).is_some_and(|n| n.is_dir());
-            !path.is_root() && !(is_dir && tree.children(path).next().is_some())
+            !path.is_root() && (!is_dir || tree.children(path).next().is_none())
         })
         .collect();
     found.into_iter().collect()

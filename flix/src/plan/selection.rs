@@ -167,9 +167,25 @@ impl Planner<'_> {
                 let mut below = self.plan.entries.range(dir.clone()..).map(|(path, _)| path);
                 below.by_ref().take_while(|p| p.starts_with(&dir)).any(|p| p.parent().as_ref() == Some(&dir))
             });
-            let taken =
-                self.plan.entries.range(link.clone()..).next().is_some_and(|(p, _)| p.starts_with(&link));
-            if beside && !taken {
+            let names: Vec<TreePath> = self
+                .plan
+                .entries
+                .range(link.clone()..)
+                .map(|(p, _)| p.clone())
+                .take_while(|p| p.starts_with(&link))
+                .collect();
+            // Names of the folder's own files are in it, too.
+            let is_same = |name: &TreePath| {
+                let rest = name.strip_prefix(&link).filter(|rest| !rest.is_empty());
+                let there = rest
+                    .and_then(|r| folder.join(r).ok())
+                    .is_some_and(|p| self.plan.entries.contains_key(&p));
+                there && matches!(self.plan.entries.get(name).map(|e| &e.action), Some(Action::Symlink(_)))
+            };
+            if beside && names.iter().all(is_same) {
+                for name in &names {
+                    self.plan.entries.remove(name);
+                }
                 let target = relative(&link, &folder);
                 self.put(link, Some(folder), Action::Symlink(target), Why::Selected(text), 0)?;
             }

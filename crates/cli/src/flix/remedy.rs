@@ -54,7 +54,14 @@ impl Remedy {
                 let brings =
                     |(_, closure): &&(String, BTreeSet<String>)| owners.iter().any(|o| closure.contains(o));
                 let mut names: BTreeSet<String> = match programs.iter().find(brings) {
-                    Some((name, _)) if !known(name) => BTreeSet::from([name.clone()]),
+                    Some((name, closure)) if !known(name) => {
+                        // Of a standard library the program's own package may have the smallest part.
+                        let rest: BTreeSet<String> = owners.difference(closure).cloned().collect();
+                        let whole = matches!(kind, UnbundledKind::Family(_)) && rest.len() <= MOST_OWNERS;
+                        let mut names = if whole { rest } else { BTreeSet::new() };
+                        names.insert(name.clone());
+                        names
+                    }
                     _ if owners.len() <= MOST_OWNERS => owners,
                     _ => BTreeSet::new(),
                 };

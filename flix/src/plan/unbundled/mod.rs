@@ -82,7 +82,10 @@ impl Planner<'_> {
                 self.suggested(object, closure, &mut found);
             }
             for family in families {
-                let folders = family.folders(self.tree).into_iter().filter(|f| bundled.lacks(f));
+                let folders = family
+                    .folders(self.tree)
+                    .into_iter()
+                    .filter(|f| bundled.has_files(f) && bundled.lacks(f));
                 let likely = is_root || family.is_embedded();
                 found.entry((UnbundledKind::Family(family.name), likely)).or_default().extend(folders);
             }

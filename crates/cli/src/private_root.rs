@@ -28,7 +28,14 @@ const TOOLS: [&str; 12] = [
 ];
 
 /// Where files that no package owns are of use to programs: what maintainer scripts made.
-const MADE: [StaticPath; 3] = [StaticPath::new("/etc"), StaticPath::new("/opt"), StaticPath::new("/usr")];
+const MADE: [StaticPath; 6] = [
+    StaticPath::new("/bin"),
+    StaticPath::new("/etc"),
+    StaticPath::new("/lib"),
+    StaticPath::new("/opt"),
+    StaticPath::new("/sbin"),
+    StaticPath::new("/usr"),
+];
 
 /// The files of packages and of all that they depend on, the base system included; what is needed only to install packages
 /// is left out. What no package owns comes along if it belongs to these: links to them, and files beside them.
@@ -210,6 +217,8 @@ mod tests {
         add("/usr/sbin/adduser", Node::file(0o755, ""));
         add("/bin", Node::symlink("usr/bin"));
         add("/usr/bin/sh", Node::symlink("dash"));
+        // An applet of busybox, where /sbin is no symlink.
+        add("/sbin/applet", Node::symlink("/usr/bin/dash"));
         add("/usr/bin/vi", Node::symlink("vim.basic"));
         add("/usr/lib/git/link", Node::symlink("../libc.so.6"));
         tree
@@ -222,7 +231,7 @@ mod tests {
         let paths: Vec<String> = found[0].paths.iter().map(ToString::to_string).collect();
         assert_eq!(
             paths.join(" "),
-            "/etc/ld.so.cache /etc/ld.so.conf /usr/bin/dash /usr/bin/git /usr/bin/perl /usr/bin/sh \
+            "/bin /etc/ld.so.cache /etc/ld.so.conf /sbin/applet /usr/bin/dash /usr/bin/git /usr/bin/perl /usr/bin/sh \
              /usr/lib/git/cache/a /usr/lib/git/core /usr/lib/git/link /usr/lib/libc.so.6 /usr/share/perl/x.pm \
              /usr/share/perl/x.pmc"
         );

@@ -2,12 +2,11 @@
 
 use std::io;
 
-use crate::args::PathArgError;
 use image::{ImageError, SignerError};
 use sysext::{ExtensionError, RequestError, Severity};
 use tree::{HostError, TarError, TreePath};
 
-use crate::args::OutputPathError;
+use crate::args::{OutputPathError, PathArgError};
 
 pub(super) fn path_arg(error: &PathArgError) -> Option<String> {
     match error {

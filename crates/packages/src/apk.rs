@@ -2,7 +2,7 @@
 
 use tree::{Tree, TreePath};
 
-use crate::database::bytes;
+use crate::files::bytes;
 use crate::{DatabaseError, Dependency, Package};
 
 const INSTALLED: [&str; 2] = ["/lib/apk/db/installed", "/usr/lib/apk/db/installed"];

@@ -3,12 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use tree::{Content, ContentError, Tree, TreePath};
+use tree::{Tree, TreePath};
 
-use crate::{apk, dpkg, links, pacman, rpm};
-
-/// Bytes. The largest file of a database that is read; the status of 4,000 Debian packages has 6 MiB.
-pub(crate) const FILE_LIMIT: u64 = 256 << 20;
+use crate::{DatabaseError, Package, apk, dpkg, links, pacman, rpm};
 
 /// More packages than any root file system has.
 const PACKAGE_LIMIT: usize = 200_000;
@@ -40,35 +37,6 @@ impl fmt::Display for Manager {
     }
 }
 
-/// One thing that a package needs.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Dependency {
-    /// Any of these is enough, the first one preferred. Names of packages, or of what packages provide (`so:libz.so.1`,
-    /// `/bin/sh`), without versions.
-    pub alternatives: Vec<String>,
-}
-
-/// An installed package.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Package {
-    /// As its manager calls it, without the architecture.
-    pub name: String,
-    /// As the manager writes it.
-    pub version: String,
-    /// As the manager calls it: `amd64`, `x86_64`, `all`, `noarch`.
-    pub architecture: String,
-    /// Files, symlinks and empty directories of it that are in the tree, sorted, by their paths there: the directories
-    /// resolved, the last symlink not. Links of update-alternatives(1) that lead to it are among them, and what its scripts
-    /// made in its own folders.
-    pub files: Vec<TreePath>,
-    /// Those of the files that are configuration.
-    pub configuration: Vec<TreePath>,
-    /// What it needs at run time.
-    pub depends: Vec<Dependency>,
-    /// Names beside its own by which others depend on it.
-    pub provides: Vec<String>,
-}
-
 /// The packages of a root file system.
 #[derive(Debug)]
 pub struct Database {
@@ -78,22 +46,6 @@ pub struct Database {
     names: BTreeMap<String, Vec<usize>>,
     provided: BTreeMap<String, Vec<usize>>,
     owners: BTreeMap<TreePath, usize>,
-}
-
-/// Why a database can't be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-#[allow(missing_docs)] // the messages say what each is
-pub enum DatabaseError {
-    /// Content that can't be had.
-    #[error("{path}: {source}")]
-    Content { path: TreePath, source: ContentError },
-    /// More than any root file system has.
-    #[error("package database: {what}, more than the {limit} that are read")]
-    TooMany { what: &'static str, limit: usize },
-    /// A format that isn't read.
-    #[error("{path}: {what}")]
-    Format { path: TreePath, what: &'static str },
 }
 
 impl Database {
@@ -233,27 +185,4 @@ fn in_tree(tree: &Tree, listed: &[TreePath]) -> Vec<TreePath> {
         })
         .collect();
     found.into_iter().collect()
-}
-
-/// A file of a database; none if it isn't there.
-pub(crate) fn content<'t>(tree: &'t Tree, path: &str) -> Option<(TreePath, &'t Content)> {
-    let real = tree.resolve(path, true).ok()?.path;
-    let content = tree.get(&real)?.content()?;
-    Some((real, content))
-}
-
-/// The text of such a file. Bytes that are no UTF-8 become replacement characters.
-pub(crate) fn text(tree: &Tree, path: &str) -> Result<Option<String>, DatabaseError> {
-    let Some((path, content)) = content(tree, path) else { return Ok(None) };
-    let bytes = content.read(FILE_LIMIT).map_err(|source| DatabaseError::Content { path, source })?;
-    Ok(Some(match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(e) => String::from_utf8_lossy(e.as_bytes()).into_owned(),
-    }))
-}
-
-/// The bytes of a list of paths, which need not be UTF-8.
-pub(crate) fn bytes(tree: &Tree, path: &str) -> Result<Option<Vec<u8>>, DatabaseError> {
-    let Some((path, content)) = content(tree, path) else { return Ok(None) };
-    content.read(FILE_LIMIT).map(Some).map_err(|source| DatabaseError::Content { path, source })
 }

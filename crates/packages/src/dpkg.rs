@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use tree::{Tree, TreePath};
 
-use crate::database::{bytes, text};
+use crate::files::{bytes, text};
 use crate::{DatabaseError, Dependency, Package};
 
 const STATUS: &str = "/var/lib/dpkg/status";

@@ -4,8 +4,14 @@
 //! [`Database::read`] reads the database that dpkg, apk, rpm or pacman left in a tree; nothing is run. A database is data
 //! of others: what is malformed in it is skipped, and what is too large is an error.
 
+mod package;
+pub use package::{Dependency, Package};
+
 mod database;
-pub use database::{Database, DatabaseError, Dependency, Manager, Package};
+pub use database::{Database, Manager};
+
+mod files;
+pub use files::DatabaseError;
 
 mod apk;
 mod dpkg;

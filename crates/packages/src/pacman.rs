@@ -2,7 +2,7 @@
 
 use tree::{Tree, TreePath};
 
-use crate::database::{bytes, text};
+use crate::files::{bytes, text};
 use crate::{DatabaseError, Dependency, Package};
 
 const LOCAL: &str = "/var/lib/pacman/local";

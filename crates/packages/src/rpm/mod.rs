@@ -6,7 +6,7 @@ mod sqlite;
 
 use tree::Tree;
 
-use crate::database::{FILE_LIMIT, content};
+use crate::files::{FILE_LIMIT, content};
 use crate::{DatabaseError, Package};
 
 /// Where it is: by tradition, and where systems with an immutable /usr have it.

@@ -242,7 +242,9 @@ fn made(tool: Program, image: &Path) -> Result<Made> {
 
 fn failed(program: &Use, made: &Made, ran: Option<&Ran>) -> Verdict {
     let told = program.told();
-    let named = made.said.iter().find(|line| told.iter().any(|word| line.contains(word)));
+    // An error says why there is no image.
+    let names = |line: &&String| line.starts_with("error:") || told.iter().any(|word| line.contains(word));
+    let named = made.said.iter().find(names);
     match (named, ran) {
         (Some(line), _) => Verdict::Told(line.clone()),
         (None, Some(ran)) => Verdict::Silent(ran.to_string()),

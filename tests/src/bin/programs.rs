@@ -62,7 +62,7 @@ fn one(uses: &Uses, program: &Use, ways: &[Way], cells: &Mutex<Cells>) -> Result
         let star = if cell.warned { "*" } else { "" };
         let verdict = match &cell.verdict {
             Verdict::Works => "works".to_owned(),
-            Verdict::Told(line) => format!("told: {line}"),
+            Verdict::Told(line) => format!("told: {line}\n    {}", cell.ran.as_deref().unwrap_or("")),
             Verdict::Silent(ran) => format!("SILENT: {ran}"),
         };
         let (name, way_name) = (&program.name, way.name());

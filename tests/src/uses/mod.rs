@@ -63,6 +63,8 @@ pub struct Cell {
     pub files: u64,
     /// How long it took to make it. Seconds.
     pub seconds: f64,
+    /// What the program did, if it doesn't work.
+    pub ran: Option<String>,
 }
 
 /// Cells by program and way.
@@ -186,7 +188,8 @@ impl Uses {
         let works = ran.as_ref().is_some_and(|ran| ran.status == 0 && ran.stdout == program.says);
         let verdict = if works { Verdict::Works } else { failed(program, &made, ran.as_ref()) };
         let warned = made.said.iter().any(|line| line.starts_with("warning"));
-        Ok(Cell { verdict, warned, size, files, seconds: made.time.as_secs_f64() })
+        let ran = ran.filter(|_| !works).map(|ran| ran.to_string());
+        Ok(Cell { verdict, warned, size, files, seconds: made.time.as_secs_f64(), ran })
     }
 
     fn make(&self, program: &Use, way: Way) -> Result<Made> {

@@ -50,7 +50,7 @@ impl Uses {
     pub(super) fn script(&self, program: &Use) -> String {
         let Use { script, .. } = program;
         let port = program.port();
-        format!("set -eu; export LC_ALL=C.UTF-8 TERM=xterm PAGE={} PORT={port}\n{script}", self.page)
+        format!("set -eu; export TERM=xterm PAGE={} PORT={port}\n{script}", self.page)
     }
 
     /// What the program's use finds in /tmp.

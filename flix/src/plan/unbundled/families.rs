@@ -24,6 +24,8 @@ const fn family(mark: &'static str, name: &'static str, folders: &'static [&'sta
 
 /// By mark.
 const FAMILIES: &[Family] = &[
+    family("<prefix:lib/aspell>", "Aspell's filters and dictionaries", &["/usr/lib/aspell"]),
+    family("CMAKE_ROOT", "CMake's modules", &["/usr/share/cmake-[0-9]*", "/usr/share/cmake"]),
     family(
         "COMPILER_PATH",
         "the compiler's parts",
@@ -101,6 +103,7 @@ const FAMILIES: &[Family] = &[
         &["/usr/share/texlive", "/usr/share/texmf", "/usr/share/texmf-dist"],
     ),
     family("VIMRUNTIME", "Vim's runtime files", &["/usr/share/vim/vim[0-9]*"]),
+    family("__fish_data_dir", "fish's functions", &["/usr/share/fish"]),
     family(
         "could not find any valid magic files!",
         "the table of file types",

@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 
 use crate::extension::{Finding, Rule, Severity, rule};
 use crate::{Extension, ExtensionError, ExtensionName, ExtensionOptions, Release};
-use tree::{ContentError, Tree, TreePath};
+use tree::{ContentError, Node, StaticPath, Tree, TreePath};
 
 macro_rules! rules {
     ($($id:ident $name:literal $severity:ident $allowable:literal $about:literal;)*) => {
@@ -83,9 +83,17 @@ pub fn lint(tree: &Tree, name: &ExtensionName, options: &LintOptions) -> Result<
             vec![Finding { severity: Severity::Warning, ..unchecked }]
         }));
     }
+    // mkfs.ext4 makes it, and no host sees it.
+    let lost = LOST_AND_FOUND.path();
+    if tree.get(&lost).is_some_and(Node::is_dir) && tree.children(&lost).next().is_none() {
+        out.retain(|finding| finding.path.as_ref() != Some(&lost));
+    }
     allow(&mut out, &options.allow);
     Ok(out)
 }
+
+/// Where e2fsck puts what it finds.
+const LOST_AND_FOUND: StaticPath = StaticPath::new("/lost+found");
 
 /// Makes warnings of what is allowed, and sorts: errors first, otherwise as they came.
 pub fn allow(findings: &mut [Finding], allow: &BTreeSet<String>) {

@@ -31,6 +31,16 @@ fn a_good_image_has_no_findings() {
 }
 
 #[test]
+fn what_mkfs_makes_is_no_finding() {
+    let mut image = tree(&[RELEASE, ("/usr/share/x/a", "text")]);
+    image.insert("/lost+found".parse().unwrap(), Node::dir()).unwrap();
+    assert_eq!(check(&image, &LintOptions::default()), [""; 0]);
+    image.insert("/lost+found/x".parse().unwrap(), Node::file(0o644, "x")).unwrap();
+    let found = check(&image, &LintOptions::default());
+    assert!(found.len() == 1 && found[0].starts_with("error: /lost+found: is outside"), "{found:?}");
+}
+
+#[test]
 fn release_files() {
     let at = |name: &str| format!("/usr/lib/extension-release.d/extension-release.{name}");
     assert!(errors(&[("/usr/share/x/a", "")])[0].contains("Package not installed [no-release-file]"));

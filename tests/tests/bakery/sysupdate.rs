@@ -67,6 +67,31 @@ impl Fleet {
     }
 }
 
+/// As extensions.flatcar.org names its images.
+#[test]
+fn a_host_of_the_bakery_is_updated_and_never_goes_back() -> Result<()> {
+    let fleet = Fleet::new("tailscale")?;
+    fleet.release(&["v1.80.2"], &[])?;
+    fleet.configure("tailscale", "tailscale/tailscale.transfer")?;
+    let store = "/opt/extensions/tailscale";
+    let check = format!("{SYSUPDATE} -C tailscale check-new");
+    fleet.host.put(&format!("{store}/tailscale-v1.98.9-x86-64.raw"), "")?;
+    let newer = fleet.host.outcome(&check)?.failure()?;
+    assert_eq!(newer.stdout.trim(), "", "{newer:?}");
+    let older =
+        format!("mv {store}/tailscale-v1.98.9-x86-64.raw {store}/tailscale-v1.78.0-x86-64.raw\n{check}");
+    assert_eq!(fleet.host.run(&older)?.stdout.trim(), "v1.80.2");
+
+    // A host that is pointed at the root finds no image there, but a manifest that it can read.
+    let file = "etc/sysupdate.tailscale.d/tailscale.transfer";
+    let text = fs::read_to_string(fleet.host.path(file))?;
+    fleet.host.put(file, text.replace("/tailscale/\nMatchPattern", "/\nMatchPattern"))?;
+    let root = fleet.host.run(&format!("{SYSUPDATE} -C tailscale list"))?;
+    assert!(root.stdout.contains("v1.78.0") && !root.stdout.contains("v1.80.2"), "{root:?}");
+    assert!(!root.stderr.contains("Invalid"), "{root:?}");
+    Ok(())
+}
+
 #[test]
 fn a_host_goes_from_one_version_to_the_next() -> Result<()> {
     let fleet = Fleet::new("nebula")?;

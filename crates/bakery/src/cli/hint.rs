@@ -242,6 +242,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn githubs_limit_has_its_hint_in_every_command() {
+        let api = "https://api.github.com/repos/a/b/releases";
+        let refused = |location: &str, status| {
+            let (url, location) = (api.to_owned(), Some(location.to_owned()));
+            let status =
+                HttpError::Status { url: api.into(), status, message: String::new(), retry_after: None };
+            FetchError { url, location, cause: FetchCause::Http(Box::new(status)), others: Vec::new() }
+        };
+        for status in [403, 429] {
+            assert!(hint(&refused(api, status)).unwrap().contains("GITHUB_TOKEN"), "{status}");
+            let of_list = VersionsError::Ask { recipe: "x".into(), source: Box::new(refused(api, status)) };
+            assert!(hint(&of_list).unwrap().contains("GITHUB_TOKEN"), "{status}");
+        }
+        assert_eq!(hint(&refused("https://mirror.example.org/releases", 403)), None);
+        assert_eq!(hint(&refused(api, 500)), None);
+    }
+
+    #[test]
     fn an_image_that_cant_be_written_has_its_hint() {
         let cause =
             BuildCause::Image(Box::new(image::ImageError::NoTool { tool: "mkfs.x", package: "x-tools" }));

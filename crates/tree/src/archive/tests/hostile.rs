@@ -319,7 +319,7 @@ fn paths_through_links_have_a_limit() {
     let pairs = |n: u32| {
         let pair = |t: TarBuilder, i| {
             let target = format!("x{i}{}", "/x".repeat(500));
-            t.long(b'K', target).symlink(&format!("l{i}"), "x").file(&format!("l{i}/y"), "")
+            t.long(b'K', target).symlink(format!("l{i}"), "x").file(format!("l{i}/y"), "")
         };
         (0..n).fold(b(), pair).finish()
     };
@@ -332,7 +332,7 @@ fn paths_through_links_have_a_limit() {
     // The target of a hard link is a path, too.
     let target = format!("x0{}", "/x".repeat(500));
     let links = b().long(b'K', target).symlink("l0", "x").file("l0/y", "");
-    let links = (0..100).fold(links, |t, i| t.hardlink(&format!("h{i}"), "l0/y"));
+    let links = (0..100).fold(links, |t, i| t.hardlink(format!("h{i}"), "l0/y"));
     let e = tree_at(&links.finish(), &limits).unwrap_err();
     assert!(e.ends_with("length of all paths through symbolic links exceeds the limit of 1200000"), "{e}");
 }

@@ -62,7 +62,7 @@ impl PathArg {
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Packages")]
 pub(crate) struct PackageArgs {
-    /// Include the packages that a package:NAME depends on, except those that every host has [default]
+    /// Include the packages that a package:NAME depends on, except those that every host has (the default)
     #[arg(long, overrides_with = "no_depends")]
     with_depends: bool,
 

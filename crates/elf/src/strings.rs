@@ -40,8 +40,8 @@ pub fn library_paths(content: &Content) -> Result<BTreeSet<Vec<u8>>, ContentErro
 /// Bytes of a file's loaded data that are looked at.
 const MOST_DATA: u64 = 512 << 20;
 
-/// Visits the NUL-terminated strings of a file's loaded data that are text, without the names of its symbols. In a file whose
-/// linker keeps code apart, the code isn't searched.
+/// Visits the NUL-terminated strings of a file's loaded data that are text, of char or of wchar_t (as ASCII), without the names
+/// of its symbols. In a file whose linker keeps code apart, the code isn't searched.
 ///
 /// # Errors
 /// As [`Elf::parse`](crate::Elf::parse).
@@ -93,6 +93,9 @@ fn strings_of(
             }
             offset += string.len() + 1;
         }
+        wide_strings(&buffer[..n], if last { n } else { CHUNK }, &mut |offset, string| {
+            visit(at + offset as u64, string);
+        });
         if last {
             break;
         }
@@ -100,6 +103,22 @@ fn strings_of(
         at += CHUNK as u64;
     }
     Ok(())
+}
+
+/// Visits strings of wchar_t, as far as they are ASCII, that start before `end`. Programs like fish have paths as such.
+fn wide_strings(bytes: &[u8], end: usize, visit: &mut dyn FnMut(usize, &[u8])) {
+    let mut string = Vec::new();
+    for (i, word) in bytes.chunks_exact(4).enumerate() {
+        let start = i - string.len();
+        match word {
+            [byte @ b' '..=b'~', 0, 0, 0] if string.len() < LONGEST => string.push(*byte),
+            [0, 0, 0, 0] if string.len() > 1 && start * 4 < end => {
+                visit(start * 4, &string);
+                string.clear();
+            }
+            _ => string.clear(),
+        }
+    }
 }
 
 /// Whether there are no control characters in it but those of lines.
@@ -133,6 +152,22 @@ mod tests {
             })
             .unwrap();
             assert_eq!(got, ["one", "/usr/share/x", "two words"], "{before}");
+        }
+    }
+
+    #[test]
+    fn wide_strings_are_seen_once() {
+        let text: Vec<u8> =
+            "/usr/share/fish\0é\0two\0".chars().flat_map(|c| (c as u32).to_le_bytes()).collect();
+        for before in [0, 4, CHUNK - 8, CHUNK, CHUNK + LONGEST - 4] {
+            let content = Content::from([vec![0; before], text.clone()].concat());
+            let mut got = Vec::new();
+            strings_of(&content, 0, content.len(), &mut |_, s| {
+                got.push(String::from_utf8(s.to_vec()).unwrap())
+            })
+            .unwrap();
+            got.retain(|s| s.len() > 1);
+            assert_eq!(got, ["/usr/share/fish", "two"], "{before}");
         }
     }
 

@@ -245,8 +245,12 @@ fn made(tool: Program, image: &Path) -> Result<Made> {
 
 fn failed(program: &Use, made: &Made, ran: Option<&Ran>) -> Verdict {
     let told = program.told();
-    // An error says why there is no image.
-    let names = |line: &&String| line.starts_with("error:") || told.iter().any(|word| line.contains(word));
+    // An error says why there is no image. What a line is about, it doesn't name as missing.
+    let names = |line: &&String| {
+        let text =
+            line.strip_prefix("warning: ").and_then(|l| l.split_once(": ")).map_or(line.as_str(), |l| l.1);
+        line.starts_with("error:") || told.iter().any(|word| text.contains(word))
+    };
     let named = made.said.iter().find(names);
     match (named, ran) {
         (Some(line), _) => Verdict::Told(line.clone()),

@@ -32,6 +32,11 @@ const FAMILIES: &[Family] = &[
         &["/usr/lib/gcc", "/usr/libexec/gcc", "/usr/lib/gcc-cross"],
     ),
     family(
+        "Compiled in modules:\n",
+        "Apache's modules",
+        &["/usr/lib/apache2/modules", "/usr/lib/httpd/modules", "/usr/lib64/httpd/modules"],
+    ),
+    family(
         "EMACSLOADPATH",
         "Emacs's Lisp",
         &["/usr/share/emacs/[0-9]*", "/usr/libexec/emacs/[0-9]*", "/usr/lib/emacs/[0-9]*"],
@@ -108,6 +113,11 @@ const FAMILIES: &[Family] = &[
         "could not find any valid magic files!",
         "the table of file types",
         &["/usr/share/misc/magic.mgc", "/usr/lib/file/magic.mgc"],
+    ),
+    family(
+        "need UTF-8 locale (LC_CTYPE) but have %s",
+        "a UTF-8 locale, where the host's C library has none",
+        &["/usr/lib/locale/C.utf8", "/usr/lib/locale/C.UTF-8"],
     ),
 ];
 

@@ -11,11 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use elf::closure::{Closure, Object, Reason};
 use elf::read_only_strings;
 use sysext::extension::HostLibrary;
-use tree::{Tree, TreePath};
+use tree::{Content, Tree, TreePath};
 
 use super::host::{is_host_business, is_host_data, is_host_program, is_program_dir};
 use super::planner::Planner;
-use super::{Action, PlanError, Why};
+use super::{Action, Entry, PlanError, Why};
 use families::Family;
 
 /// Files and folders of the image that a program looks for at run time, and that the extension lacks.
@@ -90,6 +90,7 @@ impl Planner<'_> {
                 found.entry((UnbundledKind::Family(family.name), likely)).or_default().extend(folders);
             }
             if is_root {
+                self.openssl_configuration(content, &mut found);
                 bundled.siblings(path, &mut found);
                 self.script(path, content, &bundled, &mut found)?;
             }
@@ -101,6 +102,22 @@ impl Planner<'_> {
 }
 
 impl Planner<'_> {
+    /// OpenSSL's configuration, for programs that fail without it. Others have its library read what there is.
+    fn openssl_configuration(&self, content: &Content, found: &mut Found) {
+        // What can't be read is reported by the closure.
+        if !elf::mentions(content, &["CONF_get1_default_config_file"]).unwrap_or(false) {
+            return;
+        }
+        let in_etc = |entry: &Entry| match &entry.action {
+            Action::Symlink(to) if to.starts_with(b"/etc/") && to.ends_with(b"/openssl.cnf") => {
+                TreePath::new(to).ok()
+            }
+            _ => None,
+        };
+        let paths: BTreeSet<TreePath> = self.plan.entries.values().filter_map(in_etc).collect();
+        found.entry((UnbundledKind::Configuration, true)).or_default().extend(paths);
+    }
+
     /// Libraries of the image that a note names and the request leaves out.
     fn suggested(&self, object: &Object, closure: &Closure, found: &mut Found) {
         let included = |name: &[u8]| {

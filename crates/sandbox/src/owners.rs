@@ -7,8 +7,10 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, XattrFlags, openat2};
 use rustix::io::Errno;
@@ -56,49 +58,106 @@ pub(super) fn recorded(fd: &OwnedFd) -> Option<(u32, u32)> {
     decode(&value[..n])
 }
 
-/// Answers the system calls that are told to the supervisor: changes of owner, and what a trace looks at.
+/// A thread that answers the system calls that are told to the supervisor: changes of owner, and what a trace looks at.
+///
+/// It does nothing but wait for the next call: each system call of its own makes each lookup of a traced command slower.
 #[derive(Debug)]
-pub(super) struct Recorder {
-    listener: OwnedFd,
+pub(super) struct Supervisor {
+    records: Arc<Mutex<Records>>,
+    ended: OwnedFd,
+}
+
+/// What the calls led to.
+#[derive(Debug, Default)]
+pub(super) struct Records {
     tracer: Option<Tracer>,
     /// Some change of owner couldn't be written down.
     pub(super) unrecorded: bool,
+    error: Option<io::Error>,
 }
 
-impl AsFd for Recorder {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.listener.as_fd()
+/// What hangs up when the thread has ended: no process is left whose calls it could answer, or it has failed.
+impl AsFd for Supervisor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ended.as_fd()
     }
 }
 
-impl Recorder {
-    pub(super) fn new(listener: OwnedFd, tracer: Option<Tracer>) -> Self {
+impl Supervisor {
+    pub(super) fn start(listener: OwnedFd, tracer: Option<Tracer>) -> io::Result<Self> {
         if tracer.is_some() {
             sys::take_turns(listener.as_fd());
         }
-        Recorder { listener, tracer, unrecorded: false }
+        let (ended, ends) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let records = Arc::new(Mutex::new(Records { tracer, ..Records::default() }));
+        let theirs = Arc::clone(&records);
+        std::thread::Builder::new().spawn(move || {
+            // Dropped last.
+            let _ends = ends;
+            let answered = answer_all(listener.as_fd(), &theirs);
+            if let (Err(e), Ok(mut records)) = (answered, theirs.lock()) {
+                records.error = Some(e);
+            }
+            // From here on, calls that still wait fail with ENOSYS.
+            drop(listener);
+        })?;
+        Ok(Supervisor { records, ended })
     }
 
+    /// What is recorded up to now; all of a process's calls are once it has ended.
+    ///
+    /// # Errors
+    /// Some call couldn't be answered.
+    pub(super) fn take(&self) -> io::Result<Records> {
+        let mut records = self.records.lock().map_err(|_| poisoned())?;
+        let taken = std::mem::take(&mut *records);
+        taken.error.map_or(Ok(Records { error: None, ..taken }), Err)
+    }
+
+    /// # Errors
+    /// Some call couldn't be answered.
+    pub(super) fn check(&self) -> io::Result<()> {
+        let mut records = self.records.lock().map_err(|_| poisoned())?;
+        records.error.take().map_or(Ok(()), Err)
+    }
+}
+
+fn poisoned() -> io::Error {
+    io::Error::other("the thread that answers system calls panicked")
+}
+
+/// Until no process is left whose calls could be answered.
+fn answer_all(listener: BorrowedFd<'_>, records: &Mutex<Records>) -> io::Result<()> {
+    loop {
+        match sys::receive(listener)? {
+            // Locked before the answer: who waits for the caller's end finds its call in the records.
+            Some(call) => records.lock().map_err(|_| poisoned())?.serve(listener, &call)?,
+            // Its caller is gone, or (Linux 6.11) all of them.
+            None if sys::hung_up(listener)? => return Ok(()),
+            None => {}
+        }
+    }
+}
+
+impl Records {
     /// What was looked up, if the run is traced.
     pub(super) fn looked(self) -> Vec<Access> {
-        self.tracer.into_iter().flat_map(Tracer::into_seen).collect()
+        self.tracer.map(Tracer::into_seen).unwrap_or_default()
     }
 
-    /// Answers the call that waits, if one still does.
-    pub(super) fn serve(&mut self) -> std::io::Result<()> {
-        let Some(call) = sys::receive(self.listener.as_fd())? else { return Ok(()) };
+    /// Answers a call.
+    fn serve(&mut self, listener: BorrowedFd<'_>, call: &Notification) -> io::Result<()> {
         if let (Some(tracer), Some(lookup)) = (&mut self.tracer, seccomp::lookup(call.arch, call.number)) {
-            tracer.note(&call, lookup)?;
-            return sys::let_go(self.listener.as_fd(), call.id);
+            return tracer.note(call, lookup, || sys::let_go(listener, call.id));
         }
-        let errno = match self.chown(&call) {
+        let errno = match self.chown(listener, call) {
             Ok(()) => 0,
             Err(errno) => errno.raw_os_error(),
         };
-        sys::answer(self.listener.as_fd(), call.id, errno)
+        sys::answer(listener, call.id, errno)
     }
 
-    fn chown(&mut self, call: &Notification) -> Result<(), Errno> {
+    fn chown(&mut self, listener: BorrowedFd<'_>, call: &Notification) -> Result<(), Errno> {
         let (kind, short) = seccomp::call(call.arch, call.number).ok_or(Errno::NOSYS)?;
         let width = if seccomp::is_32_bit(call.arch) { u64::from(u32::MAX) } else { u64::MAX };
         let arg = |i: usize| call.args[i] & width;
@@ -132,7 +191,7 @@ impl Recorder {
             }
         };
         // All was read through the caller's process id; had it died meanwhile, that could be another process by now.
-        if !sys::still_waits(self.listener.as_fd(), call.id) {
+        if !sys::still_waits(listener, call.id) {
             return Err(Errno::SRCH);
         }
         self.write_down(&file, uid, gid)

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
 use rustix::thread::UnshareFlags;
 
-use super::owners::Recorder;
+use super::owners::Supervisor;
 use super::sys::{self, Fork};
 use super::tracer::Tracer;
 use super::wire::{At, Channel, Go, Report, Step};
@@ -48,10 +48,13 @@ fn live(go: &Go, mode: Mode, overlay: Option<bool>, helper: &Channel) -> Result<
     };
     drop((errors_theirs, listener_theirs));
     let mut unrecorded = false;
-    let mut recorder = None;
+    let mut supervisor = None;
     if mode == Mode::Single || go.traced {
         match command::receive_listener(&listener).at("seccomp listener")? {
-            Some(listener) => recorder = Some(Recorder::new(listener, go.traced.then(Tracer::default))),
+            Some(listener) => {
+                let tracer = go.traced.then(Tracer::default);
+                supervisor = Some(Supervisor::start(listener, tracer).at("thread for system calls")?);
+            }
             None if go.traced => {
                 let message =
                     "the kernel gives no seccomp listener, of which there can be only one".to_owned();
@@ -61,14 +64,17 @@ fn live(go: &Go, mode: Mode, overlay: Option<bool>, helper: &Channel) -> Result<
         }
     }
     drop(listener);
-    if let Some(errno) = wait_for_exec(File::from(errors), &mut recorder).at("pipe")? {
+    if let Some(errno) = wait_for_exec(File::from(errors)).at("pipe")? {
+        if let Some(supervisor) = &supervisor {
+            supervisor.check().at("answering system calls")?;
+        }
         return Ok(Report::NoExec { errno });
     }
-    let status = wait_for(pid, &mut recorder, helper).at("waiting for the command")?;
-    if let Some(recorder) = recorder {
-        unrecorded |= recorder.unrecorded;
-        let looked = recorder.looked();
-        for some in looked.chunks(LOOKED) {
+    let status = wait_for(pid, supervisor.as_ref(), helper).at("waiting for the command")?;
+    if let Some(supervisor) = supervisor {
+        let records = supervisor.take().at("answering system calls")?;
+        unrecorded |= records.unrecorded;
+        for some in records.looked().chunks(LOOKED) {
             helper.send(&Report::Looked(some.to_vec())).at("socket")?;
         }
     }
@@ -76,66 +82,35 @@ fn live(go: &Go, mode: Mode, overlay: Option<bool>, helper: &Channel) -> Result<
 }
 
 /// Waits until the command's program is executed, which closes the pipe; or gives the errno that it failed with.
-fn wait_for_exec(mut errors: File, recorder: &mut Option<Recorder>) -> io::Result<Option<i32>> {
-    while let Some(recorder) = recorder {
-        let mut fds = [
-            PollFd::from_borrowed_fd(errors.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(recorder.as_fd(), PollFlags::IN),
-        ];
-        match poll(&mut fds, None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(e.into()),
-        }
-        let (over, call) = (!fds[0].revents().is_empty(), fds[1].revents().contains(PollFlags::IN));
-        if over {
-            break;
-        }
-        // Looking for the program, and executing it, are among the calls that wait for an answer.
-        if call {
-            recorder.serve()?;
-        }
-    }
+fn wait_for_exec(mut errors: File) -> io::Result<Option<i32>> {
     let mut errno = Vec::new();
     errors.read_to_end(&mut errno)?;
     Ok(<[u8; 4]>::try_from(errno.as_slice()).ok().map(i32::from_ne_bytes))
 }
 
-fn wait_for(pid: Pid, recorder: &mut Option<Recorder>, helper: &Channel) -> io::Result<Status> {
+fn wait_for(pid: Pid, supervisor: Option<&Supervisor>, helper: &Channel) -> io::Result<Status> {
     let command: OwnedFd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
     // Orphans that end wake nobody: they are reaped when something else happens, or within this time.
     let orphans = Timespec { tv_sec: 1, tv_nsec: 0 };
-    let mut hung_up = false;
+    let mut supervisor = supervisor;
     loop {
         let mut fds = vec![
             PollFd::from_borrowed_fd(command.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(helper.as_fd(), PollFlags::IN),
         ];
-        if let (Some(recorder), false) = (&*recorder, hung_up) {
-            fds.push(PollFd::from_borrowed_fd(recorder.as_fd(), PollFlags::IN));
-        }
+        fds.extend(supervisor.map(|s| PollFd::new(s, PollFlags::IN)));
         match poll(&mut fds, Some(&orphans)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(e.into()),
         }
-        let happened: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
-        if !happened[1].is_empty() {
+        let happened: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        if happened[1] {
             return Err(io::Error::other("the helper is gone"));
         }
-        match happened.get(2) {
-            Some(flags) if flags.contains(PollFlags::IN) => {
-                if let Some(recorder) = recorder {
-                    recorder.serve()?;
-                }
-                // A traced command makes thousands of calls; each has a look at the rest only if something happened there.
-                if happened[0].is_empty() {
-                    continue;
-                }
-            }
-            // HUP alone: no process with the filter is left, but for zombies.
-            Some(flags) if !flags.is_empty() => {
-                hung_up = true;
-            }
-            _ => {}
+        if happened.get(2) == Some(&true)
+            && let Some(supervisor) = supervisor.take()
+        {
+            supervisor.check()?;
         }
         if let Some(status) = reap(pid)? {
             return Ok(status);

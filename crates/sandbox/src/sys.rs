@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
 
@@ -199,6 +200,17 @@ pub(super) fn receive(listener: BorrowedFd<'_>) -> io::Result<Option<Notificatio
         number: request.data.nr,
         args: request.data.args,
     }))
+}
+
+/// Whether no process is left that could make such a call, but for zombies.
+pub(super) fn hung_up(listener: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut fds = [PollFd::from_borrowed_fd(listener, PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    match poll(&mut fds, Some(&now)) {
+        Ok(_) => Ok(fds[0].revents().contains(PollFlags::HUP) && !fds[0].revents().contains(PollFlags::IN)),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// Makes callers and this process take turns on one processor, which is faster than to wake each other on two. Linux 6.6;

@@ -41,25 +41,27 @@ pub(super) struct Tracer {
 }
 
 impl Tracer {
-    /// Writes the call's path down.
+    /// Reads the call's path, lets the call go on with `reply`, and writes the path down meanwhile.
     ///
     /// # Errors
-    /// There are too many.
-    pub(super) fn note(&mut self, call: &Notification, lookup: Lookup) -> io::Result<()> {
+    /// There are too many, or the reply failed.
+    pub(super) fn note(
+        &mut self,
+        call: &Notification,
+        lookup: Lookup,
+        reply: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
         if lookup.then == Then::Link {
             self.links = true;
-            return Ok(());
+            return reply();
         }
         self.chroots |= lookup.then == Then::Chroot;
         // A caller that is gone, and a path that isn't there: the kernel says so to those who ask.
-        let Some(access) = self.access(call, lookup) else { return Ok(()) };
-        if self.seen.contains(&access) {
-            return Ok(());
-        }
-        // A link that the command has made itself leads to a file of the image as well.
-        let real = (self.links && access.followed && !access.path.starts_with(b"/proc/"))
-            .then(|| real_path(&access.path))
-            .flatten();
+        let Some(access) = self.access(call, lookup) else { return reply() };
+        // A link that the command has made itself leads to a file of the image as well, as long as it is there.
+        let looks = self.links && access.followed && !access.path.starts_with(b"/proc/");
+        let real = (looks && !self.seen.contains(&access)).then(|| real_path(&access.path)).flatten();
+        reply()?;
         if let Some(path) = real.filter(|real| *real != access.path) {
             self.add(Access { path, ..access })?;
         }
@@ -67,8 +69,8 @@ impl Tracer {
     }
 
     /// All that was looked up.
-    pub(super) fn into_seen(self) -> impl Iterator<Item = Access> {
-        self.seen.into_iter()
+    pub(super) fn into_seen(self) -> Vec<Access> {
+        self.seen.into_iter().collect()
     }
 
     fn add(&mut self, access: Access) -> io::Result<()> {

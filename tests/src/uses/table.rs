@@ -6,7 +6,7 @@ use super::{Cell, Cells, Use, Verdict, Way};
 
 const HEAD: &str = "# Programs, taken and used
 
-Made by `cargo xtask bench --programs > docs/programs.md` (release build). Each program is taken out of one Debian 12 root file system,
+Made by `cargo xtask bench --programs > docs/programs.md`. Each program is taken out of one Debian 12 root file system,
 merged by systemd-sysext onto a host that has busybox and no C library, and used there: a query, a clone, a page, a conversion. It has to
 print what it prints in its own root. `tests/programs/uses.toml` has the programs and their uses.
 
@@ -19,8 +19,8 @@ print what it prints in its own root. `tests/programs/uses.toml` has the program
 | flatwrap, by package | `flatwrap IMAGE NAME package:git` |
 | flatwrap, by trace | `flatwrap --trace 'the use' IMAGE NAME /usr/bin/git` |
 
-**works**: it prints what it has to. **told**: it doesn't, and a warning or an error names what is missing. **silent**: it doesn't, and
-nothing was said. A star marks a program that works although there was a warning.
+**works**: it prints what it has to. **told**: it doesn't, and an error, a warning or a hint names what is missing. **silent**: it doesn't, and
+nothing was said. A star marks a program that works although there was a warning. Empty cells have not been measured.
 ";
 
 /// The page.

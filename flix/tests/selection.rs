@@ -8,6 +8,7 @@ use elf::closure::Options;
 use elf::testing::{TestRoot, p};
 use flix::plan::Selection;
 use flix::{Plan, Request};
+use sysext::RequestedPath;
 use tree::Tree;
 
 fn request(paths: &[&str]) -> Request {
@@ -163,6 +164,22 @@ fn what_belongs_to_the_host() {
             "package:app: hosts have data of their own there, not included: /usr/share/zoneinfo/UTC",
         ]
     );
+}
+
+/// A script that is named and traced: its shell is the host's, as it is for a script that is only traced.
+#[test]
+fn the_shell_of_a_named_script() {
+    let lab = TestRoot::glibc();
+    lab.write("bin/busybox", "x").symlink("bin/sh", "busybox").script("usr/bin/script", "#!/bin/sh\n");
+    let text = "/usr/bin/script".to_owned();
+    let wanted = vec![RequestedPath { source: text.clone(), text, target: None }];
+    let alone = Request { wanted, selections: Vec::new(), ..request(&[]) };
+    let error = Plan::new(&lab.tree(), &alone).unwrap_err().to_string();
+    assert_eq!(error, "/usr/bin/script: script needs /bin/sh, which is not part of the extension");
+    let traced = Request { selections: request(&["/bin/sh", "/usr/bin/script"]).selections, ..alone };
+    let (plan, _) = plan(&lab, &traced);
+    assert_eq!(entries(&plan), ["/usr/bin/script copy"]);
+    assert_eq!(plan.warnings, [""; 0]);
 }
 
 /// A folder of configuration that a link leads to is copied as a whole.

@@ -29,7 +29,8 @@ impl Planner<'_> {
             match place {
                 Some(place) => self.point(&placed, content, &shebang, &place)?,
                 None if self.request.host_interpreters => {}
-                None if !placed.named && shebang.is_shell() => {}
+                // What a package or a trace leaves out is the host's, for a script that is named besides, too.
+                None if shebang.is_shell() && !(placed.named && self.request.selections.is_empty()) => {}
                 None if self.is_module(&placed) => {}
                 None if placed.named => {
                     return Err(PlanError::Interpreter {

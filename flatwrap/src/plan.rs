@@ -121,6 +121,9 @@ const TOOLS: [StaticPath; 8] = [
     StaticPath::new("/usr/bin/id"),
 ];
 
+/// What the entry points run on hosts whose shell it is.
+const BUSYBOX: StaticPath = StaticPath::new("/usr/bin/busybox");
+
 /// Directories of every host.
 const DIRECTORIES: [StaticPath; 12] = [
     StaticPath::new("/usr/bin"),
@@ -193,10 +196,10 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Whether the entry points need the host's own program at this path, so that none of the image can show there.
+    /// Whether the entry points need, or may need, the host's own program at this path.
     pub fn is_reserved(path: &TreePath) -> bool {
         let place = home(path, false);
-        TOOLS.iter().any(|tool| place.as_ref() == Some(&tool.path()))
+        TOOLS.iter().chain([&BUSYBOX]).any(|tool| place.as_ref() == Some(&tool.path()))
     }
 
     /// The mounts of the private root.

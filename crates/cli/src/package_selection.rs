@@ -96,9 +96,9 @@ fn report(text: &str, included: &[&str], closure: &Closure<'_>, events: &dyn Eve
     }
 }
 
-pub(crate) fn shown<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
-    let names: Vec<&str> = names.collect();
-    let text = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+pub(crate) fn shown<T: AsRef<str>>(names: impl Iterator<Item = T>) -> Option<String> {
+    let names: Vec<T> = names.collect();
+    let text = names.iter().take(NAMED).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(NAMED) {
         _ if names.is_empty() => None,
         0 => Some(text),

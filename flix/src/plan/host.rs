@@ -260,7 +260,7 @@ const KEY_STORES: &[StaticPath] = &[
 ];
 
 /// Whether this is a program of every host. `place` is one in an extension.
-pub(super) fn is_host_program(place: &TreePath) -> bool {
+pub fn is_host_program(place: &TreePath) -> bool {
     let name = place.file_name().and_then(|n| std::str::from_utf8(n).ok());
     is_program_dir(place) && name.is_some_and(|n| PROGRAMS.binary_search(&n).is_ok())
 }

@@ -17,6 +17,7 @@ mod text;
 mod unbundled;
 pub(crate) mod units;
 
+pub use host::is_host_program;
 pub use selection::Selection;
 pub use unbundled::{Unbundled, UnbundledKind};
 

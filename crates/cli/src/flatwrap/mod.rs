@@ -8,17 +8,17 @@ use std::collections::BTreeSet;
 use anyhow::Context as _;
 use flatwrap::options::{Map, Workdir, absolute};
 use flatwrap::{Options, Plan, PlanError, Process, Pruned, Report, Shown, Source, narrow};
-use flix::plan::Selection;
+use flix::plan::{Selection, is_host_program};
 use image::Written;
 use oci::{Config, Rootfs};
 use sysext::extension::unit_programs::is_unit;
-use sysext::request::locate;
+use sysext::request::{home, locate};
 use sysext::{Extension, ExtensionName, RequestedPath};
 use tree::{Event, Events, Machine, StaticPath, Tree, TreePath};
 
 use crate::args::{PathArg, written_line};
 use crate::convert::{Built, Conversion, convert, hint_at_texts};
-use crate::package_selection::PackagesError;
+use crate::package_selection::{PackagesError, shown};
 use crate::private_root;
 use crate::root::program;
 use crate::selection::{LeaveOut, programs};
@@ -96,7 +96,15 @@ impl Conversion for Args {
     }
 
     fn select_packages(&self, rootfs: &Rootfs, events: &dyn Events) -> Result<Vec<Selection>, PackagesError> {
-        private_root::select(&PathArg::packages(&self.paths), &self.packages, &rootfs.tree, events)
+        let packages = PathArg::packages(&self.paths);
+        if PathArg::paths(&self.paths).is_empty() && !self.entrypoint {
+            let (_, hosts) = entry_points(&packages, &rootfs.tree)?;
+            if let Some(list) = shown(hosts.iter().map(TreePath::to_string)) {
+                let text = format!("every host has its own {list}: not among the entry points");
+                events.event(Event::Note(text.into()));
+            }
+        }
+        private_root::select(&packages, &self.packages, &rootfs.tree, events)
     }
 
     fn machines(&self, plan: &Plan, rootfs: &Rootfs) -> BTreeSet<Machine> {
@@ -128,9 +136,10 @@ impl Conversion for Args {
 }
 
 impl Args {
-    /// The programs of the packages, and those that the traced commands name; not those that the entry points need.
+    /// The programs of the packages that not every host has, and those that the traced commands name; not those that the entry
+    /// points need.
     fn programs(&self, image: &Tree) -> Result<Vec<RequestedPath>, PackagesError> {
-        let mut found = private_root::programs(&PathArg::packages(&self.paths), image)?;
+        let (mut found, _) = entry_points(&PathArg::packages(&self.paths), image)?;
         found.extend(programs(&self.common.selection.trace).iter().filter_map(|name| program(image, name)));
         let mut out: Vec<RequestedPath> = Vec::new();
         for path in found.iter().filter(|path| !Plan::is_reserved(path)) {
@@ -142,6 +151,14 @@ impl Args {
         }
         Ok(out)
     }
+}
+
+/// The programs of packages: those that become entry points, and those that every host has.
+fn entry_points(packages: &[String], image: &Tree) -> Result<(Vec<TreePath>, Vec<TreePath>), PackagesError> {
+    let is_hosts =
+        |path: &TreePath| Plan::is_reserved(path) || home(path, false).as_ref().is_some_and(is_host_program);
+    let found = private_root::programs(packages, image)?;
+    Ok(found.into_iter().partition(|path| !is_hosts(path)))
 }
 
 /// What of the private root programs don't see, since a directory of the host is over it.

@@ -58,8 +58,13 @@ pub(crate) fn select(
     kept.extend(closure.named.iter().map(|p| (key(p), *p)));
     if args.depends() {
         kept.extend(closure.depends.iter().chain(&closure.base).map(|p| (key(p), *p)));
-        let owner = |tool: &&str| database.owner(&tree.resolve(tool, true).ok()?.path);
-        let tools: BTreeSet<&str> = TOOLS.iter().filter_map(owner).map(|p| p.name.as_str()).collect();
+        // Alpine's /bin/sh is a link of a package, and what it leads to belongs to another.
+        let found = TOOLS.iter().filter_map(|tool| tree.resolve(tool, true).ok());
+        let tools: BTreeSet<&str> = found
+            .flat_map(|found| found.links.into_iter().chain([found.path]))
+            .filter_map(|path| database.owner(&path))
+            .map(|p| p.name.as_str())
+            .collect();
         let tools: Vec<&str> = tools.into_iter().collect();
         let base = database.closure(&tools)?;
         kept.extend([&base.named, &base.depends, &base.base].into_iter().flatten().map(|p| (key(p), *p)));

@@ -218,14 +218,16 @@ fn is_hosts(path: &TreePath) -> bool {
 }
 
 /// Programs that are looked for by their names when commands are to be traced: the first word of each simple command.
-/// Words that a shell knows itself are none, nor is what only a shell can tell.
+/// Words that a shell knows itself are none, nor are functions of the commands and what only a shell can tell.
 pub(crate) fn programs(commands: &[String]) -> Vec<String> {
     let plain = |word: &&str| word.chars().all(|c| c.is_ascii_alphanumeric() || "+-._/".contains(c));
     let words = commands.iter().flat_map(|c| c.split(['|', '&', ';', '\n'])).filter_map(|part| {
         let assigned = |word: &&str| word.split_once('=').is_some_and(|(name, _)| plain(&name));
         part.split_whitespace().find(|word| !assigned(word))
     });
-    let words = words.filter(|w| plain(w) && !SHELL.contains(w));
+    let functions: BTreeSet<&str> =
+        commands.iter().flat_map(|c| c.split_whitespace()).filter_map(|w| w.strip_suffix("()")).collect();
+    let words = words.filter(|w| plain(w) && !SHELL.contains(w) && !functions.contains(w));
     words.map(str::to_owned).collect()
 }
 
@@ -308,6 +310,7 @@ mod tests {
             ("$(echo a) b", ""),
             ("/usr/lib/x/y", "/usr/lib/x/y"),
             ("exec a", ""),
+            ("a() { b \"$@\"; }\na c; d", "d"),
         ] {
             assert_eq!(programs(&[command.to_owned()]).join(" "), expected, "{command}");
         }

@@ -19,6 +19,10 @@ pub struct Package {
     pub name: &'static str,
     /// Its version, with the `-r0` of the release.
     pub version: &'static str,
+    /// What it depends on, separated by spaces: names, `so:libz.so.1`, `cmd:sh`.
+    pub depends: &'static str,
+    /// What it provides, likewise: `so:libz.so.1=1`.
+    pub provides: &'static str,
     /// Path without a leading slash, permission bits, content. Directories are made on the way.
     pub files: Vec<(&'static str, u32, Vec<u8>)>,
 }
@@ -36,27 +40,38 @@ pub fn repository(dir: &Path, packages: &[Package]) -> Result<Vec<u8>> {
     let key = dir.join("key.pem");
     Program::new("openssl").args(["genrsa", "-out"]).arg(&key).arg("2048").run()?;
 
+    let field = |key: &str, list: &str| match list {
+        "" => String::new(),
+        list => format!("{key}:{list}\n"),
+    };
     let mut index = String::new();
     for p in packages {
         let data = gzip(&data_tar(dir, p)?)?;
+        let many = |key: &str, list: &str| {
+            list.split_whitespace().map(|item| format!("{key} = {item}\n")).collect::<String>()
+        };
         let info = format!(
             "pkgname = {}\npkgver = {}\npkgdesc = for the tests\nurl = about:blank\nbuilddate = 0\nsize = 1\n\
-             arch = x86_64\norigin = {}\nlicense = CC0-1.0\ndatahash = {}\n",
+             arch = x86_64\norigin = {}\nlicense = CC0-1.0\n{}{}datahash = {}\n",
             p.name,
             p.version,
             p.name,
+            many("depend", p.depends),
+            many("provides", p.provides),
             hex(Sha256::digest(&data).as_slice())
         );
         let control = gzip(&segment(".PKGINFO", info.as_bytes())?)?;
         let sha1 = openssl(dir, &control, &["dgst", "-sha1", "-binary"])?;
         let sum = String::from_utf8(openssl(dir, &sha1, &["base64", "-A"])?)?;
         index += &format!(
-            "C:Q1{}\nP:{}\nV:{}\nA:x86_64\nS:{}\nI:1\nT:for the tests\nU:about:blank\nL:CC0-1.0\no:{}\n\n",
+            "C:Q1{}\nP:{}\nV:{}\nA:x86_64\nS:{}\nI:1\nT:for the tests\nU:about:blank\nL:CC0-1.0\no:{}\n{}{}\n",
             sum.trim(),
             p.name,
             p.version,
             control.len() + data.len(),
-            p.name
+            p.name,
+            field("D", p.depends),
+            field("p", p.provides)
         );
         fs::write(arch.join(format!("{}-{}.apk", p.name, p.version)), [control, data].concat())?;
     }

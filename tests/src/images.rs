@@ -153,7 +153,7 @@ pub fn b3sum(work: &Path) -> Result<apk::Package> {
         ("usr/bin/b3sum", 0o755, fs::read(program)?),
         ("usr/lib/libblake3.so.0", 0o755, fs::read(library)?),
     ];
-    Ok(apk::Package { name: "b3sum", version: "1.5.4-r0", files })
+    Ok(apk::Package { name: "b3sum", version: "1.5.4-r0", depends: "", provides: "", files })
 }
 
 fn read(path: &str) -> Result<Vec<u8>> {

@@ -257,6 +257,12 @@ pub struct Authority {
 }
 
 impl Authority {
+    /// The one that was made in a directory.
+    pub(crate) fn made(dir: &Path) -> Authority {
+        let file = |name: &str| dir.join(name);
+        Authority { ca: file("ca.crt"), server: (file("server.crt"), file("server.key")) }
+    }
+
     /// Makes one in a directory.
     ///
     /// # Errors

@@ -5,11 +5,13 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Error, Result, bail, ensure};
 use e2e::matrix::{Kind, Matrix, Row};
-use e2e::uses::{self, Uses, Verdict, Way};
+use e2e::uses::{self, Image, Uses, Verdict, Way};
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// A program that has helpers and data, and one that needs libraries only.
-const USED: [&str; 2] = ["git", "jq"];
+/// Of Debian a program that has helpers and data, and one that needs libraries only; of Alpine likewise, and where the real one is at
+/// hand its own: busybox by links, a page over TLS, and `apk`.
+const DEBIAN: [&str; 2] = ["git", "jq"];
+const ALPINE: [&str; 5] = ["words", "words-report", "busybox-links", "ssl_client", "apk"];
 
 fn main() {
     let matrix = Arc::new(OnceLock::new());
@@ -23,13 +25,20 @@ fn main() {
             }));
         }
     }
-    let used = Arc::new(OnceLock::new());
-    for name in USED {
-        for way in Way::ALL {
-            let used = used.clone();
-            trials.push(Trial::test(format!("uses::{name}::{}", way.name()), move || {
-                use_of(&used, name, way).map_err(|e| Failed::from(format!("{e:#}")))
-            }));
+    for (image, root, names) in
+        [(Image::Debian, "programs-few", &DEBIAN[..]), (Image::Alpine, "programs-alpine", &ALPINE)]
+    {
+        let programs = uses::all(image).unwrap_or_else(|e| panic!("{e:#}"));
+        let programs: Vec<_> = programs.into_iter().filter(|p| names.contains(&p.name.as_str())).collect();
+        let used = Arc::new(OnceLock::new());
+        for name in programs.iter().map(|p| p.name.clone()) {
+            for way in Way::ALL {
+                let (used, programs, name) = (used.clone(), programs.clone(), name.clone());
+                let make = move || Uses::new(image, root, programs);
+                trials.push(Trial::test(format!("uses::{name}::{}", way.name()), move || {
+                    use_of(&used, make, &name, way).map_err(|e| Failed::from(format!("{e:#}")))
+                }));
+            }
         }
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
@@ -47,8 +56,13 @@ fn cell(matrix: &OnceLock<std::result::Result<Matrix, String>>, row: &Row, kind:
 }
 
 /// By name a program may fail, but not without a word; by all other ways it works.
-fn use_of(used: &OnceLock<std::result::Result<Uses, String>>, name: &str, way: Way) -> Result<()> {
-    let used = used.get_or_init(|| few().map_err(|e| format!("{e:#}")));
+fn use_of(
+    used: &OnceLock<std::result::Result<Uses, String>>,
+    make: impl FnOnce() -> Result<Uses>,
+    name: &str,
+    way: Way,
+) -> Result<()> {
+    let used = used.get_or_init(|| make().map_err(|e| format!("{e:#}")));
     let used = used.as_ref().map_err(|e| Error::msg(e.clone()))?;
     let program = used.programs().iter().find(|p| p.name == name).context("no such program")?;
     used.at_home(program)?;
@@ -56,9 +70,4 @@ fn use_of(used: &OnceLock<std::result::Result<Uses, String>>, name: &str, way: W
         (Verdict::Works, _) | (Verdict::Told(_), Way::Name) => Ok(()),
         (Verdict::Told(why) | Verdict::Silent(why), _) => bail!("{why}"),
     }
-}
-
-fn few() -> Result<Uses> {
-    let programs = uses::all()?.into_iter().filter(|p| USED.contains(&p.name.as_str())).collect();
-    Uses::new("programs-few", programs)
 }

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
-use e2e::uses::{Cells, Use, Uses, Verdict, Way, all, page};
+use e2e::uses::{Cells, Image, Use, Uses, Verdict, Way, all, page};
 
 /// Programs at a time.
 const WORKERS: usize = 2;
@@ -25,19 +25,35 @@ struct Args {
 
 fn main() -> Result<()> {
     let args = Args::parse(std::env::args().skip(1))?;
-    let programs = all()?;
-    let uses = Uses::new("programs", programs.clone())?;
-    let selected: Vec<&Use> =
-        programs.iter().filter(|p| args.only.is_empty() || args.only.contains(&p.name)).collect();
-    ensure!(!selected.is_empty(), "no such program: {:?}", args.only);
+    let (debian, alpine) = (all(Image::Debian)?, all(Image::Alpine)?);
+    let known = |name: &String| debian.iter().chain(&alpine).any(|p| p.name == *name);
+    ensure!(args.only.iter().all(known), "no such program among {:?}", args.only);
     let cells = Mutex::new(args.read()?);
+    let mut problems = Vec::new();
+    for (image, name, programs) in
+        [(Image::Debian, "programs", &debian), (Image::Alpine, "programs-alpine", &alpine)]
+    {
+        let selected: Vec<&Use> =
+            programs.iter().filter(|p| args.only.is_empty() || args.only.contains(&p.name)).collect();
+        if !selected.is_empty() {
+            problems.extend(all_of(&Uses::new(image, name, programs.clone())?, &selected, &args, &cells)?);
+        }
+    }
+    let cells = cells.into_inner().context("a worker panicked")?;
+    print!("{}", page(&debian, &alpine, &cells));
+    ensure!(problems.is_empty(), "{}", problems.join("\n"));
+    Ok(())
+}
+
+/// Returns the problems.
+fn all_of(uses: &Uses, selected: &[&Use], args: &Args, cells: &Mutex<Cells>) -> Result<Vec<String>> {
     let next = AtomicUsize::new(0);
     let problems = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..WORKERS {
             scope.spawn(|| {
                 while let Some(program) = selected.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(e) = one(&uses, program, &args, &cells)
+                    if let Err(e) = one(uses, program, args, cells)
                         && let Ok(mut problems) = problems.lock()
                     {
                         eprintln!("{}: {e:#}", program.name);
@@ -47,11 +63,7 @@ fn main() -> Result<()> {
             });
         }
     });
-    let cells = cells.into_inner().context("a worker panicked")?;
-    print!("{}", page(&programs, &cells));
-    let problems = problems.into_inner().context("a worker panicked")?;
-    ensure!(problems.is_empty(), "{}", problems.join("\n"));
-    Ok(())
+    problems.into_inner().context("a worker panicked")
 }
 
 fn one(uses: &Uses, program: &Use, args: &Args, cells: &Mutex<Cells>) -> Result<()> {

@@ -1,14 +1,15 @@
 //! Programs of many kinds, each taken out of one root in several ways, merged onto a host without a C library, and really
 //! used. `cargo xtask bench --programs` prints all of it (docs/programs.md); the test `matrix` runs a part.
 
+mod alpine;
 mod program;
 mod root;
 mod run;
 mod table;
-pub use program::{Use, all};
+pub use program::{Image, Use, all};
 pub use table::page;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -129,14 +130,21 @@ impl Way {
 }
 
 impl Uses {
-    /// `name` is that of the cached root, which has the packages of these programs.
+    /// `name` is that of the cached root, which has the packages of these programs. All of them are of `image`.
     ///
     /// # Errors
     /// The root or the host can't be made.
-    pub fn new(name: &str, programs: Vec<Use>) -> Result<Uses> {
-        let (root, authority) = root::debian(name, &programs)?;
+    pub fn new(image: Image, name: &str, programs: Vec<Use>) -> Result<Uses> {
+        let (root, authority) = match image {
+            Image::Debian => root::debian(name, &programs)?,
+            Image::Alpine => alpine::alpine(name)?,
+        };
         let work = Work::new()?;
         let files = root::files(&work)?;
+        if image == Image::Alpine {
+            let more = root.with_file_name("files/.");
+            Program::new("cp").arg("-r").arg(&more).arg(&files).run()?;
+        }
         let pages = work.dir("pages")?;
         fs::write(pages.join("page"), "a page over TLS\n")?;
         let address = http::serve_tls(pages, &authority)?;
@@ -230,7 +238,8 @@ impl Uses {
         let by = self.work.root("home-whole")?;
         let tool = by.program(place::flatwrap()?).arg("-o").arg(&image);
         let tool = tool.arg(format!("dir:{}", self.root.display())).arg("whole");
-        made(tool.args(self.programs.iter().flat_map(|p| &p.paths)), &image)
+        let paths: BTreeSet<&String> = self.programs.iter().flat_map(|p| &p.paths).collect();
+        made(tool.args(paths), &image)
     }
 }
 

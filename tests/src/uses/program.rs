@@ -1,4 +1,4 @@
-//! The programs: tests/programs/uses.toml.
+//! The programs: tests/programs/uses.toml and uses-alpine.toml.
 
 use std::fs;
 
@@ -6,6 +6,15 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use crate::place::repository;
+
+/// What programs are taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Image {
+    /// Debian 12.
+    Debian,
+    /// Alpine 3.20.
+    Alpine,
+}
 
 /// A program and how it is used. The file's head says what each key means.
 #[derive(Debug, Clone, Deserialize)]
@@ -15,7 +24,7 @@ pub struct Use {
     pub name: String,
     /// What kind of program it is.
     pub kind: String,
-    /// Debian packages; the root has them.
+    /// Packages; the root has them.
     pub packages: Vec<String>,
     #[serde(default)]
     take: Vec<String>,
@@ -42,14 +51,19 @@ struct UsesFile {
     program: Vec<Use>,
 }
 
-/// All of them.
+/// All of an image; for Alpine those that can be had here.
 ///
 /// # Errors
 /// The file can't be read, or says what it can't.
-pub fn all() -> Result<Vec<Use>> {
-    let path = repository().join("tests/programs/uses.toml");
+pub fn all(image: Image) -> Result<Vec<Use>> {
+    let name = match image {
+        Image::Debian => "uses.toml",
+        Image::Alpine => "uses-alpine.toml",
+    };
+    let path = repository().join("tests/programs").join(name);
     let text = fs::read_to_string(&path).with_context(|| format!("{path:?}"))?;
-    let file: UsesFile = toml::from_str(&text).with_context(|| format!("{path:?}"))?;
+    let mut file: UsesFile = toml::from_str(&text).with_context(|| format!("{path:?}"))?;
+    file.program.retain(|p| image == Image::Debian || super::alpine::has(&p.packages));
     Ok(file.program)
 }
 
@@ -83,7 +97,7 @@ mod tests {
 
     #[test]
     fn names_and_ports_are_unique() -> Result<()> {
-        let programs = all()?;
+        let programs = [all(Image::Debian)?, all(Image::Alpine)?].concat();
         let names: BTreeSet<String> = programs.iter().map(|p| p.name.to_lowercase()).collect();
         let ports: BTreeSet<u16> = programs.iter().map(Use::port).collect();
         assert_eq!((names.len(), ports.len()), (programs.len(), programs.len()));

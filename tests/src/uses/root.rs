@@ -1,4 +1,4 @@
-//! The root that programs are taken from, the host that they run on, and what their uses find in /tmp.
+//! Debian's root that programs are taken from, the host that they run on, and what their uses find in /tmp.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -45,9 +45,7 @@ pub(super) fn debian(name: &str, programs: &[Use]) -> Result<(PathBuf, Authority
         debstrap.arg(format!("--include={packages}")).arg("bookworm").arg(&root).run()?;
         Program::new("sh").args(["-euc", COMPLETE, "complete"]).arg(&root).arg(&authority.ca).run().map(drop)
     })?;
-    let file = |name: &str| dir.join("authority").join(name);
-    let authority = Authority { ca: file("ca.crt"), server: (file("server.crt"), file("server.key")) };
-    Ok((dir.join("root"), authority))
+    Ok((dir.join("root"), Authority::made(&dir.join("authority"))))
 }
 
 /// busybox under all its names, and what any host has in /etc: users, and whom it trusts.

@@ -6,9 +6,10 @@ use super::{Cell, Cells, Use, Verdict, Way};
 
 const HEAD: &str = "# Programs, taken and used
 
-Made by `cargo xtask bench --programs > docs/programs.md`. Each program is taken out of one Debian 12 root file system,
-merged by systemd-sysext onto a host that has busybox and no C library, and used there: a query, a clone, a page, a conversion. It has to
-print what it prints in its own root. `tests/programs/uses.toml` has the programs and their uses.
+Made by `cargo xtask bench --programs > docs/programs.md`. Each program is taken out of one root file system, merged by
+systemd-sysext onto a host that has busybox and no C library, and used there: a query, a clone, a page, a conversion. It has to
+print what it prints in its own root. The programs of Debian 12 and their uses are in `tests/programs/uses.toml`, those of Alpine 3.20
+in `tests/programs/uses-alpine.toml`.
 
 | column | command |
 |---|---|
@@ -23,10 +24,23 @@ print what it prints in its own root. `tests/programs/uses.toml` has the program
 nothing was said. A star marks a program that works although there was a warning. Empty cells have not been measured.
 ";
 
-/// The page.
-pub fn page(programs: &[Use], cells: &Cells) -> String {
+/// The page, with a section for the programs of each image.
+pub fn page(debian: &[Use], alpine: &[Use], cells: &Cells) -> String {
     let mut out = HEAD.to_owned();
-    let ways: Vec<Way> = Way::ALL.into_iter().filter(|w| cells.keys().any(|(_, way)| way == w)).collect();
+    for (title, programs) in [("Debian 12", debian), ("Alpine 3.20", alpine)] {
+        if programs.iter().any(|p| cells.keys().any(|(name, _)| *name == p.name)) {
+            let _ = write!(out, "\n## {title}\n{}", section(programs, cells));
+        }
+    }
+    out
+}
+
+fn section(programs: &[Use], cells: &Cells) -> String {
+    let mut out = String::new();
+    let ways: Vec<Way> = Way::ALL
+        .into_iter()
+        .filter(|w| programs.iter().any(|p| cells.contains_key(&(p.name.clone(), *w))))
+        .collect();
     out += "\n| | works | of these with a warning | told | silent | median size | median files |\n|---|---|---|---|---|---|---|\n";
     for &way in &ways {
         let of: Vec<&Cell> = programs.iter().filter_map(|p| cells.get(&(p.name.clone(), way))).collect();
@@ -35,8 +49,8 @@ pub fn page(programs: &[Use], cells: &Cells) -> String {
             out,
             "| {} | {} | {} | {} | {} | {} | {} |",
             way.title(),
-            count(|c| c.verdict == Verdict::Works),
-            count(|c| c.verdict == Verdict::Works && c.warned),
+            count(|c| c.works()),
+            count(|c| c.works() && c.warned),
             count(|c| matches!(c.verdict, Verdict::Told(_))),
             count(|c| matches!(c.verdict, Verdict::Silent(_))),
             median(of.iter().filter(|c| c.size > 0).map(|c| c.size)).map_or(String::new(), megabytes),
@@ -57,7 +71,11 @@ pub fn page(programs: &[Use], cells: &Cells) -> String {
         }
         out.push('\n');
     }
-    out += "\n## What doesn't work\n\n";
+    let works = |p: &Use| ways.iter().all(|w| cells.get(&(p.name.clone(), *w)).is_none_or(Cell::works));
+    if programs.iter().all(works) {
+        return out;
+    }
+    out += "\n### What doesn't work\n\n";
     for program in programs {
         for &way in &ways {
             let Some(cell) = cells.get(&(program.name.clone(), way)) else { continue };
@@ -70,6 +88,12 @@ pub fn page(programs: &[Use], cells: &Cells) -> String {
         }
     }
     out
+}
+
+impl Cell {
+    fn works(&self) -> bool {
+        self.verdict == Verdict::Works
+    }
 }
 
 fn shown(cell: &Cell, way: Way) -> String {

@@ -220,7 +220,7 @@ impl Uses {
                 tool = tool.arg("--paths-from").arg(&list);
             } else {
                 let files = self.files_of(program, &by.home().join("files"))?;
-                tool = tool.arg("--trace").arg(self.script(program)).arg("--trace-files").arg(files);
+                tool = tool.arg("--trace").arg(self.script(program)?).arg("--trace-files").arg(files);
                 tool = tool.arg("--paths-to").arg(&list);
             }
         }

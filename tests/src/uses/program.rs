@@ -81,12 +81,6 @@ impl Use {
         let packages = self.packages.iter().map(|name| format!("package:{name}"));
         self.told.iter().cloned().chain(packages).collect()
     }
-
-    /// A port that no other program of the list uses.
-    pub(super) fn port(&self) -> u16 {
-        let sum = self.name.bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-        18_000 + u16::try_from(sum % 10_000).unwrap_or(0)
-    }
 }
 
 #[cfg(test)]
@@ -96,11 +90,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_ports_are_unique() -> Result<()> {
+    fn names_are_unique() -> Result<()> {
         let programs = [all(Image::Debian)?, all(Image::Alpine)?].concat();
         let names: BTreeSet<String> = programs.iter().map(|p| p.name.to_lowercase()).collect();
-        let ports: BTreeSet<u16> = programs.iter().map(Use::port).collect();
-        assert_eq!((names.len(), ports.len()), (programs.len(), programs.len()));
+        assert_eq!(names.len(), programs.len());
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -46,11 +47,11 @@ cd "$work"
 "#;
 
 impl Uses {
-    /// What runs, with its variables.
-    pub(super) fn script(&self, program: &Use) -> String {
-        let Use { script, .. } = program;
-        let port = program.port();
-        format!("set -eu; export TERM=xterm PAGE={} PORT={port}\n{script}", self.page)
+    /// What runs, with its variables. The port is one that nobody uses at the moment: several uses run at the same time.
+    pub(super) fn script(&self, program: &Use) -> Result<String> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let (page, script) = (&self.page, &program.script);
+        Ok(format!("set -eu; export TERM=xterm PAGE={page} PORT={port}\n{script}"))
     }
 
     /// What the program's use finds in /tmp.
@@ -90,7 +91,7 @@ impl Uses {
     fn prepare(&self, program: &Use) -> Result<Work> {
         let work = Work::new()?;
         self.files_of(program, &work.path().join("files"))?;
-        fs::write(work.path().join("use"), self.script(program))?;
+        fs::write(work.path().join("use"), self.script(program)?)?;
         Ok(work)
     }
 }

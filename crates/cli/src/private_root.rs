@@ -27,6 +27,17 @@ const TOOLS: [&str; 12] = [
     "/usr/bin/tput",
 ];
 
+/// Libraries that check certificates, by the beginnings of their names.
+const TLS_LIBRARIES: [&[u8]; 4] = [b"libssl.so", b"libgnutls.so", b"libmbedtls.so", b"libnss3.so"];
+
+/// Where a script of a package, on which those libraries' packages don't depend, puts the certificates that are trusted.
+const CERTIFICATES: [StaticPath; 4] = [
+    StaticPath::new("/etc/ca-certificates"),
+    StaticPath::new("/etc/pki/ca-trust/extracted"),
+    StaticPath::new("/etc/pki/tls/certs"),
+    StaticPath::new("/etc/ssl/certs"),
+];
+
 /// Where files that no package owns are of use to programs: what maintainer scripts made.
 const MADE: [StaticPath; 6] = [
     StaticPath::new("/bin"),
@@ -80,7 +91,32 @@ pub(crate) fn select(
     let mut paths: BTreeSet<TreePath> =
         kept.values().flat_map(|p| p.runtime_files(&args.locale)).cloned().collect();
     paths.extend(made(tree, &database, &paths));
+    paths.extend(certificates(tree, &paths));
     Ok(vec![Selection { text, paths }])
+}
+
+/// The certificates that the image trusts, if one of the files checks some or leads to them: for hosts that have none.
+fn certificates(tree: &Tree, paths: &BTreeSet<TreePath>) -> BTreeSet<TreePath> {
+    let folders = CERTIFICATES.map(StaticPath::path);
+    let is_there = |path: &TreePath| folders.iter().any(|dir| path.starts_with(dir));
+    let uses = |path: &&TreePath| {
+        let name = path.file_name().unwrap_or_default();
+        let leads = || tree.resolve(path.to_absolute(), true).is_ok_and(|r| is_there(&r.path));
+        TLS_LIBRARIES.iter().any(|l| name.starts_with(l)) || leads()
+    };
+    if !paths.iter().any(|path| uses(&path)) {
+        return BTreeSet::new();
+    }
+    let mut out = BTreeSet::new();
+    for (path, node) in folders.iter().flat_map(|dir| tree.subtree(dir)) {
+        out.insert(path.clone());
+        let link = node.symlink_target().and_then(|_| tree.resolve(path.to_absolute(), true).ok());
+        if let Some(found) = link {
+            out.extend(found.links);
+            out.insert(found.path);
+        }
+    }
+    out
 }
 
 /// What no package owns and belongs to the files: links that lead to one of them, and files in the same directory as one, or
@@ -242,6 +278,28 @@ mod tests {
         );
         let e = select(&["none".to_owned()], &args, &image(), &Quiet).unwrap_err();
         assert_eq!(e.to_string(), "package none is not installed in the image");
+    }
+
+    #[test]
+    fn certificates_are_there_for_those_who_check_them() {
+        let mut tree = Tree::default();
+        let mut add = |path: &str, node: Node| {
+            tree.insert_all(path.parse().unwrap(), node, &Meta::dir()).unwrap();
+        };
+        add("/etc/ssl/certs/all.crt", Node::file(0o644, "x"));
+        add("/etc/ssl/certs/a.pem", Node::symlink("/usr/share/ca/a.crt"));
+        add("/usr/share/ca/a.crt", Node::file(0o644, "x"));
+        add("/usr/lib/libssl.so.3", Node::file(0o644, "x"));
+        add("/usr/lib/libz.so.1", Node::file(0o644, "x"));
+        add("/usr/lib/x/cacerts", Node::symlink("/etc/ssl/certs/all.crt"));
+        let all = "/etc/ssl/certs /etc/ssl/certs/a.pem /etc/ssl/certs/all.crt /usr/share/ca/a.crt";
+        for (path, expected) in
+            [("/usr/lib/libssl.so.3", all), ("/usr/lib/x/cacerts", all), ("/usr/lib/libz.so.1", "")]
+        {
+            let found = certificates(&tree, &BTreeSet::from([path.parse().unwrap()]));
+            let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+            assert_eq!(found.join(" "), expected, "{path}");
+        }
     }
 
     #[test]

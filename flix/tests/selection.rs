@@ -100,6 +100,7 @@ fn what_belongs_to_the_host() {
     lab.with_glibc();
     lab.program("usr/bin/sort", &[], &[]).program("usr/bin/app", &[], &[]);
     lab.symlink("usr/bin/own-sort", "sort");
+    lab.script("usr/bin/basher", "#!/bin/bash\n").script("usr/lib/app/basher", "#!/bin/bash\n");
     lab.write("usr/share/zoneinfo/UTC", "x").symlink("usr/share/app/utc", "../zoneinfo/UTC");
     for file in ["a", "b", "c", "d"] {
         lab.write(&format!("etc/app/{file}"), "x");
@@ -115,6 +116,8 @@ fn what_belongs_to_the_host() {
         "/usr/bin/sort",
         "/usr/bin/app",
         "/usr/bin/own-sort",
+        "/usr/bin/basher",
+        "/usr/lib/app/basher",
         "/usr/share/zoneinfo/UTC",
         "/usr/share/app/utc",
         "/etc/init.d/app",
@@ -137,7 +140,9 @@ fn what_belongs_to_the_host() {
         entries,
         [
             "/usr/bin/app relocate",
+            "/usr/bin/basher copy",
             "/usr/bin/own-sort symlink -> /usr/bin/sort",
+            "/usr/lib/app/basher copy",
             "/usr/lib/app/certs symlink -> /etc/ssl/certs",
             "/usr/lib/app/logs symlink -> /var/lib/app/empty",
             "/usr/lib/app/one symlink -> ../flix/t/etc/app/a",
@@ -160,6 +165,7 @@ fn what_belongs_to_the_host() {
     assert_eq!(
         plan.notes,
         [
+            "/usr/bin/basher: script needs /bin/bash of the host, which is not part of the extension",
             "package:app: every host has its own /usr/bin/sort, not included",
             "package:app: hosts have data of their own there, not included: /usr/share/zoneinfo/UTC",
         ]

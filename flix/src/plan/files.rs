@@ -14,6 +14,8 @@ impl Planner<'_> {
     pub(super) fn scripts(&mut self) -> Result<(), PlanError> {
         // Names of those below folders, by interpreter: one warning each.
         let mut left: BTreeMap<String, Vec<TreePath>> = BTreeMap::new();
+        // The same of programs for a shell that hosts with busybox lack.
+        let mut shells: BTreeMap<String, Vec<TreePath>> = BTreeMap::new();
         for placed in self.placed.clone() {
             let Some(node) = self.tree.get(&placed.source) else { continue };
             let Some(content) = node.content().filter(|_| node.meta.mode & 0o111 != 0) else { continue };
@@ -30,7 +32,12 @@ impl Planner<'_> {
                 Some(place) => self.point(&placed, content, &shebang, &place)?,
                 None if self.request.host_interpreters => {}
                 // What a package or a trace leaves out is the host's, for a script that is named besides, too.
-                None if shebang.is_shell() && !(placed.named && self.request.selections.is_empty()) => {}
+                None if shebang.is_shell() && !(placed.named && self.request.selections.is_empty()) => {
+                    let name = shebang.name();
+                    if !name.ends_with("/sh") && name != "sh" && is_program_dir(&placed.target) {
+                        shells.entry(name).or_default().push(placed.target);
+                    }
+                }
                 None if self.is_module(&placed) => {}
                 None if placed.named => {
                     return Err(PlanError::Interpreter {
@@ -42,16 +49,18 @@ impl Planner<'_> {
                 None => left.entry(shebang.name()).or_default().push(placed.target),
             }
         }
-        for (interpreter, scripts) in left {
+        let text = |interpreter: String, scripts: Vec<TreePath>| {
             let more = match scripts.len() - 1 {
                 0 => String::new(),
                 n => format!(" and {n} more"),
             };
-            self.warnings.insert(format!(
+            format!(
                 "{}{more}: script needs {interpreter} of the host, which is not part of the extension",
                 scripts[0]
-            ));
-        }
+            )
+        };
+        self.warnings.extend(left.into_iter().map(|(interpreter, scripts)| text(interpreter, scripts)));
+        self.notes.extend(shells.into_iter().map(|(interpreter, scripts)| text(interpreter, scripts)));
         Ok(())
     }
 

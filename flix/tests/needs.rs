@@ -54,15 +54,19 @@ fn f(value: u8) -> String {
     format!("int f(void) {{ return {value}; }}\n")
 }
 
+fn root_with_libc(musl: bool) -> TestRoot {
+    let root = if musl { TestRoot::musl() } else { TestRoot::glibc() };
+    match musl {
+        true => root.with_musl(),
+        false => root.with_glibc(),
+    };
+    root
+}
+
 #[test]
 fn an_extra_library_stands_in_for_a_needed_name() {
     for musl in [false, true] {
-        let lab = if musl { TestRoot::musl() } else { TestRoot::glibc() };
-        if musl {
-            lab.with_musl()
-        } else {
-            lab.with_glibc()
-        };
+        let lab = root_with_libc(musl);
         // The file has another name than its SONAME, and needs a neighbour that isn't in the search path either.
         lab.shared_library("opt/v/lib/libtwo.so", "libtwo.so", &[], &[]);
         let source =
@@ -101,12 +105,7 @@ fn a_name_of_several_libraries_has_to_be_a_path() {
 #[test]
 fn a_library_of_a_wanted_folder_stands_in() {
     for (musl, wanted) in [(false, "/opt/jdk"), (false, "/opt/jdk:/usr/lib/jdk"), (true, "/opt/jdk")] {
-        let lab = if musl { TestRoot::musl() } else { TestRoot::glibc() };
-        if musl {
-            lab.with_musl()
-        } else {
-            lab.with_glibc()
-        };
+        let lab = root_with_libc(musl);
         lab.shared_library("opt/jdk/lib/server/libjvm.so", "libjvm.so", &[], &[]);
         let source =
             "const char *f_libjvm_so(void);\nconst char *f_libjava_so(void) { return f_libjvm_so(); }\n";
@@ -134,12 +133,7 @@ fn a_library_of_a_wanted_folder_stands_in() {
 fn what_may_be_missing_is_no_defect() {
     // liba finds libx where only it looks; libb lacks it.
     for musl in [false, true] {
-        let lab = if musl { TestRoot::musl() } else { TestRoot::glibc() };
-        if musl {
-            lab.with_musl()
-        } else {
-            lab.with_glibc()
-        };
+        let lab = root_with_libc(musl);
         lab.shared_library("opt/x/libx.so", "libx.so", &[], &[]);
         lab.shared_library("usr/lib/libb.so", "libb.so", &["opt/x/libx.so"], &[]);
         lab.shared_library("opt/a/liba.so", "liba.so", &["opt/x/libx.so"], &[RUNPATH, "-Wl,-rpath,/opt/x"]);
@@ -292,12 +286,7 @@ fn the_images_library_path_has_its_place() {
         (true, RPATH, "opt/path/libone.so\n"),
         (true, RUNPATH, "opt/path/libone.so\n"),
     ] {
-        let lab = if musl { TestRoot::musl() } else { TestRoot::glibc() };
-        if musl {
-            lab.with_musl()
-        } else {
-            lab.with_glibc()
-        };
+        let lab = root_with_libc(musl);
         for dir in ["opt/own", "opt/path", "usr/lib"] {
             lab.shared_library(&format!("{dir}/libone.so"), "libone.so", &[], &[]);
         }
@@ -361,12 +350,7 @@ fn unbundled(lab: &TestRoot, wanted: &[&str]) -> Vec<String> {
 #[test]
 fn what_a_program_looks_for_is_found_unless_it_is_included() {
     for musl in [false, true] {
-        let lab = if musl { TestRoot::musl() } else { TestRoot::glibc() };
-        if musl {
-            lab.with_musl()
-        } else {
-            lab.with_glibc()
-        };
+        let lab = root_with_libc(musl);
         with_strings(
             &lab,
             "usr/bin/app",

@@ -13,7 +13,7 @@ mod packages;
 mod test;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -104,19 +104,8 @@ fn fuzz(target: &str, seconds: u64, files: &[PathBuf]) -> anyhow::Result<ExitCod
 
 fn bench(runs: u32, only: Option<&str>) -> anyhow::Result<ExitCode> {
     packages::install()?;
-    // Not to stdout, which takes the page.
-    eprintln!("release build");
-    command::run(&mut command::cargo([
-        "build",
-        "--quiet",
-        "--release",
-        "--locked",
-        "--package",
-        "cli",
-        "--bins",
-    ]))?;
-    let mut bench =
-        command::cargo(["run", "--quiet", "--locked", "--package", "e2e", "--bin", "bench", "--"]);
+    release_build("cli", &["--bins"])?;
+    let mut bench = measuring("bench");
     bench
         .env("FLIX_BIN", target().join("release/flix"))
         .env("FLATWRAP_BIN", target().join("release/flatwrap"));
@@ -126,55 +115,24 @@ fn bench(runs: u32, only: Option<&str>) -> anyhow::Result<ExitCode> {
 
 fn bench_images(runs: u32) -> anyhow::Result<ExitCode> {
     packages::install()?;
-    eprintln!("release build");
-    command::run(&mut command::cargo([
-        "build",
-        "--quiet",
-        "--release",
-        "--locked",
-        "--package",
-        "image",
-        "--example",
-        "squash",
-    ]))?;
-    let mut bench =
-        command::cargo(["run", "--quiet", "--locked", "--package", "e2e", "--bin", "bench_images", "--"]);
+    release_build("image", &["--example", "squash"])?;
+    let mut bench = measuring("bench_images");
     command::run(bench.arg(runs.to_string()).env("SQUASH_BIN", target().join("release/examples/squash")))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn matrix() -> anyhow::Result<ExitCode> {
     packages::install()?;
-    eprintln!("release build");
-    command::run(&mut command::cargo([
-        "build",
-        "--quiet",
-        "--release",
-        "--locked",
-        "--package",
-        "cli",
-        "--bins",
-    ]))?;
-    let mut matrix =
-        command::cargo(["run", "--quiet", "--locked", "--package", "e2e", "--bin", "matrix", "--"]);
+    release_build("cli", &["--bins"])?;
+    let mut matrix = measuring("matrix");
     command::run(matrix.env("FLIX_BIN", target().join("release/flix")))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn programs(only: Option<String>, way: Option<String>, results: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     packages::install()?;
-    eprintln!("release build");
-    command::run(&mut command::cargo([
-        "build",
-        "--quiet",
-        "--release",
-        "--locked",
-        "--package",
-        "cli",
-        "--bins",
-    ]))?;
-    let mut bench =
-        command::cargo(["run", "--quiet", "--locked", "--package", "e2e", "--bin", "programs", "--"]);
+    release_build("cli", &["--bins"])?;
+    let mut bench = measuring("programs");
     bench
         .env("FLIX_BIN", target().join("release/flix"))
         .env("FLATWRAP_BIN", target().join("release/flatwrap"));
@@ -188,6 +146,18 @@ fn programs(only: Option<String>, way: Option<String>, results: Option<PathBuf>)
     }
     command::run(&mut bench)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Builds what is measured. Says so on stderr, since stdout takes the page.
+fn release_build(package: &str, what: &[&str]) -> anyhow::Result<()> {
+    eprintln!("release build");
+    let mut build = command::cargo(["build", "--quiet", "--release", "--locked", "--package", package]);
+    command::run(build.args(what))
+}
+
+/// The program of the tests' package that measures.
+fn measuring(program: &str) -> Command {
+    command::cargo(["run", "--quiet", "--locked", "--package", "e2e", "--bin", program, "--"])
 }
 
 /// The repository's root.

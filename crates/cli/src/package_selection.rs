@@ -40,6 +40,16 @@ pub(crate) fn missing(tree: &Tree, names: &[String]) -> Result<Vec<String>, Data
     Ok(names.iter().filter(|n| !has(n)).cloned().collect())
 }
 
+/// The image's package database, if packages are named.
+///
+/// # Errors
+/// There is none, or it can't be read.
+pub(crate) fn database_of(names: &[String], tree: &Tree) -> Result<Option<Database>, PackagesError> {
+    let Some(first) = names.first() else { return Ok(None) };
+    let database = Database::read(tree)?;
+    database.map(Some).ok_or_else(|| PackagesError::NoDatabase { name: first.clone() })
+}
+
 /// The files of packages that programs use: of those that are named, and of those that they depend on as far as not every
 /// host has them. Libraries of the latter are found by what loads them.
 ///
@@ -51,9 +61,7 @@ pub(crate) fn select(
     tree: &Tree,
     events: &dyn Events,
 ) -> Result<Vec<Selection>, PackagesError> {
-    let Some(first) = names.first() else { return Ok(Vec::new()) };
-    let database = Database::read(tree)?;
-    let database = database.ok_or_else(|| PackagesError::NoDatabase { name: first.clone() })?;
+    let Some(database) = database_of(names, tree)? else { return Ok(Vec::new()) };
     let mut out = Vec::new();
     for name in names {
         let closure = database.closure(&[plain(name)])?;

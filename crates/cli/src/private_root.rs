@@ -8,7 +8,7 @@ use sysext::request::home;
 use tree::{Event, Events, Kind, StaticPath, Tree, TreePath};
 
 use crate::args::{PACKAGE, PackageArgs};
-use crate::package_selection::{PackagesError, plain, shown};
+use crate::package_selection::{PackagesError, database_of, plain, shown};
 
 /// Programs that scripts and other programs start without saying so: of the packages that have them, no other depends on
 /// these (Debian's essential packages), and yet each relies on them.
@@ -59,9 +59,7 @@ pub(crate) fn select(
     tree: &Tree,
     events: &dyn Events,
 ) -> Result<Vec<Selection>, PackagesError> {
-    let Some(first) = names.first() else { return Ok(Vec::new()) };
-    let database = Database::read(tree)?;
-    let database = database.ok_or_else(|| PackagesError::NoDatabase { name: first.clone() })?;
+    let Some(database) = database_of(names, tree)? else { return Ok(Vec::new()) };
     let plain_names: Vec<&str> = names.iter().map(|n| plain(n)).collect();
     let closure = database.closure(&plain_names)?;
     let text = names.iter().map(|n| format!("{PACKAGE}{n}")).collect::<Vec<_>>().join(" ");
@@ -197,12 +195,7 @@ fn key(package: &Package) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tree::{Meta, Node};
-
-    struct Quiet;
-    impl Events for Quiet {
-        fn event(&self, _: Event<'_>) {}
-    }
+    use tree::{Meta, Node, Silent};
 
     fn image() -> Tree {
         let status = [
@@ -268,7 +261,7 @@ mod tests {
     #[test]
     fn what_a_private_root_has() {
         let args = PackageArgs::default();
-        let found = select(&["git".to_owned()], &args, &image(), &Quiet).unwrap();
+        let found = select(&["git".to_owned()], &args, &image(), &Silent).unwrap();
         let paths: Vec<String> = found[0].paths.iter().map(ToString::to_string).collect();
         assert_eq!(
             paths.join(" "),
@@ -276,7 +269,7 @@ mod tests {
              /usr/lib/git/cache/a /usr/lib/git/core /usr/lib/git/link /usr/lib/libc.so.6 /usr/share/perl/x.pm \
              /usr/share/perl/x.pmc"
         );
-        let e = select(&["none".to_owned()], &args, &image(), &Quiet).unwrap_err();
+        let e = select(&["none".to_owned()], &args, &image(), &Silent).unwrap_err();
         assert_eq!(e.to_string(), "package none is not installed in the image");
     }
 

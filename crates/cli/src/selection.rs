@@ -242,12 +242,7 @@ const SHELL: [&str; 46] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tree::{Meta, Node};
-
-    struct Quiet;
-    impl Events for Quiet {
-        fn event(&self, _: Event<'_>) {}
-    }
+    use tree::{Meta, Node, Silent};
 
     fn image() -> Tree {
         let mut tree = Tree::default();
@@ -295,7 +290,7 @@ mod tests {
         write(&list, &[selection("--trace 'a\nb'"), selection("--trace c")]).unwrap();
         let text = std::fs::read_to_string(&list).unwrap();
         assert!(text.starts_with("# Paths of the image, for --paths-from. Selected by:\n#   --trace 'a\n#   b'\n#   --trace c\n/usr\n"), "{text}");
-        assert_eq!(read(&list, &image(), &Quiet).unwrap().paths, all);
+        assert_eq!(read(&list, &image(), &Silent).unwrap().paths, all);
         let odd = Selection { text: String::new(), paths: ["/a\nb".parse().unwrap()].into() };
         let e = write(&list, &[odd]).unwrap_err().to_string();
         assert!(e.ends_with("can't be listed, since its name has a line break"), "{e}");

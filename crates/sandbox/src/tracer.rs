@@ -1,7 +1,7 @@
 //! Which paths a command looks up.
 //!
-//! The sandbox's first process is told of each call that looks a path up ([`super::lookups`]) before the kernel carries it
-//! out, writes the path down, and lets the call go on. What the paths lead to is found afterwards, in the image
+//! Before the kernel carries out a call that looks a path up ([`super::lookups`]), it notifies the sandbox's first process,
+//! which records the path and lets the call go on. What the paths lead to is found afterwards, in the image
 //! ([`super::trace`]). A command can deceive this by changing the path's memory at the right moment; it would leave out
 //! files that it needs itself.
 

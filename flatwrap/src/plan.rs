@@ -257,7 +257,7 @@ impl Plan {
         let shown = match &node.kind {
             Kind::File(_) if is_unit(target) || is_launcher(target) => Shown::Unit(real.clone()),
             Kind::File(_) if node.meta.mode & 0o111 != 0 => {
-                // A program behind a symlink has to be run by that name where the name tells it what to do (busybox).
+                // A program behind a symlink has to be run by that name where the name decides what it does (busybox).
                 // Not through a directory that is the host's at that moment, though: /usr/bin/vi → /etc/alternatives/vi.
                 let links = image.resolve(place.to_absolute(), true).map(|r| r.links).unwrap_or_default();
                 let through_host = links.iter().find(|l| self.mounts.is_host(l));

@@ -1,4 +1,4 @@
-//! Units that come along, and other texts by which a host starts programs: the programs' new places, and what in units won't
+//! Units that are included, and other texts by which a host starts programs: the programs' new places, and what in units won't
 //! work with entry points.
 
 use std::collections::BTreeMap;
@@ -51,7 +51,7 @@ impl Plan {
                         }
                         edits.push((exec, place.to_string()));
                     }
-                    // Extension's lint tells of programs that nobody has.
+                    // The lint of Extension reports programs that are missing.
                     None => {}
                 }
             }

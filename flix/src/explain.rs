@@ -210,7 +210,7 @@ fn place(plan: &Plan, why: &Why) -> Place {
         Why::Name(home) => Place::Below(home.clone(), "name".to_owned()),
         Why::PathFile => Place::Top("search path of the loader".to_owned()),
         Why::Closure(reason) => match reason {
-            // Why::Asked or Why::Folder says so, too.
+            // Why::Asked or Why::Folder stands beside it.
             Reason::Asked => Place::Below(TreePath::root(), String::new()),
             Reason::Needed { by, name } => below(by, format!("as {name}")),
             Reason::Loader { of } => below(of, "loader".to_owned()),

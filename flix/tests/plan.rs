@@ -380,7 +380,7 @@ fn texts_follow_their_programs_or_are_told_of() {
     ");
 }
 
-/// Bytecode stays fresh when the first line of its source gets longer. Python itself says so.
+/// Bytecode stays fresh when the first line of its source gets longer. Python itself confirms it.
 #[test]
 fn bytecode_follows_its_script() {
     let lab = TestRoot::glibc();
@@ -442,7 +442,7 @@ fn data_behind_a_script_stays_in_its_place() {
     assert_eq!(kept, archive("#!/bin/sh"));
 }
 
-/// What nobody has named comes along as it is, with a warning, if it can't be used as a program.
+/// What the user didn't name is included unchanged, with a warning, if it can't be used as a program.
 #[test]
 fn odd_matches_of_a_pattern_are_no_errors() {
     let lab = TestRoot::glibc();

@@ -41,7 +41,7 @@ pub enum ImageRef {
         /// Which of its images.
         which: Option<ImageSelector>,
     },
-    /// A tar of a root file system, or an image in a tar if its content says so: `tar:FILE`, or a path to a file.
+    /// A tar of a root file system, or an image in a tar if its content is one: `tar:FILE`, or a path to a file.
     Tar(PathBuf),
     /// A root file system, `dir:PATH`, or a path to a directory; or an image, if the directory says that it is one.
     Dir(PathBuf),
@@ -147,7 +147,7 @@ impl FromStr for ImageRef {
     type Err = ReferenceError;
 
     /// Looks at the file system: a plain path (`/x`, `./x`, `../x`) may be an OCI layout, and where a path has colons, what
-    /// is there tells where the path ends.
+    /// is there shows where the path ends.
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
         if text.is_empty() {
             return Err(ReferenceError::Empty);

@@ -196,9 +196,9 @@ impl BuildContext<'_> {
                     Ok(sum) => Ok((Some(sum), Against::GithubApi.into())),
                     // Another way may be better than none.
                     Err(ChecksumError::NoDigest { .. }) if is_last => {
-                        let text = format!("{}: GitHub tells no digest, taken as it is", download.url);
+                        let text = format!("{}: GitHub gives no digest, so it isn't verified", download.url);
                         self.events.event(Event::Warning(text.into()));
-                        let why = "GitHub tells no digest of uploads before June 2025".to_owned();
+                        let why = "GitHub gives no digest for uploads before June 2025".to_owned();
                         Ok((None, Against::Nothing(why).into()))
                     }
                     Err(source) => Err(PinCause::List { url: url(), list: api, source }),

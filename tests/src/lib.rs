@@ -1,7 +1,7 @@
 //! End-to-end harness: real parts, started the way a person would start them.
 //!
 //! Everything that takes long to make (Debian roots, a kernel) is kept below `target/e2e` and made once; everything
-//! else lives in a [`Work`] directory that goes away with the test. docs/testing.md tells what runs where.
+//! else lives in a [`Work`] directory that goes away with the test. docs/testing.md says what runs where.
 
 pub mod place;
 pub mod program;

@@ -49,7 +49,7 @@ const MADE: [StaticPath; 6] = [
 ];
 
 /// The files of packages and of all that they depend on, the base system included; what is needed only to install packages
-/// is left out. What no package owns comes along if it belongs to these: links to them, and files beside them.
+/// is left out. What no package owns is included if it belongs to these: links to them, and files beside them.
 ///
 /// # Errors
 /// There is no database, or a package isn't in it.

@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(names(&closure.base), "libc6 libgcc-s1");
         assert_eq!(names(&closure.install_time), "adduser dpkg");
         assert_eq!(closure.missing.iter().map(String::as_str).collect::<Vec<_>>(), ["gone"]);
-        // What is named comes along.
+        // What is named is included.
         let closure = db.closure(&["coreutils", "perl", "perl"]).unwrap();
         assert_eq!(
             (names(&closure.named), names(&closure.depends)),

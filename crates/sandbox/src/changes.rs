@@ -190,7 +190,7 @@ fn same_as_before(lower: &Lower, path: &TreePath, mode: Mode) -> std::io::Result
         return Ok(false);
     }
     if kind == FileType::Directory {
-        // Its time tells nothing that its content doesn't.
+        // Its time means nothing that its content doesn't.
         return attributes(&old, mode).and_then(|a| Ok(a == attributes(&new, mode)?));
     }
     if kind != FileType::RegularFile {

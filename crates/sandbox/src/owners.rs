@@ -1,7 +1,7 @@
 //! Owners in a name space that has only one uid.
 //!
 //! A change of owner is written on the file itself, as an extended attribute, by the sandbox's first process; the
-//! caller is told that it worked. So the record is renamed, linked and deleted with the file. What reads files back
+//! caller gets success. So the record is renamed, linked and deleted with the file. What reads files back
 //! ([`super::changes`]) takes the owners from there, and the layer has the owners it would have had under real root.
 //! Only regular files and directories can have such an attribute; other files stay root's.
 
@@ -58,7 +58,7 @@ pub(super) fn recorded(fd: &OwnedFd) -> Option<(u32, u32)> {
     decode(&value[..n])
 }
 
-/// A thread that answers the system calls that are told to the supervisor: changes of owner, and what a trace looks at.
+/// A thread that answers the system calls that the kernel hands to the supervisor: changes of owner, and what a trace looks at.
 ///
 /// It does nothing but wait for the next call: each system call of its own makes each lookup of a traced command slower.
 #[derive(Debug)]
@@ -306,7 +306,7 @@ impl Caller {
             Err(Errno::XDEV) => {}
             other => return other,
         }
-        // The way is told from the root, by the names that the kernel gives to both places.
+        // Paths start at the root, by the names that the kernel gives to both places.
         let place =
             |fd: &OwnedFd| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).map_err(errno);
         let (root_place, start_place) = (place(&root)?, place(&start)?);

@@ -28,7 +28,7 @@ pub(super) fn main(go: &Go, mode: Mode, overlay: Option<bool>, helper: Channel) 
 fn live(go: &Go, mode: Mode, overlay: Option<bool>, helper: &Channel) -> Result<Report, Step> {
     // Among them the helper's socket and directories of the host's, which the command might reach through /proc/1/fd.
     sys::close_all_from_3_but(helper.as_fd()).at("closing the helper's descriptors")?;
-    // kill -9 of the helper has to end this process, too; its socket tells if that was before this call.
+    // kill -9 of the helper has to end this process, too; its socket shows whether that was before this call.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).at("death signal")?;
     // Mounts of its own: pivot_root moves every process of the name space, and the helper has to stay where it is.
     sys::unshare(UnshareFlags::NEWNS).at("new mount name space")?;

@@ -146,7 +146,7 @@ pub(super) struct Instruction {
 }
 
 /// Installs a seccomp filter for this thread and all it starts. With `listener`, the calls that the filter answers
-/// with USER_NOTIF are told to the descriptor that comes back. seccomp(2).
+/// with USER_NOTIF are reported on the returned descriptor. seccomp(2).
 pub(super) fn install_filter(program: &[Instruction], listener: bool) -> io::Result<Option<OwnedFd>> {
     let mut filter: Vec<libc::sock_filter> =
         program.iter().map(|i| libc::sock_filter { code: i.code, jt: i.jt, jf: i.jf, k: i.k }).collect();

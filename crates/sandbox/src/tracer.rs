@@ -56,7 +56,7 @@ impl Tracer {
             return reply();
         }
         self.chroots |= lookup.then == Then::Chroot;
-        // A caller that is gone, and a path that isn't there: the kernel says so to those who ask.
+        // A caller that is gone, and a path that isn't there: the kernel returns the error to the caller.
         let Some(access) = self.access(call, lookup) else { return reply() };
         // A link that the command has made itself leads to a file of the image as well, as long as it is there.
         let looks = self.links && access.followed && !access.path.starts_with(b"/proc/");

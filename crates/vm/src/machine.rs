@@ -207,7 +207,7 @@ impl Machine {
             Disk::Memory { kernel, initrd } => {
                 // edd=off: asking an emulated BIOS for its disks takes long. no_timer_check: on a busy machine an emulated timer
                 // is late, which a kernel that checks it takes for a broken one. The kernel's messages stay on: the first
-                // tells that the machine lives.
+                // shows that the machine is alive.
                 let console = guest_files::console(self.arch);
                 let quiet = if words { " systemd.show_status=false" } else { "" };
                 let line = format!("console={console} edd=off no_timer_check panic=-1 rdinit=/init{quiet}");

@@ -10,7 +10,7 @@ use super::{Action, PlanError, Why};
 use crate::scripts::{HOST_ENV, Interpreter, LINE_LIMIT, Shebang, counts_bytes};
 
 impl Planner<'_> {
-    /// Points the first lines of scripts at interpreters that come along.
+    /// Points the first lines of scripts at interpreters that are included.
     pub(super) fn scripts(&mut self) -> Result<(), PlanError> {
         // Names of those below folders, by interpreter: one warning each.
         let mut left: BTreeMap<String, Vec<TreePath>> = BTreeMap::new();

@@ -140,7 +140,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// What the rewriter refuses, and nobody has named and nothing needs, comes along as it is.
+    /// What the rewriter refuses, and neither the user named nor anything needs, is included unchanged.
     fn leave_what_refuses(&mut self, closure: &Closure) {
         let named: BTreeSet<TreePath> =
             self.placed.iter().filter(|p| p.named).map(|p| p.source.clone()).collect();
@@ -168,7 +168,7 @@ impl Planner<'_> {
         let why = Why::Asked(item.text.clone());
         let target = apart.unwrap_or_else(|| item.target.clone());
         if item.source != item.real && !item.moved {
-            // A name for something else: both come along.
+            // A name for something else: both are included.
             let place = self.target_of_link(&item.real)?;
             if place != target {
                 let link = relative(&target, &place);
@@ -298,7 +298,7 @@ impl Planner<'_> {
             }
             return real(folder).ok_or(PlanError::NoCharsets);
         }
-        // No glibc program: what is asked for comes along all the same.
+        // No glibc program: what is asked for is included all the same.
         let has = |p: &&TreePath| {
             p.file_name() == Some(b"gconv") && p.join("gconv-modules").is_ok_and(|f| tree.contains(&f))
         };
@@ -411,7 +411,7 @@ impl Planner<'_> {
         for placed in later {
             self.root(&mut resolver, &placed, &named, &mut others)?;
         }
-        // Where nothing that counts more tells a machine, what is below folders does.
+        // Where nothing that counts more names a machine, what is below folders does.
         if self.plan.machines.is_empty() {
             self.plan.machines = others.values().copied().collect();
         } else {
@@ -424,7 +424,7 @@ impl Planner<'_> {
         Ok(resolver.finish()?)
     }
 
-    /// Adds a placed ELF file to the closure. What nobody has named and can't be loaded comes along as it is. The machine
+    /// Adds a placed ELF file to the closure. What the user didn't name and can't be loaded is included unchanged. The machine
     /// of what isn't loaded by a loader of the image, and isn't named, goes to `others`: test data may be of any machine.
     fn root(
         &mut self,

@@ -10,7 +10,7 @@ use super::{Action, PlanError};
 use sysext::extension::unit_programs as units;
 
 impl Planner<'_> {
-    /// Follows moved programs in the texts that come along.
+    /// Follows moved programs in the texts that are included.
     pub(super) fn units(&mut self) -> Result<(), PlanError> {
         let moved = self.moved_programs();
         for placed in self.placed.clone() {
@@ -58,7 +58,7 @@ impl Planner<'_> {
                     self.notes.insert(format!("{}: {} is {place} there", placed.target, exec.program));
                     edits.push((exec, place.to_string()));
                 }
-                // The lint tells of programs that only the host can have.
+                // The lint reports programs that only the host can have.
                 None => {}
             }
         }

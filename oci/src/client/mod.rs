@@ -183,7 +183,7 @@ impl Client {
     }
 }
 
-/// Without TLS only where the configuration says so.
+/// Without TLS only where the configuration allows it.
 struct EndpointPolicy<'a> {
     client: &'a Client,
     endpoint: &'a Endpoint,

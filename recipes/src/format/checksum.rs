@@ -34,7 +34,7 @@ impl ChecksumTable {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
 #[schemars(rename_all = "kebab-case")]
 pub enum ChecksumWord {
-    /// The digest that GitHub's API tells of the asset of a release.
+    /// The digest that GitHub's API gives for the asset of a release.
     GithubDigest,
     /// Upstream publishes none: what came first is pinned.
     LockOnly,

@@ -83,7 +83,7 @@ impl Uses {
         }
         match self.host.merged(work.path(), &extensions, RUN) {
             Ok(_) => Ran::read(work.path()),
-            // A host that can't merge it says so.
+            // A host that can't merge it prints why.
             Err(e) => Ok(Ran { status: 1, stdout: String::new(), stderr: format!("{e:#}") }),
         }
     }

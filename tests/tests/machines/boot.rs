@@ -293,7 +293,7 @@ fn a_shell_on_the_terminal() -> Result<()> {
     terminal.wait_for("=1234=")?;
     terminal.wait_for("# ")?;
     // Ctrl-C is the machine's. Between a line and its program the shell puts the terminal back into its usual state, and a key
-    // that comes before that isn't echoed: only a line's output tells that this is over.
+    // that comes before that isn't echoed: only a line's output shows that this is over.
     terminal.press("echo =$((40 + 2))=; cat\r")?;
     terminal.wait_for("=42=")?;
     terminal.press("typed\r")?;

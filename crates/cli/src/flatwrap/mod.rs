@@ -75,7 +75,7 @@ impl Conversion for Args {
         }
         let mut kept: BTreeSet<TreePath> = selections.iter().flat_map(|s| &s.paths).cloned().collect();
         if self.varmap == Map::Host {
-            // Never seen. Files of it stay, so that the plan says so.
+            // Never seen. Files of it stay, so that the plan shows it.
             let var = VAR.path();
             kept.retain(|path| !path.starts_with(&var) || image.get(path).is_some_and(tree::Node::is_file));
         }

@@ -266,7 +266,7 @@ impl<'l> Process<'l> {
         name: Vec<u8>,
     ) -> Result<(), ClosureError> {
         let index = self.loaded.len();
-        // The kernel tells the program's real path; a library's is the one it was found under.
+        // The kernel reports the program's real path; a library's is the one it was found under.
         let at = if parent.is_none() { &found.path } else { &found.link };
         let origin = at.parent().unwrap_or_else(TreePath::root);
         if let Some(ino) = files.tree.ino(&found.path) {

@@ -161,7 +161,7 @@ impl<'t> Resolver<'t> {
         }
         self.closure.missing.sort();
         self.closure.missing.dedup();
-        // One chain for each name tells enough.
+        // One chain for each name is enough.
         self.closure.missing.dedup_by(|b, a| a.name == b.name);
         if !self.options.allow_missing && !self.closure.missing.is_empty() {
             return Err(ClosureError::Missing(self.closure.missing));

@@ -188,7 +188,7 @@ fn indexes(extents: &[Extent], packed: Option<usize>, algorithm: u8) -> Vec<u8> 
         let whole = (u64::from(extent.len) / BLOCK) as u16;
         add(HEAD, 0, extent.block.to_le_bytes());
         for back in 1..whole {
-            // How far it is back to the head, but for the first one, which tells the length; and forth to the next.
+            // How far it is back to the head, but for the first one, which holds the length; and forth to the next.
             let first = if back == 1 { BLOCK_COUNT | extent.blocks } else { back };
             let [a, b] = first.to_le_bytes();
             let [c, d] = (whole - back).to_le_bytes();

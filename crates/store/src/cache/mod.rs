@@ -149,7 +149,7 @@ pub const BLOB_MAX: u64 = 4 << 20;
 
 const DIRS: [&str; 8] = ["layers", "digests", "blobs", "partial", "keys", "locks", "tmp", "scratch"];
 
-/// <https://bford.info/cachedir/>: tells backup programs to pass it over.
+/// <https://bford.info/cachedir/>: makes backup programs skip it.
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n";
 
 impl Cache {

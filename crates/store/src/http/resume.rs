@@ -25,7 +25,7 @@ pub trait Origin {
     /// Whether there is another place to ask, so that the present one needs less patience.
     fn has_spare(&self) -> bool;
 
-    /// Goes on to the next place, if there is one, and says so: `trying B instead of A`.
+    /// Goes on to the next place, if there is one, and reports it: `trying B instead of A`.
     fn next_place(&mut self) -> Option<String>;
 }
 

@@ -80,7 +80,7 @@ impl Finder<'_> {
         }
         let words = words(&self.args.what, |word| self.catalogue.has(word))?;
         let settings = self.settings(&words)?;
-        // Found first, so that nothing is built before a wrong word is told.
+        // Found first, so that nothing is built before a wrong word is reported.
         let mut keys = Vec::new();
         for (word, version) in &words {
             let Word::Recipe(name) = word else {
@@ -273,7 +273,7 @@ impl Finder<'_> {
 fn words(typed: &[String], is_recipe: impl Fn(&str) -> bool) -> anyhow::Result<Vec<(Word, Option<Version>)>> {
     let mut out: Vec<(Word, Option<Version>)> = Vec::new();
     for word in typed {
-        // A path is a file even if it isn't there: the error tells its name.
+        // A path is a file even if it isn't there: the error names it.
         let path = Path::new(word);
         if is_recipe(word) {
             out.push((Word::Recipe(word.clone()), None));

@@ -75,9 +75,8 @@ pub(crate) fn root_file_system(
     let rootfs = sandbox.apply(rootfs, &context.cache, events)?;
     let rootfs = install_missing(rootfs, named, sandbox, image, &context.cache, events)?;
     let path = wanted.iter().find(|w| !w.is_in(&rootfs.tree)).map(|w| &w.source);
-    let Some(first) = path.or_else(|| programs.iter().find(|p| program(&rootfs.tree, p).is_none())) else {
-        return Ok(rootfs);
-    };
+    let missing = || missing_program(&rootfs.tree, programs, package);
+    let Some(first) = path.or_else(missing) else { return Ok(rootfs) };
     // Explicit packages or commands turn automatic installation off.
     let told =
         !named.is_empty() || sandbox.no_install || !sandbox.package.is_empty() || !sandbox.run.is_empty();
@@ -116,6 +115,13 @@ fn install_missing(
     sandbox
         .install(rootfs, &missing, cache, events)
         .map_err(|source| RootError::Installation { source, similar: Vec::new() })
+}
+
+/// The program of a command that the package of its name has. Other words of a command are no reason to install anything:
+/// found without a shell, they may be a file to write, a line of a here-document, or input for the trace.
+fn missing_program<'p>(tree: &Tree, programs: &'p [String], package: &str) -> Option<&'p String> {
+    let of_package = |p: &&String| p.rsplit('/').next() == Some(package);
+    programs.iter().filter(of_package).find(|p| program(tree, p).is_none())
 }
 
 /// The image's program of this path, or of this name in one of the usual directories.
@@ -161,4 +167,28 @@ pub(crate) fn check_machines(
     let names: Vec<String> = machines.iter().map(name).collect();
     let got = format!("linux/{}", names.join(" and linux/"));
     Err(RootError::Machine { path: path.clone(), got, wanted: wanted.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tree::{Meta, Node};
+
+    #[test]
+    fn programs_to_install_have_their_packages_name() {
+        let mut tree = Tree::default();
+        tree.insert_all("/usr/bin/sh".parse().unwrap(), Node::file(0o755, "x"), &Meta::dir()).unwrap();
+        for (command, package, expected) in [
+            ("git status", "git", Some("git")),
+            ("/usr/bin/git status", "git", Some("/usr/bin/git")),
+            ("sh -c x", "sh", None),
+            ("sh x > log 2>&1; sh", "git", None),
+            ("sh <<END\nimport ssl\nEND", "python3", None),
+            ("/tmp/given | sh", "git", None),
+        ] {
+            let programs = crate::selection::programs(&[command.to_owned()]);
+            let missing = missing_program(&tree, &programs, package);
+            assert_eq!(missing.map(String::as_str), expected, "{command}");
+        }
+    }
 }

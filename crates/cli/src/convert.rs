@@ -58,7 +58,7 @@ pub(crate) trait Conversion {
     /// Takes from the files that a run opens what is the host's business.
     const LEAVE_OUT: LeaveOut;
 
-    /// Takes from the root file system what the extension isn't to have. The selections, if there are any, say what it is to
+    /// Takes from the root file system what the extension must not contain. The selections, if there are any, say what it is to
     /// have. Gives the paths that are wanted, too: those asked for, or those that the selections stand for.
     ///
     /// # Errors
@@ -83,6 +83,11 @@ pub(crate) trait Conversion {
 
     /// Packages that the image has to have, as typed.
     fn packages(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Options that were given and have no effect without packages.
+    fn without_packages(&self) -> Vec<&'static str> {
         Vec::new()
     }
 
@@ -142,6 +147,9 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
     let context = args.source.context().map_err(RootError::from)?;
     let sandbox = SandboxArgs { offline: args.source.offline, ..args.sandbox.clone() };
     let wanted = Wanted { paths, programs: programs(&args.selection.trace), packages: command.packages() };
+    for option in command.without_packages().into_iter().filter(|_| wanted.packages.is_empty()) {
+        events.event(Event::Warning(format!("{option} has no effect: no PATH is a package:NAME").into()));
+    }
     let rootfs = root_file_system(&context, &sandbox, image, &wanted, name.as_str(), &events)?;
     let mut selections = command.select_packages(&rootfs, &events)?;
     selections.extend(select(&args.selection, &sandbox, &rootfs, C::LEAVE_OUT, &context.cache, &events)?);

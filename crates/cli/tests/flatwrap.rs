@@ -276,6 +276,14 @@ fn a_private_root_of_what_a_run_opens() {
         .unwrap();
     let edited = contents(&bench, &["/usr/bin/tool", "--paths-from", "list"]);
     assert_eq!(edited, traced.replace("/one", "/one @/usr/share/d/two"));
+    // A program of every host is in the private root and doesn't hide the host's.
+    let host = bench.image().replacen("dir:", "", 1) + "/usr/bin/hostnamectl";
+    std::fs::copy(host.replace("hostnamectl", "tool"), host).unwrap();
+    let traced = contents(&bench, &["--trace", "hostnamectl; tool"]);
+    assert_eq!(
+        traced,
+        "@/bin @/usr/bin/busybox @/usr/bin/hostnamectl @/usr/bin/sh @/usr/bin/tool @/usr/share/d/one usr/bin/tool"
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use sysext::{RequestError, RequestedPath};
 
-/// What is before the name of a package.
+/// The prefix of a PATH that names a package.
 pub(crate) const PACKAGE: &str = "package:";
 
 /// A PATH: files of the image, or a package that is installed in it.
@@ -16,7 +16,7 @@ pub(crate) enum PathArg {
     Package(String),
 }
 
-/// Why a PATH is none.
+/// Why a PATH is invalid.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum PathArgError {
@@ -77,8 +77,18 @@ pub(crate) struct PackageArgs {
 }
 
 impl PackageArgs {
-    /// Whether what a package depends on comes with it.
+    /// Whether a package's dependencies are included.
     pub(crate) fn depends(&self) -> bool {
         !self.no_depends
+    }
+
+    /// Options among these that have no effect where no PATH names a package. `locales` says whether `--locale` has one.
+    pub(crate) fn without_packages(&self, locales: bool) -> Vec<&'static str> {
+        let all = [
+            ("--with-depends", self.with_depends),
+            ("--no-depends", self.no_depends),
+            ("--locale", !locales && !self.locale.is_empty()),
+        ];
+        all.into_iter().filter(|(_, given)| *given).map(|(option, _)| option).collect()
     }
 }

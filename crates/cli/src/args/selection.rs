@@ -5,6 +5,7 @@ use std::path::PathBuf;
 /// Files of the image that a run opens.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "What a run opens")]
+#[command(group = clap::ArgGroup::new("selected").args(["trace", "paths_from"]).multiple(true))]
 pub(crate) struct SelectionArgs {
     /// Run CMD in the image with the image's /bin/sh, and include all files of the image that it and the programs it starts
     /// open, execute, or check for; repeatable. Nothing that CMD changes is kept
@@ -21,7 +22,7 @@ pub(crate) struct SelectionArgs {
     pub(crate) paths_from: Vec<PathBuf>,
 
     /// Write the paths found by --trace and --paths-from to FILE, for a later --paths-from. Also done with --dry-run
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "selected")]
     pub(crate) paths_to: Option<PathBuf>,
 }
 

@@ -110,7 +110,6 @@ pub struct Args {
     #[arg(long, help_heading = FILES)]
     pub(super) prune: bool,
 
-    /// Keep this locale when pruning: de, pt_BR; repeatable
     /// Keep programs in /usr/sbin, /usr/local/bin, and /usr/local/sbin, which breaks hosts where these are symlinks (see
     /// --allow)
     #[arg(long, help_heading = FILES)]

@@ -91,6 +91,10 @@ impl Conversion for Args {
         Ok((rootfs, wanted))
     }
 
+    fn without_packages(&self) -> Vec<&'static str> {
+        self.packages.without_packages(self.prune)
+    }
+
     fn packages(&self) -> Vec<String> {
         PathArg::packages(&self.paths)
     }
@@ -100,7 +104,7 @@ impl Conversion for Args {
         if PathArg::paths(&self.paths).is_empty() && !self.entrypoint {
             let (_, hosts) = entry_points(&packages, &rootfs.tree)?;
             if let Some(list) = shown(hosts.iter().map(TreePath::to_string)) {
-                let text = format!("every host has its own {list}: not among the entry points");
+                let text = format!("no entry points for {list}: every host has its own");
                 events.event(Event::Note(text.into()));
             }
         }
@@ -136,13 +140,13 @@ impl Conversion for Args {
 }
 
 impl Args {
-    /// The programs of the packages that not every host has, and those that the traced commands name; not those that the entry
-    /// points need.
+    /// The programs of the packages, and those that the traced commands name; not those that every host has or the entry points
+    /// need.
     fn programs(&self, image: &Tree) -> Result<Vec<RequestedPath>, PackagesError> {
         let (mut found, _) = entry_points(&PathArg::packages(&self.paths), image)?;
         found.extend(programs(&self.common.selection.trace).iter().filter_map(|name| program(image, name)));
         let mut out: Vec<RequestedPath> = Vec::new();
-        for path in found.iter().filter(|path| !Plan::is_reserved(path)) {
+        for path in found.iter().filter(|path| !is_hosts(path)) {
             // One that isn't UTF-8 couldn't be typed either.
             let Ok(text) = String::from_utf8(path.to_absolute()) else { continue };
             if !out.iter().any(|p| p.text == text) {
@@ -155,10 +159,13 @@ impl Args {
 
 /// The programs of packages: those that become entry points, and those that every host has.
 fn entry_points(packages: &[String], image: &Tree) -> Result<(Vec<TreePath>, Vec<TreePath>), PackagesError> {
-    let is_hosts =
-        |path: &TreePath| Plan::is_reserved(path) || home(path, false).as_ref().is_some_and(is_host_program);
     let found = private_root::programs(packages, image)?;
     Ok(found.into_iter().partition(|path| !is_hosts(path)))
+}
+
+/// Whether every host has the program, or an entry point for it would be in the way of others.
+fn is_hosts(path: &TreePath) -> bool {
+    Plan::is_reserved(path) || home(path, false).as_ref().is_some_and(is_host_program)
 }
 
 /// What of the private root programs don't see, since a directory of the host is over it.
@@ -169,7 +176,7 @@ fn hidden(plan: &Plan, image: &Tree) -> Option<String> {
     let files = image.iter().filter(|(path, node)| node.is_file() && hidden(path));
     let files: Vec<TreePath> = files.map(|(path, _)| path.clone()).collect();
     let (n, list) = (files.len(), shorten(&files));
-    (n > 0).then(|| format!("files in directories that are the host's at run time aren't seen, {n}: {list}"))
+    (n > 0).then(|| format!("{n} files are hidden at run time by directories of the host: {list}"))
 }
 
 fn shorten(paths: &[TreePath]) -> String {

@@ -67,6 +67,10 @@ impl Conversion for Args {
         Ok(Planned { plan, database })
     }
 
+    fn without_packages(&self) -> Vec<&'static str> {
+        self.packages.without_packages(false)
+    }
+
     fn packages(&self) -> Vec<String> {
         PathArg::packages(&self.paths)
     }
@@ -82,7 +86,7 @@ impl Conversion for Args {
     fn build(&self, planned: &Planned, rootfs: Rootfs, events: &dyn Events) -> anyhow::Result<(Built, ())> {
         let Planned { plan, database } = planned;
         if let Err(e) = database {
-            events.event(Event::Warning(format!("packages of files aren't known: {e}").into()));
+            events.event(Event::Warning(format!("can't determine which packages own the files: {e}").into()));
         }
         tell(plan, self.allow_missing, events);
         warnings::unbundled(plan, events);

@@ -110,7 +110,8 @@ impl RequestedPath {
         tree.resolve(&self.source, true).is_ok() || (self.is_pattern() && self.matches(tree).is_ok())
     }
 
-    fn is_pattern(&self) -> bool {
+    /// Whether the source is a pattern.
+    pub fn is_pattern(&self) -> bool {
         self.source.contains(['*', '?', '[', '{'])
     }
 

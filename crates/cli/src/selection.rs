@@ -53,7 +53,7 @@ pub(crate) enum LineError {
     Pattern(RequestError),
 }
 
-/// Takes from the files of a trace what is the host's business, whatever image the program is from.
+/// Removes files that belong to the host from a trace, whatever image the program is from.
 pub(crate) type LeaveOut = fn(&Tree, &mut BTreeSet<TreePath>);
 
 /// Everything that the options select, but for what is the host's business among the files of traces.
@@ -113,7 +113,7 @@ fn read(path: &Path, tree: &Tree, events: &dyn Events) -> Result<Selection, Sele
         let shown = missing.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
         let more = if missing.len() > NAMED { ", …" } else { "" };
         let n = missing.len();
-        let text = format!("{path:?}: {n} of its lines name nothing in the image: {shown}{more}");
+        let text = format!("{path:?}: {n} lines match nothing in the image: {shown}{more}");
         events.event(Event::Warning(text.into()));
     }
     Ok(Selection { text: format!("--paths-from {}", path.display()), paths })
@@ -134,6 +134,9 @@ fn parse(line: &[u8], tree: &Tree) -> Result<Option<Vec<TreePath>>, LineError> {
     }
     let Ok(text) = std::str::from_utf8(line) else { return Ok(Some(Vec::new())) };
     let pattern = RequestedPath { text: text.to_owned(), source: text.to_owned(), target: None };
+    if !pattern.is_pattern() {
+        return Ok(Some(Vec::new()));
+    }
     match pattern.matches(tree) {
         Ok(found) => Ok(Some(found)),
         Err(RequestError::NoMatch(_)) => Ok(Some(Vec::new())),

@@ -92,7 +92,7 @@ const IMAGES: [&[u8]; 9] = [
     b"security",
 ];
 
-/// What of /etc is the host's if the host has it: who its users are, how it is called, what time it is there, how names are
+/// What of /etc is the host's if the host has it: who its users are, its name, its time zone, how names are
 /// resolved, and whom it trusts. Whether each is a file.
 const IDENTITY: [(StaticPath, bool); 19] = [
     (StaticPath::new("/etc/ca-certificates"), false),

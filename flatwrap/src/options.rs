@@ -152,7 +152,7 @@ pub enum ParseError {
     /// A bind option that isn't there.
     #[error("bind option {0:?} is unknown, expected ro, file or optional")]
     BindOption(String),
-    /// None of a map's values.
+    /// Not one of the values of a map.
     #[error("got {0:?}, expected host, chroot or merge")]
     Map(String),
     /// No such rule for bwrap.

@@ -11,7 +11,7 @@ use tree::{Event, Events, Tree, TreePath};
 
 use crate::args::{PACKAGE, PackageArgs};
 
-/// More names than this in a note help nobody.
+/// Most names shown in a note.
 const NAMED: usize = 12;
 
 /// Why a package can't be included.
@@ -92,7 +92,7 @@ fn report(text: &str, included: &[&str], closure: &Closure<'_>, events: &dyn Eve
     let hosts = closure.base.iter().copied().filter(|p| is_base(p));
     for (names, what) in [
         (shown(included.iter().copied()), "includes packages that it depends on"),
-        (shown(hosts.map(|p| p.name.as_str())), "leaves to the host packages that every host has"),
+        (shown(hosts.map(|p| p.name.as_str())), "omits packages that every host has"),
     ] {
         if let Some(names) = names {
             events.event(Event::Note(format!("{text} {what}: {names}").into()));
@@ -194,7 +194,7 @@ mod tests {
             *lines.0.lock().unwrap(),
             [
                 "package:git includes packages that it depends on: libz, perl",
-                "package:git leaves to the host packages that every host has: libc6",
+                "package:git omits packages that every host has: libc6",
                 "package:git depends on what isn't installed in the image: gone",
             ]
         );

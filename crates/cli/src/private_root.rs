@@ -155,7 +155,7 @@ fn made(tree: &Tree, database: &Database, paths: &BTreeSet<TreePath>) -> BTreeSe
 }
 
 /// The programs for which packages are installed: those of the packages themselves, or, of one that has none
-/// (`default-jre-headless`, `postgresql`), those of what it depends on directly, and the one called like the package.
+/// (`default-jre-headless`, `postgresql`), those of what it depends on directly, and the program with the package's name.
 ///
 /// # Errors
 /// There is no database, or a package isn't in it.

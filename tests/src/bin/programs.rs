@@ -1,7 +1,7 @@
 //! `cargo xtask bench --programs`: programs taken in several ways and used, as a Markdown page on stdout.
 //!
 //! usage: programs [--only NAME[,NAME…]] [--way WAY[,WAY…]] [--results FILE]
-//! `--way home` is the use in the program's own root, which comes before all others anyway.
+//! `--way home` is the use in the program's own root, which otherwise runs only for programs that fail in another way.
 // A program for people at a terminal: printing is what it's for.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 

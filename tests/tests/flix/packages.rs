@@ -31,7 +31,7 @@ fn a_package_of_debian_is_installed_and_works() -> Result<()> {
             "git is not installed in ",
             ": installing with apt",
             "package:git includes packages that it depends on: ",
-            "package:git leaves to the host packages that every host has: ",
+            "package:git omits packages that every host has: ",
             ", from package git\n",
             ", from package perl-modules-5.36\n",
             ", from package libcurl3-gnutls",

@@ -45,10 +45,10 @@ pub(super) fn about(unbundled: &Unbundled) -> String {
         UnbundledKind::Data => format!("{by}: looks for {list} at run time, which the extension lacks"),
         UnbundledKind::Programs => format!("{by}: runs {list}, which the extension lacks"),
         UnbundledKind::Libraries => {
-            format!("{by}: can load {list}, which isn't required and included with --dlopen all only")
+            format!("{by}: can load {list}, which is optional and included only with --dlopen all")
         }
         UnbundledKind::Configuration => {
-            format!("{by}: reads {list}, which the host has to have, since no extension includes /etc")
+            format!("{by}: reads {list}, which must exist on the host, since extensions can't include /etc")
         }
         UnbundledKind::Family(name) => format!("{by}: needs {name} ({list}), which the extension lacks"),
         UnbundledKind::Siblings => {

@@ -84,7 +84,7 @@ pub(super) fn packages(error: &PackagesError) -> Option<String> {
             Some(match provided_by.first() {
                 Some(name) => format!("{name} provides it: package:{name}"),
                 None => {
-                    "the image's package manager may call it otherwise; --package P installs packages, and a \
+                    "the image's package manager may use another name for it; --package P installs packages, and a \
                          package is installed automatically unless --no-install is given"
                         .to_owned()
                 }

@@ -106,9 +106,13 @@ fn certificates(tree: &Tree, paths: &BTreeSet<TreePath>) -> BTreeSet<TreePath> {
         return BTreeSet::new();
     }
     let mut out = BTreeSet::new();
-    for (path, node) in folders.iter().flat_map(|dir| tree.subtree(dir)) {
-        out.insert(path.clone());
+    for (path, node) in tree.iter() {
         let link = node.symlink_target().and_then(|_| tree.resolve(path.to_absolute(), true).ok());
+        // Libraries go by links to the folders: OpenSSL's /usr/lib/ssl/certs is another package's.
+        if !is_there(path) && !link.as_ref().is_some_and(|found| is_there(&found.path)) {
+            continue;
+        }
+        out.insert(path.clone());
         if let Some(found) = link {
             out.extend(found.links);
             out.insert(found.path);
@@ -284,8 +288,10 @@ mod tests {
         add("/usr/share/ca/a.crt", Node::file(0o644, "x"));
         add("/usr/lib/libssl.so.3", Node::file(0o644, "x"));
         add("/usr/lib/libz.so.1", Node::file(0o644, "x"));
+        add("/usr/lib/ssl/certs", Node::symlink("/etc/ssl/certs"));
         add("/usr/lib/x/cacerts", Node::symlink("/etc/ssl/certs/all.crt"));
-        let all = "/etc/ssl/certs /etc/ssl/certs/a.pem /etc/ssl/certs/all.crt /usr/share/ca/a.crt";
+        let all = "/etc/ssl/certs /etc/ssl/certs/a.pem /etc/ssl/certs/all.crt /usr/lib/ssl/certs /usr/lib/x/cacerts \
+                   /usr/share/ca/a.crt";
         for (path, expected) in
             [("/usr/lib/libssl.so.3", all), ("/usr/lib/x/cacerts", all), ("/usr/lib/libz.so.1", "")]
         {

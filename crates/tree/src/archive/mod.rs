@@ -49,7 +49,7 @@ pub struct Limits {
     /// Data runs of one sparse file.
     pub extents: usize,
     /// The lengths of all paths, one for each component, that are looked up because a symlink or a missing directory is on an
-    /// entry's way. Bytes. 60 for `lib/x` behind a symlink to usr/lib; some million such entries are usual at most.
+    /// entry's way. Bytes. 13 for `lib/x` behind a symlink to usr/lib; some million such entries are usual at most.
     pub resolution: u64,
 }
 

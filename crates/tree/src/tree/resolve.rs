@@ -64,12 +64,12 @@ impl Tree {
     }
 }
 
-/// Why a [`Walk`] stands still.
+/// Why a [`Walk`] stopped.
 #[derive(Debug)]
 pub(crate) enum Stop {
     /// As [`Tree::resolve`] says it. After something missing was made, or a file replaced by a directory, the walk can go on.
     Resolve(ResolveError),
-    /// It has cost all that it may.
+    /// The budget is spent.
     Spent,
 }
 
@@ -102,7 +102,7 @@ impl<'p> Walk<'p> {
     }
 
     /// Goes on to the end. Each component takes the length of its path (bytes) off `left`, since looking it up compares that
-    /// many.
+    /// many; `.` and `..` take one more than the length of the path at which they stand.
     pub(crate) fn go(&mut self, tree: &Tree, left: &mut u64) -> Result<(), Stop> {
         while let Some(component) = self.todo.last() {
             match tree.get(&self.at) {
@@ -114,8 +114,13 @@ impl<'p> Walk<'p> {
                 None => return Err(self.not_found(self.at.clone())),
             }
             match component.as_slice() {
-                b"." => {}
-                b".." => self.at = self.at.parent().unwrap_or_else(TreePath::root),
+                dots @ (b"." | b"..") => {
+                    let cost = 1 + self.at.as_relative().len() as u64;
+                    *left = left.checked_sub(cost).ok_or(Stop::Spent)?;
+                    if dots == b".." {
+                        self.at = self.at.parent().unwrap_or_else(TreePath::root);
+                    }
+                }
                 _ => {
                     let next = self.at.join(component).map_err(|e| Stop::Resolve(e.into()))?;
                     *left = left.checked_sub(next.as_relative().len() as u64).ok_or(Stop::Spent)?;

@@ -335,6 +335,16 @@ fn paths_through_links_have_a_limit() {
     let links = (0..100).fold(links, |t, i| t.hardlink(format!("h{i}"), "l0/y"));
     let e = tree_at(&links.finish(), &limits).unwrap_err();
     assert!(e.ends_with("length of all paths through symbolic links exceeds the limit of 1200000"), "{e}");
+    // Components that lead nowhere cost time, too.
+    for (target, entries) in [("./".repeat(2000), 700), ("a/../".repeat(800), 700)] {
+        let start = b().dir("a").long(b'K', target).symlink("l", "x");
+        let all = (0..entries).fold(start, |t, i| t.file(format!("l/{i}"), ""));
+        let e = tree_at(&all.finish(), &limits).unwrap_err();
+        assert!(
+            e.ends_with("length of all paths through symbolic links exceeds the limit of 1200000"),
+            "{e}"
+        );
+    }
 }
 
 proptest::proptest! {

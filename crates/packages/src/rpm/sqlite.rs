@@ -80,13 +80,15 @@ impl<'b> File<'b> {
                     todo.extend(children.into_iter().rev());
                 }
                 LEAF => {
-                    for start in starts {
-                        let Some(record) = page.get(start..).and_then(|cell| self.record(cell)) else {
-                            continue;
-                        };
-                        budget =
-                            budget.checked_sub(record.len()).ok_or("rows of the SQLite database overlap")?;
-                        take(&record);
+                    for cell in starts.filter_map(|start| page.get(start..)) {
+                        let Some((len, rest)) = varint(cell) else { continue };
+                        // Before anything is gathered: a chain of pages may end where none is.
+                        let len = usize::try_from(len).ok().filter(|&len| len <= budget);
+                        let len = len.ok_or("rows of the SQLite database overlap")?;
+                        budget -= len;
+                        if let Some(record) = self.record(len, rest) {
+                            take(&record);
+                        }
                     }
                 }
                 _ => return Err("a page of the SQLite database is none of a table"),
@@ -95,11 +97,9 @@ impl<'b> File<'b> {
         Ok(())
     }
 
-    /// The record of a leaf's cell, gathered from its overflow pages.
-    fn record(&self, cell: &[u8]) -> Option<Vec<u8>> {
-        let (len, after) = varint(cell)?;
-        let len = usize::try_from(len).ok().filter(|&l| l <= self.bytes.len())?;
-        let (_, rest) = varint(after)?;
+    /// The record of a leaf's cell, gathered from its overflow pages. `rest` is what follows its length.
+    fn record(&self, len: usize, rest: &[u8]) -> Option<Vec<u8>> {
+        let (_, rest) = varint(rest)?;
         // "B-tree Cell Format": how much of it is in the cell.
         let most = self.usable - 35;
         let least = (self.usable - 12) * 32 / 255 - 23;
@@ -236,6 +236,53 @@ mod tests {
         assert_eq!(varint(&[0x81, 0x00]), Some((128, &[][..])));
         assert_eq!(varint(&[0xff; 9]), Some((u64::MAX, &[][..])));
         assert_eq!(varint(&[0xff; 8]), None);
+    }
+
+    /// Two pages: the list of tables, and a table whose rows are all the same cell. `overflow` are the page on which it continues,
+    /// the one after that, and so on.
+    fn rows_alike(rows: u16, len: u16, overflow: &[u32]) -> Vec<u8> {
+        const PAGE: usize = 512;
+        let record: Vec<u8> =
+            [&[6, 23, 29, 29, 1, 13][..], b"table", b"Packages", b"Packages", &[2], b"x"].concat();
+        let schema = [&[record.len() as u8, 1][..], &record].concat();
+        let mut out = MAGIC.to_vec();
+        out.extend((PAGE as u16).to_be_bytes());
+        out.resize(FILE_HEADER, 0);
+        let at = PAGE - schema.len();
+        out.extend([&[LEAF, 0, 0, 0, 1, 0, 0, 0][..], &(at as u16).to_be_bytes()].concat());
+        out.resize(at, 0);
+        out.extend(schema);
+        let cell = 100;
+        out.extend([&[LEAF, 0, 0][..], &rows.to_be_bytes(), &[0, 0, 0]].concat());
+        (0..rows).for_each(|_| out.extend((cell as u16).to_be_bytes()));
+        out.resize(PAGE + cell, 0);
+        out.extend([0x80 | (len >> 7) as u8, len as u8 & 0x7f, 1]);
+        // As much as a cell has of a long record: (512 - 12) * 32 / 255 - 23, or what is left over from full pages.
+        let wanted = 39 + (usize::from(len) - 39) % 508;
+        let local = if wanted <= PAGE - 35 { wanted } else { 39 };
+        out.resize(out.len() + local, 0);
+        for next in overflow {
+            out.extend(next.to_be_bytes());
+            out.resize(out.len().next_multiple_of(PAGE), 0);
+        }
+        out
+    }
+
+    #[test]
+    fn rows_hold_no_more_than_the_file() {
+        let overlap = "rows of the SQLite database overlap";
+        for (rows, len, overflow, expected) in [
+            (1, 1500, &[3, 4, 5, 0][..], Ok(())),
+            (2, 1500, &[3, 4, 5, 0], Err(overlap)),
+            // Nothing is gathered of what ends on a missing page, but the way to it costs as much.
+            (1, 1500, &[3, 99], Ok(())),
+            (20, 1500, &[3, 99], Err(overlap)),
+            // More than the file has.
+            (1, 9000, &[3, 4, 3], Err(overlap)),
+        ] {
+            let bytes = rows_alike(rows, len, overflow);
+            assert_eq!(blobs(&bytes, &mut |_| ()), expected, "{rows} rows, {len} bytes, {overflow:?}");
+        }
     }
 
     #[test]

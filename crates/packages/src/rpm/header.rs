@@ -28,8 +28,9 @@ const STRING_ARRAY: u32 = 8;
 
 /// RPMFILE_CONFIG, rpmfiles.h.
 const CONFIG: u32 = 1;
-/// RPMSENSE_SCRIPT_PRE to _POSTUN, _SCRIPT_PREP to _VERIFY, _RPMLIB, rpmds.h: what is needed to install or build.
-const NOT_AT_RUN_TIME: u32 = 0xf << 9 | 1 << 13 | 1 << 24;
+/// RPMSENSE_POSTTRANS, _PRETRANS, _SCRIPT_PRE to _SCRIPT_POSTUN, _SCRIPT_VERIFY, _RPMLIB, rpmds.h: what is needed to install,
+/// remove or verify.
+const NOT_AT_RUN_TIME: u32 = 1 << 5 | 1 << 7 | 0xf << 9 | 1 << 13 | 1 << 24;
 
 /// Bytes of an entry of the index.
 const ENTRY: usize = 16;
@@ -160,20 +161,34 @@ pub(super) mod testing {
     }
 
     pub(in crate::rpm) fn git() -> Vec<u8> {
+        named("git")
+    }
+
+    /// As git's, by another name.
+    pub(in crate::rpm) fn named(name: &str) -> Vec<u8> {
         header(&[
-            (tag::NAME, STRING, 1, b"git\0"),
+            (tag::NAME, STRING, 1, format!("{name}\0").as_bytes()),
             (tag::VERSION, STRING, 1, b"2.45\0"),
             (tag::RELEASE, STRING, 1, b"1.fc40\0"),
             (tag::EPOCH, INT32, 1, &[0, 0, 0, 1]),
             (tag::ARCH, STRING, 1, b"x86_64\0"),
             (tag::FILE_FLAGS, INT32, 3, &[0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]),
             (tag::PROVIDE_NAME, STRING_ARRAY, 2, b"git\0git(x86-64)\0"),
-            (tag::REQUIRE_FLAGS, INT32, 4, &[0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0, 0, 0, 0, 0]),
+            (
+                tag::REQUIRE_FLAGS,
+                INT32,
+                7,
+                &[
+                    0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0, 0, 0, 0, 0, // four
+                    0, 0, 1, 0x80, 0, 0, 1, 0x20, 0, 0, 0x20, 0, // %pretrans, %posttrans, %verifyscript
+                ],
+            ),
             (
                 tag::REQUIRE_NAME,
                 STRING_ARRAY,
-                4,
-                b"libz.so.1()(64bit)\0/usr/sbin/useradd\0rpmlib(X)\0(perl or (python3 with x))\0",
+                7,
+                b"libz.so.1()(64bit)\0/usr/sbin/useradd\0rpmlib(X)\0(perl or (python3 with x))\0\
+                  /bin/pre\0/bin/post\0/bin/verify\0",
             ),
             (tag::DIR_INDEXES, INT32, 3, &[0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 9]),
             (tag::BASE_NAMES, STRING_ARRAY, 3, b"git\0gitconfig\0x\0"),

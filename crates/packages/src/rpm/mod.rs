@@ -74,8 +74,14 @@ mod tests {
     #[test]
     fn an_sqlite_database() {
         for page_size in [512, 4096, 65536] {
-            let many: Vec<Vec<u8>> = (0..40).map(|_| header::testing::git()).collect();
-            check(&root("/usr/lib/sysimage/rpm/rpmdb.sqlite", sqlite::testing::database(page_size, &many)));
+            let names = || ["git".to_owned()].into_iter().chain((10..49).map(|i| format!("p{i}")));
+            let many: Vec<Vec<u8>> = names().map(|name| header::testing::named(&name)).collect();
+            let tree =
+                root("/usr/lib/sysimage/rpm/rpmdb.sqlite", sqlite::testing::database(page_size, &many));
+            let db = Database::read(&tree).unwrap().unwrap();
+            assert_eq!(db.packages().count(), 40, "{page_size}");
+            assert!(db.packages().map(|p| p.name.clone()).eq(names()), "{page_size}");
+            check(&tree);
         }
     }
 

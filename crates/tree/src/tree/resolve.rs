@@ -40,6 +40,12 @@ pub enum ResolveError {
         /// What was asked for.
         path: String,
     },
+    /// Looking it up costs more than it may ([`Tree::resolve_within`]).
+    #[error("{path}: looking it up exceeds the limit")]
+    Spent {
+        /// What was asked for.
+        path: String,
+    },
     /// Not a path that Linux takes.
     #[error(transparent)]
     Path(#[from] super::PathError),
@@ -53,13 +59,26 @@ impl Tree {
     /// # Errors
     /// The path leads nowhere.
     pub fn resolve(&self, path: impl AsRef<[u8]>, follow_last: bool) -> Result<Resolved, ResolveError> {
-        let mut walk = Walk::new(path.as_ref(), follow_last);
+        // Forty links of 4,096 bytes are far below it.
         let mut unlimited = u64::MAX;
-        match walk.go(self, &mut unlimited) {
+        self.resolve_within(path, follow_last, &mut unlimited)
+    }
+
+    /// As [`Tree::resolve`], at the expense of `left`: bytes, the lengths of the paths of all components that are looked up.
+    ///
+    /// # Errors
+    /// The path leads nowhere, or `left` isn't enough.
+    pub fn resolve_within(
+        &self,
+        path: impl AsRef<[u8]>,
+        follow_last: bool,
+        left: &mut u64,
+    ) -> Result<Resolved, ResolveError> {
+        let mut walk = Walk::new(path.as_ref(), follow_last);
+        match walk.go(self, left) {
             Ok(()) => Ok(walk.done()),
             Err(Stop::Resolve(e)) => Err(e),
-            // Forty links of 4,096 bytes are far below the limit.
-            Err(Stop::Spent) => Err(ResolveError::Loop { path: walk.show() }),
+            Err(Stop::Spent) => Err(ResolveError::Spent { path: walk.show() }),
         }
     }
 }

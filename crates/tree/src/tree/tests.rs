@@ -85,6 +85,11 @@ fn resolves_as_in_a_chroot() {
     assert!(matches!(t.resolve("/usr/bin/a/x", true), Err(ResolveError::NotADirectory { .. })));
     assert!(matches!(t.resolve("/usr/bin/a/", true), Err(ResolveError::NotADirectory { .. })));
     assert!(matches!(t.resolve("/nope", true), Err(ResolveError::NotFound { .. })));
+    // etc, etc/up, three times .. (4, then 1), bin, usr, usr/bin, usr/bin/a
+    let mut left = 3 + 6 + (4 + 1 + 1) + 3 + 3 + 7 + 9;
+    assert!(t.resolve_within("/etc/up", true, &mut left).is_ok());
+    assert_eq!(left, 0);
+    assert!(matches!(t.resolve_within("/etc/up", true, &mut 30), Err(ResolveError::Spent { .. })));
 }
 
 #[test]

@@ -2,15 +2,16 @@
 
 use tree::{Tree, TreePath};
 
+use crate::budget::Budget;
 use crate::files::bytes;
 use crate::{DatabaseError, Dependency, Package};
 
 const INSTALLED: [&str; 2] = ["/lib/apk/db/installed", "/usr/lib/apk/db/installed"];
 
-pub(crate) fn read(tree: &Tree) -> Result<Vec<Package>, DatabaseError> {
+pub(crate) fn read(tree: &Tree, budget: &mut Budget) -> Result<Vec<Package>, DatabaseError> {
     for path in INSTALLED {
-        if let Some(text) = bytes(tree, path)? {
-            return Ok(installed(&text));
+        if let Some(text) = bytes(tree, path, budget)? {
+            return installed(&text, budget);
         }
     }
     Ok(Vec::new())
@@ -18,7 +19,7 @@ pub(crate) fn read(tree: &Tree) -> Result<Vec<Package>, DatabaseError> {
 
 /// A paragraph for each package, a letter for each field: P name, V version, A architecture, D what it needs, p what it
 /// provides; F a directory, and R each file in it.
-fn installed(text: &[u8]) -> Vec<Package> {
+fn installed(text: &[u8], budget: &mut Budget) -> Result<Vec<Package>, DatabaseError> {
     let mut out = Vec::new();
     let mut package = Package::default();
     let mut dir: &[u8] = b"";
@@ -26,6 +27,7 @@ fn installed(text: &[u8]) -> Vec<Package> {
         let (key, value) = match line {
             [] => {
                 if !package.name.is_empty() {
+                    budget.package(&package)?;
                     out.push(std::mem::take(&mut package));
                 }
                 (package, dir) = (Package::default(), b"");
@@ -40,30 +42,44 @@ fn installed(text: &[u8]) -> Vec<Package> {
             b'V' => package.version = word(),
             b'A' => package.architecture = word(),
             b'D' => {
-                let depends = names(&word()).map(|name| Dependency { alternatives: vec![name] }).collect();
-                package.depends = depends;
+                package.depends.clear();
+                for name in names(&word()) {
+                    budget.name(name)?;
+                    package.depends.push(Dependency { alternatives: vec![name.to_owned()] });
+                }
             }
-            b'p' => package.provides = names(&word()).collect(),
-            b'F' => {
-                dir = value;
-                package.files.extend(TreePath::new(dir).ok());
+            b'p' => {
+                package.provides.clear();
+                for name in names(&word()) {
+                    budget.name(name)?;
+                    package.provides.push(name.to_owned());
+                }
             }
-            b'R' => package.files.extend(TreePath::new([dir, b"/", value].concat()).ok()),
+            b'F' | b'R' => {
+                let path = match key {
+                    b'F' => TreePath::new(value),
+                    _ => TreePath::new([dir, b"/", value].concat()),
+                };
+                if key == b'F' {
+                    dir = value;
+                }
+                let Ok(path) = path else { continue };
+                budget.file(&path)?;
+                package.files.push(path);
+            }
             _ => {}
         }
     }
-    out
+    Ok(out)
 }
 
 /// The names of a list, without versions (`so:libz.so.1=1.2`, `python3~3.12`) and repositories (`x@edge`), and without
 /// what a package conflicts with.
-fn names(list: &str) -> impl Iterator<Item = String> {
+fn names(list: &str) -> impl Iterator<Item = &str> {
     list.split_ascii_whitespace()
         .filter(|w| !w.starts_with('!'))
-        .map(|w| w[..w.find(['<', '>', '=', '~', '@']).unwrap_or(w.len())].to_owned())
+        .map(|w| &w[..w.find(['<', '>', '=', '~', '@']).unwrap_or(w.len())])
         .filter(|n| !n.is_empty())
-        .collect::<Vec<_>>()
-        .into_iter()
 }
 
 #[cfg(test)]
@@ -99,7 +115,7 @@ V:1
 
     #[test]
     fn the_installed_packages() {
-        let found = installed(TEXT.as_bytes());
+        let found = installed(TEXT.as_bytes(), &mut Budget::default()).unwrap();
         let names: Vec<&str> = found.iter().map(|p| p.name.as_str()).collect();
         assert_eq!(names, ["busybox", "git"]);
         assert_eq!(found[0].provides, ["/bin/sh", "cmd:busybox"]);
@@ -128,7 +144,8 @@ V:1
     #[test]
     fn hostile_texts_are_skipped() {
         for text in [&b""[..], b"\n\n", b"P:", b"P", b"P:\nF:x", b"F:\xff\xfe/..\nR:x", b"R:x\n\nF:/\n"] {
-            assert_eq!(installed(text), [], "{}", text.escape_ascii());
+            let found = installed(text, &mut Budget::default()).unwrap();
+            assert_eq!(found, [], "{}", text.escape_ascii());
         }
     }
 }

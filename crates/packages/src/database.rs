@@ -5,13 +5,8 @@ use std::fmt;
 
 use tree::{Tree, TreePath};
 
+use crate::budget::Budget;
 use crate::{DatabaseError, Package, apk, dpkg, links, pacman, rpm};
-
-/// More packages than any root file system has.
-const PACKAGE_LIMIT: usize = 200_000;
-
-/// More files than the packages of any root file system have together.
-const FILES_LIMIT: usize = 20_000_000;
 
 /// Whose database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +49,12 @@ impl Database {
     /// # Errors
     /// A file of the database can't be read, or is larger than any of its kind.
     pub fn read(tree: &Tree) -> Result<Option<Database>, DatabaseError> {
-        type Reader = fn(&Tree) -> Result<Vec<Package>, DatabaseError>;
+        Database::read_within(tree, &mut Budget::default())
+    }
+
+    /// As [`Database::read`], for no more than the budget.
+    pub(crate) fn read_within(tree: &Tree, budget: &mut Budget) -> Result<Option<Database>, DatabaseError> {
+        type Reader = fn(&Tree, &mut Budget) -> Result<Vec<Package>, DatabaseError>;
         let readers: [(Manager, Reader); 4] = [
             (Manager::Dpkg, dpkg::read),
             (Manager::Apk, apk::read),
@@ -62,34 +62,33 @@ impl Database {
             (Manager::Pacman, pacman::read),
         ];
         for (manager, read) in readers {
-            let packages = read(tree)?;
+            let packages = read(tree, budget)?;
             if !packages.is_empty() {
-                return Ok(Some(Database::new(tree, manager, packages)?));
+                return Ok(Some(Database::new(tree, manager, packages, budget)?));
             }
         }
         Ok(None)
     }
 
     /// Sorts the packages of a reader, whose files are as the manager lists them, and finds the files in the tree.
-    fn new(tree: &Tree, manager: Manager, mut packages: Vec<Package>) -> Result<Database, DatabaseError> {
-        if packages.len() > PACKAGE_LIMIT {
-            return Err(DatabaseError::TooMany { what: "packages", limit: PACKAGE_LIMIT });
-        }
-        if packages.iter().map(|p| p.files.len()).sum::<usize>() > FILES_LIMIT {
-            return Err(DatabaseError::TooMany { what: "files", limit: FILES_LIMIT });
-        }
+    fn new(
+        tree: &Tree,
+        manager: Manager,
+        mut packages: Vec<Package>,
+        budget: &mut Budget,
+    ) -> Result<Database, DatabaseError> {
         packages.sort_by(|a, b| {
             (&a.name, &a.architecture, &a.version).cmp(&(&b.name, &b.architecture, &b.version))
         });
         let mut owners = BTreeMap::new();
         for (index, package) in packages.iter_mut().enumerate() {
-            package.files = in_tree(tree, &package.files);
-            package.configuration = in_tree(tree, &package.configuration);
+            package.files = in_tree(tree, &package.files, budget)?;
+            package.configuration = in_tree(tree, &package.configuration, budget)?;
             for file in &package.files {
                 owners.entry(file.clone()).or_insert(index);
             }
         }
-        let mut unlisted = links::links(tree, &owners);
+        let mut unlisted = links::links(tree, &owners, budget)?;
         unlisted.extend(links::generated(tree, &owners));
         for (path, index) in unlisted {
             if let Some(package) = packages.get_mut(index) {
@@ -166,23 +165,34 @@ impl Database {
 
 /// The paths of the tree that a manager's list means: symlinks of directories resolved, and directories only if nothing
 /// is in them. A directory of the list may be a symlink in the tree (`/bin`), which isn't the package's.
-fn in_tree(tree: &Tree, listed: &[TreePath]) -> Vec<TreePath> {
+fn in_tree(tree: &Tree, listed: &[TreePath], budget: &mut Budget) -> Result<Vec<TreePath>, DatabaseError> {
     let sorted: BTreeSet<&TreePath> = listed.iter().collect();
     let is_listed_dir = |path: &TreePath| {
         sorted.range::<&TreePath, _>(path..).nth(1).is_some_and(|next| next.starts_with(path))
     };
-    let found: BTreeSet<TreePath> = listed
-        .iter()
-        .filter(|path| !is_listed_dir(path))
-        .filter_map(|path| match tree.get(path) {
+    let mut found = BTreeSet::new();
+    // The last directory whose files aren't where they are listed, and where it is. Lists are in order of directories.
+    let mut last: Option<(TreePath, Option<TreePath>)> = None;
+    for path in listed.iter().filter(|path| !is_listed_dir(path)) {
+        let real = match (tree.get(path), path.parent(), path.file_name()) {
             // Most paths are real ones.
-            Some(_) => Some(path.clone()),
-            None => tree.resolve(path.to_absolute(), false).ok().map(|r| r.path),
-        })
-        .filter(|path| {
-            let is_dir = tree.get(path).is_some_and(|n| n.is_dir());
-            !path.is_root() && (!is_dir || tree.children(path).next().is_none())
-        })
-        .collect();
-    found.into_iter().collect()
+            (Some(_), ..) => Some(path.clone()),
+            (None, Some(dir), Some(name)) => {
+                if last.as_ref().is_none_or(|(known, _)| *known != dir) {
+                    let real = budget.resolve(tree, dir.to_absolute(), true)?.map(|r| r.path);
+                    last = Some((dir, real));
+                }
+                let real = last.as_ref().and_then(|(_, real)| real.as_ref());
+                real.and_then(|dir| dir.join(name).ok()).filter(|path| tree.contains(path))
+            }
+            _ => None,
+        };
+        let Some(real) = real else { continue };
+        let is_dir = tree.get(&real).is_some_and(|n| n.is_dir());
+        if !real.is_root() && (!is_dir || tree.children(&real).next().is_none()) {
+            budget.path(&real)?;
+            found.insert(real);
+        }
+    }
+    Ok(found.into_iter().collect())
 }

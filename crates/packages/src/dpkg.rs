@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use tree::{Tree, TreePath};
 
+use crate::budget::Budget;
 use crate::files::{bytes, text};
 use crate::{DatabaseError, Dependency, Package};
 
@@ -13,19 +14,22 @@ const STATUS_DIR: &str = "/var/lib/dpkg/status.d";
 const INFO: &str = "/var/lib/dpkg/info";
 const DIVERSIONS: &str = "/var/lib/dpkg/diversions";
 
-pub(crate) fn read(tree: &Tree) -> Result<Vec<Package>, DatabaseError> {
+pub(crate) fn read(tree: &Tree, budget: &mut Budget) -> Result<Vec<Package>, DatabaseError> {
     let mut packages = Vec::new();
-    let diversions = Diversions::parse(&text(tree, DIVERSIONS)?.unwrap_or_default());
-    for mut package in status(&text(tree, STATUS)?.unwrap_or_default()) {
+    let diversions = text(tree, DIVERSIONS, budget)?.unwrap_or_default();
+    let diversions = Diversions::parse(&diversions, budget)?;
+    let text_of_status = text(tree, STATUS, budget)?.unwrap_or_default();
+    for mut package in status(&text_of_status, budget)? {
         let full = format!("{INFO}/{}:{}", package.name, package.architecture);
         let short = format!("{INFO}/{}", package.name);
-        let mut list = bytes(tree, &format!("{full}.list"))?;
+        let mut list = bytes(tree, &format!("{full}.list"), budget)?;
         if list.is_none() {
-            list = bytes(tree, &format!("{short}.list"))?;
+            list = bytes(tree, &format!("{short}.list"), budget)?;
         }
-        package.files = paths(&list.unwrap_or_default());
+        package.files = paths(&list.unwrap_or_default(), budget)?;
         for file in &mut package.files {
             if let Some(to) = diversions.place(file, &package.name) {
+                budget.path(to)?;
                 *file = to.clone();
             }
         }
@@ -37,9 +41,10 @@ pub(crate) fn read(tree: &Tree) -> Result<Vec<Package>, DatabaseError> {
         if !node.is_file() || name.ends_with(".md5sums") {
             continue;
         }
-        let sums = bytes(tree, &format!("{name}.md5sums"))?.unwrap_or_default();
-        for mut package in status(&text(tree, &name)?.unwrap_or_default()) {
-            package.files = summed(&sums);
+        let sums = bytes(tree, &format!("{name}.md5sums"), budget)?.unwrap_or_default();
+        let text = text(tree, &name, budget)?.unwrap_or_default();
+        for mut package in status(&text, budget)? {
+            package.files = summed(&sums, budget)?;
             packages.push(package);
         }
     }
@@ -47,7 +52,7 @@ pub(crate) fn read(tree: &Tree) -> Result<Vec<Package>, DatabaseError> {
 }
 
 /// The packages of a status file, without their files.
-fn status(text: &str) -> Vec<Package> {
+fn status(text: &str, budget: &mut Budget) -> Result<Vec<Package>, DatabaseError> {
     let mut out = Vec::new();
     for paragraph in text.split("\n\n") {
         let fields = fields(paragraph);
@@ -58,24 +63,26 @@ fn status(text: &str) -> Vec<Package> {
         if matches!(state, Some("not-installed" | "config-files")) {
             continue;
         }
-        let lists = ["pre-depends", "depends"].into_iter().filter_map(field);
-        let conffiles = field("conffiles").unwrap_or_default().lines();
-        out.push(Package {
+        let mut package = Package {
             name: name.to_owned(),
             version: field("version").unwrap_or_default().to_owned(),
             architecture: field("architecture").unwrap_or_default().to_owned(),
-            files: Vec::new(),
-            configuration: conffiles
-                .filter_map(|l| TreePath::new(l.split_ascii_whitespace().next()?).ok())
-                .collect(),
-            depends: lists.flat_map(relations).collect(),
-            provides: relations(field("provides").unwrap_or_default())
-                .into_iter()
-                .flat_map(|d| d.alternatives)
-                .collect(),
-        });
+            ..Package::default()
+        };
+        budget.package(&package)?;
+        let conffiles = field("conffiles").unwrap_or_default().lines();
+        for path in conffiles.filter_map(|l| TreePath::new(l.split_ascii_whitespace().next()?).ok()) {
+            budget.file(&path)?;
+            package.configuration.push(path);
+        }
+        for list in ["pre-depends", "depends"].into_iter().filter_map(field) {
+            package.depends.extend(relations(list, budget)?);
+        }
+        let provides = relations(field("provides").unwrap_or_default(), budget)?;
+        package.provides = provides.into_iter().flat_map(|d| d.alternatives).collect();
+        out.push(package);
     }
-    out
+    Ok(out)
 }
 
 /// The fields that are read, names in lower case. Lines of a field that is continued are separated by newlines.
@@ -104,17 +111,25 @@ fn fields(paragraph: &str) -> BTreeMap<String, String> {
 }
 
 /// `a (>= 1) | b, c:any [amd64]`.
-fn relations(list: &str) -> Vec<Dependency> {
+fn relations(list: &str, budget: &mut Budget) -> Result<Vec<Dependency>, DatabaseError> {
     let name = |text: &str| {
         let end = text.trim().find(|c: char| c.is_ascii_whitespace() || "([<".contains(c));
         let name = &text.trim()[..end.unwrap_or(text.trim().len())];
         let name = name.split_once(':').map_or(name, |(name, _)| name);
         is_name(name).then(|| name.to_owned())
     };
-    list.split(',')
-        .map(|any| Dependency { alternatives: any.split('|').filter_map(name).collect() })
-        .filter(|d| !d.alternatives.is_empty())
-        .collect()
+    let mut out = Vec::new();
+    for any in list.split(',') {
+        let mut alternatives = Vec::new();
+        for name in any.split('|').filter_map(name) {
+            budget.name(&name)?;
+            alternatives.push(name);
+        }
+        if !alternatives.is_empty() {
+            out.push(Dependency { alternatives });
+        }
+    }
+    Ok(out)
 }
 
 /// Names end up in the names of files: `..` and slashes are no names. deb-control(5), Package.
@@ -123,20 +138,25 @@ fn is_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || "+-._".contains(c))
 }
 
-fn paths(list: &[u8]) -> Vec<TreePath> {
-    list.split(|&b| b == b'\n')
-        .filter(|l| l.starts_with(b"/"))
-        .filter_map(|l| TreePath::new(l).ok())
-        .collect()
+fn paths(list: &[u8], budget: &mut Budget) -> Result<Vec<TreePath>, DatabaseError> {
+    let lines = list.split(|&b| b == b'\n').filter(|l| l.starts_with(b"/"));
+    charged(lines.filter_map(|l| TreePath::new(l).ok()), budget)
+}
+
+fn charged(
+    paths: impl Iterator<Item = TreePath>,
+    budget: &mut Budget,
+) -> Result<Vec<TreePath>, DatabaseError> {
+    paths.map(|path| budget.file(&path).map(|()| path)).collect()
 }
 
 /// The files of a list as md5sum(1) writes it, without the slash at their start.
-fn summed(sums: &[u8]) -> Vec<TreePath> {
+fn summed(sums: &[u8], budget: &mut Budget) -> Result<Vec<TreePath>, DatabaseError> {
     let path = |line: &[u8]| {
         let at = line.iter().position(|&b| b == b' ')?;
         TreePath::new(line.get(at..)?.trim_ascii_start()).ok()
     };
-    sums.split(|&b| b == b'\n').filter_map(path).collect()
+    charged(sums.split(|&b| b == b'\n').filter_map(path), budget)
 }
 
 /// Files that are elsewhere than their packages say, since another package has one of the same name.
@@ -144,13 +164,17 @@ struct Diversions(BTreeMap<TreePath, (TreePath, String)>);
 
 impl Diversions {
     /// Three lines for each: the file, where it is now, and whose diversion it is (`:` for the administrator's).
-    fn parse(text: &str) -> Diversions {
-        let lines: Vec<&str> = text.lines().collect();
-        let one = |three: &[&str]| match three {
-            [from, to, by] => Some((TreePath::new(from).ok()?, (TreePath::new(to).ok()?, (*by).to_owned()))),
-            _ => None,
-        };
-        Diversions(lines.chunks(3).filter_map(one).collect())
+    fn parse(text: &str, budget: &mut Budget) -> Result<Diversions, DatabaseError> {
+        let mut out = BTreeMap::new();
+        let mut lines = text.lines();
+        while let (Some(from), Some(to), Some(by)) = (lines.next(), lines.next(), lines.next()) {
+            let (Ok(from), Ok(to)) = (TreePath::new(from), TreePath::new(to)) else { continue };
+            budget.path(&from)?;
+            budget.path(&to)?;
+            budget.name(by)?;
+            out.insert(from, (to, by.to_owned()));
+        }
+        Ok(Diversions(out))
     }
 
     fn place(&self, file: &TreePath, package: &str) -> Option<&TreePath> {
@@ -206,7 +230,7 @@ no field
 
     #[test]
     fn a_status_file() {
-        let found = status(TEXT);
+        let found = status(TEXT, &mut Budget::default()).unwrap();
         assert_eq!(found.len(), 1);
         let git = &found[0];
         assert_eq!((git.name.as_str(), git.version.as_str()), ("git", "1:2.39.5-0+deb12u2"));
@@ -300,8 +324,9 @@ no field
     fn hostile_texts_are_skipped() {
         for text in ["", "\n\n\n", ":", "Package:", "Package: \u{0}", " x\nPackage: a/b", "Depends: (((,|,|"]
         {
-            assert_eq!(status(text), [], "{text:?}");
+            assert_eq!(status(text, &mut Budget::default()).unwrap(), [], "{text:?}");
         }
+        let relations = |list| relations(list, &mut Budget::default()).unwrap();
         assert_eq!(relations("a b c, (x), |||, d(<<1"), relations("a, d"));
         let tree = tree(&[("/var/lib/dpkg/status", "nothing")], &[("/var/lib/dpkg/status.d", "status.d")]);
         assert!(Database::read(&tree).unwrap().is_none());

@@ -2,6 +2,8 @@
 
 use tree::{Content, ContentError, Tree, TreePath};
 
+use crate::budget::Budget;
+
 /// Bytes. The largest file of a database that is read; the status of 4,000 Debian packages has 6 MiB.
 pub(crate) const FILE_LIMIT: u64 = 256 << 20;
 
@@ -10,36 +12,50 @@ pub(crate) const FILE_LIMIT: u64 = 256 << 20;
 #[non_exhaustive]
 #[allow(missing_docs)] // the messages say what each is
 pub enum DatabaseError {
-    /// Content that can't be had.
+    /// Content that can't be read.
     #[error("{path}: {source}")]
     Content { path: TreePath, source: ContentError },
     /// More than any root file system has.
-    #[error("package database: {what}, more than the {limit} that are read")]
-    TooMany { what: &'static str, limit: usize },
+    #[error("package database: more than {limit} {what}")]
+    TooMany { what: &'static str, limit: u64 },
     /// A format that isn't read.
     #[error("{path}: {what}")]
     Format { path: TreePath, what: &'static str },
 }
 
-/// A file of a database; none if it isn't there.
-pub(crate) fn content<'t>(tree: &'t Tree, path: &str) -> Option<(TreePath, &'t Content)> {
-    let real = tree.resolve(path, true).ok()?.path;
-    let content = tree.get(&real)?.content()?;
-    Some((real, content))
+/// The content of a file of a database; none if it isn't there.
+pub(crate) fn content<'t>(
+    tree: &'t Tree,
+    path: &str,
+    budget: &mut Budget,
+) -> Result<Option<(TreePath, &'t Content)>, DatabaseError> {
+    let Some(real) = budget.resolve(tree, path, true)? else { return Ok(None) };
+    let content = tree.get(&real.path).and_then(|n| n.content());
+    Ok(content.map(|content| (real.path, content)))
+}
+
+/// Reads such a content.
+pub(crate) fn read(
+    path: &TreePath,
+    content: &Content,
+    budget: &mut Budget,
+) -> Result<Vec<u8>, DatabaseError> {
+    // A larger one is an error by itself.
+    budget.bytes(content.len().min(FILE_LIMIT) as usize)?;
+    content.read(FILE_LIMIT).map_err(|source| DatabaseError::Content { path: path.clone(), source })
+}
+
+/// The bytes of a list of paths, which need not be UTF-8; none if it isn't there.
+pub(crate) fn bytes(tree: &Tree, path: &str, budget: &mut Budget) -> Result<Option<Vec<u8>>, DatabaseError> {
+    let Some((path, content)) = content(tree, path, budget)? else { return Ok(None) };
+    read(&path, content, budget).map(Some)
 }
 
 /// The text of such a file. Bytes that are no UTF-8 become replacement characters.
-pub(crate) fn text(tree: &Tree, path: &str) -> Result<Option<String>, DatabaseError> {
-    let Some((path, content)) = content(tree, path) else { return Ok(None) };
-    let bytes = content.read(FILE_LIMIT).map_err(|source| DatabaseError::Content { path, source })?;
+pub(crate) fn text(tree: &Tree, path: &str, budget: &mut Budget) -> Result<Option<String>, DatabaseError> {
+    let Some(bytes) = bytes(tree, path, budget)? else { return Ok(None) };
     Ok(Some(match String::from_utf8(bytes) {
         Ok(text) => text,
         Err(e) => String::from_utf8_lossy(e.as_bytes()).into_owned(),
     }))
-}
-
-/// The bytes of a list of paths, which need not be UTF-8.
-pub(crate) fn bytes(tree: &Tree, path: &str) -> Result<Option<Vec<u8>>, DatabaseError> {
-    let Some((path, content)) = content(tree, path) else { return Ok(None) };
-    content.read(FILE_LIMIT).map(Some).map_err(|source| DatabaseError::Content { path, source })
 }

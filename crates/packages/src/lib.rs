@@ -1,14 +1,16 @@
 //! What the package manager of a root file system knows: which packages are installed, which files belong to them, and
 //! what they need.
 //!
-//! [`Database::read`] reads the database that dpkg, apk, rpm or pacman left in a tree; nothing is run. A database is data
-//! of others: what is malformed in it is skipped, and what is too large is an error.
+//! [`Database::read`] reads the database that dpkg, apk, rpm or pacman left in a tree; nothing is run. A database is
+//! untrusted: a malformed entry of a text is skipped. A malformed file of rpm, and one that is too large, is an error.
 
 mod package;
 pub use package::{Dependency, Package};
 
 mod database;
 pub use database::{Database, Manager};
+
+mod budget;
 
 mod files;
 pub use files::DatabaseError;

@@ -6,6 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tree::{StaticPath, Tree, TreePath};
 
+use crate::DatabaseError;
+use crate::budget::Budget;
+
 /// Where alternatives are recorded, one file each: Debian's, and that of chkconfig.
 const RECORDS: [&str; 3] =
     ["/var/lib/dpkg/alternatives", "/var/lib/alternatives", "/var/lib/rpm/alternatives"];
@@ -16,28 +19,41 @@ const PROGRAMS: [&str; 6] = ["/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/loc
 const RECORD_LIMIT: u64 = 1 << 20;
 
 /// The links, and the package that each leads to, by its place among the packages.
-pub(crate) fn links(tree: &Tree, owners: &BTreeMap<TreePath, usize>) -> BTreeMap<TreePath, usize> {
+pub(crate) fn links(
+    tree: &Tree,
+    owners: &BTreeMap<TreePath, usize>,
+    budget: &mut Budget,
+) -> Result<BTreeMap<TreePath, usize>, DatabaseError> {
     let mut links = BTreeSet::new();
     for dir in RECORDS.iter().filter_map(|d| tree.resolve(d, true).ok()) {
         for (_, node) in tree.children(&dir.path) {
-            let Some(text) = node.content().and_then(|c| c.read(RECORD_LIMIT).ok()) else { continue };
+            let Some(content) = node.content().filter(|c| c.len() <= RECORD_LIMIT) else { continue };
+            budget.bytes(content.len() as usize)?;
+            let Ok(text) = content.read(RECORD_LIMIT) else { continue };
             // Names of links and of what they may lead to stand on lines of their own; only the former are links now.
             for line in text.split(|&b| b == b'\n').filter(|l| l.starts_with(b"/")) {
-                links.extend(tree.resolve(line, false).ok().map(|r| r.path));
+                if let Some(found) = budget.resolve(tree, line, false)? {
+                    budget.path(&found.path)?;
+                    links.insert(found.path);
+                }
             }
         }
     }
     for dir in PROGRAMS.iter().filter_map(|d| tree.resolve(d, true).ok()) {
         links.extend(tree.children(&dir.path).map(|(path, _)| path.clone()));
     }
-    let owner = |link: TreePath| {
-        if owners.contains_key(&link) || tree.get(&link)?.symlink_target().is_none() {
-            return None;
+    let mut out = BTreeMap::new();
+    for link in links {
+        let is_link = tree.get(&link).is_some_and(|n| n.symlink_target().is_some());
+        if owners.contains_key(&link) || !is_link {
+            continue;
         }
-        let real = tree.resolve(link.to_absolute(), true).ok()?.path;
-        Some((link, *owners.get(&real)?))
-    };
-    links.into_iter().filter_map(owner).collect()
+        let found = budget.resolve(tree, link.to_absolute(), true)?;
+        if let Some(owner) = found.and_then(|found| owners.get(&found.path)) {
+            out.insert(link, *owner);
+        }
+    }
+    Ok(out)
 }
 
 /// A folder with files of more packages than this is nobody's own.

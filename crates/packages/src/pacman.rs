@@ -2,26 +2,27 @@
 
 use tree::{Tree, TreePath};
 
+use crate::budget::Budget;
 use crate::files::{bytes, text};
 use crate::{DatabaseError, Dependency, Package};
 
 const LOCAL: &str = "/var/lib/pacman/local";
 
-pub(crate) fn read(tree: &Tree) -> Result<Vec<Package>, DatabaseError> {
+pub(crate) fn read(tree: &Tree, budget: &mut Budget) -> Result<Vec<Package>, DatabaseError> {
     let mut out = Vec::new();
     let Ok(dir) = tree.resolve(LOCAL, true) else { return Ok(out) };
     for (path, _) in tree.children(&dir.path).filter(|(_, node)| node.is_dir()) {
-        let Some(desc) = text(tree, &format!("{path}/desc"))? else { continue };
-        let Some(package) = described(&desc) else { continue };
-        let files = bytes(tree, &format!("{path}/files"))?.unwrap_or_default();
-        let (files, configuration) = listed(&files);
+        let Some(desc) = text(tree, &format!("{path}/desc"), budget)? else { continue };
+        let Some(package) = described(&desc, budget)? else { continue };
+        let files = bytes(tree, &format!("{path}/files"), budget)?.unwrap_or_default();
+        let (files, configuration) = listed(&files, budget)?;
         out.push(Package { files, configuration, ..package });
     }
     Ok(out)
 }
 
 /// `%NAME%` on a line, then its values, one a line, then an empty one.
-fn described(text: &str) -> Option<Package> {
+fn described(text: &str, budget: &mut Budget) -> Result<Option<Package>, DatabaseError> {
     let mut package = Package::default();
     let mut section = "";
     for line in text.lines().map(str::trim) {
@@ -34,13 +35,23 @@ fn described(text: &str) -> Option<Package> {
                 "%NAME%" => package.name = line.to_owned(),
                 "%VERSION%" => package.version = line.to_owned(),
                 "%ARCH%" => package.architecture = line.to_owned(),
-                "%DEPENDS%" => package.depends.push(Dependency { alternatives: vec![name(line)] }),
-                "%PROVIDES%" => package.provides.push(name(line)),
+                "%DEPENDS%" => {
+                    budget.name(line)?;
+                    package.depends.push(Dependency { alternatives: vec![name(line)] });
+                }
+                "%PROVIDES%" => {
+                    budget.name(line)?;
+                    package.provides.push(name(line));
+                }
                 _ => {}
             }
         }
     }
-    (!package.name.is_empty()).then_some(package)
+    if package.name.is_empty() {
+        return Ok(None);
+    }
+    budget.package(&package)?;
+    Ok(Some(package))
 }
 
 /// `glibc>=2.38`, `libz.so=1-64`.
@@ -49,22 +60,32 @@ fn name(text: &str) -> String {
 }
 
 /// Files and configuration files, both without the slash at their start.
-fn listed(text: &[u8]) -> (Vec<TreePath>, Vec<TreePath>) {
+fn listed(text: &[u8], budget: &mut Budget) -> Result<(Vec<TreePath>, Vec<TreePath>), DatabaseError> {
     let (mut files, mut configuration) = (Vec::new(), Vec::new());
     let mut section: &[u8] = b"";
     for line in text.split(|&b| b == b'\n') {
-        match (section, line) {
-            (_, b"") => section = b"",
-            (b"", _) => section = line,
-            (b"%FILES%", _) => files.extend(TreePath::new(line).ok()),
-            (b"%BACKUP%", _) => {
-                let path = line.split(|&b| b == b'\t').next().unwrap_or_default();
-                configuration.extend(TreePath::new(path).ok());
+        let list = match (section, line) {
+            (_, b"") => {
+                section = b"";
+                continue;
             }
-            _ => {}
-        }
+            (b"", _) => {
+                section = line;
+                continue;
+            }
+            (b"%FILES%", _) => &mut files,
+            (b"%BACKUP%", _) => &mut configuration,
+            _ => continue,
+        };
+        let path = match section {
+            b"%BACKUP%" => line.split(|&b| b == b'\t').next().unwrap_or_default(),
+            _ => line,
+        };
+        let Ok(path) = TreePath::new(path) else { continue };
+        budget.file(&path)?;
+        list.push(path);
     }
-    (files, configuration)
+    Ok((files, configuration))
 }
 
 #[cfg(test)]

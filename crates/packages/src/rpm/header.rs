@@ -3,7 +3,8 @@
 
 use tree::TreePath;
 
-use crate::{Dependency, Package};
+use crate::budget::Budget;
+use crate::{DatabaseError, Dependency, Package};
 
 /// Tags. rpmtag.h.
 mod tag {
@@ -41,30 +42,36 @@ struct Header<'b> {
 }
 
 /// The package that a header describes. None if it is no header, or one of something else (a key).
-pub(super) fn package(blob: &[u8]) -> Option<Package> {
-    let (entries, size) = (number(blob, 0)? as usize, number(blob, 4)? as usize);
-    let index_end = entries.checked_mul(ENTRY)?.checked_add(8)?;
-    let store = blob.get(index_end..index_end.checked_add(size)?)?;
-    let header = Header { index: blob.get(8..index_end)?, store };
-    let name = header.string(tag::NAME).filter(|n| !n.is_empty())?;
-    if name == "gpg-pubkey" {
-        return None;
-    }
+pub(super) fn package(blob: &[u8], budget: &mut Budget) -> Result<Option<Package>, DatabaseError> {
+    let Some(header) = Header::new(blob) else { return Ok(None) };
+    let name = header.string(tag::NAME).filter(|n| !n.is_empty() && n != "gpg-pubkey");
+    let Some(name) = name else { return Ok(None) };
     let epoch = header.numbers(tag::EPOCH).next().map(|e| format!("{e}:")).unwrap_or_default();
     let word = |t| header.string(t).unwrap_or_default();
-    let (files, configuration) = header.files();
-    Some(Package {
+    let mut package = Package {
         version: format!("{epoch}{}-{}", word(tag::VERSION), word(tag::RELEASE)),
         architecture: word(tag::ARCH),
-        files,
-        configuration,
-        depends: header.depends(),
-        provides: header.strings(tag::PROVIDE_NAME).map(text).collect(),
         name,
-    })
+        ..Package::default()
+    };
+    budget.package(&package)?;
+    (package.files, package.configuration) = header.files(budget)?;
+    package.depends = header.depends(budget)?;
+    for name in header.strings(tag::PROVIDE_NAME).map(text) {
+        budget.name(&name)?;
+        package.provides.push(name);
+    }
+    Ok(Some(package))
 }
 
 impl<'b> Header<'b> {
+    fn new(blob: &'b [u8]) -> Option<Header<'b>> {
+        let (entries, size) = (number(blob, 0)? as usize, number(blob, 4)? as usize);
+        let index_end = entries.checked_mul(ENTRY)?.checked_add(8)?;
+        let store = blob.get(index_end..index_end.checked_add(size)?)?;
+        Some(Header { index: blob.get(8..index_end)?, store })
+    }
+
     /// Type, count and place of a tag's value.
     fn entry(&self, wanted: u32) -> Option<(u32, usize, &'b [u8])> {
         let entry = self.index.chunks_exact(ENTRY).find(|e| number(e, 0) == Some(wanted))?;
@@ -89,32 +96,43 @@ impl<'b> Header<'b> {
     }
 
     /// Files, and those of them that are configuration.
-    fn files(&self) -> (Vec<TreePath>, Vec<TreePath>) {
-        let dirs: Vec<&[u8]> = self.strings(tag::DIR_NAMES).collect();
+    fn files(&self, budget: &mut Budget) -> Result<(Vec<TreePath>, Vec<TreePath>), DatabaseError> {
+        let mut dirs: Vec<&[u8]> = Vec::new();
+        for dir in self.strings(tag::DIR_NAMES) {
+            budget.bytes(size_of_val(&dir))?;
+            dirs.push(dir);
+        }
         let flags = self.numbers(tag::FILE_FLAGS).map(Some).chain(std::iter::repeat(None));
         let names = self.strings(tag::BASE_NAMES).zip(self.numbers(tag::DIR_INDEXES)).zip(flags);
         let (mut files, mut configuration) = (Vec::new(), Vec::new());
         for ((name, dir), flags) in names {
             let Some(dir) = dirs.get(dir as usize) else { continue };
             let Ok(path) = TreePath::new([*dir, b"/", name].concat()) else { continue };
+            budget.file(&path)?;
             if flags.is_some_and(|f| f & CONFIG != 0) {
+                budget.path(&path)?;
                 configuration.push(path.clone());
             }
             files.push(path);
         }
-        (files, configuration)
+        Ok((files, configuration))
     }
 
-    fn depends(&self) -> Vec<Dependency> {
+    fn depends(&self, budget: &mut Budget) -> Result<Vec<Dependency>, DatabaseError> {
         let flags = self.numbers(tag::REQUIRE_FLAGS).map(Some).chain(std::iter::repeat(None));
         let names = self.strings(tag::REQUIRE_NAME).zip(flags);
-        let mut out: Vec<Dependency> = names
-            .filter(|(_, flags)| flags.is_none_or(|f| f & NOT_AT_RUN_TIME == 0))
-            .filter_map(|(name, _)| dependency(&text(name)))
-            .collect();
+        let names = names.filter(|(_, flags)| flags.is_none_or(|f| f & NOT_AT_RUN_TIME == 0));
+        let mut out = Vec::new();
+        for (name, _) in names {
+            let Some(dependency) = dependency(&text(name)) else { continue };
+            for name in &dependency.alternatives {
+                budget.name(name)?;
+            }
+            out.push(dependency);
+        }
         out.sort();
         out.dedup();
-        out
+        Ok(out)
     }
 }
 
@@ -205,6 +223,7 @@ mod tests {
 
     #[test]
     fn what_a_header_says() {
+        let package = |blob: &[u8]| package(blob, &mut Budget::default()).unwrap();
         let git = package(&testing::git()).unwrap();
         let depends: Vec<String> = git.depends.iter().map(|d| d.alternatives.join("|")).collect();
         assert_eq!(depends, ["libz.so.1()(64bit)", "perl|python3"]);

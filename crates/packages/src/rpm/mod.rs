@@ -6,34 +6,62 @@ mod sqlite;
 
 use tree::Tree;
 
-use crate::files::{FILE_LIMIT, content};
+use crate::budget::Budget;
+use crate::files::{content, read as read_content};
 use crate::{DatabaseError, Package};
 
 /// Where it is: by tradition, and where systems with an immutable /usr have it.
 const DIRS: [&str; 3] = ["/usr/lib/sysimage/rpm", "/var/lib/rpm", "/usr/share/rpm"];
 
-pub(crate) fn read(tree: &Tree) -> Result<Vec<Package>, DatabaseError> {
+/// Why headers aren't handed over.
+#[derive(Debug)]
+enum Stop {
+    /// Of the file, in words.
+    Format(&'static str),
+    /// Of what takes them.
+    Taken(DatabaseError),
+}
+
+impl From<&'static str> for Stop {
+    fn from(what: &'static str) -> Self {
+        Stop::Format(what)
+    }
+}
+
+/// Hands over each header of a file.
+type Reader = fn(&[u8], &mut dyn FnMut(&[u8]) -> Result<(), DatabaseError>) -> Result<(), Stop>;
+
+pub(crate) fn read(tree: &Tree, budget: &mut Budget) -> Result<Vec<Package>, DatabaseError> {
     for dir in DIRS {
-        for (name, blobs) in [
-            ("rpmdb.sqlite", sqlite::blobs as fn(&[u8], &mut dyn FnMut(&[u8])) -> Result<(), &'static str>),
-            ("Packages.db", ndb::blobs),
-        ] {
-            let Some((path, content)) = content(tree, &format!("{dir}/{name}")) else { continue };
-            let bytes = content
-                .read(FILE_LIMIT)
-                .map_err(|source| DatabaseError::Content { path: path.clone(), source })?;
+        for (name, blobs) in [("rpmdb.sqlite", sqlite::blobs as Reader), ("Packages.db", ndb::blobs)] {
+            let Some((path, content)) = content(tree, &format!("{dir}/{name}"), budget)? else { continue };
+            let bytes = read_content(&path, content, budget)?;
             let mut packages = Vec::new();
-            blobs(&bytes, &mut |blob| packages.extend(header::package(blob)))
-                .map_err(|what| DatabaseError::Format { path, what })?;
+            let end = blobs(&bytes, &mut |blob| {
+                packages.extend(header::package(blob, budget)?);
+                Ok(())
+            });
+            end.map_err(|stop| match stop {
+                Stop::Format(what) => DatabaseError::Format { path, what },
+                Stop::Taken(e) => e,
+            })?;
             if !packages.is_empty() {
                 return Ok(packages);
             }
         }
-        if let Some((path, _)) = content(tree, &format!("{dir}/Packages")) {
+        if let Some((path, _)) = content(tree, &format!("{dir}/Packages"), budget)? {
             return Err(DatabaseError::Format { path, what: "a Berkeley DB, which isn't read" });
         }
     }
     Ok(Vec::new())
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    /// An ndb database of one package with two files.
+    pub(crate) fn database() -> Vec<u8> {
+        super::ndb::testing::database(&[super::header::testing::git()])
+    }
 }
 
 #[cfg(test)]
@@ -91,22 +119,20 @@ mod tests {
         let sqlite = sqlite::testing::database(512, &[header::testing::git()]);
         let ndb = ndb::testing::database(&[header::testing::git()]);
         let git = header::testing::git();
+        let package = |blob: &[u8]| header::package(blob, &mut Budget::default()).map(|_| ());
         for value in [0, 1, 0x7f, 0x80, 0xff] {
-            for (bytes, read) in [
-                (&sqlite, sqlite::blobs as fn(&[u8], &mut dyn FnMut(&[u8])) -> Result<(), &'static str>),
-                (&ndb, ndb::blobs),
-            ] {
+            for (bytes, read) in [(&sqlite, sqlite::blobs as Reader), (&ndb, ndb::blobs)] {
                 for at in 0..bytes.len() {
                     let mut bytes = bytes.clone();
                     bytes[at] = value;
-                    _ = read(&bytes, &mut |blob| _ = header::package(blob));
+                    _ = read(&bytes, &mut |blob| package(blob));
                 }
             }
             for at in 0..git.len() {
                 let mut bytes = git.clone();
                 bytes[at] = value;
-                _ = header::package(&bytes);
-                _ = header::package(&git[..at]);
+                _ = package(&bytes);
+                _ = package(&git[..at]);
             }
         }
     }

@@ -1,5 +1,8 @@
 //! rpm's own database: slots that say where the headers are. rpm's lib/backend/ndb/rpmpkg.c; numbers are little-endian.
 
+use super::Stop;
+use crate::DatabaseError;
+
 /// `RpmP` at the start, `Slot` before each slot, `BlbS` before each header.
 const DATABASE: u32 = u32::from_le_bytes(*b"RpmP");
 const SLOT: u32 = u32::from_le_bytes(*b"Slot");
@@ -14,9 +17,12 @@ const BLOCK: usize = 16;
 const BLOB_HEADER: usize = 16;
 
 /// Hands over each header.
-pub(super) fn blobs(bytes: &[u8], take: &mut dyn FnMut(&[u8])) -> Result<(), &'static str> {
+pub(super) fn blobs(
+    bytes: &[u8],
+    take: &mut dyn FnMut(&[u8]) -> Result<(), DatabaseError>,
+) -> Result<(), Stop> {
     if number(bytes, 0) != Some(DATABASE) {
-        return Err("not an ndb database");
+        return Err("not an ndb database".into());
     }
     let pages = number(bytes, 12).unwrap_or_default() as usize;
     let end = pages.saturating_mul(PAGE).min(bytes.len());
@@ -36,7 +42,7 @@ pub(super) fn blobs(bytes: &[u8], take: &mut dyn FnMut(&[u8])) -> Result<(), &'s
         let len = number(head, 12).unwrap_or_default() as usize;
         let Some(blob) = head.get(BLOB_HEADER..).and_then(|b| b.get(..len)) else { continue };
         budget = budget.checked_sub(len).ok_or("headers overlap")?;
-        take(blob);
+        take(blob).map_err(Stop::Taken)?;
     }
     Ok(())
 }

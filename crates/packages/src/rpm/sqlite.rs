@@ -5,6 +5,9 @@
 
 use std::collections::HashSet;
 
+use super::Stop;
+use crate::DatabaseError;
+
 const MAGIC: &[u8] = b"SQLite format 3\0";
 const FILE_HEADER: usize = 100;
 
@@ -13,7 +16,10 @@ const INTERIOR: u8 = 5;
 const LEAF: u8 = 13;
 
 /// Hands over the second column of each row of the table.
-pub(super) fn blobs(bytes: &[u8], take: &mut dyn FnMut(&[u8])) -> Result<(), &'static str> {
+pub(super) fn blobs(
+    bytes: &[u8],
+    take: &mut dyn FnMut(&[u8]) -> Result<(), DatabaseError>,
+) -> Result<(), Stop> {
     let file = File::new(bytes).ok_or("not an SQLite database")?;
     let mut root = None;
     file.rows(1, &mut |row| {
@@ -22,12 +28,12 @@ pub(super) fn blobs(bytes: &[u8], take: &mut dyn FnMut(&[u8])) -> Result<(), &'s
         if is(0, b"table") && is(1, b"Packages") {
             root = columns.get(3).and_then(Column::number);
         }
+        Ok(())
     })?;
     let root = root.ok_or("an SQLite database without the table Packages")?;
-    file.rows(root, &mut |row| {
-        if let Some(blob) = columns(row).get(1) {
-            take(blob.bytes);
-        }
+    file.rows(root, &mut |row| match columns(row).get(1) {
+        Some(blob) => take(blob.bytes),
+        None => Ok(()),
     })
 }
 
@@ -57,14 +63,14 @@ impl<'b> File<'b> {
     }
 
     /// Hands over the records of a table.
-    fn rows(&self, root: u32, take: &mut dyn FnMut(&[u8])) -> Result<(), &'static str> {
+    fn rows(&self, root: u32, take: &mut dyn FnMut(&[u8]) -> Result<(), DatabaseError>) -> Result<(), Stop> {
         let mut todo = vec![root];
         // Pages that lead to each other, and rows that share pages, would have no end.
         let mut seen = HashSet::new();
         let mut budget = self.bytes.len();
         while let Some(number) = todo.pop() {
             if !seen.insert(number) {
-                return Err("pages of the SQLite database lead in a circle");
+                return Err("pages of the SQLite database lead in a circle".into());
             }
             let page = self.page(number).ok_or("a page of the SQLite database is missing")?;
             let at = if number == 1 { FILE_HEADER } else { 0 };
@@ -87,11 +93,11 @@ impl<'b> File<'b> {
                         let len = len.ok_or("rows of the SQLite database overlap")?;
                         budget -= len;
                         if let Some(record) = self.record(len, rest) {
-                            take(&record);
+                            take(&record).map_err(Stop::Taken)?;
                         }
                     }
                 }
-                _ => return Err("a page of the SQLite database is none of a table"),
+                _ => return Err("a page of the SQLite database is none of a table".into()),
             }
         }
         Ok(())
@@ -281,14 +287,19 @@ mod tests {
             (1, 9000, &[3, 4, 3], Err(overlap)),
         ] {
             let bytes = rows_alike(rows, len, overflow);
-            assert_eq!(blobs(&bytes, &mut |_| ()), expected, "{rows} rows, {len} bytes, {overflow:?}");
+            let end = blobs(&bytes, &mut |_| Ok(())).map_err(|stop| match stop {
+                Stop::Format(what) => what,
+                Stop::Taken(e) => panic!("{e}"),
+            });
+            assert_eq!(end, expected, "{rows} rows, {len} bytes, {overflow:?}");
         }
     }
 
     #[test]
     fn other_files_are_refused() {
         for bytes in [&b""[..], b"SQLite format 3\0", &[0; 5000]] {
-            assert_eq!(blobs(bytes, &mut |_| ()), Err("not an SQLite database"));
+            let end = blobs(bytes, &mut |_| Ok(()));
+            assert!(matches!(end, Err(Stop::Format("not an SQLite database"))), "{end:?}");
         }
     }
 }

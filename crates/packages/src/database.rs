@@ -88,8 +88,9 @@ impl Database {
                 owners.entry(file.clone()).or_insert(index);
             }
         }
-        let mut unlisted = links::links(tree, &owners, budget)?;
-        unlisted.extend(links::generated(tree, &owners));
+        // A link may stand in another package's folder.
+        let mut unlisted = links::generated(tree, &owners);
+        unlisted.extend(links::links(tree, &owners, budget)?);
         for (path, index) in unlisted {
             if let Some(package) = packages.get_mut(index) {
                 package.files.push(path.clone());

@@ -254,6 +254,8 @@ no field
                 ("/var/lib/dpkg/info/two:i386.list", "/usr/lib/x\nrelative\n/../x\n"),
                 ("/var/lib/dpkg/diversions", "/usr/lib/x\n/usr/lib/x.one\ntwo\n/half\n"),
                 ("/var/lib/dpkg/alternatives/tool", "auto\n/usr/bin/tool\n\n/usr/bin/one\n50\n"),
+                // In a folder of one's, to a file of two.
+                ("/var/lib/dpkg/alternatives/plugin", "auto\n/usr/lib/one/plugins/x\n\n/usr/lib/x\n50\n"),
                 ("/usr/lib/one/b", "x"),
                 ("/usr/bin/one", "x"),
                 ("/usr/lib/x", "of two"),
@@ -269,6 +271,8 @@ no field
                 ("/bin", "usr/bin"),
                 ("/usr/bin/tool", "/etc/alternatives/tool"),
                 ("/etc/alternatives/tool", "/usr/bin/one"),
+                ("/usr/lib/one/plugins/x", "/etc/alternatives/plugin"),
+                ("/etc/alternatives/plugin", "/usr/lib/x"),
             ],
         );
         let mut tree = tree;
@@ -288,7 +292,7 @@ no field
                 "/usr/lib/x.one",
             ]
         );
-        assert_eq!(files("two:i386"), ["/usr/lib/x"]);
+        assert_eq!(files("two:i386"), ["/usr/lib/one/plugins/x", "/usr/lib/x"]);
         assert!(db.package("two:amd64").is_none());
         for (path, owner) in [
             ("/bin/one", Some("one")),

@@ -56,7 +56,7 @@ pub(crate) fn links(
     Ok(out)
 }
 
-/// A folder with files of more packages than this is nobody's own.
+/// A folder with files of this many packages or more is shared.
 const SHARED: usize = 4;
 
 /// Folders whose files are those of many packages are nearer to the root than this: /usr/share/x.
@@ -65,37 +65,34 @@ const OWN_DEPTH: usize = 3;
 const USR: StaticPath = StaticPath::new("/usr");
 
 /// Files that stand in the folder of a package, or of a few, and that none of them lists: the package that has most files
-/// there made them. Bytecode of Python is none of them: it doubles what it is made of, and isn't needed.
+/// there made them. Python bytecode is excluded: it isn't needed and doubles the size.
 pub(crate) fn generated(tree: &Tree, owners: &BTreeMap<TreePath, usize>) -> BTreeMap<TreePath, usize> {
     let mut folders: BTreeMap<TreePath, BTreeMap<usize, usize>> = BTreeMap::new();
     for (file, &owner) in owners {
         let Some(dir) = file.parent().filter(|d| d.depth() >= OWN_DEPTH) else { continue };
         *folders.entry(dir).or_default().entry(owner).or_default() += 1;
     }
-    let owner_of = |dir: &TreePath| {
-        let mut dir = dir.clone();
-        while dir.depth() >= OWN_DEPTH {
-            if let Some(all) = folders.get(&dir) {
-                let most = all.iter().max_by_key(|(index, count)| (**count, std::cmp::Reverse(**index)));
-                return most.filter(|_| all.len() < SHARED).map(|(index, _)| *index);
-            }
-            dir = dir.parent()?;
+    let maker = |files: &BTreeMap<usize, usize>| {
+        if files.len() >= SHARED {
+            return None;
         }
-        None
+        let most = files.iter().max_by_key(|(index, count)| (**count, std::cmp::Reverse(**index)));
+        most.map(|(index, _)| *index)
     };
     let mut out = BTreeMap::new();
-    let mut last: Option<(TreePath, Option<usize>)> = None;
+    // The folders on the way to a path, and whose each is: if none of its files is listed, that of the one above.
+    let mut above: Vec<(&TreePath, Option<usize>)> = Vec::new();
     for (path, node) in tree.subtree(&USR.path()) {
-        if node.is_dir() || owners.contains_key(path) || path.components().any(|c| c == b"__pycache__") {
-            continue;
+        while above.last().is_some_and(|(dir, _)| !path.starts_with(dir)) {
+            above.pop();
         }
-        let Some(dir) = path.parent() else { continue };
-        let owner = match &last {
-            Some((known, owner)) if *known == dir => *owner,
-            _ => owner_of(&dir),
-        };
-        last = Some((dir, owner));
-        if let Some(owner) = owner {
+        let owner = above.last().and_then(|(_, owner)| *owner);
+        if node.is_dir() {
+            above.push((path, folders.get(path).map_or(owner, maker)));
+        } else if let Some(owner) = owner
+            && !owners.contains_key(path)
+            && !path.components().any(|c| c == b"__pycache__")
+        {
             out.insert(path.clone(), owner);
         }
     }

@@ -8,7 +8,10 @@ use tree::{Tree, TreePath};
 use crate::budget::Budget;
 use crate::{DatabaseError, Package, apk, dpkg, links, pacman, rpm};
 
-/// Whose database it is.
+/// Architectures of packages for every machine: dpkg's, apk's and rpm's, pacman's, and none.
+const ANY_ARCHITECTURE: [&str; 4] = ["all", "noarch", "any", ""];
+
+/// A package manager whose databases are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manager {
     /// Debian and its derivatives.
@@ -37,11 +40,17 @@ impl fmt::Display for Manager {
 pub struct Database {
     manager: Manager,
     packages: Vec<Package>,
-    /// By name, in order of the packages.
-    names: BTreeMap<String, Vec<usize>>,
-    provided: BTreeMap<String, Vec<usize>>,
+    names: Index,
+    provided: Index,
     owners: BTreeMap<TreePath, usize>,
+    /// Each has a number, in order of their names.
+    architectures: BTreeMap<String, usize>,
+    /// The image's: that of most packages.
+    architecture: Option<usize>,
 }
+
+/// The place of the first package by a name and of an architecture, which is a number.
+type Index = BTreeMap<(String, usize), usize>;
 
 impl Database {
     /// Reads the database in a tree. None if it has none, or an empty one.
@@ -100,17 +109,28 @@ impl Database {
         for package in &mut packages {
             package.files.sort();
         }
-        let (mut names, mut provided) = (BTreeMap::<_, Vec<usize>>::new(), BTreeMap::<_, Vec<usize>>::new());
+        let mut counts = BTreeMap::<&str, usize>::new();
+        for package in &packages {
+            *counts.entry(&package.architecture).or_default() += 1;
+        }
+        let architectures: BTreeMap<String, usize> =
+            counts.keys().enumerate().map(|(number, name)| ((*name).to_owned(), number)).collect();
+        // Of several with as many, the first.
+        let real = counts.iter().rev().filter(|(name, _)| !ANY_ARCHITECTURE.contains(*name));
+        let architecture =
+            real.max_by_key(|(_, count)| **count).and_then(|(name, _)| architectures.get(*name).copied());
+        let (mut names, mut provided) = (Index::new(), Index::new());
         for (index, package) in packages.iter().enumerate() {
-            names.entry(package.name.clone()).or_default().push(index);
+            let Some(&architecture) = architectures.get(&package.architecture) else { continue };
+            names.entry((package.name.clone(), architecture)).or_insert(index);
             for name in &package.provides {
-                provided.entry(name.clone()).or_default().push(index);
+                provided.entry((name.clone(), architecture)).or_insert(index);
             }
         }
-        Ok(Database { manager, packages, names, provided, owners })
+        Ok(Database { manager, packages, names, provided, owners, architectures, architecture })
     }
 
-    /// Whose it is.
+    /// The package manager that wrote it.
     pub fn manager(&self) -> Manager {
         self.manager
     }
@@ -120,18 +140,35 @@ impl Database {
         self.packages.iter()
     }
 
-    /// The installed package of this name: `git`, or `libc6:i386` where one is installed for several architectures. What
-    /// it provides is no name of it.
+    /// The installed package of this name: `git`, or `libc6:i386` where one is installed for several architectures; without
+    /// one, that of the image is preferred. Names that a package provides don't count.
     pub fn package(&self, name: &str) -> Option<&Package> {
         let (plain, architecture) = match name.split_once(':') {
             Some((plain, architecture)) => (plain, Some(architecture)),
             None => (name, None),
         };
-        let mut found = self.names.get(plain)?.iter().filter_map(|&i| self.packages.get(i));
         match architecture {
-            Some(a) => found.find(|p| p.architecture == a),
-            None => found.next(),
+            Some(a) => {
+                let key = (plain.to_owned(), *self.architectures.get(a)?);
+                self.packages.get(*self.names.get(&key)?)
+            }
+            None => self.best(&self.names, plain, ""),
         }
+    }
+
+    /// The package by a name for this architecture, or else for the image's, or else the first.
+    fn best(&self, index: &Index, name: &str, architecture: &str) -> Option<&Package> {
+        let mut key = (name.to_owned(), 0);
+        for wanted in [self.architectures.get(architecture).copied(), self.architecture].into_iter().flatten()
+        {
+            key.1 = wanted;
+            if let Some(&found) = index.get(&key) {
+                return self.packages.get(found);
+            }
+        }
+        key.1 = 0;
+        let ((first, _), found) = index.range(key..).next()?;
+        self.packages.get(*found).filter(|_| first == name)
     }
 
     /// The package that a path of the tree belongs to. The path may be as the manager or a program writes it: `/bin/x`
@@ -148,15 +185,10 @@ impl Database {
     }
 
     /// The package that something needs: by its name, by what it provides, or by its file; of several the one for the
-    /// architecture of who needs it.
+    /// architecture of who needs it, or else for the image's.
     pub(crate) fn provider(&self, name: &str, architecture: &str) -> Option<&Package> {
-        let best = |all: &Vec<usize>| {
-            let mut found = all.iter().filter_map(|&i| self.packages.get(i));
-            let same = |p: &&Package| p.architecture == architecture;
-            found.clone().find(same).or_else(|| found.next())
-        };
-        let by_name = self.names.get(name).and_then(best);
-        let by_name = by_name.or_else(|| self.provided.get(name).and_then(best));
+        let by_name = self.best(&self.names, name, architecture);
+        let by_name = by_name.or_else(|| self.best(&self.provided, name, architecture));
         by_name.or_else(|| match name.starts_with('/') {
             true => self.owner(&TreePath::new(name).ok()?),
             false => None,

@@ -64,9 +64,9 @@ pub(crate) fn select(
     let closure = database.closure(&plain_names)?;
     let text = names.iter().map(|n| format!("{PACKAGE}{n}")).collect::<Vec<_>>().join(" ");
     let mut kept: BTreeMap<(&str, &str), &Package> = BTreeMap::new();
-    kept.extend(closure.named.iter().map(|p| (key(p), *p)));
+    kept.extend(closure.named.iter().map(|p| (p.key(), *p)));
     if args.depends() {
-        kept.extend(closure.depends.iter().chain(&closure.base).map(|p| (key(p), *p)));
+        kept.extend(closure.depends.iter().chain(&closure.base).map(|p| (p.key(), *p)));
         // Alpine's /bin/sh is a link of a package, and what it leads to belongs to another.
         let found = TOOLS.iter().filter_map(|tool| tree.resolve(tool, true).ok());
         let tools: BTreeSet<&str> = found
@@ -76,7 +76,7 @@ pub(crate) fn select(
             .collect();
         let tools: Vec<&str> = tools.into_iter().collect();
         let base = database.closure(&tools)?;
-        kept.extend([&base.named, &base.depends, &base.base].into_iter().flatten().map(|p| (key(p), *p)));
+        kept.extend([&base.named, &base.depends, &base.base].into_iter().flatten().map(|p| (p.key(), *p)));
         if let Some(names) = shown(kept.values().map(|p| p.name.as_str())) {
             let n = kept.len();
             events.event(Event::Note(format!("the private root has {n} packages: {names}").into()));
@@ -190,10 +190,6 @@ pub(crate) fn programs(names: &[String], tree: &Tree) -> Result<Vec<TreePath>, P
 
 fn is_called(path: &TreePath, name: &str) -> bool {
     path.file_name() == Some(name.as_bytes())
-}
-
-fn key(package: &Package) -> (&str, &str) {
-    (&package.name, &package.architecture)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub struct Closure<'d> {
     pub named: Vec<&'d Package>,
     /// What they depend on and not every host has, by name.
     pub depends: Vec<&'d Package>,
-    /// What of it every host with systemd has in a form of its own, and what that depends on, by name.
+    /// Dependencies that every systemd host provides itself, and what those depend on, by name.
     pub base: Vec<&'d Package>,
     /// What is needed to install packages and not to use them, by name.
     pub install_time: Vec<&'d Package>,
@@ -35,8 +35,7 @@ pub enum ClosureError {
 }
 
 impl Database {
-    /// The packages of these names, and what they depend on. Whatever is named is included, even if it is part of the base
-    /// system.
+    /// The packages of these names, and what they depend on. Named packages are included even if they are in the base system.
     ///
     /// # Errors
     /// A package isn't installed.
@@ -51,12 +50,12 @@ impl Database {
                 out.named.push(package);
             }
         }
-        let mut seen: BTreeSet<(&str, &str)> = out.named.iter().map(|p| key(p)).collect();
+        let mut seen: BTreeSet<(&str, &str)> = out.named.iter().map(|p| p.key()).collect();
         let mut todo = out.named.clone();
         let mut base = Vec::new();
         while let Some(package) = todo.pop() {
             for need in self.needs(package, &mut out.missing) {
-                if !seen.insert(key(need)) {
+                if !seen.insert(need.key()) {
                     continue;
                 }
                 if is_install_time(need) {
@@ -71,7 +70,7 @@ impl Database {
         }
         while let Some(package) = base.pop() {
             for need in self.needs(package, &mut out.missing) {
-                if seen.insert(key(need)) {
+                if seen.insert(need.key()) {
                     match is_install_time(need) {
                         true => out.install_time.push(need),
                         false => base.push(need),
@@ -81,7 +80,7 @@ impl Database {
             out.base.push(package);
         }
         for list in [&mut out.depends, &mut out.base, &mut out.install_time] {
-            list.sort_by_key(|p| key(p));
+            list.sort_by_key(|p| p.key());
         }
         Ok(out)
     }
@@ -99,10 +98,6 @@ impl Database {
         }
         out
     }
-}
-
-fn key(package: &Package) -> (&str, &str) {
-    (&package.name, &package.architecture)
 }
 
 #[cfg(test)]
@@ -147,7 +142,7 @@ mod tests {
         assert_eq!(names(&closure.base), "libc6 libgcc-s1");
         assert_eq!(names(&closure.install_time), "adduser dpkg");
         assert_eq!(closure.missing.iter().map(String::as_str).collect::<Vec<_>>(), ["gone"]);
-        // What is named is included.
+        // Named packages are included even if they are in the base system.
         let closure = db.closure(&["coreutils", "perl", "perl"]).unwrap();
         assert_eq!(
             (names(&closure.named), names(&closure.depends)),
@@ -156,6 +151,41 @@ mod tests {
         let error = db.closure(&["mta"]).unwrap_err();
         let expected = ClosureError::NotInstalled { name: "mta".into(), provided_by: vec!["exim".into()] };
         assert_eq!(error, expected);
+    }
+
+    /// Of several architectures the one of who needs it, else the image's own.
+    #[test]
+    fn packages_of_several_architectures() {
+        let of = |name: &str, architecture: &str, more: &str| {
+            format!("Package: {name}\nArchitecture: {architecture}\n{more}\n\n")
+        };
+        let text = [
+            of("libc6", "amd64", "Provides: libc"),
+            of("libc6", "arm64", "Provides: libc"),
+            of("tool", "amd64", "Depends: libc6"),
+            of("tool", "arm64", "Depends: libc6"),
+            of("git", "arm64", ""),
+            of("scripts", "all", "Depends: libc, tool"),
+            of("foreign", "riscv64", "Depends: libc6"),
+        ];
+        let mut tree = Tree::default();
+        let path = "/var/lib/dpkg/status".parse().unwrap();
+        tree.insert_all(path, Node::file(0o644, text.concat().as_str()), &Meta::dir()).unwrap();
+        let db = Database::read(&tree).unwrap().unwrap();
+        for (name, expected) in [
+            ("scripts", "scripts:all libc6:arm64 tool:arm64"),
+            ("tool", "tool:arm64 libc6:arm64"),
+            ("tool:amd64", "tool:amd64 libc6:amd64"),
+            ("foreign", "foreign:riscv64 libc6:arm64"),
+        ] {
+            let closure = db.closure(&[name]).unwrap();
+            let mut found: Vec<&Package> =
+                [&closure.depends, &closure.base].into_iter().flatten().copied().collect();
+            found.sort_by_key(|p| &p.name);
+            found.insert(0, closure.named[0]);
+            let found: Vec<String> = found.iter().map(|p| format!("{}:{}", p.name, p.architecture)).collect();
+            assert_eq!(found.join(" "), expected, "{name}");
+        }
     }
 
     #[test]

@@ -68,7 +68,7 @@ fn rest<'p>(path: &'p [u8], dir: &str) -> Option<&'p [u8]> {
     path.strip_prefix(dir.as_bytes())?.strip_prefix(b"/")
 }
 
-/// Libtool's notes, and descriptions of libraries. Beside plugins, libtool's notes are what programs find them by.
+/// Libtool archives (`.la`) and pkg-config files. Programs find plugins by the `.la` files beside them.
 fn is_for_linkers(path: &[u8]) -> bool {
     let in_usual_dir = || {
         let parts: Vec<&[u8]> = path.split(|&b| b == b'/').collect();

@@ -30,3 +30,10 @@ pub struct Package {
     /// Names beside its own by which others depend on it.
     pub provides: Vec<String>,
 }
+
+impl Package {
+    /// Name and architecture, by which packages are told apart and sorted.
+    pub fn key(&self) -> (&str, &str) {
+        (&self.name, &self.architecture)
+    }
+}

@@ -99,6 +99,12 @@ pub enum SandboxError {
         /// What it printed last.
         Vec<String>,
     ),
+    /// The helper broke the protocol.
+    #[error("sandbox: internal error: the helper process didn't report {expected}")]
+    Protocol {
+        /// What it had been ordered to report.
+        expected: &'static str,
+    },
     /// [`crate::init`] wasn't called.
     #[error("sandbox: this program doesn't call sandbox::init() first in main()")]
     NotInitialised,
@@ -110,7 +116,7 @@ pub enum SandboxError {
     /// A package name that no manager takes.
     #[error(transparent)]
     Package(#[from] PackageError),
-    /// A file that the command is lent has no place in the root.
+    /// The path of an input file isn't valid in the root.
     #[error(transparent)]
     Path(#[from] tree::PathError),
     /// A file of the host.

@@ -18,7 +18,7 @@ use store::{Cache, Digest, Environment, LayerBlob, cache::ExpectedLayer};
 /// The cache's key space for runs.
 const KEYS: &str = "sandbox";
 
-/// Where the files are that a traced command is lent.
+/// Where a traced command finds its input files.
 const TMP: &str = "/tmp";
 
 /// The proxies of commands that use the host's network; set by [`init`].
@@ -103,7 +103,7 @@ pub fn run_in<T: Send>(
     let _ = store::cache::remove_tree(scratch);
     match result? {
         Outcome::Changes(taken) => Ok(taken),
-        _ => Err(SandboxError::HelperDied(Vec::new())),
+        _ => Err(SandboxError::Protocol { expected: "the changes of a command" }),
     }
 }
 
@@ -129,7 +129,7 @@ pub fn trace(
     let seen = lent.as_ref().unwrap_or(tree);
     let result = run_traced(seen, config, run, scratch, events);
     let _ = store::cache::remove_tree(scratch);
-    // Links among what is lent lead to files of the image.
+    // Links among the input files lead to files of the image.
     let mut paths = traced::paths(seen, &result?);
     paths.retain(|path| tree.contains(path));
     Ok(paths)
@@ -167,8 +167,7 @@ fn run_traced(
     let outcome = run_there(tree, config, run, true, scratch, events, |_| Ok(()))?;
     match outcome {
         Outcome::Traced(looked) => Ok(looked),
-        // The helper has done something else than it was told to.
-        _ => Err(SandboxError::HelperDied(Vec::new())),
+        _ => Err(SandboxError::Protocol { expected: "the paths of a traced command" }),
     }
 }
 

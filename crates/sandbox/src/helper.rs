@@ -176,7 +176,7 @@ fn has_all_ids() -> bool {
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// Waits for the first process's last word, or for the program's end. What it says before is passed on.
+/// Waits for the first process's last word, or for the program's end. Earlier reports are forwarded.
 fn watch(control: &mut Channel, first: &mut Channel, pid: Pid) -> Result<Report, End> {
     loop {
         let (gone, said) = {

@@ -1,4 +1,4 @@
-//! The system calls that look up a path which has to be there, and where each has it: for the trace.
+//! The system calls that look up an existing path, and which argument holds it. Used by the trace.
 //!
 //! Calls that make, remove or rename files aren't among them, nor those by descriptor: whatever a descriptor stands for
 //! was opened by its path.

@@ -1,5 +1,6 @@
 //! The first process of the sandbox's pid name space: it makes the root, starts the command, reaps what is left without a
-//! parent, answers for changes of owner, and writes down what a traced command looks up. With its end the kernel kills whatever the command left running.
+//! parent, answers for changes of owner, and records what a traced command looks up. With its end the kernel kills whatever the
+//! command left running.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -56,8 +57,8 @@ fn live(go: &Go, mode: Mode, overlay: Option<bool>, helper: &Channel) -> Result<
                 supervisor = Some(Supervisor::start(listener, tracer).at("thread for system calls")?);
             }
             None if go.traced => {
-                let message =
-                    "the kernel gives no seccomp listener, of which there can be only one".to_owned();
+                let message = "no seccomp listener: the kernel lacks it, or another supervisor holds the only one";
+                let message = message.to_owned();
                 return Err(Step { step: "tracing the command".into(), message });
             }
             None => unrecorded = true,

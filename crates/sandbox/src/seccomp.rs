@@ -3,8 +3,8 @@
 //! Three jobs. For everybody: calls that widen the kernel's attack surface and that no package manager needs are refused,
 //! in the same spirit as container engines do. For the mode with a single mapped uid: changes of owner, which that
 //! name space can't do, are handed to the supervisor ([`super::owners`]), and the calls that drop privileges succeed
-//! without doing anything, since there is no other user to become. For a run that is traced: calls that look up a path are
-//! told to the supervisor ([`super::tracer`]), and then go on.
+//! without doing anything, since there is no other user to become. For a run that is traced: calls that look up a path
+//! notify the supervisor ([`super::tracer`]), then continue.
 
 use super::lookups::{self, Lookup};
 use super::sys::Instruction;
@@ -21,7 +21,7 @@ enum Action {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Chown {
     Real,
-    /// By the supervisor, which writes them down.
+    /// By the supervisor, which records them.
     Recorded,
     /// With success, and nothing happens.
     Ignored,
@@ -231,7 +231,7 @@ fn body(abi: &Abi, chown: Chown, traced: bool) -> Vec<Instruction> {
     out
 }
 
-/// Tells the supervisor of a lookup. With nothing but AT_EMPTY_PATH among its flags it is the C libraries' fstat(3), which has
+/// Notifies the supervisor of a lookup. With nothing but AT_EMPTY_PATH among its flags it is the C libraries' fstat(3), which has
 /// no path, and is called for each file that is opened.
 /// A file that is made, or made anew, is the command's own.
 fn notify(out: &mut Vec<Instruction>, number: u32, lookup: &Lookup) {

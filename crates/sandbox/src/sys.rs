@@ -245,7 +245,7 @@ pub(super) fn answer(listener: BorrowedFd<'_>, id: u64, errno: i32) -> io::Resul
     respond(listener, libc::seccomp_notif_resp { id, val: 0, error: -errno, flags: 0 })
 }
 
-/// Lets a waiting call go on as if nobody had looked. Linux 5.5. A caller that is gone is no error.
+/// Lets a waiting call continue unchanged. Linux 5.5. A caller that is gone is no error.
 pub(super) fn let_go(listener: BorrowedFd<'_>, id: u64) -> io::Result<()> {
     let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
     respond(listener, libc::seccomp_notif_resp { id, val: 0, error: 0, flags })

@@ -1,8 +1,8 @@
 //! Which paths a command looks up.
 //!
 //! Before the kernel carries out a call that looks a path up ([`super::lookups`]), it notifies the sandbox's first process,
-//! which records the path and lets the call go on. What the paths lead to is found afterwards, in the image
-//! ([`super::trace`]). A command can deceive this by changing the path's memory at the right moment; it would leave out
+//! which records the path and lets the call continue. What the paths lead to is found afterwards, in the image
+//! ([`super::traced`]). A command can deceive this by changing the path's memory at the right moment; it would leave out
 //! files that it needs itself.
 
 use std::collections::HashSet;
@@ -28,7 +28,7 @@ const PATH_MAX: usize = 4096;
 /// Bytes. Memory is there, or isn't, by the page; machines with larger pages have boundaries here, too.
 const PAGE: usize = 4096;
 
-/// What was looked up up to now.
+/// Paths looked up so far.
 #[derive(Debug, Default)]
 pub(super) struct Tracer {
     seen: HashSet<Access>,
@@ -41,7 +41,7 @@ pub(super) struct Tracer {
 }
 
 impl Tracer {
-    /// Reads the call's path, lets the call go on with `reply`, and writes the path down meanwhile.
+    /// Reads the call's path, lets the call continue with `reply`, and records the path meanwhile.
     ///
     /// # Errors
     /// There are too many, or the reply failed.

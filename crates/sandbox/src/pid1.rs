@@ -57,7 +57,8 @@ fn live(go: &Go, mode: Mode, overlay: Option<bool>, helper: &Channel) -> Result<
                 supervisor = Some(Supervisor::start(listener, tracer).at("thread for system calls")?);
             }
             None if go.traced => {
-                let message = "no seccomp listener: the kernel lacks it, or another supervisor holds the only one";
+                let message =
+                    "no seccomp listener: the kernel lacks it, or another supervisor holds the only one";
                 let message = message.to_owned();
                 return Err(Step { step: "tracing the command".into(), message });
             }

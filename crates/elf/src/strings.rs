@@ -12,8 +12,10 @@ use crate::source::Source;
 
 /// Bytes that are read at a time.
 const CHUNK: usize = 1 << 20;
-/// Longest path that counts, and the least that two reads have in common. Bytes. PATH_MAX, linux/limits.h.
+/// Longest path that counts. Characters. PATH_MAX, linux/limits.h.
 const LONGEST: usize = 4096;
+/// Bytes of a wchar_t.
+const WIDE: usize = 4;
 /// Maximum number of paths reported for a file.
 const MOST: usize = 256;
 
@@ -73,10 +75,10 @@ fn strings_of(
     len: u64,
     visit: &mut dyn FnMut(u64, &[u8]),
 ) -> Result<(), ContentError> {
-    let mut buffer = vec![0; CHUNK + LONGEST];
+    let mut buffer = vec![0; CHUNK + WIDE * LONGEST];
     let end = start.saturating_add(len);
-    // Whether the last byte before the buffer's first ended a string.
-    let (mut at, mut fresh) = (start, true);
+    // Whether the last character before the buffer's first is part of no string, of char and of wchar_t.
+    let (mut at, mut fresh, mut fresh_wide) = (start, true, true);
     while at < end {
         let room = buffer.len().min(usize::try_from(end - at).unwrap_or(usize::MAX));
         let n = content.read_at(&mut buffer[..room], at)?;
@@ -93,31 +95,50 @@ fn strings_of(
             }
             offset += string.len() + 1;
         }
-        wide_strings(&buffer[..n], if last { n } else { CHUNK }, &mut |offset, string| {
+        let starts = if last { n } else { CHUNK };
+        wide_strings(&buffer[..n], starts, fresh_wide, &mut |offset, string| {
             visit(at + offset as u64, string);
         });
         if last {
             break;
         }
         fresh = buffer[CHUNK - 1] == 0;
+        fresh_wide = ascii(&buffer[CHUNK - WIDE..CHUNK]).is_none();
         at += CHUNK as u64;
     }
     Ok(())
 }
 
 /// Visits strings of wchar_t, as far as they are ASCII, that start before `end`. Programs like fish have paths as such.
-fn wide_strings(bytes: &[u8], end: usize, visit: &mut dyn FnMut(usize, &[u8])) {
+/// `fresh`: the first character starts a string.
+fn wide_strings(bytes: &[u8], end: usize, fresh: bool, visit: &mut dyn FnMut(usize, &[u8])) {
     let mut string = Vec::new();
-    for (i, word) in bytes.chunks_exact(4).enumerate() {
-        let start = i - string.len();
-        match word {
-            [byte @ b' '..=b'~', 0, 0, 0] if string.len() < LONGEST => string.push(*byte),
-            [0, 0, 0, 0] if string.len() > 1 && start * 4 < end => {
-                visit(start * 4, &string);
+    let mut whole = fresh;
+    for (i, word) in bytes.chunks_exact(WIDE).enumerate() {
+        let start = (i - string.len()) * WIDE;
+        match ascii(word) {
+            Some(byte) if whole && string.len() < LONGEST => string.push(byte),
+            // The rest of a string that is too long or began before.
+            Some(_) => {
                 string.clear();
+                whole = false;
             }
-            _ => string.clear(),
+            None => {
+                if string.len() > 1 && start < end && word.iter().all(|&b| b == 0) {
+                    visit(start, &string);
+                }
+                string.clear();
+                whole = true;
+            }
         }
+    }
+}
+
+/// A printable character of ASCII as a little-endian wchar_t.
+fn ascii(word: &[u8]) -> Option<u8> {
+    match word {
+        [byte @ b' '..=b'~', 0, 0, 0] => Some(*byte),
+        _ => None,
     }
 }
 
@@ -159,15 +180,34 @@ mod tests {
     fn wide_strings_are_seen_once() {
         let text: Vec<u8> =
             "/usr/share/fish\0é\0two\0".chars().flat_map(|c| (c as u32).to_le_bytes()).collect();
-        for before in [0, 4, CHUNK - 8, CHUNK, CHUNK + LONGEST - 4] {
-            let content = Content::from([vec![0; before], text.clone()].concat());
+        for (before, after) in [0, 4, CHUNK - 8, CHUNK, CHUNK + LONGEST - 4, CHUNK + WIDE * LONGEST - 4]
+            .into_iter()
+            .flat_map(|before| [(before, 0), (before, 2 * CHUNK)])
+        {
+            let content = Content::from([vec![0; before], text.clone(), vec![0; after]].concat());
             let mut got = Vec::new();
             strings_of(&content, 0, content.len(), &mut |_, s| {
                 got.push(String::from_utf8(s.to_vec()).unwrap())
             })
             .unwrap();
             got.retain(|s| s.len() > 1);
-            assert_eq!(got, ["/usr/share/fish", "two"], "{before}");
+            assert_eq!(got, ["/usr/share/fish", "two"], "{before} {after}");
+        }
+    }
+
+    #[test]
+    fn wide_strings_at_a_border_are_seen_up_to_the_longest() {
+        for (len, seen) in [(LONGEST, true), (LONGEST + 1, false), (CHUNK, false)] {
+            let text: Vec<u8> = [vec!['a'; len], vec!['\0']]
+                .concat()
+                .iter()
+                .flat_map(|&c| (c as u32).to_le_bytes())
+                .collect();
+            let content = Content::from([vec![0; CHUNK - 8], text, vec![0; 2 * CHUNK]].concat());
+            let mut got = Vec::new();
+            strings_of(&content, 0, content.len(), &mut |at, s| got.push((at, s.len()))).unwrap();
+            let expected = seen.then_some((CHUNK as u64 - 8, len));
+            assert_eq!(got, Vec::from_iter(expected), "{len}");
         }
     }
 

@@ -89,7 +89,7 @@ fn version_forms(set: &[Member<'_>]) -> Vec<Finding> {
     let both = forms.into_iter().filter_map(|(name, [plain, with_v])| Some((name, plain?, with_v?)));
     both.map(|(name, plain, with_v)| {
         let text = format!(
-            "{name} has versions of two forms, {plain} and {with_v}: hosts take {plain} for the newer one"
+            "{name} has versions of two forms, {plain} and {with_v}: systemd considers {plain} newer"
         );
         finding(&VERSION_FORM, None, text)
     })

@@ -46,7 +46,7 @@ rules! {
     CONFLICT "conflict" Error true
         "two extensions of a set can't be merged at the same time, as a recipe of theirs says";
     VERSION_FORM "version-form" Error true
-        "systemd takes a version that begins with a digit for newer than any with the letter v: hosts that see both never go back";
+        "systemd sorts versions that begin with a digit after all that begin with v: hosts never update from the first to the second";
     ELF "elf" Warning true
         "a file that looks like a program can't be read as one";
     TAR "not-mergeable" Error true
@@ -60,7 +60,7 @@ pub struct LintOptions {
     pub allow: BTreeSet<String>,
     /// Libraries and loaders of the host, by their sonames, that the extension may need.
     pub host_libraries: Vec<String>,
-    /// Whether systemd-analyze is asked, if it is there.
+    /// Check units with systemd-analyze. Units that can't be checked, since it isn't installed, are a warning.
     pub verify_units: bool,
 }
 

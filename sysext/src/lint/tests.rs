@@ -216,7 +216,7 @@ fn sets() {
     assert_eq!(
         show(&[of("1.2.0", &a), of("v1.3.0", &b), of("1.4.0", &c), of("nightly", &c)]),
         [
-            "error: a has versions of two forms, 1.2.0 and v1.3.0: hosts take 1.2.0 for the newer one [version-form]"
+            "error: a has versions of two forms, 1.2.0 and v1.3.0: systemd considers 1.2.0 newer [version-form]"
         ]
     );
     assert_eq!(show(&[member("a", &a)]), [""; 0]);

@@ -60,7 +60,7 @@ fn a_set_says_what_cant_be_merged_together_and_nothing_of_versions() -> Result<(
     lint(&[new, "containerd-2.1.4-x86-64.raw", "--allow", "conflict"])?.run()?;
     fs::copy(kitchen.path("nebula-v1.9.5-x86-64.raw"), kitchen.path("nebula-1.9.4-x86-64.raw"))?;
     let out = lint(&["nebula-v1.9.5-x86-64.raw", "nebula-1.9.4-x86-64.raw"])?.outcome()?.failure()?;
-    assert!(out.stdout.contains("hosts take 1.9.4 for the newer one [version-form]"), "{}", out.stdout);
+    assert!(out.stdout.contains("systemd considers 1.9.4 newer [version-form]"), "{}", out.stdout);
     Ok(())
 }
 

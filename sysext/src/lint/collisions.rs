@@ -32,8 +32,8 @@ impl Member<'_> {
     }
 }
 
-/// What the extensions of a set do to each other: one finding for each pair that can't be merged together, and one for each
-/// file that several of the others have.
+/// What the extensions of a set do to each other: one finding for each pair of versions that can't be merged together, and
+/// one for each file that two of the other extensions have in any of their versions.
 pub fn collisions(set: &[Member<'_>]) -> Vec<Finding> {
     let mut out = version_forms(set);
     let mut apart = BTreeSet::new();
@@ -56,6 +56,8 @@ pub fn collisions(set: &[Member<'_>]) -> Vec<Finding> {
         }
     }
     for (path, all) in owners {
+        // Versions aren't named: each pair of extensions counts once.
+        let mut named = BTreeSet::new();
         for (n, (i, node)) in all.iter().enumerate() {
             for (j, other) in &all[n + 1..] {
                 if (node.is_dir() && other.is_dir()) || apart.contains(&(*i, *j)) {
@@ -66,7 +68,9 @@ pub fn collisions(set: &[Member<'_>]) -> Vec<Finding> {
                     false => (&COLLISION, "different files are"),
                 };
                 let (a, b) = (set[*i].name, set[*j].name);
-                out.push(finding(rule, Some(path.clone()), format!("{what} in {a} and {b}")));
+                if named.insert((rule.name, a.min(b), a.max(b))) {
+                    out.push(finding(rule, Some(path.clone()), format!("{what} in {a} and {b}")));
+                }
             }
         }
     }

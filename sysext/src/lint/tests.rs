@@ -220,4 +220,9 @@ fn sets() {
         ]
     );
     assert_eq!(show(&[member("a", &a)]), [""; 0]);
+    // Of several versions of each, every pair of extensions is named once.
+    let version = |name, version, tree| Member { version: Some(version), ..member(name, tree) };
+    let versions =
+        [version("a", "1", &a), version("b", "1", &b), version("a", "2", &a), version("b", "2", &b)];
+    assert_eq!(show(&versions), show(&versions[..2]));
 }

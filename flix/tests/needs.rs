@@ -368,7 +368,7 @@ fn what_a_program_looks_for_is_found_unless_it_is_included() {
                 "see /usr/share/other for more",
             ],
         );
-        for file in ["app/a.txt", "locale/de/app.mo", "zoneinfo/UTC", "other/x"] {
+        for file in ["app/a.txt", "app/b.txt", "locale/de/app.mo", "zoneinfo/UTC", "other/x"] {
             lab.write(&format!("usr/share/{file}"), "x");
         }
         lab.write("usr/lib/app/plugins/list", "x");
@@ -387,6 +387,15 @@ fn what_a_program_looks_for_is_found_unless_it_is_included() {
             ],
             "{musl}"
         );
+        let named = ["/usr/lib/app/plugins/list", "/usr/bin/helper", "/usr/bin/vi"];
+        let config = "(/usr/bin/app Configuration /etc/app/main.conf /etc/app.conf)";
+        for (files, expected) in [
+            (&["/usr/share/app/a.txt"][..], &["/usr/bin/app Data /usr/share/app", config][..]),
+            (&["/usr/share/app/a.txt", "/usr/share/app/b.txt"], &[config]),
+        ] {
+            let wanted = [&[app][..], &named, files].concat();
+            assert_eq!(unbundled(&lab, &wanted), expected, "{musl} {files:?}");
+        }
         let all = [app, "/usr/share/app", "/usr/lib/app", "/usr/bin/helper", "/usr/bin/vi"];
         assert_eq!(
             unbundled(&lab, &all),

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use elf::closure::{Closure, Object, Reason};
 use elf::read_only_strings;
 use sysext::extension::HostLibrary;
-use tree::{Content, Tree, TreePath};
+use tree::{Content, Node, Tree, TreePath};
 
 use super::host::{is_host_business, is_host_data, is_host_program, is_program_dir};
 use super::planner::Planner;
@@ -82,10 +82,7 @@ impl Planner<'_> {
                 self.suggested(object, closure, &mut found);
             }
             for family in families {
-                let folders = family
-                    .folders(self.tree)
-                    .into_iter()
-                    .filter(|f| bundled.has_files(f) && bundled.lacks(f));
+                let folders = family.folders(self.tree).into_iter().filter(|f| bundled.lacks(f));
                 let likely = is_root || family.is_embedded();
                 found.entry((UnbundledKind::Family(family.name), likely)).or_default().extend(folders);
             }
@@ -170,32 +167,54 @@ pub(super) struct Bundled<'a> {
     tree: &'a Tree,
     /// Paths of the image that the extension has in their places, or elsewhere.
     all: BTreeSet<&'a TreePath>,
-    /// Those of them that the request asks for. That a library is included for a program says nothing of the data beside it.
-    chosen: BTreeSet<&'a TreePath>,
+    /// Those of them that the request asks for in groups, by a directory or a selection: what it left out of a directory isn't
+    /// missed.
+    groups: BTreeSet<&'a TreePath>,
+    /// Directories of the image with files that the request doesn't ask for. That a library is included for a program says
+    /// nothing of the data beside it.
+    incomplete: BTreeSet<TreePath>,
 }
 
 impl<'a> Bundled<'a> {
     fn new(planner: &'a Planner<'_>) -> Self {
-        let mut bundled = Bundled { tree: planner.tree, all: BTreeSet::new(), chosen: BTreeSet::new() };
+        let mut bundled = Bundled {
+            tree: planner.tree,
+            all: BTreeSet::new(),
+            groups: BTreeSet::new(),
+            incomplete: BTreeSet::new(),
+        };
+        let mut chosen = BTreeSet::new();
         for (place, entry) in &planner.plan.entries {
             if matches!(entry.action, Action::Directory(_)) {
                 continue;
             }
             let paths = std::iter::once(place).chain(&entry.source);
             bundled.all.extend(paths.clone());
-            let chosen =
-                |w: &Why| !matches!(w, Why::Closure(_) | Why::Default(_) | Why::Name(_) | Why::PathFile);
-            if entry.why.iter().any(chosen) {
-                bundled.chosen.extend(paths);
+            if entry.why.iter().any(|w| matches!(w, Why::Folder(_) | Why::Selected(_))) {
+                bundled.groups.extend(paths.clone());
+            }
+            let others =
+                |w: &Why| matches!(w, Why::Closure(_) | Why::Default(_) | Why::Name(_) | Why::PathFile);
+            if !entry.why.iter().all(others) {
+                chosen.extend(paths);
+            }
+        }
+        for (path, _) in planner.tree.iter().filter(|(path, node)| !node.is_dir() && !chosen.contains(path)) {
+            let mut above = path.parent();
+            while let Some(dir) = above.filter(|dir| !bundled.incomplete.contains(dir)) {
+                above = dir.parent();
+                bundled.incomplete.insert(dir);
             }
         }
         bundled
     }
 
-    /// Whether the extension has nothing of a real path of the image: neither there nor in the sysroot.
-    fn lacks(&self, real: &TreePath) -> bool {
-        let next = self.chosen.range::<TreePath, _>(real..).next();
-        !self.all.contains(real) && !next.is_some_and(|p| p.starts_with(real))
+    /// Whether the extension lacks a path of the image, both there and in the sysroot. A directory is lacking if one of its
+    /// files is, unless the request has others of them by a directory or a selection.
+    fn lacks(&self, path: &TreePath) -> bool {
+        let is_complete = self.tree.get(path).is_some_and(Node::is_dir) && !self.incomplete.contains(path);
+        let below = self.groups.range::<TreePath, _>(path..).next().is_some_and(|p| p.starts_with(path));
+        !self.all.contains(path) && !is_complete && !below
     }
 
     /// Sorts a path that a file names.
@@ -234,16 +253,11 @@ impl<'a> Bundled<'a> {
         if HostLibrary::at(&real).is_some() || HostLibrary::at(&merged).is_some() {
             return;
         }
-        if (is_dir && !self.has_files(&real)) || !self.lacks(&real) || !self.lacks(&merged) {
+        if !self.lacks(&real) || !self.lacks(&merged) {
             return;
         }
         let likely = !optional::is_rare(&merged);
         found.entry((UnbundledKind::Data, likely)).or_default().insert(merged);
-    }
-
-    /// Whether a folder has files that are of use at run time.
-    fn has_files(&self, folder: &TreePath) -> bool {
-        self.tree.subtree(folder).any(|(_, node)| !node.is_dir())
     }
 
     /// What is installed beside a program that is not in a usual directory: `/usr/lib/jvm/x/bin/java`.

@@ -445,6 +445,17 @@ fn a_script_names_what_it_runs_and_reads() {
     );
 }
 
+/// An image where /bin isn't merged with /usr/bin.
+#[test]
+fn programs_of_hosts_are_known_in_a_real_bin() {
+    let lab = TestRoot::glibc();
+    lab.with_glibc();
+    lab.script("usr/bin/tool", "#!/bin/sh\ncat x | other\n");
+    lab.script("bin/sh", "x").script("bin/cat", "x").script("bin/other", "x");
+    let expected = ["(/usr/bin/tool Programs /usr/bin/other)"];
+    assert_eq!(unbundled(&lab, &["/usr/bin/tool", "/bin/sh"]), expected);
+}
+
 #[test]
 fn terminals_and_certificates_are_included_by_default() {
     let lab = TestRoot::glibc();

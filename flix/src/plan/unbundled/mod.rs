@@ -135,6 +135,16 @@ impl Planner<'_> {
     }
 }
 
+/// A path in an image whose /bin, /lib and their like aren't merged with those of /usr, as it is in an extension.
+fn merged(path: &TreePath) -> TreePath {
+    match path.components().next() {
+        Some(b"bin" | b"sbin" | b"lib" | b"lib32" | b"lib64") => {
+            TreePath::new([b"/usr/", path.as_relative()].concat()).unwrap_or_else(|_| path.clone())
+        }
+        _ => path.clone(),
+    }
+}
+
 /// One for each kind, without paths that a more telling kind has, too.
 fn entries(by: &TreePath, mut found: Found) -> Vec<Unbundled> {
     let mut out = Vec::new();
@@ -223,12 +233,7 @@ impl<'a> Bundled<'a> {
         let real = resolved.path;
         let Some(node) = self.tree.get(&real) else { return };
         let Ok(path) = TreePath::new(named) else { return };
-        let merged = match path.components().next() {
-            Some(b"bin" | b"sbin" | b"lib" | b"lib32" | b"lib64") => {
-                TreePath::new([b"/usr/", path.as_relative()].concat()).unwrap_or_else(|_| path.clone())
-            }
-            _ => path.clone(),
-        };
+        let merged = merged(&path);
         let is_dir = node.is_dir();
         if optional::is_shared(&merged) || optional::is_shared(&real) || is_host_data(&real) {
             return;

@@ -5,7 +5,7 @@ use tree::{Content, TreePath};
 use super::super::PlanError;
 use super::super::host::is_host_program;
 use super::super::planner::Planner;
-use super::{Bundled, Found, UnbundledKind, optional, paths};
+use super::{Bundled, Found, UnbundledKind, merged, optional, paths};
 use crate::scripts::{Interpreter, Shebang};
 
 /// Longer scripts carry data and aren't looked through. Bytes.
@@ -66,11 +66,13 @@ impl Planner<'_> {
                 continue;
             };
             let node = self.tree.get(&real.path).filter(|n| n.is_file() && n.meta.mode & 0o111 != 0);
-            if node.is_none() || is_host_program(&link.path) {
+            let merged = merged(&link.path);
+            if node.is_none() || is_host_program(&merged) {
                 return;
             }
-            if bundled.lacks(&real.path) && bundled.lacks(&link.path) && !optional::is_choice(&link.path) {
-                found.entry((UnbundledKind::Programs, false)).or_default().insert(link.path);
+            let is_lacking = [&real.path, &link.path, &merged].iter().all(|path| bundled.lacks(path));
+            if is_lacking && !optional::is_choice(&merged) {
+                found.entry((UnbundledKind::Programs, false)).or_default().insert(merged);
             }
             return;
         }

@@ -25,7 +25,7 @@ pub struct Unbundled {
     pub by: TreePath,
     /// What they are to it.
     pub kind: UnbundledKind,
-    /// Whether it does a part of its work without them at most. What is not likely to be missed is false.
+    /// Whether the program probably fails without them.
     pub is_likely: bool,
     /// The paths, in the image. Of a folder something is missing, if not all of it.
     pub paths: BTreeSet<TreePath>,
@@ -38,7 +38,7 @@ pub enum UnbundledKind {
     Data,
     /// Programs that it runs.
     Programs,
-    /// Libraries that it can use and does without. UAPI.12.
+    /// Optional libraries. UAPI.12.
     Libraries,
     /// Its configuration in /etc, which no extension has.
     Configuration,
@@ -51,11 +51,18 @@ pub enum UnbundledKind {
 /// What one file looks for, by kind and whether it is likely to be missed.
 type Found = BTreeMap<(UnbundledKind, bool), BTreeSet<TreePath>>;
 
+/// Maximum number of paths of one file that are remembered, so that none is looked up twice.
+const SEEN_LIMIT: usize = 1 << 16;
+
 impl Planner<'_> {
     /// Looks through all that the plan has, once everything has its place.
     pub(super) fn unbundled(&mut self, closure: &Closure) -> Result<(), PlanError> {
         let mut out = BTreeSet::new();
         let bundled = Bundled::new(self);
+        let names: BTreeSet<&[u8]> =
+            closure.links.keys().chain(closure.objects.keys()).filter_map(TreePath::file_name).collect();
+        // By directory of programs.
+        let mut siblings: BTreeMap<Option<TreePath>, BTreeSet<TreePath>> = BTreeMap::new();
         let sources: BTreeSet<&TreePath> =
             closure.objects.keys().chain(self.placed.iter().map(|p| &p.source)).collect();
         for path in sources {
@@ -68,9 +75,12 @@ impl Planner<'_> {
                 continue;
             }
             let mut families: BTreeSet<&'static Family> = BTreeSet::new();
+            let mut seen: BTreeSet<Vec<u8>> = BTreeSet::new();
             let strings = read_only_strings(content, &mut |string| {
                 for path in paths::candidates(string) {
-                    bundled.look(path, is_root, &mut found);
+                    if is_new(path, &mut seen) {
+                        bundled.look(path, is_root, &mut found);
+                    }
                 }
                 families.extend(families::by_mark(string));
             });
@@ -79,7 +89,7 @@ impl Planner<'_> {
                 continue;
             }
             if let Some(object) = object {
-                self.suggested(object, closure, &mut found);
+                self.suggested(object, &names, &mut found);
             }
             for family in families {
                 let folders = family.folders(self.tree).into_iter().filter(|f| bundled.lacks(f));
@@ -88,7 +98,8 @@ impl Planner<'_> {
             }
             if is_root {
                 self.openssl_configuration(content, &mut found);
-                bundled.siblings(path, &mut found);
+                let siblings = siblings.entry(path.parent()).or_insert_with(|| bundled.siblings(path));
+                found.entry((UnbundledKind::Siblings, true)).or_default().extend(siblings.iter().cloned());
                 self.script(path, content, &bundled, &mut found)?;
             }
             out.extend(entries(path, found));
@@ -115,14 +126,11 @@ impl Planner<'_> {
         found.entry((UnbundledKind::Configuration, true)).or_default().extend(paths);
     }
 
-    /// Libraries of the image that a note names and the request leaves out.
-    fn suggested(&self, object: &Object, closure: &Closure, found: &mut Found) {
-        let included = |name: &[u8]| {
-            let names = closure.links.keys().chain(closure.objects.keys());
-            names.into_iter().any(|path| path.file_name() == Some(name))
-        };
+    /// Libraries of the image that a note names and the request leaves out. `included` has the names of all libraries of the
+    /// closure.
+    fn suggested(&self, object: &Object, included: &BTreeSet<&[u8]>, found: &mut Found) {
         for note in &object.elf.dlopen {
-            if note.soname.iter().any(|name| included(name)) {
+            if note.soname.iter().any(|name| included.contains(name.as_slice())) {
                 continue;
             }
             let place = |dir: &TreePath| {
@@ -135,6 +143,11 @@ impl Planner<'_> {
     }
 }
 
+/// Whether a path was not looked up before. What is beyond the limit always is.
+fn is_new(path: &[u8], seen: &mut BTreeSet<Vec<u8>>) -> bool {
+    if seen.len() < SEEN_LIMIT { seen.insert(path.to_vec()) } else { !seen.contains(path) }
+}
+
 /// A path in an image whose /bin, /lib and their like aren't merged with those of /usr, as it is in an extension.
 fn merged(path: &TreePath) -> TreePath {
     match path.components().next() {
@@ -145,6 +158,28 @@ fn merged(path: &TreePath) -> TreePath {
     }
 }
 
+/// The paths without those below another of them.
+fn tops(paths: &BTreeSet<TreePath>) -> BTreeSet<TreePath> {
+    let mut out: Vec<&TreePath> = Vec::new();
+    // What is below a path follows it.
+    for path in paths {
+        if !out.last().is_some_and(|last| path.starts_with(last)) {
+            out.push(path);
+        }
+    }
+    out.into_iter().cloned().collect()
+}
+
+/// Whether a path is one of `tops` or below one.
+fn is_below(path: &TreePath, tops: &BTreeSet<TreePath>) -> bool {
+    tops.range(..=path).next_back().is_some_and(|top| path.starts_with(top))
+}
+
+/// Whether a path or something below it is one of `paths`.
+fn is_above(path: &TreePath, paths: &BTreeSet<impl std::borrow::Borrow<TreePath> + Ord>) -> bool {
+    paths.range::<TreePath, _>(path..).next().is_some_and(|next| next.borrow().starts_with(path))
+}
+
 /// One for each kind, without paths that a more telling kind has, too.
 fn entries(by: &TreePath, mut found: Found) -> Vec<Unbundled> {
     let mut out = Vec::new();
@@ -153,19 +188,19 @@ fn entries(by: &TreePath, mut found: Found) -> Vec<Unbundled> {
         .filter(|((kind, _), _)| matches!(kind, UnbundledKind::Family(_) | UnbundledKind::Siblings))
         .flat_map(|(_, paths)| paths.iter().cloned())
         .collect();
-    let likely = found.get(&(UnbundledKind::Configuration, true)).cloned().unwrap_or_default();
+    let families = tops(&families);
+    let likely = found.get(&(UnbundledKind::Configuration, true)).map(tops).unwrap_or_default();
     for ((kind, is_likely), paths) in &mut found {
         if *kind == UnbundledKind::Configuration && !*is_likely {
-            paths.retain(|p| !likely.iter().any(|folder| p.starts_with(folder)));
+            paths.retain(|p| !is_below(p, &likely));
         }
         if matches!(kind, UnbundledKind::Data) {
-            paths.retain(|p| !families.iter().any(|f| p.starts_with(f) || f.starts_with(p)));
+            paths.retain(|p| !is_below(p, &families) && !is_above(p, &families));
         }
-        // A folder says what a file in it would.
-        let all = paths.clone();
-        paths.retain(|p| !all.iter().any(|other| other != p && p.starts_with(other)));
+        // A directory covers the files in it.
+        let paths = tops(paths);
         if !paths.is_empty() {
-            let (kind, paths) = (kind.clone(), std::mem::take(paths));
+            let kind = kind.clone();
             out.push(Unbundled { by: by.clone(), kind, is_likely: *is_likely, paths });
         }
     }
@@ -223,8 +258,7 @@ impl<'a> Bundled<'a> {
     /// files is, unless the request has others of them by a directory or a selection.
     fn lacks(&self, path: &TreePath) -> bool {
         let is_complete = self.tree.get(path).is_some_and(Node::is_dir) && !self.incomplete.contains(path);
-        let below = self.groups.range::<TreePath, _>(path..).next().is_some_and(|p| p.starts_with(path));
-        !self.all.contains(path) && !is_complete && !below
+        !self.all.contains(path) && !is_complete && !is_above(path, &self.groups)
     }
 
     /// Sorts a path that a file names.
@@ -266,15 +300,15 @@ impl<'a> Bundled<'a> {
     }
 
     /// What is installed beside a program that is not in a usual directory: `/usr/lib/jvm/x/bin/java`.
-    fn siblings(&self, program: &TreePath, found: &mut Found) {
+    fn siblings(&self, program: &TreePath) -> BTreeSet<TreePath> {
         let parts: Vec<&[u8]> = program.components().collect();
         let Some(at) = parts.iter().rposition(|p| matches!(*p, b"bin" | b"sbin" | b"libexec")) else {
-            return;
+            return BTreeSet::new();
         };
         if at < 2 || at + 2 != parts.len() || parts.starts_with(&[b"usr", b"local"]) {
-            return;
+            return BTreeSet::new();
         }
-        let Ok(prefix) = TreePath::new(parts[..at].join(&b'/')) else { return };
+        let Ok(prefix) = TreePath::new(parts[..at].join(&b'/')) else { return BTreeSet::new() };
         let others = self.tree.subtree(&prefix).filter(|(path, node)| {
             !node.is_dir() && path.parent() != program.parent() && !optional::is_shared(path)
         });
@@ -286,6 +320,40 @@ impl<'a> Bundled<'a> {
             folders.extend(prefix.join(first));
         }
         folders.retain(|f| self.lacks(f));
-        found.entry((UnbundledKind::Siblings, true)).or_default().extend(folders);
+        folders
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(paths: &[&str]) -> BTreeSet<TreePath> {
+        paths.iter().map(|path| path.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn paths_below_others() {
+        let all = set(&["/a", "/a.b", "/a/b", "/a/b/c", "/b/c", "/b/c.d", "/b/c/d"]);
+        let tops = tops(&all);
+        assert_eq!(tops, set(&["/a", "/a.b", "/b/c", "/b/c.d"]));
+        for (path, below, above) in [
+            ("/a", true, true),
+            ("/a/x/y", true, false),
+            ("/a.b/x", true, false),
+            ("/a.c", false, false),
+            ("/b", false, true),
+            ("/b/c", true, true),
+            ("/c", false, false),
+        ] {
+            let path = path.parse().unwrap();
+            assert_eq!((is_below(&path, &tops), is_above(&path, &tops)), (below, above), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_looked_up_once() {
+        let mut seen = BTreeSet::new();
+        assert!(is_new(b"/a", &mut seen) && is_new(b"/b", &mut seen) && !is_new(b"/a", &mut seen));
     }
 }

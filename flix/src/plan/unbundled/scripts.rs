@@ -1,11 +1,13 @@
 //! What scripts run and read.
 
+use std::collections::BTreeSet;
+
 use tree::{Content, TreePath};
 
 use super::super::PlanError;
 use super::super::host::is_host_program;
 use super::super::planner::Planner;
-use super::{Bundled, Found, UnbundledKind, merged, optional, paths};
+use super::{Bundled, Found, UnbundledKind, is_new, merged, optional, paths};
 use crate::scripts::{Interpreter, Shebang};
 
 /// Longer scripts carry data and aren't looked through. Bytes.
@@ -38,6 +40,7 @@ impl Planner<'_> {
             Interpreter::EnvOther => b"",
         };
         let is_shell = matches!(program, b"sh" | b"bash" | b"dash" | b"ash" | b"ksh" | b"zsh");
+        let (mut seen, mut run) = (BTreeSet::new(), BTreeSet::new());
         for line in text.split(|&b| b == b'\n').skip(1) {
             let line = line.trim_ascii();
             if line.starts_with(b"#") {
@@ -45,11 +48,13 @@ impl Planner<'_> {
             }
             for word in line.split(|b| b.is_ascii_whitespace() || b"\"'`;|&()<>{}=".contains(b)) {
                 for candidate in paths::candidates(word) {
-                    bundled.look(candidate, true, found);
+                    if is_new(candidate, &mut seen) {
+                        bundled.look(candidate, true, found);
+                    }
                 }
             }
             if is_shell {
-                for name in commands(line) {
+                for name in commands(line).filter(|name| is_new(name, &mut run)) {
                     self.command(name, bundled, found);
                 }
             }

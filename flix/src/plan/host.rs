@@ -1,5 +1,6 @@
 //! What every host with systemd has in a form of its own, so that no selection puts the image's over it.
 
+use sysext::extension::HOST_SYMLINKS;
 use tree::{StaticPath, TreePath};
 
 /// Programs of coreutils, util-linux, findutils, grep, sed, tar, gzip, bash and systemd, by the names that they have in
@@ -242,15 +243,8 @@ const CONFIGURATION: &[&str] = &[
     "timezone",
 ];
 
-/// Directories that some hosts have as symlinks, so that an extension with a real one hides all that they have there.
-/// The folders of programs have a rule of their own: [`sysext::request::home`].
-const SYMLINKS: &[StaticPath] = &[
-    StaticPath::new("/usr/lib64"),
-    StaticPath::new("/usr/lib32"),
-    StaticPath::new("/usr/libx32"),
-    StaticPath::new("/usr/local"),
-    StaticPath::new("/usr/tmp"),
-];
+/// A folder of programs, which has a rule of its own: [`sysext::request::home`].
+const SBIN: StaticPath = StaticPath::new("/usr/sbin");
 
 /// Exceptions from these: key stores of Java, which hosts have only if they have Java.
 const KEY_STORES: &[StaticPath] = &[
@@ -290,9 +284,10 @@ pub(super) fn is_host_business(real: &TreePath) -> bool {
     }
 }
 
-/// The directory above `place` that some hosts have as a symlink.
+/// The directory above `place` that some hosts have as a symlink, so that an extension with a real one hides all that they
+/// have there.
 pub(super) fn symlink_above(place: &TreePath) -> Option<StaticPath> {
-    SYMLINKS.iter().copied().find(|d| place.starts_with(&d.path()))
+    HOST_SYMLINKS.into_iter().find(|d| *d != SBIN && place.starts_with(&d.path()))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use tree::{Kind, Machine, Node, StaticPath, Tree, TreePath};
 
 /// Directories that some hosts have as symlinks: /usr/sbin and /usr/lib64 on Arch, Fedora 42 and their like, /usr/local
 /// on ostree hosts, /usr/tmp by tradition.
-const HOST_SYMLINKS: [StaticPath; 6] = [
+pub const HOST_SYMLINKS: [StaticPath; 6] = [
     StaticPath::new("/usr/sbin"),
     StaticPath::new("/usr/lib64"),
     StaticPath::new("/usr/lib32"),

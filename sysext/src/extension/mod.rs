@@ -22,6 +22,7 @@ pub mod units;
 
 mod findings;
 mod lint;
+pub use lint::HOST_SYMLINKS;
 mod normal;
 mod times;
 pub use times::pyc::resized;

@@ -456,6 +456,52 @@ fn programs_of_hosts_are_known_in_a_real_bin() {
     assert_eq!(unbundled(&lab, &["/usr/bin/tool", "/bin/sh"]), expected);
 }
 
+/// A library of this SONAME with a string, and a program that prints the string.
+fn library_with_string(lab: &TestRoot, soname: &str, string: &str) {
+    let path = format!("usr/lib/x86_64-linux-gnu/{soname}");
+    let source = format!(
+        "const char *said(void) {{ return \"{}\"; }}\n",
+        string.replace('"', "\\\"").replace('\0', "\\0")
+    );
+    build(lab, &path, &source, &["-shared", "-fPIC", &format!("-Wl,-soname,{soname}")], &[]);
+    let source = "#include <stdio.h>\nconst char *said(void);\nint main(void) { puts(said()); return 0; }\n";
+    build(lab, "usr/bin/prog", source, &[], &[&path]);
+}
+
+/// OpenSSL's directory is linked to the host's where an extension can have it, and reported where it can't.
+#[test]
+fn where_certificates_can_be_linked() {
+    for (dirs, linked, reported) in [
+        ("/usr/lib/ssl", Some("/usr/lib/ssl"), None),
+        ("/etc/ssl", None, None),
+        ("/etc/pki/tls", None, Some("/etc/pki/tls")),
+        ("/usr/local/ssl", None, Some("/usr/local/ssl")),
+        ("/usr/lib64/ssl", None, Some("/usr/lib64/ssl")),
+        ("/usr/lib/b /usr/lib/a /etc/pki/tls", Some("/usr/lib/a"), Some("/etc/pki/tls, /usr/lib/b")),
+        ("/opt/a /opt/b /opt/c /opt/d /opt/e", Some("/opt/a"), Some("/opt/b, /opt/c, /opt/d and 1 more")),
+    ] {
+        let lab = TestRoot::glibc();
+        lab.with_glibc();
+        // Each in a string of its own.
+        let strings: Vec<String> = dirs.split(' ').map(|d| format!("OPENSSLDIR: \"{d}\"")).collect();
+        library_with_string(&lab, "libcrypto.so.3", &strings.join("\0"));
+        let (plan, tree) = plan(&lab, &["/usr/bin/prog"], Options::default());
+        let library = "/usr/lib/x86_64-linux-gnu/libcrypto.so.3";
+        let warning = |dirs| {
+            format!("{library}: looks for certificates in {dirs}, which can't be linked to the host's")
+        };
+        assert_eq!(plan.warnings, reported.map(warning).into_iter().collect::<Vec<_>>(), "{dirs}");
+        let links: Vec<String> = tree
+            .iter()
+            .filter(|(_, n)| n.symlink_target().is_some_and(|t| t.starts_with(b"/etc/ssl/")))
+            .map(|(p, _)| p.to_string())
+            .collect();
+        let names = ["cert.pem", "certs", "openssl.cnf"];
+        let expected = linked.map(|dir| names.map(|name| format!("{dir}/{name}")).to_vec());
+        assert_eq!(links, expected.unwrap_or_default(), "{dirs}");
+    }
+}
+
 #[test]
 fn terminals_and_certificates_are_included_by_default() {
     let lab = TestRoot::glibc();

@@ -1,13 +1,15 @@
 //! What most programs with a certain library use, and nobody thinks of: the common character sets, descriptions of the
 //! common terminals, the place where OpenSSL looks for the host's certificates.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use elf::closure::{Closure, Object};
 use elf::{Family, read_only_strings};
-use tree::{Patch, TreePath};
+use tree::{Patch, StaticPath, TreePath};
 
+use super::host::symlink_above;
 use super::planner::Planner;
+use super::selection::list;
 use super::{Action, PlanError, Why, confine};
 
 /// Converters of the character sets that are included for programs that use iconv(3), by the names of their files. The
@@ -54,6 +56,9 @@ const TERMINALS: [&str; 34] = [
     "xterm-kitty",
     "xterm-mono",
 ];
+
+/// OpenSSL's directory of most hosts.
+const HOST_SSL: StaticPath = StaticPath::new("/etc/ssl");
 
 /// Where hosts have their certificates and OpenSSL's configuration, by the names below its own directory.
 const OPENSSL: [(&str, &str); 3] = [
@@ -174,24 +179,40 @@ impl Planner<'_> {
         Ok(out)
     }
 
-    /// Puts links to the host's certificates and configuration where the image's OpenSSL looks for them, unless that is in
-    /// /etc anyway.
+    /// Puts links to the host's certificates and configuration where the image's OpenSSL looks for them, unless that is the
+    /// host's /etc/ssl. Reports directories that an extension can't have.
     pub(super) fn openssl(&mut self, closure: &Closure) -> Result<(), PlanError> {
-        let mut dirs = BTreeSet::new();
+        let can_hold = |dir: &&TreePath| sysext::request::allowed(dir) && symlink_above(dir).is_none();
+        let mut linked: BTreeSet<TreePath> = BTreeSet::new();
+        let mut others: BTreeMap<&TreePath, BTreeSet<TreePath>> = BTreeMap::new();
         for (path, object) in &closure.objects {
             let soname = object.elf.soname.as_deref().unwrap_or_default();
             let Some(content) = self.tree.get(path).and_then(|n| n.content()) else { continue };
             if !soname.starts_with(b"libcrypto.so") {
                 continue;
             }
+            let mut dirs = BTreeSet::new();
             // crypto/cversion.c. What can't be read has no directory.
             let _ = read_only_strings(content, &mut |string| {
                 let dir = string.strip_prefix(b"OPENSSLDIR: \"").and_then(|s| s.strip_suffix(b"\""));
                 dirs.extend(dir.and_then(|d| TreePath::new(d).ok()));
             });
+            // One for each library, however many it names.
+            linked.extend(dirs.iter().find(can_hold).cloned());
+            others.insert(path, dirs);
         }
-        dirs.retain(sysext::request::allowed);
-        for dir in dirs {
+        let has_own = |dir: &TreePath| {
+            OPENSSL.iter().any(|(n, _)| dir.join(n).is_ok_and(|place| self.plan.entries.contains_key(&place)))
+        };
+        for (library, mut dirs) in others {
+            dirs.retain(|dir| !linked.contains(dir) && *dir != HOST_SSL.path() && !has_own(dir));
+            if let Some(dirs) = list(&dirs) {
+                self.warnings.insert(format!(
+                    "{library}: looks for certificates in {dirs}, which can't be linked to the host's"
+                ));
+            }
+        }
+        for dir in linked {
             for (name, host) in OPENSSL {
                 let place = dir.join(name)?;
                 let real = self.tree.resolve(place.to_absolute(), true).ok().map(|r| r.path);

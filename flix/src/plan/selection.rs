@@ -395,7 +395,7 @@ impl Planner<'_> {
 }
 
 /// The first three, and how many more there are. None for no path.
-fn list(paths: &BTreeSet<TreePath>) -> Option<String> {
+pub(super) fn list(paths: &BTreeSet<TreePath>) -> Option<String> {
     let shown: Vec<String> = paths.iter().take(3).map(TreePath::to_string).collect();
     let text = shown.join(", ");
     match paths.len().checked_sub(shown.len())? {

@@ -468,6 +468,28 @@ fn library_with_string(lab: &TestRoot, soname: &str, string: &str) {
     build(lab, "usr/bin/prog", source, &[], &[&path]);
 }
 
+#[test]
+fn terminal_descriptions_that_have_no_room_are_reported() {
+    for (list, fits) in [
+        ("/usr/share/terminfo", false),
+        ("/a/terminfo:/b/terminfo", false),
+        ("/etc/terminfo:/usr/share/terminfo", true),
+        // The image has none there.
+        ("/opt/terminfo", true),
+    ] {
+        let lab = TestRoot::glibc();
+        lab.with_glibc().write("usr/share/terminfo/x/xterm", "x").write("b/terminfo/x/xterm", "x");
+        library_with_string(&lab, "libtinfo.so.6", list);
+        let (plan, _) = plan(&lab, &["/usr/bin/prog"], Options::default());
+        let expected = format!(
+            "/usr/lib/x86_64-linux-gnu/libtinfo.so.6: terminal descriptions aren't included, since \
+             /usr/lib/flix/t/terminfo is longer than {list}, which is compiled in"
+        );
+        let expected = if fits { Vec::new() } else { vec![expected] };
+        assert_eq!(plan.warnings, expected, "{list}");
+    }
+}
+
 /// OpenSSL's directory is linked to the host's where an extension can have it, and reported where it can't.
 #[test]
 fn where_certificates_can_be_linked() {

@@ -123,34 +123,60 @@ impl Planner<'_> {
     }
 
     /// Includes descriptions of the common terminals, if a library reads them from a list of directories that can be led to
-    /// them.
+    /// them. Reports libraries whose lists have no room.
     pub(super) fn terminals(&mut self, closure: &Closure) -> Result<(), PlanError> {
         let home = self.request.sysroot.join("terminfo")?;
         for (path, object) in &closure.objects {
-            let lists = self.terminal_lists(path, object)?;
-            let Some((_, list)) = lists.iter().find(|(_, list)| led(list, &home).is_some()) else { continue };
-            let why = Why::Default("terminal descriptions".to_owned());
-            for name in TERMINALS {
-                let letter = &name[..1];
-                let place = |dir: &str| self.tree.resolve(format!("{dir}/{letter}/{name}"), true).ok();
-                let Some(found) = list.split(':').find_map(place) else { continue };
-                if self.tree.get(&found.path).is_some_and(|n| n.is_file()) {
-                    let target = home.join(letter)?.join(name)?;
-                    self.bring(&found.path, &target, &why, (false, true))?;
-                    self.has_terminals = true;
+            let lists: Vec<String> =
+                self.terminal_lists(path, object)?.into_iter().map(|(_, list)| list).collect();
+            let described =
+                |list: &&String| TERMINALS.iter().any(|name| self.description(list, name).is_some());
+            match lists.iter().find(|list| led(list, &home).is_some()) {
+                Some(list) if !self.has_terminals(&home) => self.descriptions(list, &home)?,
+                Some(_) => {}
+                None => {
+                    if let Some(list) = lists.iter().max_by_key(|list| list.len()).filter(described) {
+                        self.warnings.insert(format!(
+                            "{path}: terminal descriptions aren't included, since {home} is longer than {list}, which \
+                             is compiled in"
+                        ));
+                    }
                 }
             }
-            return Ok(());
         }
         Ok(())
     }
 
+    /// Includes what the directories of a list have for the common terminals.
+    fn descriptions(&mut self, list: &str, home: &TreePath) -> Result<(), PlanError> {
+        let why = Why::Default("terminal descriptions".to_owned());
+        for name in TERMINALS {
+            if let Some(found) = self.description(list, name) {
+                self.bring(&found, &home.join(&name[..1])?.join(name)?, &why, (false, true))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The file that describes a terminal, by a list of directories.
+    fn description(&self, list: &str, name: &str) -> Option<TreePath> {
+        let letter = &name[..1];
+        let place = |dir: &str| self.tree.resolve(format!("{dir}/{letter}/{name}"), true).ok();
+        let found = list.split(':').find_map(place)?.path;
+        self.tree.get(&found).is_some_and(|n| n.is_file()).then_some(found)
+    }
+
+    /// Whether the extension has descriptions of terminals. `home`: their directory.
+    fn has_terminals(&self, home: &TreePath) -> bool {
+        self.plan.entries.range(home..).next().is_some_and(|(path, _)| path.starts_with(home))
+    }
+
     /// The patches that lead a library to the terminal descriptions of the sysroot.
     pub(super) fn terminal_patches(&self, path: &TreePath, object: &Object) -> Result<Vec<Patch>, PlanError> {
-        if !self.has_terminals {
+        let home = self.request.sysroot.join("terminfo")?;
+        if !self.has_terminals(&home) {
             return Ok(Vec::new());
         }
-        let home = self.request.sysroot.join("terminfo")?;
         let lists = self.terminal_lists(path, object)?;
         Ok(lists.into_iter().filter_map(|(at, list)| Some(Patch { at, bytes: led(&list, &home)? })).collect())
     }
@@ -168,8 +194,7 @@ impl Planner<'_> {
         let mut out = Vec::new();
         let mut at = 0;
         for string in bytes.split(|&b| b == 0) {
-            if string.contains(&b':')
-                && string.split(|&b| b == b':').all(|d| d.starts_with(b"/") && d.ends_with(b"/terminfo"))
+            if string.split(|&b| b == b':').all(|d| d.starts_with(b"/") && d.ends_with(b"/terminfo"))
                 && let Ok(list) = std::str::from_utf8(string)
             {
                 out.push((at, list.to_owned()));

@@ -27,8 +27,6 @@ pub(super) struct Planner<'t> {
     pub request: &'t Request,
     pub placed: Vec<Placed>,
     pub plan: Plan,
-    /// Whether the sysroot has descriptions of terminals.
-    pub has_terminals: bool,
     pub warnings: BTreeSet<String>,
     pub notes: BTreeSet<String>,
 }
@@ -48,7 +46,6 @@ impl Plan {
             tree,
             request,
             placed: Vec::new(),
-            has_terminals: false,
             plan: Plan {
                 sysroot: root.clone(),
                 entries: BTreeMap::new(),

@@ -69,14 +69,14 @@ const OPENSSL: [(&str, &str); 3] = [
 
 impl Planner<'_> {
     /// Includes the common character sets, if a program of glibc uses iconv(3) and its C library can be led to them.
-    pub(super) fn common_charsets(&mut self) -> Result<(), PlanError> {
+    /// Whether it did: the converters are not part of `closure`.
+    pub(super) fn common_charsets(&mut self, closure: &Closure) -> Result<bool, PlanError> {
         if !self.tree.iter().any(|(path, _)| path.file_name() == Some(b"gconv-modules")) {
-            return Ok(());
+            return Ok(false);
         }
-        let closure = self.closure()?;
         let glibc = closure.loaders.iter().any(|l| l.family == Family::Glibc);
-        if !glibc || self.converter(&closure).is_none() {
-            return Ok(());
+        if !glibc || self.converter(closure).is_none() {
+            return Ok(false);
         }
         let target = self.request.sysroot.join("gconv")?;
         let mut folders = BTreeSet::new();
@@ -90,11 +90,11 @@ impl Planner<'_> {
             folders.extend(found.folder.filter(|_| found.fits));
         }
         // With several C libraries the user has to decide.
-        let (Some(folder), true) = (folders.pop_first(), folders.is_empty()) else { return Ok(()) };
-        let Ok(folder) = self.tree.resolve(folder.to_absolute(), true) else { return Ok(()) };
+        let (Some(folder), true) = (folders.pop_first(), folders.is_empty()) else { return Ok(false) };
+        let Ok(folder) = self.tree.resolve(folder.to_absolute(), true) else { return Ok(false) };
         let list = folder.path.join("gconv-modules")?;
-        let Some(content) = self.tree.get(&list).and_then(|n| n.content()) else { return Ok(()) };
-        let Ok(text) = content.read(LIST_LIMIT) else { return Ok(()) };
+        let Some(content) = self.tree.get(&list).and_then(|n| n.content()) else { return Ok(false) };
+        let Ok(text) = content.read(LIST_LIMIT) else { return Ok(false) };
         let why = Why::Default("character sets".to_owned());
         let mut converters = Vec::new();
         for converter in CONVERTERS {
@@ -109,7 +109,7 @@ impl Planner<'_> {
             let size = text.len() as u64;
             self.put(target.join("gconv-modules")?, None, Action::Text(text.into_bytes()), why, size)?;
         }
-        Ok(())
+        Ok(!converters.is_empty())
     }
 
     /// The first object but the C library that uses iconv(3).

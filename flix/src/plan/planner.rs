@@ -70,11 +70,13 @@ impl Plan {
             planner.item(item)?;
         }
         planner.selections()?;
-        match request.charsets {
-            true => planner.charset_files()?,
-            false => planner.common_charsets()?,
+        if request.charsets {
+            planner.charset_files()?;
         }
-        let closure = planner.closure()?;
+        let mut closure = planner.closure()?;
+        if !request.charsets && planner.common_charsets(&closure)? {
+            closure = planner.closure()?;
+        }
         planner.terminals(&closure)?;
         planner.openssl(&closure)?;
         planner.libraries(&closure)?;

@@ -74,7 +74,7 @@ fn is_for_linkers(path: &[u8]) -> bool {
         let parts: Vec<&[u8]> = path.split(|&b| b == b'/').collect();
         match parts.as_slice() {
             [b"usr", b"lib" | b"lib64" | b"lib32", _] | [b"lib" | b"lib64" | b"lib32", _] => true,
-            [b"usr", b"lib", triplet, _] => triplet.windows(7).any(|w| w == b"-linux-"),
+            [b"usr", b"lib", triplet, _] => tree::is_triplet(triplet),
             _ => false,
         }
     };

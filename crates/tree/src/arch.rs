@@ -229,6 +229,11 @@ impl FromStr for Arch {
     }
 }
 
+/// Whether the name of a directory is a triplet, of which Debian's multiarch has one below /usr/lib: `x86_64-linux-gnu`.
+pub fn is_triplet(name: &[u8]) -> bool {
+    name.windows(7).any(|w| w == b"-linux-")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,7 +21,7 @@ mod archive_write;
 pub use archive_write::TarError;
 
 pub mod arch;
-pub use arch::{Arch, Machine};
+pub use arch::{Arch, Machine, is_triplet};
 
 pub mod output;
 pub use output::{OutputDir, OutputFile, remove_on_interrupt};

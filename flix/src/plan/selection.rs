@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sysext::extension::HostLibrary;
 use sysext::request::{allowed, home};
-use tree::{Kind, TreePath};
+use tree::{Kind, TreePath, is_triplet};
 
 use super::host::{is_host_business, is_host_data, is_host_program, is_program_dir, symlink_above};
 use super::planner::{Planner, relative};
@@ -151,7 +151,7 @@ impl Planner<'_> {
             });
             let parts: Vec<&[u8]> = placed.target.components().collect();
             let usual = match parts.as_slice() {
-                [b"usr", b"lib", triplet, _, _, ..] if triplet.windows(7).any(|w| w == b"-linux-") => 4,
+                [b"usr", b"lib", triplet, _, _, ..] if is_triplet(triplet) => 4,
                 [b"usr", b"lib", _, _, ..] => 3,
                 _ => continue,
             };

@@ -1,6 +1,6 @@
 //! Libraries where the host has its own.
 
-use tree::TreePath;
+use tree::{TreePath, is_triplet};
 
 /// A library directly in a directory that every loader searches: the host's programs load it in the place of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ impl HostLibrary {
         }
         let searched = match dir.as_slice() {
             [b"usr", b"lib" | b"lib64" | b"lib32" | b"libx32"] => true,
-            [b"usr", b"lib", triplet] => triplet.windows(7).any(|w| w == b"-linux-"),
+            [b"usr", b"lib", triplet] => is_triplet(triplet),
             _ => false,
         };
         if searched { of_name(name) } else { None }

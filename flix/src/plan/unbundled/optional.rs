@@ -1,6 +1,6 @@
 //! What programs name and don't miss: folders that belong to nobody, the host's configuration, libraries that do without.
 
-use tree::TreePath;
+use tree::{TreePath, is_triplet};
 
 /// Folders below /usr/share and /usr/lib that many packages share: a program that names one names none of its own.
 const SHARED: &[&str] = &[
@@ -207,10 +207,6 @@ pub(super) fn is_shared(path: &TreePath) -> bool {
         }
         _ => false,
     }
-}
-
-fn is_triplet(name: &[u8]) -> bool {
-    name.windows(7).any(|w| w == b"-linux-")
 }
 
 /// Whether few of those who use the program miss the file: a script for one of busybox's many programs.

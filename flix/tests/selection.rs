@@ -1,4 +1,4 @@
-//! Files that come without being named one by one: where they go, what is left out, and what is said of it.
+//! Files that are selected as a group: where they go, what is left out, and what is said of it.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -157,7 +157,7 @@ fn what_belongs_to_the_host() {
     assert_eq!(
         plan.warnings,
         [
-            "package:app: an extension holds /usr and /opt only, not included: /etc/app/b, /etc/app/c, /etc/app/d",
+            "package:app: not included, since an extension can only hold /usr and /opt: /etc/app/b, /etc/app/c, /etc/app/d",
             "package:app: one file of /usr/lib64 is not where programs look for it, since some hosts have a symlink \
              there",
         ]
@@ -167,7 +167,7 @@ fn what_belongs_to_the_host() {
         [
             "/usr/bin/basher: script needs /bin/bash of the host, which is not part of the extension",
             "package:app: every host has its own /usr/bin/sort, not included",
-            "package:app: hosts have data of their own there, not included: /usr/share/zoneinfo/UTC",
+            "package:app: the host's own data is used, not included: /usr/share/zoneinfo/UTC",
         ]
     );
 }

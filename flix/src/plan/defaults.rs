@@ -1,4 +1,4 @@
-//! What most programs with a certain library use, and nobody thinks of: the common character sets, descriptions of the
+//! Files that most programs with a certain library need and that are easily forgotten: the common character sets, descriptions of the
 //! common terminals, the place where OpenSSL looks for the host's certificates.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -264,7 +264,7 @@ fn only(text: &str, converters: &[&str]) -> String {
     lines.iter().filter(|w| is_kept(w) || is_alias(w)).map(|w| w.join(" ") + "\n").collect()
 }
 
-/// What a list of directories becomes: the sysroot's, then the host's if there is room, in the same length. None if there is
+/// The replacement for a list of directories: the sysroot's, then the host's if there is room, in the same length. None if there is
 /// no room.
 fn led(list: &str, home: &TreePath) -> Option<Vec<u8>> {
     let mut out = home.to_absolute().to_vec();

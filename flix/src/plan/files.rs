@@ -64,7 +64,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// A module of a selection, which some authors make executable, and nobody runs.
+    /// A module of a selection, that is executable by mistake.
     fn is_module(&self, placed: &Placed) -> bool {
         const ENDS: [&[u8]; 7] = [b".py", b".pl", b".pm", b".rb", b".tcl", b".lua", b".js"];
         let selected = |w: &Why| matches!(w, Why::Selected(_));

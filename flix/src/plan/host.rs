@@ -1,4 +1,4 @@
-//! What every host with systemd has in a form of its own, so that no selection puts the image's over it.
+//! Files that every host with systemd has, which a selection must not replace.
 
 use sysext::extension::HOST_SYMLINKS;
 use tree::{StaticPath, TreePath};
@@ -217,7 +217,7 @@ const DATA: &[StaticPath] = &[
     StaticPath::new("/usr/share/zoneinfo"),
 ];
 
-/// Files and folders of /etc that are the host's own business wherever a link leads to them.
+/// Files and folders of /etc that always belong to the host, even if a link leads to them.
 const CONFIGURATION: &[&str] = &[
     "ca-certificates",
     "fstab",
@@ -270,7 +270,7 @@ pub(super) fn is_host_data(place: &TreePath) -> bool {
     DATA.iter().any(|d| place.starts_with(&d.path()))
 }
 
-/// Whether the host decides what a path outside of /usr and /opt is: all but configuration that a package brings.
+/// Whether a path outside /usr and /opt belongs to the host: everything except a package's own configuration.
 pub(super) fn is_host_business(real: &TreePath) -> bool {
     if KEY_STORES.iter().any(|s| real.starts_with(&s.path())) {
         return false;

@@ -35,7 +35,7 @@ use sysext::request::{RequestError, RequestedPath};
 pub struct Request {
     /// Paths of the image.
     pub wanted: Vec<RequestedPath>,
-    /// Files of the image that come without being named one by one.
+    /// Files of the image that are selected as a group.
     pub selections: Vec<Selection>,
     /// Folder of the extension for all that the closure adds: `/usr/lib/flix/NAME`.
     pub sysroot: TreePath,

@@ -1,6 +1,6 @@
-//! Files of an image that come without being named one by one: those of a package, or those that a run opened.
+//! Files of an image that are selected as a group: those of a package, or those that a run opened.
 //!
-//! What can't be used is no error, since nobody asked for it by its name; it is reported, grouped.
+//! Files that can't be used are reported in groups; they are not errors, since the user didn't name them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,10 +22,10 @@ pub struct Selection {
     pub paths: BTreeSet<TreePath>,
 }
 
-/// More entries than a folder of /etc has that a symlink leads to.
+/// Maximum number of entries copied from a directory outside /usr that a symlink leads to.
 const COPY_LIMIT: usize = 1000;
 
-/// Bytes. Larger files for one place aren't compared.
+/// Bytes. Larger files with the same target aren't compared.
 const EQUAL_LIMIT: u64 = 64 << 20;
 
 /// Files and folders of /etc that are of no use to the programs of an extension, or that make no difference where they
@@ -82,7 +82,7 @@ struct Left {
 }
 
 impl Planner<'_> {
-    /// Includes what the selections have.
+    /// Includes the files of all selections.
     pub(super) fn selections(&mut self) -> Result<(), PlanError> {
         for selection in &self.request.selections {
             self.selection(selection)?;
@@ -131,7 +131,7 @@ impl Planner<'_> {
         if HostLibrary::at(&place).is_some() {
             return Ok(Place::Library(sysroot()?));
         }
-        // Who keeps programs in /usr/local has decided about the host.
+        // With `keep_sbin`, the user has decided that the host has a real /usr/local.
         let kept = self.request.keep_sbin && place.starts_with(&TreePath::new("/usr/local")?);
         if symlink_above(&place).is_some() && !kept {
             return Ok(Place::Aside(sysroot()?));
@@ -280,7 +280,7 @@ impl Planner<'_> {
         match target {
             Some(target) if target == place => Ok(()),
             Some(target) => {
-                // A link that says the same in the extension stays as it is written.
+                // A relative link that is still correct in the extension is unchanged.
                 let same = place == *source && target == real && !link.starts_with(b"/");
                 let link = if same { link } else { relative(&place, &target) };
                 self.put_link(source, &place, link, selection)
@@ -362,7 +362,7 @@ impl Planner<'_> {
             self.notes.insert(format!("{text}: every host has its own {list}, not included"));
         }
         if let Some(list) = list(&data) {
-            self.notes.insert(format!("{text}: hosts have data of their own there, not included: {list}"));
+            self.notes.insert(format!("{text}: the host's own data is used, not included: {list}"));
         }
         let useful = |p: &TreePath| {
             let parts: Vec<&[u8]> = p.components().take(2).collect();
@@ -373,7 +373,7 @@ impl Planner<'_> {
         let outside: BTreeSet<TreePath> = left.outside.into_iter().filter(useful).collect();
         if let Some(list) = list(&outside) {
             self.warnings
-                .insert(format!("{text}: an extension holds /usr and /opt only, not included: {list}"));
+                .insert(format!("{text}: not included, since an extension can only hold /usr and /opt: {list}"));
         }
         for (dir, count) in left.aside {
             self.warnings.insert(format!(

@@ -1,4 +1,4 @@
-//! Programs whose folders are known though no path in them names these.
+//! Programs that compute the paths of their directories.
 //!
 //! What names a family is a string of its program or library, whatever either is called: mostly the environment variable by
 //! which its folders can be moved.

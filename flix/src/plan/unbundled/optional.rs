@@ -1,4 +1,4 @@
-//! What programs name and don't miss: folders that belong to nobody, the host's configuration, libraries that do without.
+//! Paths that programs name but don't need: shared directories, the host's configuration, libraries that do without.
 
 use tree::{TreePath, is_triplet};
 
@@ -187,7 +187,7 @@ const SELF_SUFFICIENT: &[&str] = &[
     "libxkbcommon",
 ];
 
-/// Whether a path is a folder that many share, or nobody misses.
+/// Whether a path is a shared directory or one that programs don't need.
 pub(super) fn is_shared(path: &TreePath) -> bool {
     let parts: Vec<&[u8]> = path.components().collect();
     match parts.as_slice() {

@@ -217,7 +217,7 @@ impl Planner<'_> {
                 continue;
             }
             let mut dirs = BTreeSet::new();
-            // crypto/cversion.c. What can't be read has no directory.
+            // crypto/cversion.c. A file that can't be read has no directory.
             let _ = read_only_strings(content, &mut |string| {
                 let dir = string.strip_prefix(b"OPENSSLDIR: \"").and_then(|s| s.strip_suffix(b"\""));
                 dirs.extend(dir.and_then(|d| TreePath::new(d).ok()));
@@ -242,7 +242,7 @@ impl Planner<'_> {
                 let place = dir.join(name)?;
                 let real = self.tree.resolve(place.to_absolute(), true).ok().map(|r| r.path);
                 let taken = self.plan.entries.contains_key(&place);
-                // What the image has below /usr is no configuration of the host.
+                // Files of the image below /usr are not configuration of the host.
                 if taken || real.as_ref().is_some_and(sysext::request::allowed) {
                     continue;
                 }

@@ -107,7 +107,7 @@ pub enum PlanError {
     /// A path that Linux does not take.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// Content that can't be had.
+    /// Content that can't be read.
     #[error("{path}: {source}")]
     Content {
         /// The file, in the image.
@@ -128,7 +128,7 @@ pub enum BuildError {
         path: TreePath,
         source: RewriteError,
     },
-    /// Content that can't be had.
+    /// Content that can't be read.
     #[error("{path}: {source}")]
     Content {
         /// The file, in the image.
@@ -272,7 +272,7 @@ pub struct Plan {
     pub opened: Vec<Opened>,
     /// Directories of the image's LD_LIBRARY_PATH with libraries that nothing needs; programs may open them by name.
     pub unseen: BTreeSet<TreePath>,
-    /// What programs look for at run time and the extension lacks.
+    /// Files that programs look for at run time and that the extension lacks.
     pub unbundled: Vec<Unbundled>,
     /// Things that may go wrong.
     pub warnings: Vec<String>,

@@ -72,7 +72,7 @@ enum Place {
     Outside,
 }
 
-/// What of one selection is not where its programs look for it.
+/// Files of one selection that are not where its programs look for them.
 #[derive(Debug, Default)]
 struct Left {
     host: BTreeSet<TreePath>,
@@ -268,8 +268,8 @@ impl Planner<'_> {
         let Some(link) = self.tree.get(source).and_then(|n| n.symlink_target()) else { return Ok(()) };
         let link = link.to_vec();
         let Ok(real) = self.tree.resolve(source.to_absolute(), true).map(|r| r.path) else {
-            // What is made when a host starts (/run) is no more in the image than it is here; other links of packages lead
-            // to packages that aren't installed.
+            // Hosts create these when they start (/run), so that the image doesn't have them. Other dangling links of packages
+            // lead to packages that aren't installed.
             let start = [&b"/run/"[..], b"/var/", b"/etc/", b"/proc/", b"/dev/"];
             if start.iter().any(|s| link.starts_with(s)) {
                 self.put_link(source, &place, link, selection)?;
@@ -289,7 +289,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Where a link leads to in the extension, which has it then; none if it leads to the host's.
+    /// Where a link leads to in the extension, which includes the target. None if it leads to the host's.
     fn place_of_target(
         &mut self,
         source: &TreePath,
@@ -335,7 +335,7 @@ impl Planner<'_> {
         self.unless_taken(put).map(|_| ())
     }
 
-    /// A folder that nothing of the selection is in.
+    /// Includes a directory that has no other path of the selection in it.
     fn selected_folder(
         &mut self,
         folder: &TreePath,
@@ -372,8 +372,9 @@ impl Planner<'_> {
         };
         let outside: BTreeSet<TreePath> = left.outside.into_iter().filter(useful).collect();
         if let Some(list) = list(&outside) {
-            self.warnings
-                .insert(format!("{text}: not included, since an extension can only hold /usr and /opt: {list}"));
+            self.warnings.insert(format!(
+                "{text}: not included, since an extension can only hold /usr and /opt: {list}"
+            ));
         }
         for (dir, count) in left.aside {
             self.warnings.insert(format!(

@@ -1,7 +1,7 @@
 //! Programs that compute the paths of their directories.
 //!
-//! What names a family is a string of its program or library, whatever either is called: mostly the environment variable by
-//! which its folders can be moved.
+//! A family is recognized by a string of its program or library, whatever either is called: usually the environment variable
+//! that overrides its directories.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use tree::{Tree, TreePath};
 pub(super) struct Family {
     /// The string.
     mark: &'static str,
-    /// What the folders are, for people.
+    /// A description of the directories, for users.
     pub name: &'static str,
     /// Where they are: a star stands for any end of a name.
     folders: &'static [&'static str],
@@ -127,7 +127,7 @@ pub(super) fn by_mark(string: &[u8]) -> impl Iterator<Item = &'static Family> {
 }
 
 impl Family {
-    /// Whether a program misses the folders that just has the family's library: one that can be extended in Lua doesn't.
+    /// Whether a program that only loads the family's library needs the directories. One that can be extended in Lua doesn't.
     pub(super) fn is_embedded(&self) -> bool {
         self.mark != "LUA_PATH"
     }

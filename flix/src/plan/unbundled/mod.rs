@@ -1,4 +1,4 @@
-//! What programs look for at run time and the extension lacks: paths in their data, folders that they compute, programs
+//! Files that programs look for at run time and that the extension lacks: paths in their data, folders that they compute, programs
 //! that they run, modules of interpreters.
 
 mod families;
@@ -23,7 +23,7 @@ use families::Family;
 pub struct Unbundled {
     /// The program, script or library that looks for them, in the image.
     pub by: TreePath,
-    /// What they are to it.
+    /// How it uses them.
     pub kind: UnbundledKind,
     /// Whether the program probably fails without them.
     pub is_likely: bool,
@@ -84,7 +84,7 @@ impl Planner<'_> {
                 }
                 families.extend(families::by_mark(string));
             });
-            // What isn't understood is reported by the closure, if it matters.
+            // The closure reports files that can't be read, if they matter.
             if strings.is_err() {
                 continue;
             }
@@ -112,7 +112,7 @@ impl Planner<'_> {
 impl Planner<'_> {
     /// OpenSSL's configuration, for programs that fail without it. Others have its library read what there is.
     fn openssl_configuration(&self, content: &Content, found: &mut Found) {
-        // What can't be read is reported by the closure.
+        // The closure reports files that can't be read.
         if !elf::mentions(content, &["CONF_get1_default_config_file"]).unwrap_or(false) {
             return;
         }

@@ -1,4 +1,4 @@
-//! Paths that programs name but don't need: shared directories, the host's configuration, libraries that do without.
+//! Paths that programs name but don't need: shared directories, the host's configuration, optional libraries.
 
 use tree::{TreePath, is_triplet};
 
@@ -49,7 +49,7 @@ const SHARED: &[&str] = &[
     "share/zoneinfo",
 ];
 
-/// Folders all of which, with what is in them, programs do without or take from the host.
+/// Directories that programs don't need or that the host provides, with everything in them.
 const UNUSED: &[&str] = &[
     "include",
     "lib/debug",
@@ -142,7 +142,7 @@ const CHOICES: &[&str] = &[
     "zsh",
 ];
 
-/// Libraries by their names without version, which do what programs ask of them without the files that they name.
+/// Libraries, by their names without version, that work without the files that they name.
 const SELF_SUFFICIENT: &[&str] = &[
     "libGLX_mesa",
     "libX11",
@@ -209,7 +209,7 @@ pub(super) fn is_shared(path: &TreePath) -> bool {
     }
 }
 
-/// Whether few of those who use the program miss the file: a script for one of busybox's many programs.
+/// Whether few users of the program need the file: a script for one of busybox's many programs.
 pub(super) fn is_rare(path: &TreePath) -> bool {
     path.as_relative().starts_with(b"usr/share/udhcpc")
 }
@@ -230,7 +230,7 @@ pub(super) fn is_choice(program: &TreePath) -> bool {
     program.file_name().is_some_and(|name| CHOICES.iter().any(|c| c.as_bytes() == name))
 }
 
-/// Whether a library is known to do without what it names, by its DT_SONAME.
+/// Whether a library is known to work without the files that it names, by its DT_SONAME.
 pub(super) fn is_self_sufficient(soname: &[u8]) -> bool {
     let end = soname.windows(3).position(|w| w == b".so").unwrap_or(soname.len());
     let name = &soname[..end];

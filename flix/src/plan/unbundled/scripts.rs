@@ -1,4 +1,4 @@
-//! What scripts run and read.
+//! Programs and files that scripts use.
 
 use std::collections::BTreeSet;
 

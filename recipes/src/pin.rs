@@ -48,7 +48,7 @@ pub enum PinCause {
     #[error("{url}: is no asset of a release on GitHub")]
     NotGithub { url: String },
     /// A recipe names one way at least.
-    #[error("internal error: {url} has no way to be checked")]
+    #[error("internal error: {url}: no checksum method")]
     NoWay { url: String },
     /// The signature doesn't hold.
     #[error("{url}: {signature}: {source}")]
@@ -159,9 +159,9 @@ impl BuildContext<'_> {
     /// What upstream says of a download, and where: by the first way that upstream has.
     fn checksum(&self, download: &Download) -> Result<(Option<Sum>, Verified), PinCause> {
         let mut first_error = None;
-        for (i, way) in download.checksums.iter().enumerate() {
-            let is_last = i + 1 == download.checksums.len();
-            match self.checksum_by(download, way, is_last) {
+        for way in &download.checksums {
+            let is_only = download.checksums.len() == 1;
+            match self.checksum_by(download, way, is_only) {
                 Ok(found) => return Ok(found),
                 Err(cause) if is_missing(&cause) => first_error = first_error.or(Some(cause)),
                 Err(cause) => return Err(cause),
@@ -174,7 +174,7 @@ impl BuildContext<'_> {
         &self,
         download: &Download,
         way: &Checksum,
-        is_last: bool,
+        is_only: bool,
     ) -> Result<(Option<Sum>, Verified), PinCause> {
         let url = || download.url.clone();
         match way {
@@ -194,11 +194,12 @@ impl BuildContext<'_> {
                 let answer = self.fetcher.text(&api, LIST_MAX, self.events)?;
                 match checksum::github_digest(&answer, &asset) {
                     Ok(sum) => Ok((Some(sum), Against::GithubApi.into())),
-                    // Another way may be better than none.
-                    Err(ChecksumError::NoDigest { .. }) if is_last => {
-                        let text = format!("{}: GitHub gives no digest, so it isn't verified", download.url);
+                    // What another way was to verify isn't taken unverified: that's for "lock-only" to say.
+                    Err(ChecksumError::NoDigest { .. }) if is_only => {
+                        let text =
+                            format!("{}: GitHub has no digest: pinned without verification", download.url);
                         self.events.event(Event::Warning(text.into()));
-                        let why = "GitHub gives no digest for uploads before June 2025".to_owned();
+                        let why = "GitHub has no digests of uploads before June 2025".to_owned();
                         Ok((None, Against::Nothing(why).into()))
                     }
                     Err(source) => Err(PinCause::List { url: url(), list: api, source }),

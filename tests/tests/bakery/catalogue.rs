@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use e2e::upstream::site::{sha256, sums, tgz};
 use e2e::{Host, Upstream, Work};
 use recipes::{Catalogue, Settings};
@@ -107,6 +107,41 @@ fn what_is_wrong_upstream_is_told_with_the_url() -> Result<()> {
     let error = build()?.stderr;
     for part in ["nebula", &archive, "nebula*", "bin/nobula"] {
         assert!(error.contains(part), "{part}: {error}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_file_that_github_has_no_digest_of_is_unverified_by_choice_only() -> Result<()> {
+    let work = Work::new()?;
+    let upstream = Upstream::get()?.copy(&work.path().join("site"))?;
+    let release = "https://api.github.com/repos/openpubkey/opkssh/releases/tags/v0.16.0";
+    let mut api: serde_json::Value = serde_json::from_slice(&upstream.read(release)?)?;
+    for asset in api["assets"].as_array_mut().context("no assets")? {
+        asset["digest"] = serde_json::Value::Null;
+    }
+    upstream.replace(release, api.to_string())?;
+    let base = "https://github.com/openpubkey/opkssh/releases/download/v0.16.0";
+    upstream.remove(&format!("{base}/checksums.txt"))?;
+    let kitchen = Kitchen::new(&upstream)?;
+    let lock = |name: &str, checksum: &str| -> Result<_> {
+        let recipe = format!(
+            "summary = \"x\"\n[versions]\nsource = {{ github-releases = \"openpubkey/opkssh\" }}\n[[download]]\nid = \"x\"\n\
+             url = \"{base}/opkssh-linux-{{goarch}}\"\nchecksum = {checksum}\n[[install]]\nfrom = \"x:*\"\nto = \"/usr/bin/x\"\n"
+        );
+        fs::write(kitchen.work.dir(&format!("mine/{name}"))?.join("recipe.toml"), recipe)?;
+        let args = ["lock", name, "v0.16.0", "--arch", "x86-64", "--recipes", "mine"];
+        kitchen.bakery(&args)?.outcome()
+    };
+    // The list that the recipe wants is gone: nothing else has verified the file.
+    let gone = format!("[{{ list = \"{base}/checksums.txt\" }}, \"github-digest\"]");
+    let error = lock("listed", &gone)?.failure()?.stderr;
+    assert!(error.contains("checksums.txt") && error.contains("not found"), "{error}");
+    let choice = gone.replace("]", ", \"lock-only\"]");
+    for (name, checksum) in [("only", "\"github-digest\""), ("chosen", choice.as_str())] {
+        lock(name, checksum)?.success()?;
+        let pinned = fs::read_to_string(kitchen.path("recipes.lock"))?;
+        assert!(pinned.contains(&format!("name = \"{name}\"")), "{pinned}");
     }
     Ok(())
 }

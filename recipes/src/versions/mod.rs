@@ -63,18 +63,23 @@ enum Wanted<'a> {
     Newest,
     /// The newest version of so many minor versions.
     Minors(usize),
-    /// The newest version of each of these minor versions.
+    /// The newest version of each of these minor versions that is released.
     Each(&'a BTreeSet<String>),
 }
 
 impl Wanted<'_> {
     fn is_found(&self, versions: &[Version]) -> bool {
         let minors = || versions.iter().map(|v| v.minor().to_owned()).collect::<BTreeSet<_>>();
+        // Versions are the newest first. What is newer than all isn't released yet, and is on no later page.
+        let is_ahead = |minor: &str| versions.first().is_some_and(|v| compare(minor, v.minor()).is_gt());
         match self {
             Wanted::All => false,
             Wanted::Newest => !versions.is_empty(),
             Wanted::Minors(count) => minors().len() >= *count,
-            Wanted::Each(these) => minors().is_superset(these),
+            Wanted::Each(these) => {
+                let found = minors();
+                !versions.is_empty() && these.iter().all(|minor| found.contains(minor) || is_ahead(minor))
+            }
         }
     }
 }
@@ -84,7 +89,7 @@ impl Wanted<'_> {
 pub struct LatestVersions {
     /// Newest first.
     pub versions: Vec<Version>,
-    /// What is odd about the lists, in words.
+    /// A problem with the lists, for the user.
     pub warning: Option<String>,
 }
 
@@ -149,7 +154,7 @@ fn supported(recipe: &Recipe, minors: &BTreeSet<String>, all: &[Version]) -> (Ve
     let versions: Vec<Version> = newest.filter(|v| minors.contains(v.minor()) || is_newer(v)).collect();
     let warning = versions.first().filter(|v| is_newer(v)).zip(last).map(|(first, last)| {
         format!(
-            "{}: {KUBERNETES_SCHEDULE} is older than upstream's releases: it ends at {last}, {first} is out",
+            "{}: {KUBERNETES_SCHEDULE} is older than upstream's releases: it ends at {last}, but {first} has been released",
             recipe.name()
         )
     });

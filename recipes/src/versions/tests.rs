@@ -150,7 +150,7 @@ fn the_latest_ones() {
     assert_eq!(show(&ahead.versions), "1.34.1 1.33.0 1.32.2 1.31.6 1.30.9");
     let warning = ahead.warning.unwrap();
     assert!(
-        warning.contains("is older than upstream's releases: it ends at 1.33, 1.34.1 is out"),
+        warning.contains("is older than upstream's releases: it ends at 1.33, but 1.34.1 has been released"),
         "{warning}"
     );
 }
@@ -186,6 +186,29 @@ fn no_page_is_fetched_for_nothing() {
     let web = Web::new(pages.clone());
     let everything = all(&recipe("source = { github-releases = \"a/b\" }"), &|u| web.ask(u)).unwrap();
     assert_eq!((everything.len(), web.1.borrow().len()), (250, 3));
+}
+
+#[test]
+fn a_minor_version_that_isnt_released_yet_fetches_no_more_pages() {
+    let tag = |i: usize| format!("{{\"tag_name\":\"v1.{}.{}\"}}", 33 - i % 4, 90 - i / 4);
+    let page = |from: usize| format!("[{}]", (from..from + 100).map(tag).collect::<Vec<_>>().join(","));
+    let url = |n: usize| format!("https://api.github.com/repos/a/b/releases?per_page=100&page={n}");
+    let urls = [url(1), url(2), url(3)];
+    let ask = |schedule: &str| {
+        let pages = urls.iter().enumerate().map(|(i, url)| (url.as_str(), page(i * 100)));
+        let empty = url(4);
+        let last = [(KUBERNETES_SCHEDULE, schedule.to_owned()), (empty.as_str(), "[]".to_owned())];
+        let web = Web::new(pages.chain(last));
+        let recipe = recipe("source = { github-releases = \"a/b\" }\nlatest = \"kubernetes-minors\"");
+        let found = latest(&recipe, &|u| web.ask(u)).unwrap().versions;
+        let asked = web.1.borrow().iter().filter(|u| u.contains("api.github.com")).count();
+        (asked, show(&found))
+    };
+    let newer = SCHEDULE.replace("release: \"1.31\"", "release: \"1.34\"");
+    assert_eq!(ask(&newer), (1, "v1.33.90 v1.32.90 v1.30.90".to_owned()));
+    // An older one may be on a later page.
+    let older = SCHEDULE.replace("release: \"1.31\"", "release: \"1.29\"");
+    assert_eq!(ask(&older).0, 4);
 }
 
 #[test]

@@ -15,9 +15,9 @@ use crate::{checksum::Checksum, config::Config};
 
 /// Bytes. The largest thing in the catalogue has 1.5 GB.
 const FILE_MAX: u64 = 16 << 30;
-/// Bytes. Larger documents aren't kept for use without a network.
-const KEPT_MAX: usize = 4 << 20;
-/// The cache's key space for entity tags: by location, the document's digest and its tag.
+/// Bytes. Longer documents are kept in pieces.
+const PIECE_MAX: usize = store::cache::BLOB_MAX as usize;
+/// The cache's key space for entity tags: by location, the digests of the document's pieces and its tag.
 const ETAGS: &str = "etag";
 
 /// A file that is wanted, and all that is known of it. What is known is checked.
@@ -60,7 +60,24 @@ pub struct Fetcher {
     token: Option<String>,
     offline: bool,
     /// Documents of this run: none is asked for twice, even by several threads.
-    asked: Mutex<BTreeMap<String, Arc<Mutex<Option<Digest>>>>>,
+    asked: Mutex<BTreeMap<String, Arc<Mutex<Option<KeptDocument>>>>>,
+}
+
+/// A document in the cache: the digests of its pieces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct KeptDocument(Vec<Digest>);
+
+impl KeptDocument {
+    fn parse(text: &str) -> Option<KeptDocument> {
+        text.split(',').map(|digest| digest.parse().ok()).collect::<Option<_>>().map(KeptDocument)
+    }
+}
+
+impl std::fmt::Display for KeptDocument {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let digests: Vec<String> = self.0.iter().map(Digest::to_string).collect();
+        f.write_str(&digests.join(","))
+    }
 }
 
 impl Fetcher {
@@ -117,40 +134,52 @@ impl Fetcher {
             .clone();
         let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
         let cached = |e: CacheError| error(url, None, e.into());
-        let seen = slot.map(|digest| self.cache.blob(&digest)).transpose().map_err(cached)?.flatten();
+        let seen = slot.as_ref().map(|kept| self.kept(kept)).transpose().map_err(cached)?.flatten();
         if let Some(bytes) = seen.filter(|bytes| bytes.len() as u64 <= limit) {
             return Ok(bytes);
         }
-        let bytes = self.anywhere(url, events, |location, spare| {
+        let (bytes, kept) = self.anywhere(url, events, |location, spare| {
             let get = GetRequest { html: true, spare, ..self.request(location) };
             let known = self.known_document(location)?;
             let document = self.client.tagged_document(&get, known.as_ref(), limit, events)?;
-            if let Some(etag) = document.etag.as_ref().filter(|_| document.bytes.len() <= KEPT_MAX) {
-                let digest = self.cache.put_blob(&document.bytes)?;
-                self.cache.set_key(ETAGS, location, &format!("{digest} {etag}"))?;
+            let kept = self.keep(&document.bytes)?;
+            if let Some(etag) = &document.etag {
+                self.cache.set_key(ETAGS, location, &format!("{kept} {etag}"))?;
             }
-            Ok(document.bytes)
+            Ok((document.bytes, kept))
         })?;
-        if bytes.len() <= KEPT_MAX {
-            let digest = self.cache.put_blob(&bytes).map_err(cached)?;
-            self.cache.set_key("text", url, &digest.to_string()).map_err(cached)?;
-            *slot = Some(digest);
-        }
+        self.cache.set_key("text", url, &kept.to_string()).map_err(cached)?;
+        *slot = Some(kept);
         Ok(bytes)
+    }
+
+    fn keep(&self, bytes: &[u8]) -> Result<KeptDocument, CacheError> {
+        // An empty document has one piece, too.
+        let pieces = bytes.chunks(PIECE_MAX).chain(bytes.is_empty().then_some(bytes));
+        pieces.map(|piece| self.cache.put_blob(piece)).collect::<Result<_, _>>().map(KeptDocument)
+    }
+
+    fn kept(&self, document: &KeptDocument) -> Result<Option<Vec<u8>>, CacheError> {
+        let mut bytes = Vec::new();
+        for digest in &document.0 {
+            let Some(piece) = self.cache.blob(digest)? else { return Ok(None) };
+            bytes.extend(piece);
+        }
+        Ok(Some(bytes))
     }
 
     /// A document that a location has given before, and its entity tag.
     fn known_document(&self, location: &str) -> Result<Option<TaggedDocument>, FetchCause> {
         let Some(text) = self.cache.key(ETAGS, location)? else { return Ok(None) };
-        let Some((digest, etag)) = text.split_once(' ') else { return Ok(None) };
-        let Ok(digest) = digest.parse::<Digest>() else { return Ok(None) };
+        let Some((kept, etag)) = text.split_once(' ') else { return Ok(None) };
+        let Some(kept) = KeptDocument::parse(kept) else { return Ok(None) };
         let etag = Some(etag.to_owned());
-        Ok(self.cache.blob(&digest)?.map(|bytes| TaggedDocument { bytes, etag }))
+        Ok(self.kept(&kept)?.map(|bytes| TaggedDocument { bytes, etag }))
     }
 
     fn last_seen(&self, url: &str) -> Result<Vec<u8>, FetchCause> {
-        let digest = self.cache.key("text", url)?.and_then(|d| d.parse::<Digest>().ok());
-        let bytes = digest.map(|d| self.cache.blob(&d)).transpose()?.flatten();
+        let kept = self.cache.key("text", url)?.and_then(|text| KeptDocument::parse(&text));
+        let bytes = kept.map(|kept| self.kept(&kept)).transpose()?.flatten();
         bytes.ok_or(FetchCause::Offline)
     }
 

@@ -267,3 +267,19 @@ fn a_document_is_asked_for_once_a_run_and_sent_only_if_it_changed() {
     assert_eq!(next.text(&plain, 100, &Silent).unwrap(), b"text");
     assert_eq!(*server.seen.lock().unwrap(), ["/list", "/plain", "/list \"v1\"", "/plain"]);
 }
+
+#[test]
+fn a_long_document_is_kept_as_a_short_one_is() {
+    let long: &'static [u8] = vec![b'x'; 9 << 20].leak();
+    let server = serve(&[("/long", Answer::Tagged(long, "\"v1\"")), ("/empty", Answer::Whole(b""))]);
+    let bench = Bench::new(&[]);
+    let (url, empty) = (format!("{}/long", server.address), format!("{}/empty", server.address));
+    for _ in 0..2 {
+        assert!(bench.fetcher(false).text(&url, 16 << 20, &Silent).unwrap() == long);
+    }
+    assert_eq!(*server.seen.lock().unwrap(), ["/long", "/long \"v1\""]);
+    assert_eq!(bench.fetcher(false).text(&empty, 100, &Silent).unwrap(), b"");
+    let offline = bench.fetcher(true);
+    assert!(offline.text(&url, 16 << 20, &Silent).unwrap() == long);
+    assert_eq!(offline.text(&empty, 100, &Silent).unwrap(), b"");
+}

@@ -79,31 +79,11 @@ impl Origin for UrlOrigin<'_> {
 }
 
 impl HttpClient {
-    /// The whole of a small document, of `limit` bytes at most.
+    /// A small document, of `limit` bytes at most, and its entity tag, if the server gives one. `known` is what the server has
+    /// given before, with its tag: it isn't sent again if it is unchanged (RFC 9110, 13.1.2).
     ///
     /// # Errors
     /// As [`HttpError`] lists; also a document that is larger.
-    pub fn document(
-        &self,
-        get: &GetRequest<'_>,
-        limit: u64,
-        events: &dyn Events,
-    ) -> Result<Vec<u8>, HttpError> {
-        let too_large = || HttpError::TooLarge { url: get.url.to_owned(), what: "document", limit };
-        self.retrying(get.spare, events, || {
-            let response = self.ask(get, &[])?;
-            if response.status != 200 {
-                return Err(response.into_error());
-            }
-            response.bytes(limit, too_large)
-        })
-    }
-
-    /// A small document and its entity tag, if the server gives one. `known` is what the server has given before, with its
-    /// tag: it isn't sent again if it is unchanged (RFC 9110, 13.1.2).
-    ///
-    /// # Errors
-    /// As [`HttpError`] lists.
     pub fn tagged_document(
         &self,
         get: &GetRequest<'_>,

@@ -50,6 +50,12 @@ pub enum CatalogueError {
         /// A name like it.
         suggestion: String,
     },
+    /// A former name that would lead to two recipes.
+    #[error("recipes {recipe} and {other} both have the former name {alias:?}")]
+    SameAlias { alias: String, recipe: String, other: String },
+    /// A former name that is the name of another recipe.
+    #[error("recipe {recipe} has the former name {alias:?}, which another recipe has")]
+    TakenAlias { alias: String, recipe: String },
     /// It makes no sense.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
@@ -115,15 +121,35 @@ impl Catalogue {
 
     /// Whether there is a recipe of this name, or one that had it before.
     pub fn has(&self, name: &str) -> bool {
-        self.folders.contains_key(name) || self.renamed(name).is_some()
+        // A recipe that makes no sense is reported when it is read.
+        self.folders.contains_key(name) || !matches!(self.renamed(name), Ok(None))
     }
 
     /// The recipe that had this name before.
-    fn renamed(&self, name: &str) -> Option<Recipe> {
-        let recipes = self.folders.iter().filter(|(_, folder)| folder.text.contains(name));
-        let recipes =
-            recipes.filter_map(|(n, folder)| Recipe::parse(n, &folder.text, folder.files.clone()).ok());
-        recipes.into_iter().find(|recipe| recipe.aliases().iter().any(|alias| alias == name))
+    fn renamed(&self, name: &str) -> Result<Option<Recipe>, CatalogueError> {
+        let quoted = [format!("\"{name}\""), format!("'{name}'")];
+        let has = |text: &str| text.contains("aliases") && quoted.iter().any(|word| text.contains(word));
+        let (mut found, mut broken): (Option<Recipe>, _) = (None, None);
+        for (own, folder) in self.folders.iter().filter(|(_, folder)| has(&folder.text)) {
+            match Recipe::parse(own, &folder.text, folder.files.clone()) {
+                Ok(recipe) if !recipe.aliases().iter().any(|alias| alias == name) => {}
+                Ok(recipe) => match &found {
+                    Some(first) => {
+                        return Err(CatalogueError::SameAlias {
+                            alias: name.to_owned(),
+                            recipe: first.name().to_string(),
+                            other: own.clone(),
+                        });
+                    }
+                    None => found = Some(recipe),
+                },
+                Err(error) => broken = broken.or(Some(error)),
+            }
+        }
+        match (found, broken) {
+            (None, Some(error)) => Err(error.into()),
+            (found, _) => Ok(found),
+        }
     }
 
     /// A recipe, by its name or one that it had before.
@@ -132,7 +158,7 @@ impl Catalogue {
     /// It is unknown or makes no sense.
     pub fn recipe(&self, name: &str) -> Result<Recipe, CatalogueError> {
         let Some(folder) = self.folders.get(name) else {
-            if let Some(recipe) = self.renamed(name) {
+            if let Some(recipe) = self.renamed(name)? {
                 return Ok(recipe);
             }
             let known: Vec<&str> = self.names().collect();
@@ -145,9 +171,25 @@ impl Catalogue {
     /// All recipes, in order.
     ///
     /// # Errors
-    /// The first that makes no sense.
+    /// The first that makes no sense, or a former name that isn't of one recipe alone.
     pub fn recipes(&self) -> Result<Vec<Recipe>, CatalogueError> {
-        self.names().map(|name| self.recipe(name)).collect()
+        let recipes: Vec<Recipe> = self.names().map(|name| self.recipe(name)).collect::<Result<_, _>>()?;
+        let mut former: BTreeMap<&str, &Recipe> = BTreeMap::new();
+        for recipe in &recipes {
+            for alias in recipe.aliases() {
+                if self.folders.contains_key(alias) {
+                    let (alias, recipe) = (alias.clone(), recipe.name().to_string());
+                    return Err(CatalogueError::TakenAlias { alias, recipe });
+                }
+                if let Some(first) =
+                    former.insert(alias, recipe).filter(|first| first.name() != recipe.name())
+                {
+                    let (recipe, other) = (first.name().to_string(), recipe.name().to_string());
+                    return Err(CatalogueError::SameAlias { alias: alias.clone(), recipe, other });
+                }
+            }
+        }
+        Ok(recipes)
     }
 }
 

@@ -37,6 +37,39 @@ fn a_former_name_leads_to_the_recipe() {
 }
 
 #[test]
+fn a_former_name_is_that_of_one_recipe_and_says_what_is_wrong_with_it() {
+    let text = |more: &str| {
+        format!(
+            "summary = \"x\"\naliases = [\"old\"]\n{more}[versions]\nsource = {{ text = \"https://e.org/\" }}\n"
+        )
+    };
+    let catalogue = |recipes: &[(&str, String)]| {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in recipes {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+            std::fs::write(dir.path().join(name).join("recipe.toml"), text).unwrap();
+        }
+        let mut catalogue = Catalogue::default();
+        catalogue.add_directory(dir.path()).unwrap();
+        catalogue
+    };
+    let error = |result: Result<Recipe, CatalogueError>| result.unwrap_err().to_string();
+    let broken = catalogue(&[("a", text("surplus = 1\n"))]);
+    assert!(
+        error(broken.recipe("old")).contains("unknown key \"surplus\""),
+        "{}",
+        error(broken.recipe("old"))
+    );
+    assert!(error(broken.recipe("other")).contains("is unknown"), "{}", error(broken.recipe("other")));
+    let two = catalogue(&[("a", text("")), ("b", text(""))]);
+    assert_eq!(error(two.recipe("old")), "recipes a and b both have the former name \"old\"");
+    assert!(two.recipes().unwrap_err().to_string().contains("a and b both"));
+    let taken = catalogue(&[("a", text("")), ("old", text("").replace("\"old\"", ""))]);
+    let message = "recipe a has the former name \"old\", which another recipe has";
+    assert_eq!(taken.recipes().unwrap_err().to_string(), message);
+}
+
+#[test]
 fn a_version_is_taken_in_either_form_and_has_one() {
     let catalogue = Catalogue::embedded();
     for (name, typed, form) in [

@@ -13,7 +13,9 @@ use tree::{
 };
 
 use crate::{
+    catalogue::Catalogue,
     image_file::ImageFileName,
+    recipe::Recipe,
     recipe::Settings,
     verified::Verified,
     version::{Version, compare},
@@ -219,6 +221,33 @@ impl Lock {
             }
         }
         Ok(Lock { entries })
+    }
+
+    /// The same pins under the names, and with the versions in the forms, that recipes have now. What is pinned in the form
+    /// of now already stays as it is. What no recipe is known of stays, too.
+    #[must_use]
+    pub fn in_form(self, catalogue: &Catalogue) -> Lock {
+        let mut recipes: BTreeMap<String, Option<Recipe>> = BTreeMap::new();
+        let (mut entries, mut old) = (BTreeMap::new(), Vec::new());
+        for (key, pins) in self.entries {
+            let recipe = recipes.entry(key.name.clone()).or_insert_with_key(|n| catalogue.recipe(n).ok());
+            let now = match recipe {
+                Some(recipe) => {
+                    let (name, version) = (recipe.name().to_string(), recipe.in_form(&key.version));
+                    Key { name, version, ..key.clone() }
+                }
+                None => key.clone(),
+            };
+            if now == key {
+                entries.insert(key, pins);
+            } else {
+                old.push((now, pins));
+            }
+        }
+        for (key, pins) in old {
+            entries.entry(key).or_insert(pins);
+        }
+        Lock { entries }
     }
 
     /// The text of the file: the same pins, the same bytes.

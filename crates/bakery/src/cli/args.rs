@@ -12,7 +12,7 @@ use tree::Arch;
 use recipes::config::Config;
 use recipes::context::BoxedError;
 use recipes::fetch::Fetcher;
-use recipes::lock::FILE_NAME;
+use recipes::lock::{FILE_NAME, Lock};
 use recipes::recipe::{Recipe, Settings};
 use recipes::version::Version;
 use recipes::{Catalogue, template};
@@ -95,6 +95,14 @@ impl WorkArgs {
             source.offline = fetcher.is_offline();
             Ok(source.context()?)
         }
+    }
+
+    /// The lock, by the names and forms of versions that the recipes have.
+    ///
+    /// # Errors
+    /// It can't be read, or makes no sense.
+    pub fn read_lock(&self, catalogue: &Catalogue) -> anyhow::Result<Lock> {
+        Ok(Lock::read(&self.lock)?.in_form(catalogue))
     }
 
     /// Builds at once.

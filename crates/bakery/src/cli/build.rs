@@ -65,7 +65,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let events = Terminal::new(args.report.verbosity());
     tree::remove_on_interrupt().context("signals can't be handled")?;
     let catalogue = args.catalogue.catalogue()?;
-    let mut lock = Lock::read(&args.work.lock)?;
+    let mut lock = args.work.read_lock(&catalogue)?;
     let fetcher = args.work.fetcher()?;
     let images = args.work.images(&fetcher);
     let context = BuildContext { fetcher: &fetcher, images: &images, events: &events };
@@ -183,11 +183,12 @@ pub(super) fn into_directory(
     events: &dyn Events,
 ) -> anyhow::Result<Vec<Built>> {
     let settings = SettingsArgs::of(name);
-    let lock = Lock::read(&work.lock)?;
+    let catalogue = catalogue.catalogue()?;
+    let lock = work.read_lock(&catalogue)?;
     let fetcher = work.fetcher()?;
     let images = work.images(&fetcher);
     let context = BuildContext { fetcher: &fetcher, images: &images, events };
-    let recipes = [catalogue.catalogue()?.recipe(name)?];
+    let recipes = [catalogue.recipe(name)?];
     let options = plain_options(dir)?;
     let mut built = Vec::new();
     for (recipe, key) in named(&settings, work, &recipes, &lock)? {
@@ -201,8 +202,6 @@ pub(super) fn into_directory(
 fn pinned_recipes(catalogue: &recipes::Catalogue, lock: &Lock) -> anyhow::Result<Vec<Recipe>> {
     let mut names: Vec<&str> = lock.iter().map(|(key, _)| key.name.as_str()).collect();
     names.dedup();
-    // A name of before leads to a recipe that may be pinned by its own name, too.
-    names.retain(|name| catalogue.names().any(|known| known == *name) || !catalogue.has(name));
     Ok(names.into_iter().map(|name| catalogue.recipe(name)).collect::<Result<_, _>>()?)
 }
 

@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let events = Terminal::new(args.report.verbosity());
     tree::remove_on_interrupt().context("signals can't be handled")?;
     let catalogue = args.catalogue.catalogue()?;
-    let mut lock = Lock::read(&args.work.lock)?;
+    let mut lock = args.work.read_lock(&catalogue)?;
     let recipes = match &args.settings.name {
         Some(name) => vec![catalogue.recipe(name)?],
         None => catalogue.recipes()?,
@@ -139,7 +139,7 @@ pub(super) fn wanted<'r>(
     Ok(out)
 }
 
-/// The versions that are built if none is named. What is odd about the lists is reported.
+/// The versions that are built if none is named. Problems with the lists are reported.
 pub(super) fn latest(
     recipe: &Recipe,
     ask: &versions::Ask<'_>,

@@ -13,7 +13,6 @@ use tree::{Arch, Event, Events};
 
 use super::{CatalogueArgs, WorkArgs, args::pair};
 use recipes::context::BuildContext;
-use recipes::lock::Lock;
 use report::Outcome;
 use subject::Subject;
 use sysext::merge_test::{MergeTest, MergeTestError, Report};
@@ -96,7 +95,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     tree::remove_on_interrupt().context("signals can't be handled")?;
     let host = TestHost::of(args)?;
     let catalogue = args.catalogue.catalogue()?;
-    let lock = Lock::read(&args.work.lock)?;
+    let lock = args.work.read_lock(&catalogue)?;
     let fetcher = args.work.fetcher()?;
     let scratch = fetcher.cache().scratch("test")?;
     let images = args.work.images(&fetcher);

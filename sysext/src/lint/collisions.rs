@@ -35,7 +35,14 @@ impl Member<'_> {
 /// What the extensions of a set do to each other: one finding for each pair of versions that can't be merged together, and
 /// one for each file that two of the other extensions have in any of their versions.
 pub fn collisions(set: &[Member<'_>]) -> Vec<Finding> {
-    let mut out = version_forms(set);
+    let versions = set.iter().filter_map(|member| Some((member.name, member.version?)));
+    let both = version_forms(versions).into_iter().map(|(name, plain, with_v)| {
+        let text = format!(
+            "{name} has versions of two forms, {plain} and {with_v}: systemd considers {plain} newer"
+        );
+        finding(&VERSION_FORM, None, text)
+    });
+    let mut out: Vec<Finding> = both.collect();
     let mut apart = BTreeSet::new();
     for (i, a) in set.iter().enumerate() {
         for (j, b) in set.iter().enumerate().skip(i + 1) {
@@ -77,27 +84,22 @@ pub fn collisions(set: &[Member<'_>]) -> Vec<Finding> {
     out
 }
 
-/// Versions of one extension with and without a `v`.
-fn version_forms(set: &[Member<'_>]) -> Vec<Finding> {
+/// Extensions that have versions with and without a `v`: name, a version without, and one with it. `versions` are names and
+/// versions of extensions.
+pub fn version_forms<'a>(
+    versions: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Vec<(&'a str, &'a str, &'a str)> {
     let mut forms: BTreeMap<&str, [Option<&str>; 2]> = BTreeMap::new();
-    for member in set {
-        let Some(version) = member.version else { continue };
+    for (name, version) in versions {
         let digits = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
         let form = match version.strip_prefix('v') {
             Some(rest) if digits(rest) => 1,
             None if digits(version) => 0,
             _ => continue,
         };
-        forms.entry(member.name).or_default()[form].get_or_insert(version);
+        forms.entry(name).or_default()[form].get_or_insert(version);
     }
-    let both = forms.into_iter().filter_map(|(name, [plain, with_v])| Some((name, plain?, with_v?)));
-    both.map(|(name, plain, with_v)| {
-        let text = format!(
-            "{name} has versions of two forms, {plain} and {with_v}: systemd considers {plain} newer"
-        );
-        finding(&VERSION_FORM, None, text)
-    })
-    .collect()
+    forms.into_iter().filter_map(|(name, [plain, with_v])| Some((name, plain?, with_v?))).collect()
 }
 
 fn same(a: &Node, b: &Node) -> bool {

@@ -4,7 +4,7 @@
 //! ELF files, or systemd's own tools: [`RULES`].
 
 mod collisions;
-pub use collisions::{Member, collisions};
+pub use collisions::{Member, collisions, version_forms};
 
 pub mod needs;
 pub use needs::{Need, Needs};

@@ -85,6 +85,70 @@ fn names_and_versions_of_before_are_understood() -> Result<()> {
 }
 
 #[test]
+fn a_lock_with_names_and_versions_of_before_is_read() -> Result<()> {
+    let kitchen = Kitchen::new(Upstream::get()?)?;
+    for (name, version) in [("docker-compose", "2.33.1"), ("nebula", "v1.9.5"), ("tailscale", "v1.80.2")] {
+        kitchen.bakery(&["lock", name, version, "--arch", "x86-64"])?.run()?;
+    }
+    let lock = fs::read_to_string(kitchen.path("recipes.lock"))?;
+    let old = lock
+        .replace("name = \"docker-compose\"\nversion = \"2.", "name = \"docker_compose\"\nversion = \"v2.")
+        .replace("name = \"tailscale\"\nversion = \"v", "name = \"tailscale\"\nversion = \"");
+    assert!(old.contains("docker_compose") && old.contains("version = \"1.80.2\""), "{old}");
+    kitchen.write("recipes.lock", &old)?;
+    let expected =
+        ["docker-compose-2.33.1-x86-64.raw", "nebula-v1.9.5-x86-64.raw", "tailscale-v1.80.2-x86-64.raw"];
+    let built = |dir: &str| -> Result<Vec<String>> {
+        let names =
+            fs::read_dir(kitchen.path(dir))?.map(|e| Ok(e?.file_name().to_string_lossy().into_owned()));
+        let mut names = names.collect::<Result<Vec<_>>>()?;
+        names.retain(|name| name.ends_with(".raw"));
+        names.sort();
+        Ok(names)
+    };
+    kitchen.bakery(&["build", "--all", "-o", "all/"])?.run()?;
+    assert_eq!(built("all")?, expected);
+    kitchen.bakery(&["build", "tailscale", "-o", "one/"])?.run()?;
+    assert_eq!(built("one")?, expected[2..]);
+    let names = "docker-compose = [\"latest\"]\ntailscale = [\"latest\"]\n";
+    kitchen.write("release.toml", &RELEASE.replace("nebula = [\"v1.9.5\"]\n", names))?;
+    kitchen.bakery(&["release", "--locked"])?.run()?;
+    assert!(kitchen.path("release/docker-compose").join(expected[0]).is_file());
+    assert!(kitchen.path("release/tailscale").join(expected[2]).is_file());
+    Ok(())
+}
+
+#[test]
+fn a_release_never_has_versions_of_both_forms() -> Result<()> {
+    let kitchen = Kitchen::new(Upstream::get()?)?;
+    kitchen.write("release.toml", RELEASE)?;
+    kitchen.bakery(&["release"])?.run()?;
+    // An image that was released before, when versions had the other form.
+    let dir = kitchen.path("release/nebula");
+    let (new, old) = ("nebula-v1.9.5-x86-64", "nebula-1.9.4-x86-64");
+    for ending in [".raw", ".intoto.json", ".spdx.json"] {
+        let bytes = fs::read(dir.join(format!("{new}{ending}")))?;
+        let bytes = match ending {
+            ".raw" => bytes,
+            _ => String::from_utf8(bytes)?.replace("v1.9.5", "1.9.4").into_bytes(),
+        };
+        fs::write(dir.join(format!("{old}{ending}")), bytes)?;
+    }
+    let manifest = fs::read(dir.join("SHA256SUMS"))?;
+    for args in [&["release"][..], &["plan"], &["release", "--to", "new", "--place", "release"]] {
+        let error = kitchen.bakery(args)?.outcome()?.failure()?.stderr;
+        assert!(error.contains("nebula has versions of both forms, 1.9.4 and v1.9.5"), "{args:?}: {error}");
+        assert!(error.contains("hint: remove nebula/nebula-1.9.4-*"), "{args:?}: {error}");
+    }
+    assert_eq!(fs::read(dir.join("SHA256SUMS"))?, manifest);
+    for ending in [".raw", ".intoto.json", ".spdx.json"] {
+        fs::remove_file(dir.join(format!("{old}{ending}")))?;
+    }
+    kitchen.bakery(&["release"])?.run()?;
+    Ok(())
+}
+
+#[test]
 fn other_options_write_a_release_again_and_a_dry_run_writes_nothing() -> Result<()> {
     let kitchen = Kitchen::new(Upstream::get()?)?;
     kitchen.write("release.toml", RELEASE)?;
@@ -112,6 +176,10 @@ fn other_options_write_a_release_again_and_a_dry_run_writes_nothing() -> Result<
         assert_eq!(idle.stdout, "nothing to do: release is complete\n", "{args:?}");
     }
     assert_eq!(fs::read(&image)?, erofs);
+    // The default is another format, if it is asked for.
+    let done = kitchen.bakery(&["release", "--format", "squashfs"])?.run()?;
+    assert!(done.stdout.contains("1 image new"), "{}", done.stdout);
+    assert_eq!(fs::read(&image)?, plain);
     // Names with a slash make systemd-sysupdate refuse a manifest.
     let root = fs::read_to_string(kitchen.path("release/SHA256SUMS"))?;
     assert!(root.contains("index.html") && !root.contains('/'), "{root}");
@@ -126,7 +194,8 @@ fn a_place_without_a_release_is_an_error() -> Result<()> {
     let place = format!("http://{address}/extensions/");
     let plan = |more: &[&str]| kitchen.bakery(&[&["plan", "--place", &place], more].concat());
     let error = plan(&[])?.outcome()?.failure()?;
-    for part in ["has no SHA256SUMS", "it is no release", "hint: --empty-place"] {
+    let no_list = "is not a release: no SHA256SUMS for it or any extension";
+    for part in [no_list, "hint: --empty-place accepts a place without a release"] {
         assert!(error.stderr.contains(part), "{part}: {}", error.stderr);
     }
     assert!(plan(&["--empty-place"])?.run()?.stdout.contains("1 image to build"));

@@ -7,6 +7,7 @@ use sysext::ExtensionError;
 use sysext::extension::Severity;
 
 use super::sign_key::SignKeyError;
+use crate::release::FormsError;
 use crate::release::directory::DirectoryError;
 use osimage::{BakeError, Ext4Error, MountError};
 use recipes::build::{BuildCause, BuildError};
@@ -33,6 +34,7 @@ pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| error.downcast_ref().and_then(lock))
         .or_else(|| error.downcast_ref().and_then(catalogue))
         .or_else(|| error.downcast_ref().and_then(directory))
+        .or_else(|| error.downcast_ref().map(forms))
         .or_else(|| error.downcast_ref().map(sign_key))
         .or_else(|| error.downcast_ref().and_then(bake))
         .or_else(|| error.downcast_ref().and_then(machine))
@@ -44,10 +46,22 @@ pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
 fn directory(error: &DirectoryError) -> Option<String> {
     match error {
         DirectoryError::NoRelease { .. } => {
-            Some("--empty-place accepts a place where nothing is released yet".to_owned())
+            Some("--empty-place accepts a place without a release".to_owned())
         }
         DirectoryError::Fetch(e) => fetch(e),
         _ => None,
+    }
+}
+
+fn forms(error: &FormsError) -> String {
+    let FormsError { name, plain, with_v, old } = error;
+    match old {
+        Some(old) => {
+            format!(
+                "remove {name}/{name}-{old}-* from the release, and other images of that form, to replace them"
+            )
+        }
+        None => format!("remove {name}/{name}-{plain}-* or {name}/{name}-{with_v}-* from the release"),
     }
 }
 
@@ -128,7 +142,7 @@ fn fetch(error: &FetchError) -> Option<String> {
         FetchCause::Download(e) if e.is_content() => Some(REPLACED.to_owned()),
         FetchCause::Http(e) => match e.as_ref() {
             HttpError::Status { status: 403 | 429, .. } if github => Some(
-                "set GITHUB_TOKEN to a token of any account: without one, GitHub answers 60 requests an hour"
+                "set GITHUB_TOKEN to a token of any account: without one, GitHub allows 60 requests an hour"
                     .to_owned(),
             ),
             HttpError::NotFound { .. } if mirrored => {

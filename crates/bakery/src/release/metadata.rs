@@ -15,8 +15,9 @@ use crate::{
 };
 use recipes::recipe::Recipe;
 use recipes::verified::{Against, Verified};
-use recipes::version::compare;
+use recipes::version::{Version, compare};
 use signature::{ReleaseSigner, SignatureError};
+use sysext::lint::version_forms;
 
 /// Begins the name of an entry without a file, before a date.
 const BEST_BEFORE: &str = "BEST-BEFORE-";
@@ -31,12 +32,44 @@ pub(crate) enum MetadataError {
     Directory(#[from] DirectoryError),
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    #[error(transparent)]
+    Forms(#[from] FormsError),
     /// A day that has no name.
     #[error("best-before-days: {0}")]
     Time(#[from] jiff::Error),
     /// The data of the page.
     #[error("internal error: page: {0}")]
     Page(#[from] serde_json::Error),
+}
+
+/// An extension of a release has versions with and without a `v`. systemd considers one that begins with a digit newer, so
+/// hosts would go to it and stay.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} has versions of both forms, {plain} and {with_v}: hosts would consider {plain} newer")]
+pub(crate) struct FormsError {
+    pub name: String,
+    pub plain: String,
+    pub with_v: String,
+    /// The one that isn't in the recipe's form, if there is a recipe.
+    pub old: Option<String>,
+}
+
+/// Checks that all versions of an extension have one form. `images` are those of a release.
+///
+/// # Errors
+/// The first extension that has both.
+pub(crate) fn check_forms<'a>(
+    images: impl IntoIterator<Item = (&'a str, &'a Version)>,
+    recipes: impl Fn(&str) -> Option<&'a Recipe>,
+) -> Result<(), FormsError> {
+    let pairs = images.into_iter().map(|(name, version)| (name, version.as_str()));
+    let Some((name, plain, with_v)) = version_forms(pairs).into_iter().next() else { return Ok(()) };
+    let is_old = |text: &&str| {
+        let version: Option<Version> = text.parse().ok();
+        recipes(name).zip(version).is_some_and(|(recipe, version)| recipe.in_form(&version) != version)
+    };
+    let old = [plain, with_v].into_iter().find(is_old).map(str::to_owned);
+    Err(FormsError { name: name.to_owned(), plain: plain.to_owned(), with_v: with_v.to_owned(), old })
 }
 
 /// What the metadata of a release is made from, besides its folder.
@@ -63,6 +96,8 @@ impl ReleaseMetadata<'_> {
         for (file, record) in self.hosted.iter().flat_map(|h| &h.records) {
             all.entry(file.clone()).or_insert_with(|| record.clone());
         }
+        let images = all.values().map(|record| (record.image.name.as_str(), &record.image.version));
+        check_forms(images, |name| self.recipes.get(name))?;
         let mut changed = put(&dir.join("noop.conf"), NOOP.as_bytes())?;
         // Of this folder's own files: systemd-sysupdate refuses a manifest whole that has a name with a slash (systemd #41977).
         let mut whole = Sums::default();
@@ -154,7 +189,8 @@ impl ReleaseMetadata<'_> {
     }
 
     /// The entry that names the day up to which hosts believe a manifest: systemd-sysupdate 260 refuses it afterwards, so that a
-    /// mirror that is frozen is noticed. The day of before stays for half of the time, so that not every run writes anew.
+    /// mirror that is frozen is noticed. The previous date is kept until half of the period has passed, so that not every run
+    /// rewrites the manifest.
     fn best_before(&self, dir: &Path) -> Result<Option<String>, MetadataError> {
         let Some(days) = self.config.best_before_days.map(|days| i64::from(days.get())) else {
             return Ok(None);
@@ -164,7 +200,12 @@ impl ReleaseMetadata<'_> {
             Ok(format!("{BEST_BEFORE}{}", time.split('T').next().unwrap_or_default()))
         };
         let (soonest, latest) = (day(days / 2)?, day(days)?);
-        let old = std::fs::read_to_string(dir.join(MANIFEST)).unwrap_or_default();
+        let path = dir.join(MANIFEST);
+        let old = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(source) => return Err(DirectoryError::Io { path, source }.into()),
+        };
         // Dates of this form are in the order of their texts.
         let entries = old.lines().filter_map(|line| line.split_once("  ").map(|(_, name)| name));
         let kept = entries

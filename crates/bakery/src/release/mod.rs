@@ -19,7 +19,7 @@ pub(crate) use directory::{Contents, DirectoryLock};
 pub(crate) mod plan;
 
 pub(crate) mod metadata;
-pub(crate) use metadata::ReleaseMetadata;
+pub(crate) use metadata::{FormsError, ReleaseMetadata, check_forms};
 
 #[cfg(test)]
 mod tests;

@@ -210,3 +210,23 @@ fn a_manifest_is_believed_for_a_while_and_renewed_in_time() {
     assert_eq!(entry(), [""; 0]);
     assert!(ReleaseConfig::parse("best-before-days = 0").is_err());
 }
+
+#[test]
+fn a_manifest_that_cant_be_read_is_an_error() {
+    let config = ReleaseConfig::parse("best-before-days = 30").unwrap();
+    let recipes = BTreeMap::new();
+    let metadata = ReleaseMetadata {
+        config: &config,
+        recipes: &recipes,
+        signer: None,
+        hosted: None,
+        now: 1_700_000_000,
+    };
+    let dir = tempfile::tempdir().unwrap();
+    metadata.write(dir.path()).unwrap();
+    let manifest = dir.path().join("SHA256SUMS");
+    std::fs::write(&manifest, b"\xff\n").unwrap();
+    let error = metadata.write(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("SHA256SUMS"), "{error}");
+    assert_eq!(std::fs::read(&manifest).unwrap(), b"\xff\n");
+}

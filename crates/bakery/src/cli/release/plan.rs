@@ -1,7 +1,7 @@
 //! Deciding what a release lacks.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use tree::Event;
@@ -11,9 +11,11 @@ use super::{Only, WhatArgs};
 use crate::{
     release::Contents,
     release::Record,
+    release::check_forms,
     release::config::{self, ExtensionSelection, ReleaseConfig},
     release::plan::{images, word},
 };
+use recipes::build::{BuildOptions, Destination};
 use recipes::catalogue::Catalogue;
 use recipes::context::BuildContext;
 use recipes::lock::{Key, Lock};
@@ -50,9 +52,10 @@ pub(super) struct Aim {
 }
 
 impl Aim {
-    /// Whether an image was written with other options. Statements of before don't say it, and are of plain images.
+    /// Whether an image was written with other options. Older statements lack the digest; their images have default options.
     fn is_other(&self, record: &Record) -> bool {
-        self.options.is_some_and(|wanted| record.options != Some(wanted))
+        let default = || BuildOptions::new(Destination::Directory(PathBuf::new())).digest();
+        self.options.is_some_and(|wanted| record.options.unwrap_or_else(default) != wanted)
     }
 }
 
@@ -87,7 +90,7 @@ impl WhatArgs {
             // Nobody is asked about what isn't meant.
             wanted.retain(|name, _| chosen.iter().any(|o| o.name == *name));
         }
-        let mut lock = Lock::read(&self.work.lock)?;
+        let mut lock = self.work.read_lock(&catalogue)?;
         let mut failed = Vec::new();
         let versions = self.versions(&recipes, &wanted, &lock, aim.asks, context, &mut failed);
         let mut keys = keys(&config, &wanted, versions);
@@ -105,8 +108,7 @@ impl WhatArgs {
             let there = |key: &Key| hosted.records.get(&key.image_file().to_string());
             let others = keys.iter().filter(|(_, key)| there(key).is_some_and(|r| aim.is_other(r))).count();
             if others > 0 {
-                let text =
-                    format!("{} were written with other options and stay as they are hosted", images(others));
+                let text = format!("{} are published with other options and aren't rebuilt", images(others));
                 context.events.event(Event::Warning(text.into()));
             }
             keys.retain(|(_, key)| there(key).is_none());
@@ -118,6 +120,11 @@ impl WhatArgs {
             keys = keys.into_iter().enumerate().filter_map(own).collect();
         }
         let (mine, own) = (keys.len(), Contents::of_folder(&self.to)?.records);
+        // Before anything is built: of what is there, and of what will be.
+        let records = own.values().chain(hosted.iter().flat_map(|hosted| hosted.records.values()));
+        let images = records.map(|record| (record.image.name.as_str(), &record.image.version));
+        let images = images.chain(keys.iter().map(|(_, key)| (key.name.as_str(), &key.version)));
+        check_forms(images, |name| recipes.iter().find(|recipe| recipe.name().as_str() == name))?;
         // Other options were asked for: the images here are written again.
         let is_done = |key: &Key| own.get(&key.image_file().to_string()).is_some_and(|r| !aim.is_other(r));
         keys.retain(|(_, key)| !is_done(key));

@@ -7,6 +7,7 @@ mod plan;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
+use clap::{ArgMatches, parser::ValueSource};
 use cli::{OutputArgs, ReleaseArgs, ReportArgs, Terminal, Verbosity, print};
 use serde_json::json;
 use tree::{Event, Size};
@@ -21,7 +22,6 @@ use crate::{
 use only::{Only, Shard};
 use plan::{Aim, Plan};
 use recipes::ImageFileName;
-use recipes::build::BuildOptions;
 use recipes::context::BuildContext;
 use recipes::lock::Key;
 
@@ -96,6 +96,52 @@ pub struct PlanCommand {
     quiet: bool,
 }
 
+/// Arguments that decide how images are written.
+const IMAGE_OPTIONS: [&str; 14] = [
+    "format",
+    "compression",
+    "block_size",
+    "verity",
+    "sign_verity",
+    "cert",
+    "epoch",
+    "os",
+    "sysext_level",
+    "os_version",
+    "host_arch",
+    "reload",
+    "no_reload",
+    "scope",
+];
+
+/// Whether any of [`IMAGE_OPTIONS`] is passed, on the command line or in the environment. Without options, existing images are
+/// accepted.
+#[derive(Debug, Clone, Copy)]
+struct ImageOptionsPassed(bool);
+
+impl clap::FromArgMatches for ImageOptionsPassed {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let is_passed = |name: &str| matches.value_source(name) != Some(ValueSource::DefaultValue);
+        let mut passed = matches.ids().map(clap::Id::as_str).filter(|name| IMAGE_OPTIONS.contains(name));
+        Ok(ImageOptionsPassed(passed.any(is_passed)))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl clap::Args for ImageOptionsPassed {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        command
+    }
+}
+
 const RELEASE_EXAMPLES: &str = "\
 Examples:
   bakery release
@@ -113,6 +159,10 @@ To resume an interrupted run, use the same command.";
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = RELEASE_EXAMPLES)]
 pub struct ReleaseCommand {
+    // The first: what is parsed before it is gone from the matches.
+    #[command(flatten)]
+    passed: ImageOptionsPassed,
+
     #[command(flatten)]
     what: WhatArgs,
 
@@ -175,10 +225,8 @@ pub(super) fn release(args: &ReleaseCommand) -> anyhow::Result<()> {
     let fetcher = args.what.work.fetcher()?;
     let images = args.what.work.images(&fetcher);
     let context = BuildContext { fetcher: &fetcher, images: &images, events: &events };
-    // Who says nothing about it takes the images as they are.
-    let is_plain = options.digest() == BuildOptions::new(options.destination.clone()).digest();
     let asks = !args.what.locked && args.merge.is_empty();
-    let aim = Aim { asks, pins: !args.report.dry_run, options: (!is_plain).then(|| options.digest()) };
+    let aim = Aim { asks, pins: !args.report.dry_run, options: args.passed.0.then(|| options.digest()) };
     let mut plan = args.what.plan(&aim, context)?;
     if let Some(url) = &args.base_url {
         plan.config.base_url = sysupdate::base_url(url).map_err(|e| anyhow::anyhow!("--base-url: {e}"))?;

@@ -82,7 +82,7 @@ impl<'de> Visitor<'de> for Either {
         let mut ways = Vec::new();
         while let Some(way) = seq.next_element::<ChecksumTable>()? {
             if matches!(way, ChecksumTable::FirstOf(_)) {
-                return Err(serde::de::Error::custom("an array of checks has another one in it"));
+                return Err(serde::de::Error::custom("an array of checks can't be nested"));
             }
             ways.push(way);
         }

@@ -32,7 +32,7 @@ pub struct RecipeFile {
     pub homepage: Option<String>,
     /// Licence of what is shipped, as an SPDX expression.
     pub licence: Option<String>,
-    /// Names that it had before: they are understood wherever a name is typed.
+    /// Former names. They are accepted wherever a name is.
     #[serde(default)]
     pub aliases: Vec<String>,
     /// Whether the host's service manager is reloaded after merging. Default: if there are units.

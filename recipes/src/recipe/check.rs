@@ -128,7 +128,7 @@ impl<'a> Checker<'a> {
         let former =
             |alias: &&String| alias.as_str() == name || alias.parse::<sysext::ExtensionName>().is_err();
         if let Some(bad) = self.recipe.aliases.iter().find(former) {
-            return Err(format!("aliases: {bad:?} is no other name of an extension"));
+            return Err(format!("aliases: {bad:?} isn't a valid former name"));
         }
         if self.recipe.conflicts.iter().any(|c| c == name) {
             return Err(format!("conflicts: {name} can't conflict with itself"));
@@ -244,7 +244,7 @@ impl<'a> Checker<'a> {
         let ways = table.checksum.ways();
         let unchecked = ways.iter().position(|w| *w == ChecksumTable::Word(ChecksumWord::LockOnly));
         if unchecked.is_some_and(|at| at + 1 < ways.len()) {
-            return Err("checksum: nothing behind \"lock-only\" is ever tried".to_owned());
+            return Err("checksum: \"lock-only\" must come last".to_owned());
         }
         let Some(signature) = &table.signature else { return Ok(()) };
         let SignatureTable { openpgp, ed25519, minisign, cosign, .. } = signature;

@@ -48,7 +48,7 @@ pub(crate) struct ReleaseConfig {
     pub title: String,
     /// Where the release is going to be hosted.
     pub base_url: String,
-    /// For how many days hosts believe the manifests; none: for ever.
+    /// Days until hosts reject the manifests. None: never.
     pub best_before_days: Option<NonZeroU16>,
     /// None: all that a recipe has.
     pub architectures: Option<Vec<Arch>>,

@@ -51,7 +51,7 @@ pub(crate) enum DirectoryError {
     #[error("{path:?}: has SHA-256 {got}, expected {expected} as its statement says")]
     Changed { path: PathBuf, got: String, expected: String },
     /// A place where no release is.
-    #[error("{url}: has no SHA256SUMS, neither its own nor any extension's: it is no release")]
+    #[error("{url}: is not a release: no SHA256SUMS for it or any extension")]
     NoRelease { url: String },
     /// Somebody else writes to it.
     #[error("{path:?}: another bakery process is using it")]

@@ -22,7 +22,7 @@ pub(crate) struct Record {
     pub sha256: Digest,
     /// Parameters and components, as given.
     pub settings: BTreeMap<String, String>,
-    /// Of the options that it was written with; statements of before don't have them.
+    /// Of the options that it was written with; older statements don't have them.
     pub options: Option<Digest>,
     /// Of the recipe and its files.
     pub recipe: Digest,

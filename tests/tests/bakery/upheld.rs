@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
-use e2e::{Program, Upstream, Vm};
+use e2e::{Program, Upstream, Vm, place};
 
 use crate::{keepalived, kitchen::Kitchen};
 
@@ -63,5 +63,40 @@ fn a_refresh_starts_what_extensions_uphold() -> Result<()> {
         assert!(told.contains(&format!("{unit} is active\n")), "{unit}: {told}");
     }
     assert!(told.contains("systemd 257") && told.contains("Version:"), "{told}");
+    Ok(())
+}
+
+/// Installs once, and fails the second time, as the real one does.
+const CILIUM: &str = "\
+cat > /usr/bin/cilium << 'EOF'
+#!/bin/sh
+case \"$*\" in
+'config view') test -e /var/lib/installed ;;
+install*) echo >> /var/lib/installs; test ! -e /var/lib/installed && touch /var/lib/installed ;;
+esac
+EOF
+chmod +x /usr/bin/cilium
+systemctl daemon-reload
+for run in first second; do
+    systemctl start cilium.service || true
+    sleep 12
+    state=$(systemctl show -P SubState cilium.service)
+    echo \"$run: $state, restarts $(systemctl show -P NRestarts cilium.service), installs $(wc -l < /var/lib/installs)\"
+    # As a reboot would.
+    systemctl stop cilium.service
+done
+";
+
+#[test]
+fn cilium_is_installed_into_a_cluster_once() -> Result<()> {
+    let work = e2e::Work::new()?;
+    let unit = "usr/lib/systemd/system/cilium.service";
+    let path = place::repository().join("recipes/catalogue/cilium/files").join(unit);
+    let unit = fs::read_to_string(path)?;
+    let script = format!("cat > /etc/systemd/system/cilium.service << 'EOF'\n{unit}EOF\n{CILIUM}");
+    let text = Vm::trixie()?.run(&work.dir("vm")?, &[], &script)?;
+    for line in ["first: exited, restarts 0, installs 1", "second: dead, restarts 0, installs 1"] {
+        assert!(text.lines().any(|l| l == line), "{line}: {text}");
+    }
     Ok(())
 }

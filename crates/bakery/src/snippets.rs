@@ -96,21 +96,26 @@ impl Machine<'_> {
         format!("[Unit]\nWants={}\n", self.service())
     }
 
-    /// Stages an update, and then compares what is staged with what is merged *now*: a link that is no older than the merge
-    /// isn't merged, whichever run has moved it. systemd-sysext writes `.systemd-sysext/dev` when it merges. What was done is
-    /// written down, since newer versions of it leave a merge alone that would change nothing. `/etc/extensions` has to be there:
-    /// systemd-sysupdate downloads, doesn't create the link's directory, and finds nothing to do from then on.
+    /// Stages an update, and does what is wanted then if the link is another one than before, or isn't older than the merge.
+    /// Another extension's run may merge between the two, and a run that is broken off leaves a link that isn't merged. So the
+    /// link's time is recorded before, and stays recorded until what is wanted is done. systemd-sysext writes
+    /// `.systemd-sysext/dev` when it merges. What was done is written down, since newer versions of it leave a merge alone that
+    /// would change nothing. `/etc/extensions` has to be there: systemd-sysupdate downloads, doesn't create the link's directory,
+    /// and finds nothing to do from then on.
     fn unit(&self, update: &Update) -> String {
         let (name, link, action) = (self.name, self.link(), update.command());
-        let done = format!("/run/sysupdate-{name}.done");
+        let (before, done) = (format!("/run/sysupdate-{name}.before"), format!("/run/sysupdate-{name}.done"));
+        let merged = "merged=$$(stat -c %%Y /usr/.systemd-sysext/dev 2>/dev/null || echo 0)";
         format!(
             "[Unit]\nDescription=Update extension {name}\nWants=network-online.target\nAfter=network-online.target\n\n\
              [Service]\nType=oneshot\n\
              ExecStartPre=/bin/mkdir -p {MERGED}\n\
+             ExecStartPre=/bin/sh -c '[ -e {before} ] || {{ staged=$$(stat -c %%Y {link} 2>/dev/null || echo 0); {merged}; \
+             [ $$staged -lt $$merged ] || staged=0; echo $$staged > {before}; }}'\n\
              ExecStart=/usr/lib/systemd/systemd-sysupdate -C {name} update\n\
-             ExecStartPost=/bin/sh -c 'staged=$$(stat -c %%Y {link}) || exit 0; \
-             merged=$$(stat -c %%Y /usr/.systemd-sysext/dev 2>/dev/null || echo 0); \
-             [ $$staged -lt $$merged ] || grep -qsx $$staged {done} || {{ {action} && echo $$staged > {done}; }}'\n"
+             ExecStartPost=/bin/sh -c 'staged=$$(stat -c %%Y {link}) || {{ \
+             echo \"{link} is missing: remove {STORE}/{name}/{name}-*.raw, so that it is fetched and linked again\" >&2; exit 1; }}; \
+             grep -qx $$staged {before} || grep -qsx $$staged {done} || {{ {action} && echo $$staged > {done}; }} && rm {before}'\n"
         )
     }
 
@@ -250,7 +255,7 @@ storage:
             "    - path: /etc/sysupdate.d/noop.conf\n",
             "        - name: k3s.conf\n          contents: |\n            [Unit]\n            Wants=sysupdate-k3s.service\n",
             "    - name: sysupdate-k3s.service\n      contents: |\n        [Unit]\n",
-            "touch /run/reboot-required && echo $$staged > /run/sysupdate-k3s.done; }'\n",
+            "touch /run/reboot-required && echo $$staged > /run/sysupdate-k3s.done; } && rm /run/sysupdate-k3s.before'\n",
         ] {
             assert!(butane.contains(part), "{part}\n{butane}");
         }

@@ -127,6 +127,27 @@ fn the_timers_service_updates_an_extension_and_does_what_is_wanted_then() -> Res
         say,
         update,
         say,
+        // Another extension's update merges before this one's run comes to it: its service is restarted all the same.
+        back,
+        "printf '[Service]\\nType=oneshot\\nExecStart=/bin/sh -c \"echo started >> /run/starts\"\\n' > /etc/systemd/system/starts.service\n\
+         mkdir -p /run/systemd/system/sysupdate-nebula.service.d\n\
+         printf '[Service]\\nExecStart=/bin/sleep 2\\nExecStart=/bin/systemctl reload-or-restart systemd-sysext.service\\n' \
+             > /run/systemd/system/sysupdate-nebula.service.d/other.conf\n",
+        &ignition("restart:starts.service")?,
+        "systemctl reload-or-restart systemd-sysext.service\n",
+        "sleep 2\n",
+        update,
+        say,
+        update,
+        "echo \"starts $(wc -l < /run/starts)\"\n",
+        // Without a link, nothing would ever be merged.
+        "rm /etc/extensions/nebula.raw\n",
+        update,
+        "echo \"missing $(systemctl show -P Result sysupdate-nebula.service)\"\n\
+         journalctl -u sysupdate-nebula.service --no-pager | grep 'nebula.raw is missing: remove /opt/extensions/nebula/nebula-\\*.raw'\n\
+         rm /opt/extensions/nebula/nebula-*.raw\n",
+        update,
+        say,
     ]
     .concat();
     let text = Vm::trixie()?.with_network().run(&work.dir("vm")?, &[], &script)?;
@@ -138,11 +159,16 @@ fn the_timers_service_updates_an_extension_and_does_what_is_wanted_then() -> Res
         ("1.9.6", "v1.9.6"),
         ("1.9.5", "v1.9.6"),
         ("1.9.6", "v1.9.6"),
+        ("1.9.6", "v1.9.6"),
+        ("1.9.6", "v1.9.6"),
     ];
     assert_eq!(said.len(), expected.len(), "{text}");
     for (line, (program, link)) in said.iter().zip(expected) {
         let end = format!("{program}, link nebula-{link}-x86-64.raw");
         assert!(line.ends_with(&end), "{line}: expected {end}\n{text}");
+    }
+    for line in ["starts 1", "missing exit-code"] {
+        assert!(text.lines().any(|l| l == line), "{line}: {text}");
     }
     assert!(text.lines().any(|l| l == "nebula success"), "{text}");
     assert!(text.lines().any(|l| l == "other exit-code"), "{text}");

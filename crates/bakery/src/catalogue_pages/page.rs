@@ -98,6 +98,7 @@ fn install(out: &mut String, recipe: &Recipe, base_url: &str) {
         out,
         "\n## Use it\n\nBy hand, for a try:\n\n\
          ```sh\n\
+         mkdir -p /etc/extensions\n\
          cp {name}-VERSION-x86-64.raw /etc/extensions/{name}.raw\n\
          systemd-sysext refresh\n\
          ```\n\n\

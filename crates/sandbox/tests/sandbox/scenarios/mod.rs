@@ -43,6 +43,8 @@ pub(crate) const ALL: &[Scenario] = &[
     ("starting_is_refused", &[Mode::Single], starting::refused),
     ("traces", MODES, traces::lookups),
     ("traces_of_commands_that_fail", MODES, traces::failing),
+    // newuidmap can't work without new privileges.
+    ("traces_below_another_supervisor", &[Mode::Root, Mode::Single], traces::below_another_supervisor),
     ("output", MODES, endings::output),
     ("daemons_end", MODES, endings::daemons),
     ("reader_fails", MODES, endings::reader_fails),

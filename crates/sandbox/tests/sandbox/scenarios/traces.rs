@@ -1,5 +1,7 @@
 //! What a command looks up.
 
+use std::process::Command;
+
 use sandbox::{SandboxError, trace};
 use tree::{Meta, Node, Tree};
 
@@ -104,4 +106,43 @@ pub(super) fn failing(case: &Case) {
     let line = "chown 33:42 /usr/share/a/one && [ $(stat -c %u /usr/share/a/one) = ";
     let seen = if case.mode == sandbox::Mode::Single { 0 } else { 33 };
     assert!(traced(case, &format!("{line}{seen} ]")).is_ok());
+}
+
+/// Takes the only seccomp listener that a process can have, and becomes a command. Arguments: the number of seccomp(2), the
+/// command.
+const SUPERVISOR: &str = "\
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+allow = ctypes.create_string_buffer(struct.pack('HBBI', 6, 0, 0, 0x7fff0000))
+program = struct.pack('HxxxxxxP', 1, ctypes.addressof(allow))
+PR_SET_NO_NEW_PRIVS, SECCOMP_SET_MODE_FILTER, NEW_LISTENER = 38, 1, 8
+assert libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+listener = libc.syscall(int(sys.argv[1]), SECCOMP_SET_MODE_FILTER, NEW_LISTENER, program)
+assert listener > 2, os.strerror(ctypes.get_errno())
+os.set_inheritable(listener, True)
+os.execv(sys.argv[2], sys.argv[2:])
+";
+
+/// As in a container whose engine has taken the listener.
+pub(super) fn below_another_supervisor(case: &Case) {
+    if std::env::var_os("SANDBOX_SUPERVISED").is_none() {
+        let outcome = Command::new("python3")
+            .args(["-c", SUPERVISOR, &libc::SYS_seccomp.to_string()])
+            .arg(std::env::current_exe().unwrap())
+            .env("SANDBOX_SCENARIO", "traces_below_another_supervisor")
+            .env("SANDBOX_MODE", case.mode.to_string())
+            .env("SANDBOX_DIR", &case.dir)
+            .env("SANDBOX_SUPERVISED", "1")
+            .output()
+            .expect("install python3");
+        assert!(outcome.status.success(), "{}", String::from_utf8_lossy(&outcome.stderr));
+        return;
+    }
+    let e = traced(case, "read x < /usr/share/a/one").unwrap_err();
+    assert_eq!(
+        e.to_string(),
+        "sandbox: tracing the command: no seccomp listener: the kernel lacks it, or another supervisor holds the only one"
+    );
+    // Nothing but the trace needs it.
+    assert_eq!(case.output("echo fine"), ["fine"]);
 }

@@ -1,4 +1,4 @@
-//! What reading a database may cost. One budget for all files of it and all that is kept of them.
+//! The limits on reading a database: one budget for its files and everything that is kept of them.
 
 use tree::{ResolveError, Resolved, Tree, TreePath};
 
@@ -10,7 +10,7 @@ const PACKAGES: u64 = 200_000;
 /// More files than the packages of any root file system have together.
 const FILES: u64 = 20_000_000;
 
-/// Bytes. Files of the database that are read, once for each time, and what is kept of them.
+/// Bytes of the files that are read, counted each time, and of what is kept of them.
 const BYTES: u64 = 1 << 30;
 
 /// Bytes. The lengths of all paths, one for each component, that are looked up because the tree doesn't have a listed path
@@ -87,7 +87,7 @@ impl Budget {
         self.bytes(name.len() + size_of::<String>() + size_of::<Dependency>())
     }
 
-    /// What is read or kept.
+    /// Bytes that are read or kept.
     pub(crate) fn bytes(&mut self, n: usize) -> Result<(), DatabaseError> {
         self.bytes.take(n)
     }
@@ -129,7 +129,8 @@ mod tests {
         let through_links = lines(&|i| format!("/l{}/{i}\n", i % 2));
         let names = lines(&|i| format!("n{i}, "));
         let bytes = |text: &str| text.as_bytes().to_vec();
-        let rows: Vec<(&str, Vec<(String, Vec<u8>)>, Budget, &str)> = vec![
+        type Files = Vec<(String, Vec<u8>)>;
+        let rows: Vec<(&str, Files, Budget, &str)> = vec![
             (
                 "many packages",
                 vec![(status.into(), bytes(&packages))],

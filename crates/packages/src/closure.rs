@@ -5,18 +5,18 @@ use std::collections::BTreeSet;
 use crate::base::{is_base, is_install_time};
 use crate::{Database, Package};
 
-/// What packages need, sorted into what comes with them and what doesn't.
+/// The dependencies of packages, sorted into those that are included and those that aren't.
 #[derive(Debug, Clone, Default)]
 pub struct Closure<'d> {
     /// The packages asked for, in that order.
     pub named: Vec<&'d Package>,
-    /// What they depend on and not every host has, by name.
+    /// Dependencies that not every host has, by name.
     pub depends: Vec<&'d Package>,
     /// Dependencies that every systemd host provides itself, and what those depend on, by name.
     pub base: Vec<&'d Package>,
-    /// What is needed to install packages and not to use them, by name.
+    /// Dependencies that are needed only to install packages, by name.
     pub install_time: Vec<&'d Package>,
-    /// What something of it depends on and no installed package provides.
+    /// Dependencies that no installed package provides.
     pub missing: BTreeSet<String>,
 }
 

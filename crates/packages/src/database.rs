@@ -56,7 +56,7 @@ impl Database {
     /// Reads the database in a tree. None if it has none, or an empty one.
     ///
     /// # Errors
-    /// A file of the database can't be read, or is larger than any of its kind.
+    /// A file of the database can't be read, or the database exceeds a limit (docs/limits.md).
     pub fn read(tree: &Tree) -> Result<Option<Database>, DatabaseError> {
         Database::read_within(tree, &mut Budget::default())
     }
@@ -196,7 +196,7 @@ impl Database {
     }
 }
 
-/// The paths of the tree that a manager's list means: symlinks of directories resolved, and directories only if nothing
+/// The paths of the tree for those of a manager's list: symlinks of directories resolved, and directories only if nothing
 /// is in them. A directory of the list may be a symlink in the tree (`/bin`), which isn't the package's.
 fn in_tree(tree: &Tree, listed: &[TreePath], budget: &mut Budget) -> Result<Vec<TreePath>, DatabaseError> {
     let sorted: BTreeSet<&TreePath> = listed.iter().collect();

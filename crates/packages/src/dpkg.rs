@@ -159,7 +159,7 @@ fn summed(sums: &[u8], budget: &mut Budget) -> Result<Vec<TreePath>, DatabaseErr
     charged(sums.split(|&b| b == b'\n').filter_map(path), budget)
 }
 
-/// Files that are elsewhere than their packages say, since another package has one of the same name.
+/// Files that are moved aside because another package has one of the same name.
 struct Diversions(BTreeMap<TreePath, (TreePath, String)>);
 
 impl Diversions {

@@ -1,6 +1,6 @@
-//! Files that no package lists and that belong to one all the same: those that its scripts make in a folder of its own
-//! (an index of plugins), and symlinks that lead to a file of one: those of update-alternatives(1), which have the names
-//! that people know (`/usr/bin/vim`), and those that scripts of packages make in the folders of programs.
+//! Files that belong to a package although no package lists them: files that its scripts make in a folder of its own (an
+//! index of plugins), and symlinks that lead to a file of the package. These are the links of update-alternatives(1), which
+//! have the names that people know (`/usr/bin/vim`), and those that scripts make in the folders of programs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,8 +64,7 @@ const OWN_DEPTH: usize = 3;
 
 const USR: StaticPath = StaticPath::new("/usr");
 
-/// Files that stand in the folder of a package, or of a few, and that none of them lists: the package that has most files
-/// there made them. Python bytecode is excluded: it isn't needed and doubles the size.
+/// Unlisted files in a folder where one package, or a few, have files. They belong to the package with most files there. Python bytecode is excluded: it isn't needed and doubles the size.
 pub(crate) fn generated(tree: &Tree, owners: &BTreeMap<TreePath, usize>) -> BTreeMap<TreePath, usize> {
     let mut folders: BTreeMap<TreePath, BTreeMap<usize, usize>> = BTreeMap::new();
     for (file, &owner) in owners {

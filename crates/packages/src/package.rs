@@ -32,7 +32,7 @@ pub struct Package {
 }
 
 impl Package {
-    /// Name and architecture, by which packages are told apart and sorted.
+    /// Name and architecture, which identify a package, and by which packages are sorted.
     pub fn key(&self) -> (&str, &str) {
         (&self.name, &self.architecture)
     }

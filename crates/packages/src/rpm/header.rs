@@ -99,7 +99,7 @@ impl<'b> Header<'b> {
     fn files(&self, budget: &mut Budget) -> Result<(Vec<TreePath>, Vec<TreePath>), DatabaseError> {
         let mut dirs: Vec<&[u8]> = Vec::new();
         for dir in self.strings(tag::DIR_NAMES) {
-            budget.bytes(size_of_val(&dir))?;
+            budget.bytes(size_of::<&[u8]>())?;
             dirs.push(dir);
         }
         let flags = self.numbers(tag::FILE_FLAGS).map(Some).chain(std::iter::repeat(None));

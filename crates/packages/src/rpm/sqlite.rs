@@ -1,7 +1,7 @@
-//! As much of SQLite's format as it takes to read the table `Packages`: a table's B-tree with its overflow pages.
+//! The part of SQLite's format that is needed to read the table `Packages`: a table's B-tree with its overflow pages.
 //! <https://www.sqlite.org/fileformat.html>; numbers are big-endian.
 //!
-//! What a program has written ahead and not yet put into the file is not read: rpm leaves nothing there.
+//! A write-ahead log isn't read: rpm leaves nothing in it.
 
 use std::collections::HashSet;
 
@@ -88,7 +88,7 @@ impl<'b> File<'b> {
                 LEAF => {
                     for cell in starts.filter_map(|start| page.get(start..)) {
                         let Some((len, rest)) = varint(cell) else { continue };
-                        // Before anything is gathered: a chain of pages may end where none is.
+                        // Before anything is gathered: a chain of pages may end on a missing one.
                         let len = usize::try_from(len).ok().filter(|&len| len <= budget);
                         let len = len.ok_or("rows of the SQLite database overlap")?;
                         budget -= len;

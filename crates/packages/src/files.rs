@@ -1,27 +1,12 @@
 //! Files of a database.
 
-use tree::{Content, ContentError, Tree, TreePath};
+use tree::{Content, Tree, TreePath};
 
+use crate::DatabaseError;
 use crate::budget::Budget;
 
 /// Bytes. The largest file of a database that is read; the status of 4,000 Debian packages has 6 MiB.
 pub(crate) const FILE_LIMIT: u64 = 256 << 20;
-
-/// Why a database can't be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-#[allow(missing_docs)] // the messages say what each is
-pub enum DatabaseError {
-    /// Content that can't be read.
-    #[error("{path}: {source}")]
-    Content { path: TreePath, source: ContentError },
-    /// More than any root file system has.
-    #[error("package database: more than {limit} {what}")]
-    TooMany { what: &'static str, limit: u64 },
-    /// A format that isn't read.
-    #[error("{path}: {what}")]
-    Format { path: TreePath, what: &'static str },
-}
 
 /// The content of a file of a database; none if it isn't there.
 pub(crate) fn content<'t>(

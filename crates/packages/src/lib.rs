@@ -10,10 +10,11 @@ pub use package::{Dependency, Package};
 mod database;
 pub use database::{Database, Manager};
 
-mod budget;
+mod error;
+pub use error::DatabaseError;
 
+mod budget;
 mod files;
-pub use files::DatabaseError;
 
 mod apk;
 mod dpkg;

@@ -24,7 +24,7 @@ pub(crate) enum Precedence {
 /// A variable that the entry points set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variable {
-    /// A name that shells take.
+    /// A name that shells take, or, of one that is set late, env(1).
     pub name: String,
     /// Any text.
     pub value: String,
@@ -66,8 +66,13 @@ pub fn variables(image: &Tree, mounts: &Mounts, options: &Options) -> (Vec<Varia
         if said_later || ours || options::is_shells_own(name) {
             continue;
         }
-        if !options::is_name(name) || value.contains('\0') {
+        // env(1) sets those that no shell can, and no shell knows whether the caller has one.
+        if value.contains('\0') || (!options::is_name(name) && !(env && options::is_plain(name))) {
             odd.push(name.clone());
+            continue;
+        }
+        if !options::is_name(name) {
+            out.push(Variable { late: true, ..variable(name, value, Precedence::Image) });
             continue;
         }
         let list = LISTS.contains(&name.as_str());
@@ -86,9 +91,16 @@ pub fn variables(image: &Tree, mounts: &Mounts, options: &Options) -> (Vec<Varia
         out.push(variable(name, value, precedence));
     }
     for (i, (name, value)) in options.env.iter().enumerate() {
-        if !options.env[i + 1..].iter().any(|(n, _)| n == name) {
-            out.push(variable(name, value, Precedence::Image));
+        if options.env[i + 1..].iter().any(|(n, _)| n == name) {
+            continue;
         }
+        let late = !options::is_name(name);
+        if late && !env {
+            odd.push(name.clone());
+            continue;
+        }
+        let variable = variable(name, value, Precedence::Image);
+        out.push(Variable { late: late || variable.late, ..variable });
     }
     (out, odd)
 }

@@ -3,6 +3,7 @@
 pub mod options;
 pub use options::{Bind, Bwrap, Map, Options, ParseError};
 
+mod etc;
 mod mounts;
 pub use mounts::{Mount, MountError, Mounts, Source};
 
@@ -12,6 +13,7 @@ pub use environment::Variable;
 mod command;
 pub use command::{Command, CommandError, Process};
 
+mod confinement;
 mod plan;
 mod units;
 pub use plan::{Plan, PlanError, Shown};

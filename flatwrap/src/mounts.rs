@@ -3,10 +3,11 @@
 //! The image's tree is the root, so only what isn't the image's has to be mounted, and every place for it is in the
 //! image already: a start makes no directory and writes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use tree::{Kind, Meta, Node, ResolveError, StaticPath, Tree, TreeError, TreePath};
 
+use crate::etc::{self, ETC, HOST_ETC, Merged};
 use crate::options::{Map, Options};
 
 /// Where a mount comes from.
@@ -29,6 +30,8 @@ pub struct Mount {
     pub read_only: bool,
     /// Whether a host without it is an error.
     pub required: bool,
+    /// Whether the image's own is seen where the host has nothing.
+    fallback: bool,
     /// Whether the place is to be a file if nothing is there.
     file: bool,
     /// Why it is there; told apart so that what was asked for by name wins over defaults.
@@ -43,7 +46,11 @@ enum Rank {
 
 /// The mounts of a private root, parents before children.
 #[derive(Debug, Clone, Default)]
-pub struct Mounts(Vec<Mount>);
+pub struct Mounts {
+    list: Vec<Mount>,
+    /// Symlinks to what the host has by the same name in /etc.
+    links: BTreeSet<TreePath>,
+}
 
 /// Why the mounts can't be planned.
 #[derive(Debug, thiserror::Error)]
@@ -71,64 +78,12 @@ pub enum MountError {
     Tree(#[from] TreeError),
 }
 
-const ETC: StaticPath = StaticPath::new("/etc");
 const VAR: StaticPath = StaticPath::new("/var");
 const HOME: StaticPath = StaticPath::new("/home");
 const ROOT: StaticPath = StaticPath::new("/root");
+/// The host's for images without time zones, in which all times would be UTC.
+const ZONES: StaticPath = StaticPath::new("/usr/share/zoneinfo");
 const HOSTS: StaticPath = StaticPath::new("/etc/hosts");
-const RESOLV_CONF: StaticPath = StaticPath::new("/etc/resolv.conf");
-
-/// Entries of /etc that belong to the image's own programs and libraries, whatever the host has there: what the loader and
-/// the links of alternatives lead to, the modules that PAM loads, and what the image is.
-const IMAGES: [&[u8]; 9] = [
-    b"alternatives",
-    b"debian_version",
-    b"ld.so.cache",
-    b"ld.so.conf",
-    b"ld.so.conf.d",
-    b"lsb-release",
-    b"os-release",
-    b"pam.d",
-    b"security",
-];
-
-/// What of /etc is the host's if the host has it: who its users are, its name, its time zone, how names are
-/// resolved, and whom it trusts. Whether each is a file.
-const IDENTITY: [(StaticPath, bool); 19] = [
-    (StaticPath::new("/etc/ca-certificates"), false),
-    (StaticPath::new("/etc/gai.conf"), true),
-    (StaticPath::new("/etc/group"), true),
-    (StaticPath::new("/etc/gshadow"), true),
-    (StaticPath::new("/etc/host.conf"), true),
-    (StaticPath::new("/etc/hostname"), true),
-    (StaticPath::new("/etc/hosts"), true),
-    (StaticPath::new("/etc/locale.conf"), true),
-    (StaticPath::new("/etc/localtime"), true),
-    (StaticPath::new("/etc/machine-id"), true),
-    (StaticPath::new("/etc/nsswitch.conf"), true),
-    (StaticPath::new("/etc/passwd"), true),
-    (StaticPath::new("/etc/pki"), false),
-    (StaticPath::new("/etc/protocols"), true),
-    (StaticPath::new("/etc/resolv.conf"), true),
-    (StaticPath::new("/etc/services"), true),
-    (StaticPath::new("/etc/shadow"), true),
-    (StaticPath::new("/etc/ssl"), false),
-    (StaticPath::new("/etc/timezone"), true),
-];
-
-/// The places below a merged directory where the host's is seen if the host has it, and whether each is a file.
-fn merged(image: &Tree, dir: &TreePath) -> impl Iterator<Item = (TreePath, bool)> {
-    let identity =
-        IDENTITY.iter().map(|(path, file)| (path.path(), *file)).filter(|(path, _)| path.starts_with(dir));
-    // A symlink's target is there by its own name.
-    let own = image.children(dir).filter(|(path, node)| {
-        matches!(node.kind, Kind::File(_) | Kind::Dir)
-            && !path.file_name().is_some_and(|name| IMAGES.contains(&name))
-    });
-    let own = own.map(|(path, node)| (path.clone(), !node.is_dir()));
-    identity.chain(own).collect::<BTreeMap<_, _>>().into_iter()
-}
-
 /// Symlinks followed before giving up. MAXSYMLINKS, linux/namei.h.
 const MAX_SYMLINKS: usize = 40;
 
@@ -139,11 +94,13 @@ impl Mounts {
     /// See [`MountError`].
     pub fn new(image: &Tree, options: &Options) -> Result<Self, MountError> {
         let mut wanted = Vec::new();
+        let mut links = BTreeSet::new();
         let host = |target: &TreePath, required: bool, rank| Mount {
             target: target.clone(),
             source: Source::Host(target.clone()),
             read_only: false,
             required,
+            fallback: false,
             file: false,
             rank,
         };
@@ -152,6 +109,7 @@ impl Mounts {
             source: Source::Image(target.clone()),
             read_only: true,
             required: true,
+            fallback: false,
             file: false,
             rank,
         };
@@ -166,20 +124,27 @@ impl Mounts {
                     Map::Chroot => wanted.retain(|m| m.target != dir),
                     Map::Merge => {
                         wanted.retain(|m| m.target != dir);
-                        wanted.extend(
-                            merged(image, &dir)
-                                .map(|(target, file)| Mount { file, ..host(&target, false, Rank::Default) }),
-                        );
+                        let Merged { mounts, links: followed } = etc::merged(image, &options.etc_names);
+                        let mounts = mounts.into_iter();
+                        wanted.extend(mounts.map(|(target, file)| Mount {
+                            file,
+                            fallback: true,
+                            ..host(&target, false, Rank::Default)
+                        }));
+                        links = followed;
                     }
                 }
             }
         }
         if options.etc == Map::Chroot {
             // Without them no name resolves in most images, as in any container.
-            for file in [HOSTS, RESOLV_CONF].map(StaticPath::path) {
-                let mount = Mount { read_only: true, file: true, ..host(&file, false, Rank::Default) };
-                wanted.push(mount);
-            }
+            let hosts = HOSTS.path();
+            wanted.push(Mount { read_only: true, file: true, ..host(&hosts, false, Rank::Default) });
+            links.insert(etc::resolver());
+        }
+        let zones = ZONES.path();
+        if !image.resolve(zones.to_absolute(), true).is_ok_and(|r| image.children(&r.path).next().is_some()) {
+            wanted.push(Mount { read_only: true, ..host(&zones, false, Rank::Default) });
         }
         for dir in &options.host_dirs {
             wanted.push(host(dir, true, Rank::Asked));
@@ -196,20 +161,31 @@ impl Mounts {
                 source: Source::Host(bind.source.clone()),
                 read_only: bind.read_only,
                 required: !bind.optional,
+                fallback: false,
                 file: bind.file,
                 rank: Rank::Asked,
             });
         }
+        // What was asked for is seen.
+        links.retain(|link| !wanted.iter().any(|m| m.rank == Rank::Asked && link.starts_with(&m.target)));
+        if !links.is_empty() {
+            wanted.push(Mount {
+                target: HOST_ETC.path(),
+                source: Source::Host(ETC.path()),
+                read_only: options.etc == Map::Chroot,
+                ..host(&ETC.path(), false, Rank::Default)
+            });
+        }
         // A parent's target is final before its children are looked at, since mounts hide the image's symlinks.
         wanted.sort_by(|a, b| a.target.depth().cmp(&b.target.depth()).then_with(|| a.target.cmp(&b.target)));
-        let mut mounts = Mounts::default();
+        let mut mounts = Mounts { links, ..Mounts::default() };
         for mut mount in wanted {
             mount.target = mounts.real_target(image, &mount.target)?;
             mounts.add(mount)?;
         }
-        mounts.0.sort_by(|a, b| a.target.cmp(&b.target));
+        mounts.list.sort_by(|a, b| a.target.cmp(&b.target));
         mounts.drop_redundant();
-        for mount in &mut mounts.0 {
+        for mount in &mut mounts.list {
             if let Source::Image(source) = &mut mount.source {
                 *source = image
                     .resolve(source.to_absolute(), true)
@@ -222,24 +198,31 @@ impl Mounts {
 
     /// All of them, in the order in which they have to be made.
     pub fn iter(&self) -> impl Iterator<Item = &Mount> {
-        self.0.iter()
+        self.list.iter()
+    }
+
+    /// Files and directories that are the host's, without a mount of their own.
+    pub fn links(&self) -> impl Iterator<Item = &TreePath> {
+        self.links.iter()
     }
 
     /// What covers `path`: the innermost mount that it is in.
     pub fn over(&self, path: &TreePath) -> Option<&Mount> {
         // Sorted parents first: the last that matches is the innermost.
-        self.0.iter().rfind(|m| path.starts_with(&m.target))
+        self.list.iter().rfind(|m| path.starts_with(&m.target))
     }
 
     /// Whether a program sees the host's file at `path`, not the image's.
     pub(crate) fn is_host(&self, path: &TreePath) -> bool {
         matches!(self.over(path), Some(Mount { source: Source::Host(_), .. }))
+            || self.links.iter().any(|link| path.starts_with(link))
     }
 
-    /// Whether the image's file at `path` is seen anywhere.
+    /// Whether the image's file at `path` is seen anywhere, be it on hosts that lack it.
     pub fn shows(&self, path: &TreePath) -> bool {
         !self.is_host(path)
-            || self.0.iter().any(|m| matches!(&m.source, Source::Image(s) if path.starts_with(s)))
+            || self.over(path).is_some_and(|m| m.fallback)
+            || self.list.iter().any(|m| matches!(&m.source, Source::Image(s) if path.starts_with(s)))
     }
 
     /// The place in the private root where a mount on `target` lands: symlinks of the image on the way are followed, as
@@ -278,8 +261,8 @@ impl Mounts {
     }
 
     fn add(&mut self, mount: Mount) -> Result<(), MountError> {
-        let Some(old) = self.0.iter_mut().find(|m| m.target == mount.target) else {
-            self.0.push(mount);
+        let Some(old) = self.list.iter_mut().find(|m| m.target == mount.target) else {
+            self.list.push(mount);
             return Ok(());
         };
         if old.rank == mount.rank && old.rank == Rank::Asked {
@@ -294,8 +277,8 @@ impl Mounts {
 
     /// Drops what is seen without a mount of its own.
     fn drop_redundant(&mut self) {
-        let mut kept = Mounts::default();
-        for mount in std::mem::take(&mut self.0) {
+        let mut kept = Mounts { links: std::mem::take(&mut self.links), ..Mounts::default() };
+        for mount in std::mem::take(&mut self.list) {
             let redundant = match (&mount.source, kept.over(&mount.target)) {
                 (Source::Image(_), None) => true,
                 (Source::Image(s), Some(Mount { source: Source::Image(t), target, .. })) => {
@@ -311,7 +294,7 @@ impl Mounts {
                 _ => false,
             };
             if !redundant {
-                kept.0.push(mount);
+                kept.list.push(mount);
             }
         }
         *self = kept;
@@ -322,7 +305,13 @@ impl Mounts {
     /// # Errors
     /// A parent that is no directory.
     pub(crate) fn make_places(&self, image: &mut Tree) -> Result<(), MountError> {
-        for mount in &self.0 {
+        for link in &self.links {
+            let name = link.file_name().unwrap_or_default();
+            let target = [&HOST_ETC.path().to_absolute(), b"/".as_slice(), name].concat();
+            image.remove(link);
+            image.insert_all(link.clone(), Node::symlink(target), &Meta::dir())?;
+        }
+        for mount in &self.list {
             let parent = mount.target.parent().unwrap_or_else(TreePath::root);
             if self.is_host(&parent) {
                 continue;

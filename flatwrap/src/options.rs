@@ -1,5 +1,6 @@
 //! What the user asked for, already parsed.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -11,12 +12,12 @@ use tree::{PathError, TreePath};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Map {
     /// The host's.
-    #[default]
     Host,
     /// The image's, read-only.
     Chroot,
     /// The image's, read-only, and over each file or directory in it the host's of the same name, but for what belongs to
     /// the image's own programs.
+    #[default]
     Merge,
 }
 
@@ -59,6 +60,8 @@ pub struct Options {
     pub sysroot: TreePath,
     /// Whose /etc.
     pub etc: Map,
+    /// Names in /etc that are the host's in a merged one, even if the image has none of them.
+    pub etc_names: BTreeSet<Vec<u8>>,
     /// Whose /var.
     pub var: Map,
     /// Whose /home, and whose /root.
@@ -102,7 +105,7 @@ impl Options {
         self.image_env = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     }
 
-    /// The defaults: /etc, /var and the homes are the host's.
+    /// The defaults: /var and the homes are the host's, /etc is merged.
     ///
     /// # Errors
     /// None for names that can be one path component.
@@ -111,7 +114,8 @@ impl Options {
         Ok(Options {
             name,
             sysroot,
-            etc: Map::Host,
+            etc: Map::Merge,
+            etc_names: BTreeSet::new(),
             var: Map::Host,
             home: Map::Host,
             host_defaults: HOST_DIRS.iter().map(TreePath::new).collect::<Result<_, _>>()?,
@@ -160,7 +164,7 @@ pub enum ParseError {
     Bwrap(String),
     /// Not `NAME=VALUE`.
     #[error(
-        "{0:?} is neither NAME=VALUE nor NAME, NAME being letters, digits and underscores, no digit first"
+        "{0:?} is neither NAME=VALUE nor NAME, NAME being letters, digits and underscores, no digit first; of NAME=VALUE, dots and hyphens, too"
     )]
     Env(String),
     /// A variable that the host's shell would not pass on as it is.
@@ -221,7 +225,7 @@ pub fn environment(text: &str) -> Result<Setting, ParseError> {
         Some((name, value)) => (name, Some(value)),
         None => (text, None),
     };
-    if !is_name(name) {
+    if !is_name(name) && !(value.is_some() && is_plain(name)) {
         return Err(ParseError::Env(text.to_owned()));
     }
     if value.is_some_and(|v| v.contains('\0')) {
@@ -237,6 +241,12 @@ pub fn environment(text: &str) -> Result<Setting, ParseError> {
 pub(crate) fn is_name(name: &str) -> bool {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     !name.is_empty() && name.chars().all(word) && !name.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// A name that env(1) sets and that needs no quotes, whether shells can assign it or not: `discovery.type`.
+pub(crate) fn is_plain(name: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    !name.is_empty() && name.chars().all(word) && !name.starts_with('-')
 }
 
 /// Whether a shell has a use of its own for the name.
@@ -361,7 +371,7 @@ mod tests {
     fn variables() {
         assert_eq!(environment("A_1=b=c\n").unwrap(), ("A_1".into(), Some("b=c\n".into())));
         assert_eq!(environment("A").unwrap(), ("A".into(), None));
-        for bad in ["", "=x", "1A=x", "A-B=x", "A$(x)=y", "A B=c", "A;B=c"] {
+        for bad in ["", "=x", "-A=x", "A.B", "A$(x)=y", "A B=c", "A;B=c"] {
             assert!(environment(bad).is_err(), "{bad:?}");
         }
         assert_eq!(environment("UID=0"), Err(ParseError::ShellsOwn("UID".into())));

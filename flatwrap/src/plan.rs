@@ -11,8 +11,9 @@ use tree::{Kind, Machine, StaticPath, Tree, TreeError, TreePath};
 use crate::{
     command::{Command, CommandError},
     environment::{self, Variable},
+    etc::{self, HOST_ETC},
     mounts::{MountError, Mounts},
-    options::Options,
+    options::{Map, Options},
     script,
 };
 
@@ -145,7 +146,7 @@ impl Plan {
     ///
     /// # Errors
     /// See [`PlanError`].
-    pub fn new(image: &Tree, wanted: &[RequestedPath], options: Options) -> Result<Plan, PlanError> {
+    pub fn new(image: &Tree, wanted: &[RequestedPath], mut options: Options) -> Result<Plan, PlanError> {
         let usr = USR.path();
         if !options.sysroot.starts_with(&usr) || options.sysroot.depth() < 3 {
             return Err(PlanError::BadSysroot(options.sysroot));
@@ -153,9 +154,14 @@ impl Plan {
         if wanted.is_empty() && options.process.is_none() {
             return Err(PlanError::Nothing);
         }
-        let reserved = TreePath::root().join(script::DIR)?;
-        if image.contains(&reserved) {
-            return Err(PlanError::Reserved(reserved));
+        for reserved in [TreePath::root().join(script::DIR)?, HOST_ETC.path()] {
+            if image.contains(&reserved) {
+                return Err(PlanError::Reserved(reserved));
+            }
+        }
+        let items = locate(image, wanted, options.keep_sbin)?;
+        if options.etc == Map::Merge {
+            options.etc_names.extend(etc_names(image, &items, &options));
         }
         let mounts = Mounts::new(image, &options)?;
         if let Some(dir) = &options.workdir {
@@ -175,7 +181,7 @@ impl Plan {
             notes: Vec::new(),
             warnings: Vec::new(),
         };
-        for item in locate(image, wanted, plan.options.keep_sbin)? {
+        for item in items {
             match plan.add(image, &item) {
                 // Nobody has named it.
                 Err(e @ (PlanError::Special(_) | PlanError::BadName(_))) if item.matched => {
@@ -329,6 +335,25 @@ impl Plan {
     }
 }
 
+/// Names in /etc that the programs read: those of the programs and of the extension itself, and those in their text.
+fn etc_names(image: &Tree, items: &[Item], options: &Options) -> BTreeSet<Vec<u8>> {
+    let program = |path: &TreePath| {
+        image
+            .get(path)
+            .is_some_and(|node| node.is_file() && node.meta.mode & 0o111 != 0)
+            .then(|| path.clone())
+    };
+    let mut programs: BTreeSet<TreePath> = items.iter().filter_map(|item| program(&item.real)).collect();
+    let command = options.process.as_ref().and_then(|process| process.command(image).ok());
+    let command = command.and_then(|c| image.resolve(c.program.to_absolute(), true).ok());
+    programs.extend(command.map(|found| found.path));
+    let mut out = etc::names(image, &programs);
+    out.insert(options.name.as_str().into());
+    let called = items.iter().filter(|item| programs.contains(&item.real));
+    out.extend(called.filter_map(|item| item.source.file_name()).map(<[u8]>::to_vec));
+    out
+}
+
 impl Shown {
     /// The path of the image behind it.
     pub fn path(&self) -> &TreePath {
@@ -369,6 +394,9 @@ impl fmt::Display for Plan {
                 (false, false) => ", if it is there",
             };
             writeln!(f, "  {} is {what}{rules}", mount.target)?;
+        }
+        for link in self.mounts.links() {
+            writeln!(f, "  {link} is the host's, if it is there")?;
         }
         Ok(())
     }

@@ -209,6 +209,7 @@ mod tests {
             image.insert_all(p(file), Node::file(0o644, "0123456789"), &Meta::dir()).unwrap();
         }
         let mut options = Options::new("n".parse().unwrap()).unwrap();
+        options.etc = crate::Map::Host;
         change(&mut options);
         let mounts = Mounts::new(&image, &options).unwrap();
         let all: Vec<TreePath> = image.iter().map(|(p, _)| p.clone()).collect();

@@ -77,7 +77,9 @@ pub fn enter(options: &Options, mounts: &Mounts, variables: &[Variable]) -> Stri
     let _ = writeln!(out, "_flatwrap_dir=\"${{FLATWRAP_ROOT-}}\"{}", sh(&text(&options.sysroot)));
     out.push_str(ENTER_IDS);
     out.push_str(&environment::script(variables));
+    out.push_str(ENTER_TRY);
     out.push_str(ENTER_ROOT);
+    out.push_str(ENTER_OPEN);
     if options.bwrap != Bwrap::Never {
         out.push_str(match options.bwrap {
             Bwrap::Always => ENTER_BWRAP_ALWAYS,
@@ -135,7 +137,23 @@ _flatwrap_unshare=/usr/bin/unshare
 [ -x "$_flatwrap_unshare" ] || _flatwrap_unshare=unshare
 "#;
 
+/// unshare(1) becomes the program if it works, so that its failure can't be told from the program's afterwards. Where the kernel
+/// might refuse, it is tried before: the process costs half a millisecond.
+const ENTER_TRY: &str = r#"_flatwrap_refused() {
+  echo "${0##*/}: the private root can't be made: $*" >&2
+  exit 125
+}
+# Tries what else becomes the program, where there may be limits: in containers, and in other user namespaces than the first.
+_flatwrap_try() {
+  read -r _flatwrap_key _flatwrap_id _ </proc/self/uid_map
+  [ "$_flatwrap_key $_flatwrap_id" = '0 0' ] && [ ! -e /run/systemd/container ] && [ ! -e /run/.containerenv ] &&
+    [ ! -e /.dockerenv ] && [ "${_flatwrap_open-yes}" = yes ] && return
+  _flatwrap_key=$("$_flatwrap_unshare" "$@" -- /bin/sh -c : 2>&1) || _flatwrap_refused "$_flatwrap_key"
+}
+"#;
+
 const ENTER_ROOT: &str = r#"if [ "$_flatwrap_uid" = 0 ]; then
+  _flatwrap_try --mount
   exec "$_flatwrap_unshare" --mount --propagation slave -- "$_flatwrap_dir/.flatwrap/as-root" "$@"
 fi
 "#;
@@ -144,19 +162,27 @@ const ENTER_BWRAP_ALWAYS: &str = r#"if [ -z "${NOBWRAP-}" ] && command -v bwrap 
 "#;
 
 // user_namespaces(7); Debian's old switch; Ubuntu's, which spares programs with an AppArmor profile, as bwrap has one.
-const ENTER_BWRAP_AUTO: &str = r#"# Whether the kernel lets everybody make user namespaces.
+const ENTER_OPEN: &str = r#"# Whether the kernel lets everybody make user namespaces.
 _flatwrap_open=yes
-for _flatwrap_key in user/max_user_namespaces=0 kernel/unprivileged_userns_clone=0 \
-  kernel/apparmor_restrict_unprivileged_userns=1; do
+for _flatwrap_key in kernel/apparmor_restrict_unprivileged_userns=1 kernel/unprivileged_userns_clone=0 \
+  user/max_user_namespaces=0; do
   [ -r "/proc/sys/${_flatwrap_key%=*}" ] || continue
   read -r _flatwrap_id <"/proc/sys/${_flatwrap_key%=*}"
-  [ "$_flatwrap_id" = "${_flatwrap_key#*=}" ] && _flatwrap_open=no
+  [ "$_flatwrap_id" = "${_flatwrap_key#*=}" ] && _flatwrap_open=$_flatwrap_key
 done
-if [ -z "${NOBWRAP-}" ] && { [ "$_flatwrap_open" = no ] || [ -n "${FLATWRAP_BWRAP-}" ]; } &&
+"#;
+
+const ENTER_BWRAP_AUTO: &str = r#"if [ -z "${NOBWRAP-}" ] && { [ "$_flatwrap_open" != yes ] || [ -n "${FLATWRAP_BWRAP-}" ]; } &&
   command -v bwrap >/dev/null; then
 "#;
 
-const ENTER_USER: &str = r#"exec "$_flatwrap_unshare" --user --map-root-user --mount --propagation slave -- \
+const ENTER_USER: &str = r#"case $_flatwrap_open in
+user/* | kernel/unprivileged*)
+  _flatwrap_refused "user namespaces are forbidden on this machine: /proc/sys/${_flatwrap_open%=*} is ${_flatwrap_open#*=}"
+  ;;
+esac
+_flatwrap_try --user --map-root-user --mount
+exec "$_flatwrap_unshare" --user --map-root-user --mount --propagation slave -- \
   "$_flatwrap_dir/.flatwrap/as-user" "$_flatwrap_uid" "$_flatwrap_gid" "$@"
 "#;
 

@@ -9,6 +9,7 @@ use sysext::extension::units::{Directive, parse};
 use sysext::request::home;
 use tree::{Tree, TreePath};
 
+use crate::confinement;
 use crate::plan::{Plan, PlanError, Shown};
 
 impl Plan {
@@ -136,7 +137,8 @@ impl Plan {
             return out;
         }
         // Root's entry points mount. systemd.exec(5).
-        let as_root = value("User").is_none_or(|u| u == "root" || u == "0");
+        let dynamic = value("DynamicUser").is_some_and(|v| yes(&v));
+        let as_root = !dynamic && value("User").is_none_or(|u| u == "root" || u == "0");
         if let Some(set) = value("CapabilityBoundingSet").filter(|_| as_root) {
             let inverted = set.starts_with('~');
             let named = set.trim_start_matches('~').split_whitespace().any(|c| c == "CAP_SYS_ADMIN");
@@ -147,11 +149,26 @@ impl Plan {
                 );
             }
         }
-        let blocks = [("RestrictNamespaces", "mount namespaces"), ("PrivateUsers", "mounts of root's")];
-        for (key, what) in blocks {
-            if let Some(v) = value(key).filter(|v| yes(v)) {
-                out.push(format!("{key}={v} forbids {what}, without which there is no private root"));
-            }
+        let wanted: &[&str] = if as_root { &["mnt"] } else { &["mnt", "user"] };
+        let lacking = confinement::namespaces(directives, wanted);
+        if !lacking.is_empty() {
+            let lacking = lacking.join(" and ");
+            out.push(format!(
+                "RestrictNamespaces= forbids {lacking}, without which there is no private root"
+            ));
+        }
+        let lacking = confinement::system_calls(directives);
+        if !lacking.is_empty() {
+            let lacking = lacking.join(" and ");
+            out.push(format!(
+                "SystemCallFilter= forbids {lacking}, without which there is no private root: \
+                 SystemCallFilter=@mount @process chroot allows it"
+            ));
+        }
+        if let Some(capabilities) = value("AmbientCapabilities").filter(|v| !as_root && !v.starts_with('~')) {
+            out.push(format!(
+                "AmbientCapabilities={capabilities} have no effect on the host in the private root of others than root"
+            ));
         }
         for key in ["RootDirectory", "RootImage"] {
             if let Some(v) = value(key) {

@@ -7,7 +7,7 @@ fn p(text: &str) -> TreePath {
 
 fn image() -> Tree {
     let mut tree = Tree::default();
-    for dir in ["/usr/bin", "/etc/terminfo/x", "/var/lib", "/var/tmp", "/srv"] {
+    for dir in ["/usr/bin", "/usr/share/zoneinfo/Etc", "/etc/terminfo/x", "/var/lib", "/var/tmp", "/srv"] {
         tree.make_dirs(&p(dir), &Meta::dir()).unwrap();
     }
     for (link, target) in [("/bin", "usr/bin"), ("/tmp", "var/tmp"), ("/var/run", "/run"), ("/data", "/srv")]
@@ -22,6 +22,7 @@ fn image() -> Tree {
 /// The mounts, one a line, then the places made for them.
 fn plan(change: impl FnOnce(&mut Options)) -> String {
     let mut options = Options::new("n".parse().unwrap()).unwrap();
+    options.etc = Map::Host;
     change(&mut options);
     let mut tree = image();
     let mounts = match Mounts::new(&tree, &options) {
@@ -92,13 +93,14 @@ fn the_images_etc_takes_the_hosts_resolver() {
         o.etc = Map::Chroot;
         o.host_defaults.clear();
     }), @r#"
+        /.flatwrap-etc = host /etc ro optional
         /etc/hosts = host /etc/hosts ro optional
-        /etc/resolv.conf = host /etc/resolv.conf ro optional
         /home = host /home optional
         /root = host /root optional
         /var = host /var optional
+        + /.flatwrap-etc dir 0755 0:0
         + /etc/hosts file 0644 0:0 0 ""
-        + /etc/resolv.conf file 0644 0:0 0 ""
+        + /etc/resolv.conf symlink 0777 0:0 -> /.flatwrap-etc/resolv.conf
         + /home dir 0755 0:0
         + /root dir 0755 0:0
         "#);
@@ -134,15 +136,16 @@ fn places_are_real_directories() {
         // Through the image's symlink into the host's /run; through one into the image; over a file.
         o.binds = vec![bind("/a", "/var/run/sub/x"), bind("/b", "/data/deep/er"), bind("/c", "/etc/issue")];
     }), @r#"
+        /.flatwrap-etc = host /etc ro optional
         /etc/hosts = host /etc/hosts ro optional
         /etc/issue = host /c
-        /etc/resolv.conf = host /etc/resolv.conf ro optional
         /run = host /run optional
         /run/sub/x = host /a
         /srv/deep/er = host /b
         /tmp = host /tmp optional
+        + /.flatwrap-etc dir 0755 0:0
         + /etc/hosts file 0644 0:0 0 ""
-        + /etc/resolv.conf file 0644 0:0 0 ""
+        + /etc/resolv.conf symlink 0777 0:0 -> /.flatwrap-etc/resolv.conf
         + /run dir 0755 0:0
         + /srv/deep dir 0755 0:0
         + /srv/deep/er dir 0755 0:0
@@ -166,7 +169,7 @@ fn asked_for_wins_over_default_and_contradictions_are_errors() {
         });
         let got: String = got
             .split_inclusive('\n')
-            .filter(|l| !l.starts_with('+') && !l.contains("hosts") && !l.contains("resolv.conf"))
+            .filter(|l| !l.starts_with('+') && !l.contains("hosts") && !l.contains("host /etc ro"))
             .collect();
         assert_eq!(got, expected, "{host:?} {chroot:?}");
     }
@@ -175,6 +178,7 @@ fn asked_for_wins_over_default_and_contradictions_are_errors() {
 #[test]
 fn what_is_seen_where() {
     let mut options = Options::new("n".parse().unwrap()).unwrap();
+    options.etc = Map::Host;
     options.chroot_dirs = vec![p("/etc/terminfo")];
     let mounts = Mounts::new(&image(), &options).unwrap();
     for (path, host, shows) in [
@@ -197,7 +201,7 @@ fn a_merged_etc_is_the_images_where_the_host_has_nothing() {
     }
     image.insert_all(p("/etc/mtab"), Node::symlink("/proc/mounts"), &Meta::dir()).unwrap();
     let mut options = Options::new("n".parse().unwrap()).unwrap();
-    options.etc = Map::Merge;
+    options.etc_names = ["tool.conf", "vimrc", "ld.so.preload"].map(|n| n.as_bytes().to_vec()).into();
     let mounts = Mounts::new(&image, &options).unwrap();
     let of = |path: &str| mounts.over(&p(path)).map(|m| (m.target.to_string(), m.required));
     let host = |path: &str| Some((path.to_owned(), false));
@@ -206,14 +210,23 @@ fn a_merged_etc_is_the_images_where_the_host_has_nothing() {
         ("/etc/java/conf", host("/etc/java")),
         ("/etc/vimrc", host("/etc/vimrc")),
         ("/etc/ssl/openssl.cnf", host("/etc/ssl")),
-        ("/etc/passwd", host("/etc/passwd")),
+        ("/etc/passwd", None),
+        ("/usr/share/zoneinfo/UTC", host("/usr/share/zoneinfo")),
         ("/etc/ld.so.cache", None),
         ("/etc/pam.d/su", None),
         ("/etc/mtab", None),
     ] {
         assert_eq!(of(path), expected, "{path}");
     }
+    let links: Vec<String> = mounts.links().map(ToString::to_string).collect();
+    assert_eq!(
+        links.join(" "),
+        "/etc/ca-certificates /etc/environment /etc/gai.conf /etc/group /etc/gshadow /etc/host.conf /etc/hostname \
+         /etc/locale.conf /etc/machine-id /etc/passwd /etc/protocols /etc/resolv.conf /etc/services /etc/shadow \
+         /etc/timezone /etc/tool.conf"
+    );
+    assert!(mounts.is_host(&p("/etc/passwd")) && !mounts.is_host(&p("/etc/ld.so.cache")));
     mounts.make_places(&mut image).unwrap();
-    assert!(image.get(&p("/etc/passwd")).is_some_and(Node::is_file));
+    assert_eq!(image.get(&p("/etc/passwd")).unwrap().symlink_target().unwrap(), b"/.flatwrap-etc/passwd");
     assert!(image.get(&p("/etc/ssl")).is_some_and(Node::is_dir));
 }

@@ -32,6 +32,7 @@ fn image() -> Tree {
 
 fn plan_with(words: &[&str], change: impl FnOnce(&mut Options)) -> Result<Plan, PlanError> {
     let mut options = Options::new("web".parse().unwrap()).unwrap();
+    options.etc = Map::Host;
     change(&mut options);
     let items: Vec<RequestedPath> = words.iter().map(|w| w.parse().unwrap()).collect();
     Plan::new(&image(), &items, options)
@@ -215,6 +216,7 @@ fn an_extension() {
         /usr/lib/flatwrap/web/usr/share/nginx dir 0755 0:0
         /usr/lib/flatwrap/web/usr/share/nginx/index.html file 0644 0:0 2 "hi"
         /usr/lib/flatwrap/web/usr/share/www symlink 0777 0:0 -> nginx
+        /usr/lib/flatwrap/web/usr/share/zoneinfo dir 0755 0:0
         /usr/lib/flatwrap/web/var dir 0755 0:0
         /usr/lib/systemd dir 0755 0:0
         /usr/lib/systemd/system dir 0755 0:0
@@ -277,7 +279,7 @@ fn units_follow_their_programs_and_are_checked() {
         .iter()
         .map(|w| w.split_once(": ").unwrap().1.split([';', ' ']).next().unwrap())
         .collect();
-    assert_eq!(warnings, ["RestrictNamespaces=yes"]);
+    assert_eq!(warnings, ["RestrictNamespaces="]);
 
     // Root's: the bounding set counts, too.
     let unit = unit.replace("User=www\n", "");

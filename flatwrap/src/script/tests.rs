@@ -6,6 +6,8 @@ fn the_scripts_of_a_usual_extension() {
     let mut image = Tree::default();
     image.insert_all("/etc/ssl".parse().unwrap(), Node::dir(), &Meta::dir()).unwrap();
     let mut options = Options::new("web".parse().unwrap()).unwrap();
+    options.etc = crate::Map::Host;
+    image.insert_all("/usr/share/zoneinfo/UTC".parse().unwrap(), Node::dir(), &Meta::dir()).unwrap();
     options.env = vec![("LANG".into(), "C.UTF-8".into()), ("X".into(), "it's $(x)".into())];
     options.chroot_dirs = vec!["/etc/ssl".parse().unwrap()];
     options.binds = vec!["/data of mine:/srv:ro".parse().unwrap()];
@@ -35,6 +37,12 @@ fn the_scripts_of_a_usual_extension() {
             --dev-bind-try /var /var \
             -- "$@"
         fi
+        case $_flatwrap_open in
+        user/* | kernel/unprivileged*)
+          _flatwrap_refused "user namespaces are forbidden on this machine: /proc/sys/${_flatwrap_open%=*} is ${_flatwrap_open#*=}"
+          ;;
+        esac
+        _flatwrap_try --user --map-root-user --mount
         exec "$_flatwrap_unshare" --user --map-root-user --mount --propagation slave -- \
           "$_flatwrap_dir/.flatwrap/as-user" "$_flatwrap_uid" "$_flatwrap_gid" "$@"
         "#);
@@ -58,4 +66,28 @@ fn the_scripts_of_a_usual_extension() {
         format!("{}./.flatwrap/root /. none rbind 0 0\n", table(&mounts, Role::User)),
         table(&mounts, Role::Root)
     );
+}
+
+#[test]
+fn variables_that_no_shell_can_set() {
+    let mut image = Tree::default();
+    image.insert_all("/usr/bin/env".parse().unwrap(), Node::file(0o755, ""), &Meta::dir()).unwrap();
+    let mut options = Options::new("web".parse().unwrap()).unwrap();
+    options.image_env = vec![("discovery.type".into(), "single node".into()), ("a b".into(), "x".into())];
+    options.env = vec![("x-y".into(), "z".into())];
+    for (env, lines, left_out) in [
+        (
+            true,
+            "set -- /usr/bin/env discovery.type='single node' \"$@\"\nset -- /usr/bin/env x-y=z \"$@\"\n",
+            "a b",
+        ),
+        (false, "", "discovery.type a b x-y"),
+    ] {
+        if !env {
+            image.remove(&"/usr/bin/env".parse().unwrap());
+        }
+        let mounts = Mounts::new(&image, &options).unwrap();
+        let (variables, odd) = environment::variables(&image, &mounts, &options);
+        assert_eq!((environment::script(&variables).as_str(), odd.join(" ").as_str()), (lines, left_out));
+    }
 }

@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 
 use fixture::{Caller, Extension, ODD, USER, image};
 use flatwrap::{Bwrap, Map};
+use tree::{Meta, Node};
 
 #[test]
 fn arguments_arrive_as_they_were() {
@@ -152,6 +153,76 @@ fn programs_see_what_was_mapped() {
         for caller in Caller::ALL {
             assert_eq!(extension.run(caller, whose, &[]), expected, "{caller:?} {etc}{var}{home}");
         }
+    }
+}
+
+#[test]
+fn a_merged_etc_follows_the_hosts_files() {
+    let mut image = image();
+    for (path, text) in [("/etc/passwd", "image"), ("/etc/only-here/conf", "image"), ("/etc/fstab", "image")]
+    {
+        image.insert_all(path.parse().unwrap(), Node::file(0o644, text), &Meta::dir()).unwrap();
+    }
+    let extension = Extension::new(image, |_| {});
+    let dir = tempfile::Builder::new().prefix("flatwrap-etc-").tempdir_in("/var/tmp").unwrap();
+    std::os::unix::fs::chown(dir.path(), Some(USER), Some(USER)).unwrap();
+    let place = dir.path().display();
+    // In a mount namespace with an /etc of its own: the host's passwd is replaced by rename while the program runs.
+    let host = format!(
+        "mount -t tmpfs tmpfs /etc; echo one >/etc/passwd; echo probe.conf >/etc/probe; echo host >/etc/fstab; \
+         mkfifo -m 666 {place}/ready {place}/go; exec 3<>{place}/go; \
+         \"$@\" & read -r x <{place}/ready; echo two >/etc/new; mv /etc/new /etc/passwd; echo go >&3; wait $!"
+    );
+    let probe = format!(
+        "cat /etc/passwd /etc/probe /etc/fstab /etc/only-here/conf; echo; echo >{place}/ready; read x <{place}/go; \
+         cat /etc/passwd; (echo >/etc/new) 2>/dev/null || echo read-only"
+    );
+    for caller in Caller::ALL {
+        let mut inner = extension.command(caller, &probe);
+        let mut c = Command::new("unshare");
+        c.args(["--mount", "sh", "-ec", &host, "sh"]).arg(inner.get_program()).args(inner.get_args());
+        c.env_clear().envs(inner.get_envs().filter_map(|(k, v)| Some((k, v?))));
+        c.current_dir(inner.current_dir("/").get_current_dir().unwrap());
+        let out = c.output().unwrap();
+        let expected = "one\nprobe.conf\nhost\nimage\ntwo\nread-only\n";
+        assert_eq!(String::from_utf8_lossy(&out.stdout), expected, "{caller:?} {out:?}");
+        for fifo in ["ready", "go"] {
+            std::fs::remove_file(dir.path().join(fifo)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_kernel_that_gives_no_namespaces_is_named() {
+    let extension = Extension::new(image(), |_| {});
+    let entry = extension.root().join("usr/bin/probe");
+    // Limits of a user namespace's own.
+    for (limit, by_user, expected) in [
+        (
+            "user",
+            true,
+            "probe: the private root can't be made: user namespaces are forbidden on this machine: /proc/sys/user/max_user_namespaces is 0\n",
+        ),
+        (
+            "mnt",
+            true,
+            "probe: the private root can't be made: unshare: unshare failed: No space left on device\n",
+        ),
+        (
+            "mnt",
+            false,
+            "probe: the private root can't be made: unshare: unshare failed: No space left on device\n",
+        ),
+    ] {
+        let id = if by_user { USER } else { 0 };
+        let script = format!("echo 0 >/proc/sys/user/max_{limit}_namespaces; exec \"$@\"");
+        let mut c = Command::new("unshare");
+        c.args(["--user", &format!("--map-user={id}"), &format!("--map-group={id}"), "--keep-caps"]);
+        c.args(["sh", "-ec", &script, "sh"]);
+        c.arg(&entry).env("NOBWRAP", "1").env("PROBE", "echo ran").env("FLATWRAP_ROOT", extension.root());
+        let out = c.output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&out.stderr), expected, "{out:?}");
+        assert_eq!((out.status.code(), out.stdout.as_slice()), (Some(125), &b""[..]), "{out:?}");
     }
 }
 

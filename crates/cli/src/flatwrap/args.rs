@@ -54,10 +54,10 @@ pub struct Args {
     #[arg(value_name = "PATH", required_unless_present_any = OtherArgs::IDS.into_iter().chain(["entrypoint"]).chain(SelectionArgs::IDS))]
     pub(super) paths: Vec<PathArg>,
 
-    /// Use the /etc of the host, of the image (chroot), or the image's with the host's files over those of the same name
-    /// (merge) [default: host, or merge with --trace, --paths-from or package:NAME]
-    #[arg(long, value_name = "WHOSE", env = "ETCMAP", hide_env_values = true, help_heading = ROOT)]
-    pub(super) etcmap: Option<Map>,
+    /// Use the /etc of the host, of the image (chroot), or the image's with the host's users, names, and certificates, and the
+    /// host's files and directories over those of the same name (merge)
+    #[arg(long, value_name = "WHOSE", env = "ETCMAP", default_value = "merge", hide_env_values = true, help_heading = ROOT)]
+    pub(super) etcmap: Map,
 
     /// Use the /var of the host or of the image (chroot)
     #[arg(long, value_name = "WHOSE", env = "VARMAP", default_value = "host", value_parser = host_or_image, hide_env_values = true, help_heading = ROOT)]

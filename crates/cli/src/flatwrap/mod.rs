@@ -48,10 +48,7 @@ impl Conversion for Args {
         selections: Vec<Selection>,
     ) -> anyhow::Result<Plan> {
         let variable = |name| std::env::var(name).ok();
-        let mut options = options(self, name, rootfs, variable("CHROOT"), variable("HOST"))?;
-        if self.etcmap.is_none() && !selections.is_empty() {
-            options.etc = Map::Merge;
-        }
+        let options = options(self, name, rootfs, variable("CHROOT"), variable("HOST"))?;
         let mut plan = Plan::new(&rootfs.tree, &wanted, options)?;
         if !selections.is_empty() {
             plan.notes.extend(hidden(&plan, &rootfs.tree));
@@ -215,7 +212,7 @@ fn options(
     if let Some(sysroot) = &args.sysroot {
         options.sysroot = sysroot.clone();
     }
-    (options.etc, options.var, options.home) = (args.etcmap.unwrap_or_default(), args.varmap, args.homemap);
+    (options.etc, options.var, options.home) = (args.etcmap, args.varmap, args.homemap);
     options.host_dirs = args.host_dir.clone();
     options.binds = args.bind.clone();
     for (name, value) in &args.env {
@@ -344,6 +341,10 @@ fn json(
                 "read_only": m.read_only, "required": m.required,
             })
         })
+        .chain(plan.mounts().links().map(|link| {
+            let path = link.to_string();
+            serde_json::json!({ "path": path, "of": "host", "source": path, "read_only": false, "required": false })
+        }))
         .collect();
     let mut warnings = plan.warnings.clone();
     warnings.extend(extension.findings().iter().map(ToString::to_string));

@@ -246,7 +246,8 @@ fn contents(bench: &Bench, args: &[&str]) -> String {
                 true if place.starts_with("@/.flatwrap") => {}
                 true => todo.push(path),
                 false if place.starts_with("usr/lib/extension-release.d") => {}
-                // Places of the host's files.
+                // Places of the host's files, and symlinks to them.
+                false if std::fs::read_link(&path).is_ok_and(|to| to.starts_with("/.flatwrap-etc")) => {}
                 false
                     if place.starts_with("@/etc") && std::fs::metadata(&path).is_ok_and(|m| m.len() == 0) => {
                 }

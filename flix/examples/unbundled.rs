@@ -28,6 +28,7 @@ fn main() {
             keep_sbin: false,
             charsets: false,
             host_interpreters: false,
+            elsewhere: std::collections::BTreeSet::new(),
         };
         let plan = match Plan::new(&tree, &request) {
             Ok(plan) => plan,

@@ -21,6 +21,7 @@ fn build(lab: &TestRoot, words: &[&str], closure: Options) -> (Plan, Tree) {
         keep_sbin: false,
         charsets: false,
         host_interpreters: false,
+        elsewhere: std::collections::BTreeSet::new(),
     };
     let image = lab.tree();
     let plan = Plan::new(&image, &request).unwrap_or_else(|e| panic!("{e}"));

@@ -24,6 +24,7 @@ fn plan(lab: &TestRoot, program: &str) -> Result<(Plan, Tree), PlanError> {
         keep_sbin: false,
         charsets: false,
         host_interpreters: false,
+        elsewhere: std::collections::BTreeSet::new(),
     };
     let plan = Plan::new(&image, &request)?;
     let built = plan.build(&image).unwrap_or_else(|e| panic!("{e}"));

@@ -21,6 +21,7 @@ fn request(words: &[&str]) -> Request {
         keep_sbin: false,
         charsets: false,
         host_interpreters: false,
+        elsewhere: std::collections::BTreeSet::new(),
     }
 }
 

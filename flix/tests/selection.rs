@@ -23,6 +23,7 @@ fn request(paths: &[&str]) -> Request {
         keep_sbin: false,
         charsets: false,
         host_interpreters: false,
+        elsewhere: std::collections::BTreeSet::new(),
     }
 }
 

@@ -13,10 +13,13 @@ use sysext::extension::unit_programs::NOT_FOLLOWED;
 use sysext::{Extension, ExtensionName, RequestedPath};
 use tree::{Event, Events, Machine, Tree, TreePath};
 
-use crate::args::{OtherArgs, OutputArgs, ReleaseArgs, ReportArgs, SandboxArgs, SelectionArgs, SourceArgs};
+use crate::args::{
+    OtherArgs, OutputArgs, ReleaseArgs, ReportArgs, SandboxArgs, SelectionArgs, ServiceArgs, SourceArgs,
+};
 use crate::package_selection::PackagesError;
 use crate::root::{RootError, Wanted, check_machines, root_file_system};
 use crate::selection::{LeaveOut, programs, select};
+use crate::service_files::{self, has_units, inventory};
 use crate::{Terminal, print};
 
 /// The arguments of both commands.
@@ -28,6 +31,8 @@ pub(crate) struct ConvertArgs {
     pub(crate) sandbox: SandboxArgs,
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(crate) services: ServiceArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     #[command(flatten)]
@@ -72,14 +77,28 @@ pub(crate) trait Conversion {
         Ok((rootfs, wanted.to_vec()))
     }
 
-    /// What the extension is to have. Changes nothing.
+    /// What the extension is to have. Changes nothing. Files of `elsewhere` get to the host without being part of it.
     fn plan(
         &self,
         name: &ExtensionName,
         rootfs: &Rootfs,
         wanted: Vec<RequestedPath>,
         selections: Vec<Selection>,
+        elsewhere: BTreeSet<TreePath>,
     ) -> anyhow::Result<Self::Plan>;
+
+    /// Whether an extension without units has state that its programs have to find.
+    const STATE_WITHOUT_UNITS: bool;
+
+    /// Whether the programs see the host's file at a path of the image.
+    fn sees_host(&self, _plan: &Self::Plan, _path: &TreePath) -> bool {
+        true
+    }
+
+    /// Whether the programs see the image's users with their numbers.
+    fn sees_image_users(&self, _plan: &Self::Plan) -> bool {
+        false
+    }
 
     /// Packages that the image has to have, as typed.
     fn packages(&self) -> Vec<String> {
@@ -89,6 +108,11 @@ pub(crate) trait Conversion {
     /// Options that were given and have no effect without packages.
     fn without_packages(&self) -> Vec<&'static str> {
         Vec::new()
+    }
+
+    /// The paths whose packages' services count: those asked for, or those that packages stand for.
+    fn service_paths(&self, _image: &Tree, wanted: &[RequestedPath]) -> anyhow::Result<Vec<RequestedPath>> {
+        Ok(wanted.to_vec())
     }
 
     /// The files of these packages.
@@ -153,14 +177,34 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
     let rootfs = root_file_system(&context, &sandbox, image, &wanted, name.as_str(), &events)?;
     let mut selections = command.select_packages(&rootfs, &events)?;
     selections.extend(select(&args.selection, &sandbox, &rootfs, C::LEAVE_OUT, &context.cache, &events)?);
+    let wanted = command.service_paths(&rootfs.tree, paths)?;
+    let is_service = C::STATE_WITHOUT_UNITS || has_units(&rootfs.tree, &wanted, &selections);
+    let inventory = match is_service && !args.services.no_service_files {
+        true => Some(inventory(&rootfs.tree, &wanted, &selections)?),
+        false => None,
+    };
+    let elsewhere = inventory.iter().flat_map(services::Inventory::files).cloned().collect();
     let (rootfs, shown) = command.narrow(rootfs, paths, &selections)?;
-    let plan = command.plan(name, &rootfs, shown, selections)?;
+    let plan = command.plan(name, &rootfs, shown, selections, elsewhere)?;
     let machines = command.machines(&plan, &rootfs);
     check_machines(&args.source, image, machines.iter().copied())?;
     let image_for = args.source.image_architecture(rootfs.config.platform.as_ref());
-    let (built, report) = command.build(&plan, rootfs, &events)?;
+    let (mut built, report) = command.build(&plan, rootfs, &events)?;
+    let mut needs = None;
+    if let Some(inventory) = &inventory {
+        let sees_host = |path: &TreePath| command.sees_host(&plan, path);
+        let view: (&dyn Fn(&TreePath) -> bool, _, _) =
+            (&sees_host, command.sees_image_users(&plan), C::STATE_WITHOUT_UNITS);
+        needs = Some(service_files::add(inventory, &mut built.tree, name, &args.services, view, &events)?);
+    }
+    for unit in &args.services.enable {
+        services::enable(&mut built.tree, name, unit)?;
+    }
     let architecture = args.release.architecture(&machines, image_for, &events);
-    let release = args.release.release(architecture, built.has_units)?;
+    let mut release =
+        args.release.release(architecture, built.has_units || needs.is_some_and(|n| !n.units.is_empty()))?;
+    release.restart_units.clone_from(&args.services.restart);
+    release.check()?;
     let mut options = args.output.extension_options();
     options.findings.extend(built.findings);
     let extension = Extension::new(built.tree, name.clone(), release, &options)?;

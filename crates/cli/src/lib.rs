@@ -29,6 +29,8 @@ mod package_selection;
 
 mod private_root;
 
+mod service_files;
+
 mod convert;
 
 pub mod flatwrap;

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use flix::plan::Selection;
+use flix::plan::{Selection, is_host_program};
 use packages::{Database, Package};
+use sysext::extension::unit_programs::{UNIT_LIMIT, is_unit, programs as unit_programs};
 use sysext::request::home;
 use tree::{Event, Events, Kind, StaticPath, Tree, TreePath};
 
@@ -37,6 +38,13 @@ const CERTIFICATES: [StaticPath; 4] = [
     StaticPath::new("/etc/pki/tls/certs"),
     StaticPath::new("/etc/ssl/certs"),
 ];
+
+/// Where a host's systemd finds units of its system.
+const UNITS: StaticPath = StaticPath::new("/usr/lib/systemd/system");
+
+/// What else it reads there.
+const SERVICE_DIRS: [StaticPath; 2] =
+    [StaticPath::new("/usr/lib/sysusers.d"), StaticPath::new("/usr/lib/tmpfiles.d")];
 
 /// Where files that no package owns are of use to programs: what maintainer scripts made.
 const MADE: [StaticPath; 6] = [
@@ -186,6 +194,58 @@ pub(crate) fn programs(names: &[String], tree: &Tree) -> Result<Vec<TreePath>, P
         }
     }
     Ok(out.into_values().collect())
+}
+
+/// What the host's systemd reads of packages and of those that they depend on directly: units, and which users and directories
+/// it makes for them. The programs that the units start are shown, too.
+///
+/// # Errors
+/// There is no database, or a package isn't in it.
+pub(crate) fn service_files(names: &[String], tree: &Tree) -> Result<Vec<TreePath>, PackagesError> {
+    let Some(database) = Database::read(tree)? else { return Ok(Vec::new()) };
+    let mut out = BTreeSet::new();
+    for name in names.iter().map(|n| plain(n)) {
+        let closure = database.closure(&[name])?;
+        let direct: BTreeSet<&str> = closure
+            .named
+            .iter()
+            .flat_map(|p| &p.depends)
+            .flat_map(|d| &d.alternatives)
+            .map(String::as_str)
+            .collect();
+        let depends = closure.depends.iter().filter(|p| direct.contains(p.name.as_str()));
+        for file in closure.named.iter().chain(depends).flat_map(|p| &p.files) {
+            let Some(place) = home(file, false) else { continue };
+            // An alias of a unit would become another unit.
+            if !tree.get(file).is_some_and(tree::Node::is_file) {
+                continue;
+            }
+            let is_system = place.starts_with(&UNITS.path()) && is_unit(&place);
+            if !is_system && !SERVICE_DIRS.iter().any(|dir| place.starts_with(&dir.path())) {
+                continue;
+            }
+            out.insert(file.clone());
+        }
+    }
+    let mut programs = BTreeSet::new();
+    for file in &out {
+        let Ok(found) = tree.resolve(file.to_absolute(), true) else { continue };
+        let Some(content) = tree.get(&found.path).and_then(|n| n.content()) else { continue };
+        let Some(text) = content.read(UNIT_LIMIT).ok().and_then(|t| String::from_utf8(t).ok()) else {
+            continue;
+        };
+        let starts = unit_programs(&text).into_iter().filter(|e| e.starts).map(|e| e.program);
+        let is_there = |path: &TreePath| {
+            let real = tree.resolve(path.to_absolute(), true).ok();
+            real.and_then(|r| tree.get(&r.path)).is_some_and(|n| n.is_file() && n.meta.mode & 0o111 != 0)
+        };
+        let places = starts.filter_map(|p| TreePath::new(p).ok());
+        programs.extend(places.filter(|p| is_there(p) && home(p, false).is_some()));
+    }
+    let is_hosts =
+        |p: &TreePath| flatwrap::Plan::is_reserved(p) || home(p, false).as_ref().is_some_and(is_host_program);
+    out.extend(programs.into_iter().filter(|p| !is_hosts(p)));
+    Ok(out.into_iter().collect())
 }
 
 fn is_called(path: &TreePath, name: &str) -> bool {

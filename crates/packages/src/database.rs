@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use tree::{Tree, TreePath};
+use tree::{StaticPath, Tree, TreePath};
 
 use crate::budget::Budget;
 use crate::{DatabaseError, Package, apk, dpkg, links, pacman, rpm};
@@ -91,6 +91,7 @@ impl Database {
         });
         let mut owners = BTreeMap::new();
         for (index, package) in packages.iter_mut().enumerate() {
+            package.directories = directories(tree, &package.files, budget)?;
             package.files = in_tree(tree, &package.files, budget)?;
             package.configuration = in_tree(tree, &package.configuration, budget)?;
             for file in &package.files {
@@ -194,6 +195,27 @@ impl Database {
             false => None,
         })
     }
+}
+
+/// Where packages have directories that are no part of their programs.
+const CHANGING: [StaticPath; 3] = [StaticPath::new("/etc"), StaticPath::new("/srv"), StaticPath::new("/var")];
+
+/// The directories of a manager's list in which hosts change files.
+fn directories(
+    tree: &Tree,
+    listed: &[TreePath],
+    budget: &mut Budget,
+) -> Result<Vec<TreePath>, DatabaseError> {
+    let mut found = BTreeSet::new();
+    for path in listed {
+        let below = CHANGING.iter().any(|top| path.starts_with(&top.path()));
+        // A symlink of the list (/var/run) is no directory of the package.
+        if below && path.depth() > 1 && tree.get(path).is_some_and(|n| n.is_dir()) {
+            budget.path(path)?;
+            found.insert(path.clone());
+        }
+    }
+    Ok(found.into_iter().collect())
 }
 
 /// The paths of the tree for those of a manager's list: symlinks of directories resolved, and directories only if nothing

@@ -23,6 +23,8 @@ mod rpm;
 
 mod links;
 
+mod scripts;
+
 mod closure;
 pub use closure::{Closure, ClosureError};
 

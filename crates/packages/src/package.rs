@@ -23,6 +23,8 @@ pub struct Package {
     /// resolved, the last symlink not. Links of update-alternatives(1) that lead to it are among them, and what its scripts
     /// made in its own folders.
     pub files: Vec<TreePath>,
+    /// Directories below /etc, /srv and /var that it lists and that are in the tree, sorted, by their real paths.
+    pub directories: Vec<TreePath>,
     /// Those of the files that are configuration.
     pub configuration: Vec<TreePath>,
     /// What it needs at run time.

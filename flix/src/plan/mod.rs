@@ -47,6 +47,8 @@ pub struct Request {
     pub charsets: bool,
     /// Scripts whose interpreter is not included are left to the host's.
     pub host_interpreters: bool,
+    /// Files outside /usr and /opt that the caller brings to the host in another way: nobody misses them.
+    pub elsewhere: BTreeSet<TreePath>,
 }
 
 /// Why there is no plan.

@@ -368,6 +368,7 @@ impl Planner<'_> {
             let parts: Vec<&[u8]> = p.components().take(2).collect();
             !matches!(parts.as_slice(), [b"etc", name] if UNUSED.iter().any(|u| u.as_bytes() == *name))
                 && !self.is_aliased(p)
+                && !self.request.elsewhere.contains(p)
                 && (p.components().next() != Some(b"etc") || !is_host_business(p))
         };
         let outside: BTreeSet<TreePath> = left.outside.into_iter().filter(useful).collect();

@@ -127,6 +127,7 @@ pub(super) fn extract(
                 keep_sbin: false,
                 charsets: false,
                 host_interpreters: false,
+                elsewhere: std::collections::BTreeSet::new(),
             };
             let plan = flix::Plan::new(&rootfs.tree, &request).map_err(Box::new)?;
             tell(&plan.notes, &plan.warnings, context.events);

@@ -20,6 +20,8 @@ pub use libraries::HostLibrary;
 pub mod unit_programs;
 pub mod units;
 
+pub mod accounts;
+
 mod findings;
 mod lint;
 pub use lint::HOST_SYMLINKS;

@@ -150,7 +150,7 @@ pub(super) fn prefixes(word: &[u8]) -> usize {
 
 /// A word of a value.
 #[derive(Debug, Default)]
-pub(super) struct Word {
+pub struct Word {
     /// Without quotes and escapes.
     pub text: Vec<u8>,
     /// Where it stands in the value, quotes and escapes included.
@@ -172,7 +172,7 @@ pub(super) fn commands(value: &[u8]) -> Vec<Word> {
 }
 
 /// Splits at white space, quotes and backslashes honoured.
-pub(super) fn words(text: &[u8]) -> Vec<Word> {
+pub fn words(text: &[u8]) -> Vec<Word> {
     let mut out = Vec::new();
     let mut word: Option<Word> = None;
     let mut quote = None;

@@ -27,6 +27,9 @@ pub(crate) use sandbox::SandboxArgs;
 mod selection;
 pub(crate) use selection::SelectionArgs;
 
+mod services;
+pub(crate) use services::ServiceArgs;
+
 mod source;
 pub(crate) use source::ContextError;
 pub use source::SourceArgs;

@@ -24,6 +24,7 @@ use crate::root::program;
 use crate::selection::{LeaveOut, programs};
 
 const VAR: StaticPath = StaticPath::new("/var");
+const PASSWD: StaticPath = StaticPath::new("/etc/passwd");
 
 /// Does what the arguments ask for.
 ///
@@ -40,12 +41,33 @@ impl Conversion for Args {
     /// Nothing: the programs see the image, not the host.
     const LEAVE_OUT: LeaveOut = |_, _| {};
 
+    /// Entry points that root starts make the state themselves.
+    const STATE_WITHOUT_UNITS: bool = true;
+
+    fn sees_host(&self, plan: &Plan, path: &TreePath) -> bool {
+        // A file of the host over one of the image is there only if the host has it.
+        plan.mounts().over(path).is_some_and(|m| matches!(m.source, Source::Host(_)) && m.target.depth() == 1)
+    }
+
+    fn sees_image_users(&self, plan: &Plan) -> bool {
+        let passwd = PASSWD.path();
+        plan.mounts().over(&passwd).is_none_or(|m| matches!(m.source, Source::Image(_)))
+    }
+
+    fn service_paths(&self, image: &Tree, wanted: &[RequestedPath]) -> anyhow::Result<Vec<RequestedPath>> {
+        match wanted.is_empty() && !self.packages().is_empty() {
+            true => Ok(self.programs(image)?),
+            false => Ok(wanted.to_vec()),
+        }
+    }
+
     fn plan(
         &self,
         name: &ExtensionName,
         rootfs: &Rootfs,
         wanted: Vec<RequestedPath>,
         selections: Vec<Selection>,
+        _elsewhere: BTreeSet<TreePath>,
     ) -> anyhow::Result<Plan> {
         let variable = |name| std::env::var(name).ok();
         let options = options(self, name, rootfs, variable("CHROOT"), variable("HOST"))?;
@@ -140,7 +162,11 @@ impl Args {
     /// The programs of the packages, and those that the traced commands name; not those that every host has or the entry points
     /// need.
     fn programs(&self, image: &Tree) -> Result<Vec<RequestedPath>, PackagesError> {
-        let (mut found, _) = entry_points(&PathArg::packages(&self.paths), image)?;
+        let packages = PathArg::packages(&self.paths);
+        let (mut found, _) = entry_points(&packages, image)?;
+        if !self.common.services.no_service_files {
+            found.extend(private_root::service_files(&packages, image)?);
+        }
         found.extend(programs(&self.common.selection.trace).iter().filter_map(|name| program(image, name)));
         let mut out: Vec<RequestedPath> = Vec::new();
         for path in found.iter().filter(|path| !is_hosts(path)) {

@@ -53,14 +53,17 @@ impl Conversion for Args {
 
     const LEAVE_OUT: LeaveOut = leave_out_hosts;
 
+    const STATE_WITHOUT_UNITS: bool = false;
+
     fn plan(
         &self,
         name: &ExtensionName,
         rootfs: &Rootfs,
         wanted: Vec<RequestedPath>,
         selections: Vec<Selection>,
+        elsewhere: BTreeSet<TreePath>,
     ) -> anyhow::Result<Planned> {
-        let request = Request { wanted, selections, ..request(self, name, &rootfs.config.env)? };
+        let request = Request { wanted, selections, elsewhere, ..request(self, name, &rootfs.config.env)? };
         let plan = Plan::new(&rootfs.tree, &request)?;
         let shown = self.explain || self.common.report.json || !plan.unbundled.is_empty();
         let database = if shown { Database::read(&rootfs.tree) } else { Ok(None) };
@@ -151,6 +154,7 @@ fn request(args: &Args, name: &ExtensionName, environment: &[String]) -> anyhow:
         keep_sbin: args.keep_sbin,
         charsets: args.charsets,
         host_interpreters: args.host_interpreters,
+        elsewhere: BTreeSet::new(),
     })
 }
 

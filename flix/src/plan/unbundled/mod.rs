@@ -102,6 +102,12 @@ impl Planner<'_> {
                 found.entry((UnbundledKind::Siblings, true)).or_default().extend(siblings.iter().cloned());
                 self.script(path, content, &bundled, &mut found)?;
             }
+            for ((kind, _), paths) in &mut found {
+                if *kind == UnbundledKind::Configuration {
+                    let elsewhere = &self.request.elsewhere;
+                    paths.retain(|p| !elsewhere.contains(p) && !is_above(p, elsewhere));
+                }
+            }
             out.extend(entries(path, found));
         }
         self.plan.unbundled = out.into_iter().collect();

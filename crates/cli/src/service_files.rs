@@ -1,0 +1,107 @@
+//! What the services of an extension need beside their programs: collected from the image, added to the extension, reported.
+
+use std::collections::BTreeSet;
+
+use flix::plan::Selection;
+use services::{Etc, Inventory, Needs, Options, ServicesError, StateKind};
+use sysext::extension::unit_programs::is_unit;
+use sysext::request::{home, locate};
+use sysext::{ExtensionName, RequestedPath};
+use tree::{Event, Events, Tree, TreePath};
+
+use crate::args::ServiceArgs;
+
+/// Whether a request names a unit: such an extension is a service's.
+pub(crate) fn has_units(image: &Tree, wanted: &[RequestedPath], selections: &[Selection]) -> bool {
+    paths(image, wanted, selections).iter().any(|path| home(path, false).as_ref().is_some_and(is_unit))
+}
+
+/// All paths of the image that a request has. A request that can't be followed is an error later.
+fn paths(image: &Tree, wanted: &[RequestedPath], selections: &[Selection]) -> BTreeSet<TreePath> {
+    let mut out: BTreeSet<TreePath> = selections.iter().flat_map(|s| &s.paths).cloned().collect();
+    for item in locate(image, wanted, false).unwrap_or_default() {
+        out.extend(image.subtree(&item.real).map(|(path, _)| path.clone()));
+        out.insert(item.source);
+    }
+    out
+}
+
+/// Takes from an image what services of the requested packages need.
+///
+/// # Errors
+/// As [`Inventory::read`].
+pub(crate) fn inventory(
+    image: &Tree,
+    wanted: &[RequestedPath],
+    selections: &[Selection],
+) -> Result<Inventory, ServicesError> {
+    Inventory::read(image, &paths(image, wanted, selections))
+}
+
+/// Adds to the extension what its services need, and reports it.
+///
+/// # Errors
+/// As [`Needs::new`] and [`Needs::write`].
+pub(crate) fn add(
+    inventory: &Inventory,
+    extension: &mut Tree,
+    name: &ExtensionName,
+    args: &ServiceArgs,
+    (sees_host, numbers, without_units): (&dyn Fn(&TreePath) -> bool, bool, bool),
+    events: &dyn Events,
+) -> Result<Needs, ServicesError> {
+    let etc = if args.confext { Etc::Confext } else { Etc::Factory };
+    // Files of an image belong to numbers.
+    let numbers = numbers || args.confext;
+    let options = Options { sees_host, etc, numbers, contents: args.state_files, without_units };
+    let needs = Needs::new(inventory, extension, options)?;
+    needs.write(extension, name)?;
+    report(&needs, name, args, events);
+    Ok(needs)
+}
+
+fn report(needs: &Needs, name: &ExtensionName, args: &ServiceArgs, events: &dyn Events) {
+    let note = |text: String| events.event(Event::Note(text.into()));
+    let warn = |text: String| events.event(Event::Warning(text.into()));
+    let users: Vec<&str> = needs.users.iter().map(|u| u.name.as_str()).collect();
+    if !users.is_empty() {
+        note(format!("users that hosts without them get: {}", users.join(", ")));
+    }
+    let dirs = needs.state.iter().filter(|s| s.kind == StateKind::Directory).map(|s| &s.path);
+    if let Some(list) = list(dirs) {
+        note(format!("directories that hosts without them get: {list}"));
+    }
+    let files = needs.configuration.iter().filter(|c| !c.node.is_dir()).map(|c| &c.path);
+    if let Some(list) = list(files) {
+        match args.confext {
+            true => note(format!("configuration in {name}.confext.raw: {list}")),
+            false => note(format!("configuration that hosts without it get: {list}")),
+        }
+    }
+    for start in &needs.first_starts {
+        note(format!("before the service's first start, each host runs {}", start.command.join(" ")));
+    }
+    if let Some(list) = list(needs.secrets.iter()) {
+        warn(format!("not included, since no two hosts may share a key or password: {list}"));
+    }
+    for (dir, count) in &needs.made {
+        warn(format!(
+            "{dir}: {count} {} that no package owns, made when it was installed in the image, not included",
+            if *count == 1 { "file" } else { "files" }
+        ));
+    }
+    if let Some(list) = list(needs.left_out.iter()) {
+        note(format!("files of packages in /var, not included (--state-files): {list}"));
+    }
+}
+
+/// The first three, and how many more there are. None for no path.
+fn list<'p>(paths: impl Iterator<Item = &'p TreePath>) -> Option<String> {
+    let all: Vec<String> = paths.map(TreePath::to_string).collect();
+    let shown = all.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+    match all.len().checked_sub(3) {
+        _ if all.is_empty() => None,
+        None | Some(0) => Some(shown),
+        Some(more) => Some(format!("{shown} and {more} more")),
+    }
+}

@@ -1,0 +1,92 @@
+//! What has to be made on each host before a service's first start: keys, and databases that can't be shared.
+
+use std::collections::BTreeSet;
+
+use sysext::request::home;
+use tree::{Tree, TreePath};
+
+use crate::inventory::Inventory;
+use crate::state::is_file;
+
+/// A command that a package's scripts run when it is installed, to be run on each host instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstStart {
+    /// The program, in the extension, and its arguments.
+    pub command: Vec<String>,
+    /// What isn't there before it has run; none if it finds out itself.
+    pub unless: Option<TreePath>,
+    /// What the image has of its kind and the extension leaves out.
+    pub replaces: Vec<TreePath>,
+}
+
+/// The commands for what the extension has.
+pub(crate) fn commands(
+    inventory: &Inventory,
+    extension: &Tree,
+    secrets: &BTreeSet<TreePath>,
+) -> Vec<FirstStart> {
+    let mut out = Vec::new();
+    let program = |name: &str| {
+        let dirs = ["/usr/bin", "/usr/sbin", "/usr/libexec"];
+        dirs.iter().find_map(|dir| {
+            let path = TreePath::new(format!("{dir}/{name}")).ok()?;
+            let place =
+                [home(&path, false), Some(path)].into_iter().flatten().find(|p| is_file(extension, p));
+            Some(place?.to_string())
+        })
+    };
+    let path = |text: &str| TreePath::new(text).ok();
+    // ssh-keygen(1): keys of those types of which there is none.
+    if let (Some(keygen), Some(_)) = (program("ssh-keygen"), program("sshd")) {
+        let is_key = |p: &&TreePath| {
+            p.file_name().is_some_and(|n| n.starts_with(b"ssh_host_") && n.ends_with(b"_key"))
+        };
+        let replaces = secrets.iter().filter(is_key).cloned().collect();
+        out.push(FirstStart { command: vec![keygen, "-A".to_owned()], unless: None, replaces });
+    }
+    // mariadb-install-db(1).
+    let install = program("mariadb-install-db").or_else(|| program("mysql_install_db"));
+    let server = program("mariadbd").or_else(|| program("mysqld"));
+    if let (Some(install), Some(_), Some(data)) = (install, server, path("/var/lib/mysql")) {
+        let command = [install.as_str(), "--user=mysql", "--datadir=/var/lib/mysql", "--skip-test-db"];
+        out.push(FirstStart {
+            command: command.map(str::to_owned).to_vec(),
+            unless: data.join("mysql").ok(),
+            replaces: vec![data],
+        });
+    }
+    // pg_createcluster(1): each cluster has its configuration and its data.
+    if let Some(create) = program("pg_createcluster") {
+        for (version, name) in clusters(inventory) {
+            let replaces = ["/etc/postgresql", "/var/lib/postgresql"];
+            let replaces: Vec<TreePath> =
+                replaces.iter().filter_map(|d| path(&format!("{d}/{version}/{name}"))).collect();
+            out.push(FirstStart {
+                unless: replaces.first().and_then(|c| c.join("postgresql.conf").ok()),
+                command: vec![create.clone(), version, name],
+                replaces,
+            });
+        }
+    }
+    out
+}
+
+/// The clusters that the image's scripts made: `/etc/postgresql/VERSION/NAME/postgresql.conf`.
+fn clusters(inventory: &Inventory) -> Vec<(String, String)> {
+    let Ok(top) = TreePath::new("/etc/postgresql") else { return Vec::new() };
+    let plain = |b: &[u8]| {
+        let text = std::str::from_utf8(b).ok()?;
+        let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+        is_plain.then(|| text.to_owned())
+    };
+    let of = |path: &TreePath| {
+        let mut parts = path.strip_prefix(&top)?.split(|&b| b == b'/');
+        match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some(version), Some(name), Some(b"postgresql.conf"), None) => {
+                Some((plain(version)?, plain(name)?))
+            }
+            _ => None,
+        }
+    };
+    inventory.tree.subtree(&top).filter_map(|(path, _)| of(path)).collect()
+}

@@ -1,0 +1,41 @@
+//! What a service needs beside its program: users, state, configuration, and when it starts.
+//!
+//! A package's maintainer scripts make all that on a host where the package is installed. [`Inventory::read`] collects from
+//! an image what they have made; [`Needs::new`] decides what the units of an extension need of it; [`Needs::write`] adds
+//! files by which a host makes it: sysusers.d, tmpfiles.d, factory copies of /etc, and a unit that applies them before the
+//! services start, also if the extension is merged while the host runs.
+
+mod accounts;
+pub use accounts::User;
+
+mod inventory;
+pub use inventory::{Inventory, ServicesError};
+
+mod text;
+
+mod named;
+
+mod places;
+pub use places::{Owner, StateKind, StatePath};
+
+mod state;
+
+mod configuration;
+pub use configuration::ConfigurationPath;
+
+mod first_start;
+pub use first_start::FirstStart;
+
+mod needs;
+pub use needs::{Etc, Needs, Options};
+
+mod setup;
+
+mod start;
+pub use start::{StartError, enable, units};
+
+mod confext;
+pub use confext::confext;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,348 @@
+//! What the units of an extension need.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sysext::extension::accounts::{Account, Made, made, mentions};
+use sysext::extension::unit_programs::{is_unit, programs};
+use sysext::extension::units::{Directive, parse, words};
+use tree::{Node, StaticPath, Tree, TreePath};
+
+use crate::accounts::User;
+use crate::configuration::ConfigurationPath;
+use crate::first_start::{FirstStart, commands};
+use crate::inventory::{Inventory, ServicesError, TEXT_LIMIT};
+use crate::named;
+use crate::places::{Owner, RUN, StateKind, StatePath};
+use crate::state::made_by_extension;
+
+pub(crate) const UNITS: StaticPath = StaticPath::new("/usr/lib/systemd/system");
+pub(crate) const SYSUSERS: StaticPath = StaticPath::new("/usr/lib/sysusers.d");
+pub(crate) const TMPFILES: StaticPath = StaticPath::new("/usr/lib/tmpfiles.d");
+
+/// How an extension brings files of /etc.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Etc {
+    /// As copies that a host gets where it has no file of its own.
+    #[default]
+    Factory,
+    /// Not itself: they are in an image of their own ([`crate::confext`]).
+    Confext,
+}
+
+/// What decides about the needs beside the image and the extension.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// Whether the programs see the host's file at a path of the image. What they see of the image needn't be made.
+    pub sees_host: &'a dyn Fn(&TreePath) -> bool,
+    /// How files of /etc get to the host.
+    pub etc: Etc,
+    /// Whether users and groups have the image's numbers where these are free.
+    pub numbers: bool,
+    /// Whether files that packages have below /var are copied to hosts that lack them.
+    pub contents: bool,
+    /// Whether state is made without any unit.
+    pub without_units: bool,
+}
+
+impl std::fmt::Debug for Options<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("etc", &self.etc)
+            .field("numbers", &self.numbers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the units of an extension need beside their programs.
+#[derive(Debug, Clone, Default)]
+pub struct Needs {
+    /// Users, as the image has them.
+    pub users: Vec<User>,
+    /// Groups that aren't a user's own, and their numbers in the image.
+    pub groups: BTreeMap<String, Option<u32>>,
+    /// Users and further groups of theirs.
+    pub members: BTreeSet<(String, String)>,
+    /// Directories and symlinks below /var, /srv and /run, parents first.
+    pub state: Vec<StatePath>,
+    /// Files, symlinks and directories below /etc, parents first.
+    pub configuration: Vec<ConfigurationPath>,
+    /// Files below /var and /srv, if they were asked for, by path.
+    pub contents: BTreeMap<TreePath, Node>,
+    /// What is made on each host before the first start.
+    pub first_starts: Vec<FirstStart>,
+    /// The services, sockets and the like that wait for all that: names of units of the extension.
+    pub units: BTreeSet<String>,
+    /// Files below /etc that the image has and no two hosts may share.
+    pub secrets: BTreeSet<TreePath>,
+    /// Directories of the state in which the image has files that no package owns, and how many.
+    pub made: BTreeMap<TreePath, usize>,
+    /// Number of files that packages have below /var and /srv and that aren't included.
+    pub left_out: BTreeSet<TreePath>,
+    pub(crate) etc: Etc,
+    pub(crate) numbers: bool,
+    pub(crate) gids: BTreeMap<String, u32>,
+}
+
+/// A unit of the extension, without its drop-ins.
+struct Unit {
+    name: String,
+    text: String,
+    directives: Vec<Directive>,
+}
+
+impl Needs {
+    /// Decides what the units of `extension` need of what the inventory's image has. Nothing if there is no unit.
+    ///
+    /// # Errors
+    /// A file of the extension or of the image can't be read.
+    pub fn new(
+        inventory: &Inventory,
+        extension: &Tree,
+        options: Options<'_>,
+    ) -> Result<Needs, ServicesError> {
+        let units = units_of(extension)?;
+        let mut out = Needs { etc: options.etc, numbers: options.numbers, ..Needs::default() };
+        if units.is_empty() && !options.without_units {
+            return Ok(out);
+        }
+        let of_units: BTreeSet<TreePath> =
+            units.iter().flat_map(|u| &u.directives).flat_map(|d| named::paths(&d.value)).collect();
+        let mut read = of_units.clone();
+        read.extend(of_scripts(extension, &units)?);
+        let replaced = |starts: &[FirstStart]| -> Vec<TreePath> {
+            starts.iter().flat_map(|s| s.replaces.clone()).collect()
+        };
+        let except = replaced(&commands(inventory, extension, &BTreeSet::new()));
+        let configuration = inventory.configuration(&read, &except)?;
+        if !units.is_empty() {
+            out.first_starts = commands(inventory, extension, &configuration.secrets);
+        }
+        let made_anew = replaced(&out.first_starts);
+        out.secrets = configuration.secrets.into_iter().filter(|s| !made_anew.contains(s)).collect();
+        let mut named = read;
+        for found in configuration.paths.values() {
+            named.extend(of_configuration(found)?);
+        }
+        // systemd itself reads what units name, whatever the programs see.
+        let is_seen = |p: &TreePath| (options.sees_host)(p) || of_units.contains(p);
+        if !units.is_empty() {
+            let seen = configuration.paths.into_values().filter(|c| is_seen(&c.path));
+            out.configuration = with_needed_directories(seen.collect());
+        }
+        let lines = tmpfiles(extension)?;
+        let own = made_by_extension(&lines);
+        let made = made(extension)?;
+        let mentioned = mentioned(extension, &made)?;
+        let users: BTreeSet<String> = inventory
+            .scripted
+            .iter()
+            .chain(mentioned.iter().filter(|m| m.0 == Account::User).map(|m| &m.1))
+            .cloned()
+            .collect();
+        let mut state = inventory.state(&users, &named);
+        for unit in &units {
+            state.extend(unit.pid_directory().map(|s| (s.path.clone(), s)));
+        }
+        state.retain(|path, _| (options.sees_host)(path) && !own.contains(path));
+        out.made = inventory.made(state.values(), &made_anew);
+        out.state = state.into_values().collect();
+        let contents = inventory.contents().into_iter().filter(|(path, _)| (options.sees_host)(path));
+        match options.contents {
+            true => out.contents = contents.collect(),
+            false => out.left_out = contents.map(|(path, _)| path).collect(),
+        }
+        out.accounts(inventory, &made, mentioned);
+        if !out.is_empty() || !lines.is_empty() || !made.users.is_empty() || !made.groups.is_empty() {
+            out.units = units.into_iter().filter(Unit::starts_something).map(|u| u.name).collect();
+        }
+        Ok(out)
+    }
+
+    /// Whether nothing has to be made.
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty()
+            && self.groups.is_empty()
+            && self.members.is_empty()
+            && self.state.is_empty()
+            && (self.configuration.is_empty() || self.etc == Etc::Confext)
+            && self.contents.is_empty()
+            && self.first_starts.is_empty()
+    }
+
+    /// The accounts that are mentioned, own something that is made, or are made by the packages' scripts.
+    fn accounts(&mut self, inventory: &Inventory, made: &Made, mentioned: BTreeSet<(Account, String)>) {
+        if made.unclear {
+            return;
+        }
+        let mut names = mentioned;
+        // Without a unit, directories are all that is made; the program makes its users' files itself.
+        names.extend(inventory.scripted.iter().map(|name| (Account::User, name.clone())));
+        let owned = self.state.iter().map(|s| (&s.owner, &s.group));
+        let owned = owned.chain(self.configuration.iter().map(|c| (&c.owner, &c.group)));
+        let mut owners = Vec::new();
+        for (owner, group) in owned {
+            owners.push((Account::User, owner.clone()));
+            owners.push((Account::Group, group.clone()));
+        }
+        for node in self.contents.values() {
+            let (owner, group) = inventory.owners(node);
+            owners.extend([(Account::User, owner), (Account::Group, group)]);
+        }
+        for (account, owner) in owners {
+            if let Owner::Name(name) = owner {
+                names.insert((account, name));
+            }
+        }
+        // "nogroup" is what Debian calls the group of nobody.
+        names.retain(|(account, name)| !made.has(*account, name) || name == "nogroup");
+        let users: BTreeSet<&String> = names.iter().filter(|n| n.0 == Account::User).map(|n| &n.1).collect();
+        let accounts = &inventory.accounts;
+        for name in &users {
+            let found = accounts.user(name).cloned();
+            let user = found.unwrap_or_else(|| User {
+                name: (*name).clone(),
+                uid: u32::MAX,
+                gid: u32::MAX,
+                comment: String::new(),
+                home: String::new(),
+                shell: String::new(),
+            });
+            if crate::accounts::is_name(&user.name) {
+                let primary = accounts.group_of(user.gid).map(|g| g.name.clone());
+                let apart = primary.filter(|g| g != &user.name && user.gid != crate::state::NOGROUP);
+                if let Some(group) = apart.filter(|g| !made.has(Account::Group, g)) {
+                    self.groups.insert(group.clone(), accounts.group(&group).map(|g| g.gid));
+                }
+                self.users.push(user);
+            }
+        }
+        for group in accounts.groups.iter() {
+            for member in group.members.iter().filter(|m| users.contains(m)) {
+                self.members.insert((member.clone(), group.name.clone()));
+                if !made.has(Account::Group, &group.name) {
+                    self.groups.insert(group.name.clone(), Some(group.gid));
+                }
+            }
+        }
+        for (_, name) in names.iter().filter(|n| n.0 == Account::Group && !users.contains(&n.1)) {
+            if crate::accounts::is_name(name) {
+                self.groups.insert(name.clone(), accounts.group(name).map(|g| g.gid));
+            }
+        }
+        self.gids = accounts.groups.iter().map(|g| (g.name.clone(), g.gid)).collect();
+        let primary = |u: &User| accounts.group_of(u.gid).map(|g| g.name.clone());
+        // A user's own group comes with it.
+        let own: BTreeSet<&String> = self
+            .users
+            .iter()
+            .filter(|u| primary(u).as_ref() == Some(&u.name) || u.gid == u32::MAX)
+            .map(|u| &u.name)
+            .collect();
+        self.groups.retain(|name, _| !own.contains(name));
+    }
+}
+
+impl Unit {
+    fn value(&self, key: &str) -> Option<String> {
+        let last = self.directives.iter().rev().find(|d| d.key == key)?;
+        Some(String::from_utf8_lossy(&last.value).into_owned()).filter(|v| !v.is_empty())
+    }
+
+    /// A target or slice waits for nothing.
+    fn starts_something(&self) -> bool {
+        [".service", ".socket", ".mount", ".path"].iter().any(|end| self.name.ends_with(end))
+    }
+
+    /// The directory of the pid file, if nothing in the unit makes it.
+    fn pid_directory(&self) -> Option<StatePath> {
+        let file = self.value("PIDFile")?;
+        let file = file.strip_prefix("/var/run/").map(|rest| format!("/run/{rest}")).unwrap_or(file);
+        let dir = TreePath::new(file).ok()?.parent()?;
+        let rest = dir.strip_prefix(&RUN.path()).filter(|r| !r.is_empty() && !r.contains(&b'%'))?;
+        let made = self.value("RuntimeDirectory").unwrap_or_default();
+        let top = rest.split(|&b| b == b'/').next().unwrap_or_default();
+        if words(made.as_bytes()).iter().any(|w| w.text.split(|&b| b == b'/').next() == Some(top)) {
+            return None;
+        }
+        let owner = |key| Owner::Name(self.value(key).filter(|v| !v.contains('%')).unwrap_or("root".into()));
+        let (owner, group) = (owner("User"), owner("Group"));
+        Some(StatePath { path: dir, kind: StateKind::Directory, mode: 0o755, owner, group })
+    }
+}
+
+/// Directories that hold nothing of the list and that the host has anyway go; the others stay.
+fn with_needed_directories(all: Vec<ConfigurationPath>) -> Vec<ConfigurationPath> {
+    let is_empty_top = |c: &ConfigurationPath| {
+        c.node.is_dir()
+            && c.path.depth() == 2
+            && !all.iter().any(|o| o.path != c.path && o.path.starts_with(&c.path))
+    };
+    let gone: BTreeSet<TreePath> = all.iter().filter(|c| is_empty_top(c)).map(|c| c.path.clone()).collect();
+    all.into_iter().filter(|c| !gone.contains(&c.path)).collect()
+}
+
+/// The units of the system's manager in an extension. One that can't be read as text doesn't count.
+fn units_of(extension: &Tree) -> Result<Vec<Unit>, ServicesError> {
+    let mut out = Vec::new();
+    for (path, _) in extension.children(&UNITS.path()).filter(|(p, n)| is_unit(p) && n.is_file()) {
+        let Some(text) = text_of(extension, path)? else { continue };
+        let name = String::from_utf8_lossy(path.file_name().unwrap_or_default()).into_owned();
+        out.push(Unit { name, directives: parse(text.as_bytes()), text });
+    }
+    Ok(out)
+}
+
+/// The text of a file, its symlinks followed.
+fn text_of(tree: &Tree, path: &TreePath) -> Result<Option<String>, ServicesError> {
+    let Ok(found) = tree.resolve(path.to_absolute(), true) else { return Ok(None) };
+    let content = tree.get(&found.path).and_then(|n| n.content()).filter(|c| c.len() <= TEXT_LIMIT);
+    let Some(content) = content else { return Ok(None) };
+    let bytes =
+        content.read(TEXT_LIMIT).map_err(|source| ServicesError::Content { path: path.clone(), source })?;
+    Ok(String::from_utf8(bytes).ok())
+}
+
+/// Paths that the scripts name which units start.
+fn of_scripts(extension: &Tree, units: &[Unit]) -> Result<BTreeSet<TreePath>, ServicesError> {
+    let mut out = BTreeSet::new();
+    for exec in units.iter().flat_map(|u| programs(&u.text)) {
+        let Ok(path) = TreePath::new(&exec.program) else { continue };
+        if let Some(text) = text_of(extension, &path)?.filter(|t| t.starts_with("#!")) {
+            out.extend(uncommented(text.as_bytes()));
+        }
+    }
+    Ok(out)
+}
+
+fn of_configuration(found: &ConfigurationPath) -> Result<BTreeSet<TreePath>, ServicesError> {
+    let content = found.node.content().filter(|c| c.len() <= TEXT_LIMIT);
+    let Some(content) = content else { return Ok(BTreeSet::new()) };
+    let text = content
+        .read(TEXT_LIMIT)
+        .map_err(|source| ServicesError::Content { path: found.path.clone(), source })?;
+    Ok(uncommented(&text))
+}
+
+/// Paths of a text but for those in comments.
+fn uncommented(text: &[u8]) -> BTreeSet<TreePath> {
+    let lines = text.split(|&b| b == b'\n').map(<[u8]>::trim_ascii);
+    lines.filter(|l| !matches!(l.first(), Some(b'#' | b';'))).flat_map(named::paths).collect()
+}
+
+/// The lines of the extension's tmpfiles.d files, as words.
+pub(crate) fn tmpfiles(extension: &Tree) -> Result<Vec<Vec<Vec<u8>>>, ServicesError> {
+    let mut out = Vec::new();
+    for (path, _) in extension.children(&TMPFILES.path()) {
+        let Some(text) = text_of(extension, path)? else { continue };
+        let lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
+        out.extend(lines.map(|l| words(l.as_bytes()).into_iter().map(|w| w.text).collect()));
+    }
+    Ok(out)
+}
+
+/// The accounts that files of the extension name and that nothing in it makes.
+fn mentioned(extension: &Tree, made: &Made) -> Result<BTreeSet<(Account, String)>, ServicesError> {
+    let all = mentions(extension)?.into_iter().flat_map(|(_, mentions)| mentions);
+    let missing = all.filter(|m| !made.has(m.account, &m.name) || m.name == "nogroup");
+    Ok(missing.map(|m| (m.account, m.name)).collect())
+}

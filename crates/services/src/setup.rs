@@ -1,0 +1,213 @@
+//! The files by which a host makes what services need.
+
+use std::collections::BTreeSet;
+
+use sysext::ExtensionName;
+use tree::{Kind, Meta, Node, StaticPath, Tree, TreePath};
+
+use crate::accounts::User;
+use crate::inventory::ServicesError;
+use crate::needs::{Etc, Needs, SYSUSERS, TMPFILES, UNITS};
+use crate::places::{Owner, StateKind};
+use crate::text::word;
+
+/// Where copies of the host's files are. tmpfiles.d(5), type C.
+const FACTORY: StaticPath = StaticPath::new("/usr/share/factory");
+const UDEV: StaticPath = StaticPath::new("/usr/lib/udev/rules.d");
+const BUS: StaticPath = StaticPath::new("/usr/share/dbus-1");
+
+impl Needs {
+    /// Adds the files to an extension: `NAME-setup.conf` in sysusers.d and tmpfiles.d, copies below
+    /// `/usr/share/factory/NAME`, `NAME-setup.service`, and a drop-in for each unit that waits for it. Nothing if nothing
+    /// is needed.
+    ///
+    /// # Errors
+    /// The extension has one of the files.
+    pub fn write(&self, extension: &mut Tree, name: &ExtensionName) -> Result<(), ServicesError> {
+        // What packages have of their own is applied with ours.
+        let mut sysusers = names(extension, &SYSUSERS.path());
+        let mut tmpfiles = names(extension, &TMPFILES.path());
+        let conf = format!("{name}-setup.conf");
+        let text = self.sysusers(name);
+        if !text.is_empty() {
+            put(extension, SYSUSERS.path().join(&conf)?, Node::file(0o644, text))?;
+            sysusers.insert(conf.clone());
+        }
+        let text = self.tmpfiles(extension, name)?;
+        if !text.is_empty() {
+            put(extension, TMPFILES.path().join(&conf)?, Node::file(0o644, text))?;
+            tmpfiles.insert(conf);
+        }
+        if self.units.is_empty() {
+            return Ok(());
+        }
+        let setup = format!("{name}-setup.service");
+        let text = self.unit(extension, name, &sysusers, &tmpfiles);
+        put(extension, UNITS.path().join(&setup)?, Node::file(0o644, text))?;
+        for unit in &self.units {
+            // Not Requires=: what is there already is enough for many services, and they say themselves what they lack.
+            let text = format!("[Unit]\nWants={setup}\nAfter={setup}\n");
+            let path = UNITS.path().join(format!("{unit}.d/10-{name}-setup.conf"))?;
+            put(extension, path, Node::file(0o644, text))?;
+        }
+        Ok(())
+    }
+
+    /// sysusers.d(5). Users and groups that a host has stay as they are.
+    fn sysusers(&self, name: &ExtensionName) -> Vec<u8> {
+        let mut lines: Vec<Vec<u8>> = Vec::new();
+        let number = |id: Option<u32>| match id.filter(|id| self.numbers && *id != u32::MAX) {
+            Some(id) => id.to_string(),
+            None => "-".to_owned(),
+        };
+        for (group, gid) in &self.groups {
+            lines.push(columns(&[b"g", group.as_bytes(), number(*gid).as_bytes()]));
+        }
+        for user in &self.users {
+            lines.push(self.user(user, &number(Some(user.uid))));
+        }
+        for (user, group) in &self.members {
+            lines.push(columns(&[b"m", user.as_bytes(), group.as_bytes()]));
+        }
+        file(&format!("Users of {name}"), &lines)
+    }
+
+    fn user(&self, user: &User, uid: &str) -> Vec<u8> {
+        let group = self.gids.iter().find(|(_, gid)| **gid == user.gid).map(|(name, _)| name);
+        let apart = group.filter(|g| **g != user.name && user.gid != crate::state::NOGROUP);
+        let id = match apart {
+            Some(group) => format!("{uid}:{group}"),
+            None => uid.to_owned(),
+        };
+        let or_default = |text: &str| if text.is_empty() { b"-".to_vec() } else { word(text.as_bytes()) };
+        // A home that is no directory anywhere is systemd's default, too.
+        let comment = user.comment.trim_end_matches(',');
+        let columns = [
+            b"u".to_vec(),
+            word(user.name.as_bytes()),
+            id.into_bytes(),
+            or_default(comment),
+            or_default(&user.home),
+            or_default(&user.shell),
+        ];
+        columns.join(&b' ')
+    }
+
+    /// tmpfiles.d(5). With a colon, modes and owners count for what is made anew.
+    fn tmpfiles(&self, extension: &mut Tree, name: &ExtensionName) -> Result<Vec<u8>, ServicesError> {
+        let mut lines: Vec<Vec<u8>> = Vec::new();
+        let made = |kind: &[u8], path: &TreePath, mode: u32, owner: &Owner, group: &Owner, from: &[u8]| {
+            let mut out = vec![kind.to_vec(), word(&path.to_absolute()), format!(":{mode:04o}").into_bytes()];
+            out.extend([owner, group].map(|o| [b":".as_slice(), &word(o.text().as_bytes())].concat()));
+            out.push(b"-".to_vec());
+            if !from.is_empty() {
+                out.push(word(from));
+            }
+            out.join(&b' ')
+        };
+        let link = |path: &TreePath, target: &[u8]| {
+            columns_of(vec![b"L".to_vec(), word(&path.to_absolute()), b"- - - -".to_vec(), word(target)])
+        };
+        for state in &self.state {
+            lines.push(match &state.kind {
+                StateKind::Directory => made(b"d", &state.path, state.mode, &state.owner, &state.group, b""),
+                StateKind::Link(target) => link(&state.path, target),
+            });
+        }
+        let factory = FACTORY.path().join(name.as_str())?;
+        let configuration = self.configuration.iter().filter(|_| self.etc == Etc::Factory);
+        for found in configuration {
+            let (path, mode) = (&found.path, found.node.meta.mode & 0o7777);
+            match &found.node.kind {
+                Kind::Dir => lines.push(made(b"d", path, mode, &found.owner, &found.group, b"")),
+                Kind::Symlink(target) => lines.push(link(path, target)),
+                Kind::File(content) => {
+                    let copy = factory.join(path.as_relative())?;
+                    lines.push(made(b"C", path, mode, &found.owner, &found.group, &copy.to_absolute()));
+                    put(extension, copy, Node::file(mode & 0o755, content.clone()))?;
+                }
+                _ => {}
+            }
+        }
+        for (path, node) in &self.contents {
+            let Some(content) = node.content() else { continue };
+            let copy = factory.join(path.as_relative())?;
+            let mode = node.meta.mode & 0o7777;
+            let root = Owner::Name("root".to_owned());
+            lines.push(made(b"C", path, mode, &root, &root, &copy.to_absolute()));
+            put(extension, copy, Node::file(mode & 0o755, content.clone()))?;
+        }
+        Ok(file(&format!("State of {name}"), &lines))
+    }
+
+    /// The unit that makes it all. It runs before each start: what is there is left alone, and another version of the
+    /// extension may need more.
+    fn unit(
+        &self,
+        extension: &Tree,
+        name: &ExtensionName,
+        sysusers: &BTreeSet<String>,
+        tmpfiles: &BTreeSet<String>,
+    ) -> Vec<u8> {
+        let mut out = format!(
+            "[Unit]\nDescription=Users and directories of {name}\nDefaultDependencies=no\n\
+             After=local-fs.target systemd-sysext.service systemd-sysusers.service systemd-tmpfiles-setup.service\n\
+             Conflicts=shutdown.target\nBefore=shutdown.target\n\n\
+             [Service]\nType=oneshot\nSuccessExitStatus=DATAERR CANTCREAT\n"
+        );
+        let list = |names: &BTreeSet<String>| names.iter().map(|n| format!(" {n}")).collect::<String>();
+        if !sysusers.is_empty() {
+            out += &format!("ExecStart=systemd-sysusers{}\n", list(sysusers));
+        }
+        if !tmpfiles.is_empty() {
+            out += &format!("ExecStart=systemd-tmpfiles --create{}\n", list(tmpfiles));
+        }
+        // udev and the bus read theirs when they start, which was before the merge.
+        if extension.contains(&UDEV.path()) {
+            out += "ExecStart=-udevadm control --reload\n";
+        }
+        if extension.contains(&BUS.path()) {
+            out += "ExecStart=-busctl call org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus ReloadConfig\n";
+        }
+        for start in &self.first_starts {
+            let command = start.command.join(" ");
+            out += &match &start.unless {
+                Some(path) => format!("ExecStart=sh -c '[ -e {path} ] || exec {command}'\n"),
+                None => format!("ExecStart={command}\n"),
+            };
+        }
+        out.into_bytes()
+    }
+}
+
+/// The names of the configuration files in a directory, as systemd's tools take them.
+fn names(extension: &Tree, dir: &TreePath) -> BTreeSet<String> {
+    let is_plain = |name: &str| {
+        name.ends_with(".conf") && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.@+".contains(c))
+    };
+    let names = extension.children(dir).filter_map(|(p, _)| String::from_utf8(p.file_name()?.to_vec()).ok());
+    names.filter(|n| is_plain(n)).collect()
+}
+
+fn put(extension: &mut Tree, path: TreePath, node: Node) -> Result<(), ServicesError> {
+    if extension.contains(&path) {
+        return Err(ServicesError::Taken(path));
+    }
+    Ok(extension.insert_all(path, node, &Meta::dir())?)
+}
+
+fn columns(words: &[&[u8]]) -> Vec<u8> {
+    columns_of(words.iter().map(|w| word(w)).collect())
+}
+
+fn columns_of(words: Vec<Vec<u8>>) -> Vec<u8> {
+    words.join(&b' ')
+}
+
+/// Lines below a comment. Nothing if there are none.
+fn file(comment: &str, lines: &[Vec<u8>]) -> Vec<u8> {
+    if lines.is_empty() {
+        return Vec::new();
+    }
+    [format!("# {comment}.\n").into_bytes(), lines.join(&b'\n'), b"\n".to_vec()].concat()
+}

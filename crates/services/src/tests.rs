@@ -1,0 +1,224 @@
+use std::collections::BTreeSet;
+
+use tree::{Kind, Meta, Node, Tree, TreePath};
+
+use super::*;
+
+/// An image in which redis was installed, and scripts have done their work.
+fn image() -> Tree {
+    let mut tree = Tree::default();
+    let status = "Package: redis\nStatus: install ok installed\nArchitecture: amd64\n\n\
+                  Package: other\nStatus: install ok installed\nArchitecture: amd64\n";
+    let list = "/etc/default/redis\n/etc/init.d/redis\n/etc/redis\n/etc/redis/redis.conf\n/lib/systemd/system/redis.service\n\
+                /usr/bin/redis\n/var/lib\n/var/lib/redis-data\n/var/lib/redis-data/seed\n";
+    let postinst = "adduser --system redis\nlist=1\nchown redis /var/lib/redis\n";
+    let files: [(&str, &str, u32, u32); 16] = [
+        (
+            "/etc/passwd",
+            "root:x:0:0::/root:/bin/sh\nlist:x:38:38::/:/bin/sh\nredis:x:102:104:Redis,,,:/var/lib/redis:/usr/sbin/nologin\n",
+            0,
+            0o644,
+        ),
+        ("/etc/group", "root:x:0:\nadm:x:4:\nssl-cert:x:9:redis\nredis:x:104:\n", 0, 0o644),
+        ("/var/lib/dpkg/status", status, 0, 0o644),
+        ("/var/lib/dpkg/info/redis.list", list, 0, 0o644),
+        ("/var/lib/dpkg/info/redis.postinst", postinst, 0, 0o755),
+        ("/var/lib/dpkg/info/other.list", "/etc/other/other.conf\n", 0, 0o644),
+        ("/etc/other/other.conf", "x", 0, 0o644),
+        ("/etc/default/redis", "A=b", 0, 0o644),
+        ("/etc/init.d/redis", "x", 0, 0o755),
+        ("/etc/redis/redis.conf", "dir /var/lib/redis\n", 102, 0o640),
+        ("/etc/redis/made.conf", "made by a script", 0, 0o644),
+        ("/etc/redis/made.conf.dpkg-old", "x", 0, 0o644),
+        ("/etc/redis/key.pem", "-----BEGIN PRIVATE KEY-----\n", 102, 0o600),
+        ("/etc/redis/key.pem.pub", "x", 0, 0o644),
+        ("/var/lib/redis/dump/1", "data", 102, 0o644),
+        ("/var/lib/redis-data/seed", "seed", 0, 0o644),
+    ];
+    for (path, text, uid, mode) in files {
+        let mut node = Node::file(mode, text);
+        node.meta.uid = uid;
+        tree.insert_all(path.parse().unwrap(), node, &Meta::dir()).unwrap();
+    }
+    let owned = [("/var/lib/redis", 0o750), ("/var/lib/redis/dump", 0o700), ("/var/log/redis", 0o2750)];
+    for (path, mode) in owned {
+        let mut meta = Meta::with_mode(mode);
+        (meta.uid, meta.gid) = (102, if path.contains("log") { 4 } else { 104 });
+        tree.insert_all(path.parse().unwrap(), Node { meta, kind: Kind::Dir }, &Meta::dir()).unwrap();
+    }
+    let link = Node::symlink("/etc/alternatives/x.conf");
+    tree.insert_all("/etc/redis/x.conf".parse().unwrap(), link, &Meta::dir()).unwrap();
+    let link = Node::symlink("/etc/redis/redis.conf");
+    tree.insert_all("/etc/alternatives/x.conf".parse().unwrap(), link, &Meta::dir()).unwrap();
+    tree.insert_all(
+        "/lib/systemd/system/redis.service".parse().unwrap(),
+        Node::file(0o644, UNIT),
+        &Meta::dir(),
+    )
+    .unwrap();
+    tree.insert_all("/usr/bin/redis".parse().unwrap(), Node::file(0o755, "x"), &Meta::dir()).unwrap();
+    tree
+}
+
+const UNIT: &str = "[Service]\nUser=redis\nSupplementaryGroups=extra\nEnvironmentFile=/etc/default/redis\n\
+                    ExecStart=/usr/bin/redis /etc/redis/redis.conf\nPIDFile=/run/redis/redis.pid\n\
+                    [Install]\nWantedBy=multi-user.target\n";
+
+fn extension(files: &[(&str, &str)]) -> Tree {
+    let mut tree = Tree::default();
+    for (path, text) in files {
+        tree.insert_all(path.parse().unwrap(), Node::file(0o755, *text), &Meta::dir()).unwrap();
+    }
+    tree
+}
+
+const PLACE: &str = "/usr/lib/systemd/system/redis.service";
+
+fn inventory() -> Inventory {
+    let paths: BTreeSet<TreePath> = ["/usr/bin/redis".parse().unwrap()].into();
+    Inventory::read(&image(), &paths).unwrap()
+}
+
+fn options() -> Options<'static> {
+    Options { sees_host: &|_| true, etc: Etc::Factory, numbers: false, contents: false, without_units: false }
+}
+
+fn text(tree: &Tree, path: &str) -> String {
+    let content = tree.get(&path.parse().unwrap()).unwrap_or_else(|| panic!("{path}")).content().unwrap();
+    String::from_utf8(content.read(1 << 20).unwrap()).unwrap()
+}
+
+const SYSUSERS: &str = "/usr/lib/sysusers.d/r-setup.conf";
+const TMPFILES: &str = "/usr/lib/tmpfiles.d/r-setup.conf";
+
+#[test]
+fn what_a_service_gets() {
+    let mut tree = extension(&[(PLACE, UNIT), ("/usr/bin/redis", "x")]);
+    let needs = Needs::new(&inventory(), &tree, options()).unwrap();
+    needs.write(&mut tree, &"r".parse().unwrap()).unwrap();
+    assert_eq!(
+        text(&tree, SYSUSERS),
+        "# Users of r.\ng extra -\ng ssl-cert -\nu redis - Redis /var/lib/redis /usr/sbin/nologin\nm redis ssl-cert\n"
+    );
+    assert_eq!(
+        text(&tree, TMPFILES),
+        "# State of r.\n\
+         d /run/redis :0755 :redis :root -\n\
+         d /var/lib/redis :0750 :redis :redis -\n\
+         d /var/lib/redis-data :0755 :root :root -\n\
+         d /var/log/redis :2750 :redis :adm -\n\
+         C /etc/default/redis :0644 :root :root - /usr/share/factory/r/etc/default/redis\n\
+         d /etc/redis :0755 :root :root -\n\
+         C /etc/redis/made.conf :0644 :root :root - /usr/share/factory/r/etc/redis/made.conf\n\
+         C /etc/redis/redis.conf :0640 :redis :root - /usr/share/factory/r/etc/redis/redis.conf\n\
+         L /etc/redis/x.conf - - - - /etc/redis/redis.conf\n"
+    );
+    assert_eq!(text(&tree, "/usr/share/factory/r/etc/redis/redis.conf"), "dir /var/lib/redis\n");
+    let drop_in = "/usr/lib/systemd/system/redis.service.d/10-r-setup.conf";
+    assert_eq!(text(&tree, drop_in), "[Unit]\nWants=r-setup.service\nAfter=r-setup.service\n");
+    let unit = text(&tree, "/usr/lib/systemd/system/r-setup.service");
+    assert!(unit.contains("ExecStart=systemd-sysusers r-setup.conf\n"), "{unit}");
+    let shown = |paths: Vec<&TreePath>| paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    assert_eq!(shown(needs.secrets.iter().collect()), "/etc/redis/key.pem");
+    assert_eq!(shown(needs.left_out.iter().collect()), "/var/lib/redis-data/seed");
+    assert_eq!(needs.made, [("/var/lib/redis".parse().unwrap(), 1)].into());
+}
+
+#[test]
+fn what_the_extension_makes_itself_is_not_made_twice() {
+    let mut tree = extension(&[
+        (PLACE, UNIT),
+        ("/usr/lib/sysusers.d/own.conf", "u redis -\ng extra -\n"),
+        ("/usr/lib/tmpfiles.d/own.conf", "d /run/redis\nd /var/lib/redis 0700 redis redis\n"),
+    ]);
+    let needs = Needs::new(&inventory(), &tree, options()).unwrap();
+    needs.write(&mut tree, &"r".parse().unwrap()).unwrap();
+    assert!(!tree.contains(&SYSUSERS.parse().unwrap()));
+    let made = text(&tree, TMPFILES);
+    assert!(!made.contains("/run/redis") && !made.contains("/var/lib/redis :"), "{made}");
+    let unit = text(&tree, "/usr/lib/systemd/system/r-setup.service");
+    assert!(unit.contains("ExecStart=systemd-sysusers own.conf\n"), "{unit}");
+    assert!(unit.contains("ExecStart=systemd-tmpfiles --create own.conf r-setup.conf\n"), "{unit}");
+}
+
+#[test]
+fn what_was_asked_for() {
+    let mut tree = extension(&[(PLACE, UNIT)]);
+    let all = Options { numbers: true, contents: true, ..options() };
+    let needs = Needs::new(&inventory(), &tree, all).unwrap();
+    needs.write(&mut tree, &"r".parse().unwrap()).unwrap();
+    assert!(text(&tree, SYSUSERS).contains("u redis 102 Redis"), "{}", text(&tree, SYSUSERS));
+    assert!(
+        text(&tree, TMPFILES)
+            .contains("C /var/lib/redis-data/seed :0644 :root :root - /usr/share/factory/r/var/")
+    );
+
+    // Programs of a private root see the image's files; systemd reads those that units name.
+    let mut tree = extension(&[(PLACE, UNIT)]);
+    let sees = |p: &TreePath| p.starts_with(&"/var".parse().unwrap());
+    let needs = Needs::new(&inventory(), &tree, Options { sees_host: &sees, ..options() }).unwrap();
+    needs.write(&mut tree, &"r".parse().unwrap()).unwrap();
+    let made = text(&tree, TMPFILES);
+    assert!(made.contains("C /etc/default/redis") && !made.contains("made.conf"), "{made}");
+
+    let tree = extension(&[("/usr/bin/redis", "x")]);
+    assert!(Needs::new(&inventory(), &tree, options()).unwrap().is_empty());
+    let state = Needs::new(&inventory(), &tree, Options { without_units: true, ..options() }).unwrap();
+    assert!(!state.state.is_empty() && state.configuration.is_empty() && state.units.is_empty());
+
+    let mut confext_needs = Needs::new(&inventory(), &extension(&[(PLACE, UNIT)]), options()).unwrap();
+    let image = confext(&confext_needs, &"r".parse().unwrap(), 7).unwrap().unwrap();
+    assert_eq!(text(&image, "/etc/extension-release.d/extension-release.r"), "ID=_any\n");
+    assert_eq!(image.get(&"/etc/redis/redis.conf".parse().unwrap()).unwrap().meta.uid, 102);
+    confext_needs.configuration.clear();
+    assert!(confext(&confext_needs, &"r".parse().unwrap(), 7).unwrap().is_none());
+}
+
+#[test]
+fn units_that_start_by_themselves() {
+    let name = "r".parse().unwrap();
+    for (unit, expected) in [
+        ("redis.service", "multi-user.target.d/10-r-redis-service.conf"),
+        ("x@1.service", "multi-user.target.d/10-r-x@1-service.conf"),
+        ("y.timer", "timers.target.d/10-r-y-timer.conf"),
+        ("z.socket", "multi-user.target.d/10-r-z-socket.conf"),
+    ] {
+        let mut tree = extension(&[
+            (PLACE, UNIT),
+            ("/usr/lib/systemd/system/x@.service", "[Install]\nWantedBy=graphical.target\n"),
+            ("/usr/lib/systemd/system/y.timer", ""),
+            ("/usr/lib/systemd/system/z.socket", "[Install]\nWantedBy=multi-user.target\n"),
+        ]);
+        enable(&mut tree, &name, unit).unwrap();
+        assert_eq!(
+            text(&tree, &format!("/usr/lib/systemd/system/{expected}")),
+            format!("[Unit]\nUpholds={unit}\n")
+        );
+    }
+    let mut tree = extension(&[(PLACE, UNIT), ("/usr/lib/systemd/system/x@.service", "")]);
+    for (unit, message) in [
+        ("gone.service", "unit gone.service is not in the extension"),
+        ("x@.service", "unit x@.service is a template, expected an instance such as \"x@1.service\""),
+        ("../x.service", "unit \"../x.service\" is invalid, expected a name such as \"x.service\""),
+    ] {
+        assert_eq!(enable(&mut tree, &name, unit).unwrap_err().to_string(), message);
+    }
+}
+
+/// Whatever is in an image's texts, nothing panics, and no line of a generated file is another's.
+#[test]
+fn hostile_names() {
+    let mut image = image();
+    let passwd = "a b:x:1:1::/:/\nredis:x:102:104:Re\"dis %n:/var/\\lib:/bin/sh\n:::::::\nx:x:y:z:::\n";
+    image.insert("/etc/passwd".parse().unwrap(), Node::file(0o644, passwd)).unwrap();
+    let odd = TreePath::new(b"/etc/redis/a b\nd /evil %\xff".as_slice()).unwrap();
+    image.insert_all(odd, Node::file(0o644, "x"), &Meta::dir()).unwrap();
+    let inventory = Inventory::read(&image, &["/usr/bin/redis".parse().unwrap()]).unwrap();
+    let mut tree = extension(&[(PLACE, UNIT)]);
+    Needs::new(&inventory, &tree, options()).unwrap().write(&mut tree, &"r".parse().unwrap()).unwrap();
+    let users = text(&tree, SYSUSERS);
+    assert!(users.contains("u redis - \"Re\\\"dis %%n\" \"/var/\\\\lib\" /bin/sh\n"), "{users}");
+    let content = tree.get(&TMPFILES.parse().unwrap()).unwrap().content().unwrap().read(1 << 20).unwrap();
+    let lines: Vec<&[u8]> = content.split(|&b| b == b'\n').filter(|l| l.starts_with(b"d /evil")).collect();
+    assert!(lines.is_empty());
+}

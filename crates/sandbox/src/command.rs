@@ -46,7 +46,7 @@ pub(super) fn start(go: &Go, mode: Mode, errors: &File, listener: &UnixStream) {
 }
 
 fn try_start(go: &Go, mode: Mode, listener: &UnixStream) -> io::Error {
-    match confine(mode, go.traced, listener) {
+    match confine(mode, go, listener) {
         Ok(()) => {}
         Err(e) => return e,
     }
@@ -64,7 +64,7 @@ fn try_start(go: &Go, mode: Mode, listener: &UnixStream) -> io::Error {
 }
 
 /// Everything that can't be undone. The order matters: what needs a capability stands before its loss.
-fn confine(mode: Mode, traced: bool, listener: &UnixStream) -> io::Result<()> {
+fn confine(mode: Mode, go: &Go, listener: &UnixStream) -> io::Result<()> {
     rustix::process::setsid()?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
@@ -82,7 +82,7 @@ fn confine(mode: Mode, traced: bool, listener: &UnixStream) -> io::Result<()> {
         rustix::thread::set_no_new_privs(true)?;
     }
     sys::reset_signals();
-    filter(mode, traced, listener)?;
+    filter(mode, go, listener)?;
     drop_capabilities()?;
     sys::close_on_exec_from_3()
 }
@@ -93,13 +93,14 @@ fn limit(resource: Resource, soft: u64) -> io::Result<()> {
     Ok(rustix::process::setrlimit(resource, Rlimit { current, maximum: hard })?)
 }
 
-fn filter(mode: Mode, traced: bool, listener: &UnixStream) -> io::Result<()> {
+fn filter(mode: Mode, go: &Go, listener: &UnixStream) -> io::Result<()> {
     let (chown, without) = match mode {
         Mode::Single => (Chown::Recorded, Chown::Ignored),
         _ => (Chown::Real, Chown::Real),
     };
-    if mode != Mode::Single && !traced {
-        let program = seccomp::program(chown, false);
+    let program = |chown, traced| seccomp::program(chown, traced, go.own_network);
+    if mode != Mode::Single && !go.traced {
+        let program = program(chown, false);
         if !program.is_empty() {
             sys::install_filter(&program, false)?;
         }
@@ -108,11 +109,11 @@ fn filter(mode: Mode, traced: bool, listener: &UnixStream) -> io::Result<()> {
     if !seccomp::SUPPORTED {
         return Err(io::Error::from_raw_os_error(libc::ENOSYS));
     }
-    match sys::install_filter(&seccomp::program(chown, traced), true) {
+    match sys::install_filter(&program(chown, go.traced), true) {
         Ok(Some(fd)) => send_listener(listener, &fd),
         // Before Linux 5.0, or below a supervisor of the same kind (a container engine's): there can be only one. The first
         // process decides whether that will do.
-        Ok(None) | Err(_) => sys::install_filter(&seccomp::program(without, false), false).map(|_| ()),
+        Ok(None) | Err(_) => sys::install_filter(&program(without, false), false).map(|_| ()),
     }
 }
 

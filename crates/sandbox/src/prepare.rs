@@ -122,6 +122,7 @@ pub(super) fn prepare(
         added,
         limit: LIMIT,
         traced,
+        own_network: run.network == Network::None,
     };
     Ok(Prepared { tree, go })
 }

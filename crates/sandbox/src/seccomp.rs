@@ -5,6 +5,10 @@
 //! name space can't do, are handed to the supervisor ([`super::owners`]), and the calls that drop privileges succeed
 //! without doing anything, since there is no other user to become. For a run that is traced: calls that look up a path
 //! notify the supervisor ([`super::tracer`]), then continue.
+//!
+//! Sockets are of the families that are local or in the network name space. Others, such as AF_VSOCK, whose peers are the hypervisor and
+//! its agents, belong to no name space. socketcall(2) of the 32-bit ABIs keeps the family in memory, where a filter can't look, and
+//! glibc for i386 knows no other way: with the host's network it stays, without a network it makes no sockets.
 
 use super::lookups::{self, Lookup};
 use super::sys::Instruction;
@@ -52,7 +56,16 @@ struct Abi {
     clone: u32,
     unshare: u32,
     clone3: u32,
+    /// socket, socketpair: the family is their first argument.
+    sockets: [u32; 2],
+    socketcall: Option<u32>,
 }
+
+/// linux/socket.h: AF_UNSPEC, AF_UNIX, AF_INET, AF_INET6, AF_NETLINK.
+const FAMILIES: [i32; 5] = [libc::AF_UNSPEC, libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
+
+/// linux/net.h: SYS_SOCKET, SYS_SOCKETPAIR.
+const SOCKETCALLS: [u32; 2] = [1, 8];
 
 const LE: u32 = 0x4000_0000;
 const IS_64: u32 = 0x8000_0000;
@@ -75,6 +88,8 @@ const ABIS: &[Abi] = &[
         clone: 56,
         unshare: 272,
         clone3: 435,
+        sockets: [41, 53],
+        socketcall: None,
     },
     // i386
     Abi {
@@ -95,6 +110,8 @@ const ABIS: &[Abi] = &[
         clone: 120,
         unshare: 310,
         clone3: 435,
+        sockets: [359, 360],
+        socketcall: Some(102),
     },
 ];
 
@@ -113,6 +130,8 @@ const ABIS: &[Abi] = &[
         clone: 220,
         unshare: 97,
         clone3: 435,
+        sockets: [198, 199],
+        socketcall: None,
     },
     // 32-bit ARM
     #[cfg(target_arch = "aarch64")]
@@ -134,6 +153,8 @@ const ABIS: &[Abi] = &[
         clone: 120,
         unshare: 337,
         clone3: 435,
+        sockets: [281, 288],
+        socketcall: Some(102),
     },
 ];
 
@@ -160,15 +181,16 @@ const RETURN: u16 = 0x06;
 /// Whether the filters know this machine's calls.
 pub(super) const SUPPORTED: bool = !ABIS.is_empty();
 
-/// The filter program, or nothing on a machine whose calls aren't known here.
-pub(super) fn program(chown: Chown, traced: bool) -> Vec<Instruction> {
+/// The filter program, or nothing on a machine whose calls aren't known here. `own_network`: the command has a network name space
+/// of its own.
+pub(super) fn program(chown: Chown, traced: bool, own_network: bool) -> Vec<Instruction> {
     let mut out = Vec::new();
     if ABIS.is_empty() {
         return out;
     }
     out.push(load(ARCH));
     for abi in ABIS {
-        let body = body(abi, chown, traced);
+        let body = body(abi, chown, traced, own_network);
         // Over the body, if the call isn't of this ABI. Its length fits: JUMP_EQUAL's reach is 255.
         let over = u8::try_from(body.len()).unwrap_or(u8::MAX);
         out.push(Instruction { code: JUMP_EQUAL, jt: 0, jf: over, k: abi.arch });
@@ -198,7 +220,7 @@ pub(super) fn is_32_bit(arch: u32) -> bool {
     arch & IS_64 == 0
 }
 
-fn body(abi: &Abi, chown: Chown, traced: bool) -> Vec<Instruction> {
+fn body(abi: &Abi, chown: Chown, traced: bool, own_network: bool) -> Vec<Instruction> {
     let mut out = vec![load(NUMBER)];
     if abi.arch == (62 | LE | IS_64) {
         on(&mut out, JUMP_AT_LEAST, X32, Action::Errno(libc::ENOSYS));
@@ -222,6 +244,7 @@ fn body(abi: &Abi, chown: Chown, traced: bool) -> Vec<Instruction> {
             notify(&mut out, *number, lookup);
         }
     }
+    sockets(&mut out, abi, own_network);
     // A user name space inside would give back the capabilities that were taken away.
     out.push(Instruction { code: JUMP_EQUAL, jt: 1, jf: 0, k: abi.clone });
     out.push(Instruction { code: JUMP_EQUAL, jt: 0, jf: 3, k: abi.unshare });
@@ -229,6 +252,29 @@ fn body(abi: &Abi, chown: Chown, traced: bool) -> Vec<Instruction> {
     on(&mut out, JUMP_BITS, CLONE_NEWUSER, Action::Errno(libc::EPERM));
     out.push(ret(Action::Allow));
     out
+}
+
+/// Refuses sockets of other families, as a kernel without them does.
+fn sockets(out: &mut Vec<Instruction>, abi: &Abi, own_network: bool) {
+    let [socket, socketpair] = abi.sockets;
+    let refusal = Action::Errno(libc::EAFNOSUPPORT);
+    // Over the load, the families with their answers, and the refusal.
+    let over = 2 * FAMILIES.len() as u8 + 2;
+    out.push(Instruction { code: JUMP_EQUAL, jt: 1, jf: 0, k: socket });
+    out.push(Instruction { code: JUMP_EQUAL, jt: 0, jf: over, k: socketpair });
+    out.push(load(ARG_0));
+    for family in FAMILIES {
+        on(out, JUMP_EQUAL, family as u32, Action::Allow);
+    }
+    out.push(ret(refusal));
+    if let Some(socketcall) = abi.socketcall.filter(|_| own_network) {
+        out.push(Instruction { code: JUMP_EQUAL, jt: 0, jf: 2 * SOCKETCALLS.len() as u8 + 2, k: socketcall });
+        out.push(load(ARG_0));
+        for call in SOCKETCALLS {
+            on(out, JUMP_EQUAL, call, refusal);
+        }
+        out.push(ret(Action::Allow));
+    }
 }
 
 /// Notifies the supervisor of a lookup. With nothing but AT_EMPTY_PATH among its flags it is the C libraries' fstat(3), which has
@@ -338,7 +384,7 @@ mod tests {
             for (chown, expected) in [Chown::Real, Chown::Recorded, Chown::Ignored].into_iter().zip(expected)
             {
                 for traced in [false, true] {
-                    let program = program(chown, traced);
+                    let program = program(chown, traced, false);
                     assert_eq!(
                         answer(&program, *arch, *number, [*arg0, 0, 0, 0]),
                         *expected,
@@ -371,14 +417,52 @@ mod tests {
             ("i386 stat64", i386, 195, [0; 4], TOLD),
         ] {
             for chown in [Chown::Real, Chown::Recorded, Chown::Ignored] {
-                assert_eq!(answer(&program(chown, true), arch, number, args), expected, "{name}");
-                assert_eq!(answer(&program(chown, false), arch, number, args), OK, "{name}, not traced");
+                assert_eq!(answer(&program(chown, true, true), arch, number, args), expected, "{name}");
+                assert_eq!(
+                    answer(&program(chown, false, true), arch, number, args),
+                    OK,
+                    "{name}, not traced"
+                );
             }
             assert_eq!(
                 lookup(arch, number as i32).is_some(),
                 expected == TOLD || args.iter().any(|a| *a > 0),
                 "{name}"
             );
+        }
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn sockets_of_no_name_space() {
+        let (x86_64, i386) = (0xc000_003e, 0x4000_0003);
+        let no = libc::SECCOMP_RET_ERRNO | libc::EAFNOSUPPORT as u32;
+        for (name, arch, number, family, host, own) in [
+            ("unix", x86_64, 41, 1, OK, OK),
+            ("unix pair", x86_64, 53, 1, OK, OK),
+            ("inet", x86_64, 41, 2, OK, OK),
+            ("inet6", x86_64, 41, 10, OK, OK),
+            ("netlink", x86_64, 41, 16, OK, OK),
+            ("vsock", x86_64, 41, 40, no, no),
+            ("vsock pair", x86_64, 53, 40, no, no),
+            ("alg", x86_64, 41, 38, no, no),
+            ("packet", x86_64, 41, 17, no, no),
+            ("the same number elsewhere", x86_64, 40, 40, OK, OK),
+            ("i386 vsock", i386, 359, 40, no, no),
+            ("i386 inet", i386, 359, 2, OK, OK),
+            ("i386 socketcall of a socket", i386, 102, 1, OK, no),
+            ("i386 socketcall of a pair", i386, 102, 8, OK, no),
+            ("i386 socketcall of connect", i386, 102, 3, OK, OK),
+        ] {
+            for chown in [Chown::Real, Chown::Recorded, Chown::Ignored] {
+                for traced in [false, true] {
+                    for (own_network, expected) in [(false, host), (true, own)] {
+                        let program = program(chown, traced, own_network);
+                        let got = answer(&program, arch, number, [family, 0, 0, 0]);
+                        assert_eq!(got, expected, "{name}, own network: {own_network}");
+                    }
+                }
+            }
         }
     }
 
@@ -398,7 +482,7 @@ mod tests {
     #[test]
     fn bodies_are_within_a_jump() {
         for abi in ABIS {
-            assert!(body(abi, Chown::Recorded, true).len() <= 255);
+            assert!(body(abi, Chown::Recorded, true, true).len() <= 255);
         }
     }
 
@@ -409,6 +493,7 @@ mod tests {
         ours.extend(ABIS[0].drops.iter().map(|&n| i64::from(n)));
         ours.extend(ABIS[0].refused.iter().map(|&n| i64::from(n)));
         ours.extend([ABIS[0].clone, ABIS[0].unshare, ABIS[0].clone3].map(i64::from));
+        ours.extend(ABIS[0].sockets.map(i64::from));
         let libcs = [
             libc::SYS_chown,
             libc::SYS_fchown,
@@ -436,6 +521,8 @@ mod tests {
             libc::SYS_clone,
             libc::SYS_unshare,
             libc::SYS_clone3,
+            libc::SYS_socket,
+            libc::SYS_socketpair,
         ];
         assert_eq!(ours, libcs);
     }

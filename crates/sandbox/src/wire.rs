@@ -49,6 +49,8 @@ pub(super) struct Go {
     pub(super) limit: u64,
     /// Report what is looked up instead of what changed.
     pub(super) traced: bool,
+    /// The network name space is the command's own.
+    pub(super) own_network: bool,
 }
 
 /// A path that was looked up.

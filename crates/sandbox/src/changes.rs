@@ -270,12 +270,20 @@ fn list(paths: &[TreePath]) -> String {
     text
 }
 
-/// A sparse file costs nothing in the sandbox, but all of its length in a tar.
+/// Bytes of data in a file.
+fn stored(content: &tree::Content) -> u64 {
+    match content.extents() {
+        Some(extents) => extents.iter().map(|extent| extent.len).sum(),
+        None => content.len(),
+    }
+}
+
+/// A sparse file counts by its data.
 fn check_size(tree: &Tree, limit: u64) -> Result<(), Step> {
     let mut total = 0u64;
     let mut largest = (0, None);
     for (path, node) in tree.iter() {
-        let len = node.content().map_or(0, tree::Content::len);
+        let len = node.content().map_or(0, stored);
         total = total.saturating_add(len);
         if len > largest.0 {
             largest = (len, Some(path));

@@ -130,7 +130,7 @@ fn live(control: &mut Channel, layer: File, setup: &Setup) -> Result<(), End> {
     })?;
     let _ = control.send(&Report::Changes);
     let mut out = std::io::BufWriter::with_capacity(1 << 18, layer);
-    tree.write_tar(&mut out).at("writing the changes")?;
+    tree.write_sparse_tar(&mut out).at("writing the changes")?;
     out.flush().at("writing the changes")?;
     drop(out);
     let _ = control.send(&Report::Complete);

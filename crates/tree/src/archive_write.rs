@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use tar::{EntryType, Header};
 
 use crate::{
-    Content, Ino, Kind, Meta, Node, Tree, TreePath,
+    Content, Extent, Ino, Kind, Meta, Node, Tree, TreePath,
     tree::{ContentError, escape},
 };
 
@@ -36,7 +36,19 @@ impl Tree {
     /// # Errors
     /// Content can't be read, or the stream not written; a socket.
     pub fn write_tar(&self, out: impl Write) -> Result<(), TarError> {
-        let mut writer = TarWriter { out, first: HashMap::new(), buffer: vec![0; COPY_SIZE] };
+        self.write(out, false)
+    }
+
+    /// As [`Tree::write_tar`], but the holes of sparse files stay holes: in GNU's format 1.0 within PAX, which not everybody reads.
+    ///
+    /// # Errors
+    /// As [`Tree::write_tar`].
+    pub fn write_sparse_tar(&self, out: impl Write) -> Result<(), TarError> {
+        self.write(out, true)
+    }
+
+    fn write(&self, out: impl Write, sparse: bool) -> Result<(), TarError> {
+        let mut writer = TarWriter { out, sparse, first: HashMap::new(), buffer: vec![0; COPY_SIZE] };
         for (path, ino, node) in self.iter_inodes() {
             writer.entry(path, node, (self.nlink(ino) > 1 && !node.is_dir()).then_some(ino))?;
         }
@@ -52,6 +64,8 @@ const COPY_SIZE: usize = 1 << 16;
 
 struct TarWriter<'a, W> {
     out: W,
+    /// Whether holes are left out.
+    sparse: bool,
     /// The first name of each inode that has several.
     first: HashMap<Ino, &'a TreePath>,
     buffer: Vec<u8>,
@@ -80,8 +94,15 @@ impl<'a, W: Write> TarWriter<'a, W> {
                 Kind::Dir => header.set_entry_type(EntryType::Directory),
                 Kind::File(c) => {
                     header.set_entry_type(EntryType::Regular);
-                    number(&mut records, "size", c.len(), 0o777_7777_7777, |n| header.set_size(n));
-                    content = Some(c);
+                    let body = Body::of(c, self.sparse);
+                    number(&mut records, "size", body.stored(c), 0o777_7777_7777, |n| header.set_size(n));
+                    if matches!(body, Body::Sparse { .. }) {
+                        records.add("GNU.sparse.major", "1");
+                        records.add("GNU.sparse.minor", "0");
+                        records.add("GNU.sparse.name", name.as_slice());
+                        records.add("GNU.sparse.realsize", c.len().to_string());
+                    }
+                    content = Some((c, body));
                 }
                 Kind::Symlink(target) => {
                     header.set_entry_type(EntryType::Symlink);
@@ -108,7 +129,7 @@ impl<'a, W: Write> TarWriter<'a, W> {
         header.set_cksum();
         self.out.write_all(header.as_bytes())?;
         match content {
-            Some(content) => self.content(path, content),
+            Some((content, body)) => self.content(path, content, &body),
             None => Ok(()),
         }
     }
@@ -129,16 +150,32 @@ impl<'a, W: Write> TarWriter<'a, W> {
         self.pad(body.len() as u64)
     }
 
-    fn content(&mut self, path: &TreePath, content: &Content) -> Result<(), TarError> {
-        let mut at = 0;
-        while at < content.len() {
-            let n = content
-                .read_at(&mut self.buffer, at)
-                .map_err(|source| TarError::Content { path: path.clone(), source })?;
+    fn content(&mut self, path: &TreePath, content: &Content, body: &Body<'_>) -> Result<(), TarError> {
+        match body {
+            Body::Whole => self.run(path, content, 0, content.len())?,
+            Body::Sparse { map, extents } => {
+                self.out.write_all(map)?;
+                for extent in *extents {
+                    self.run(path, content, extent.at, extent.at + extent.len)?;
+                }
+            }
+        }
+        self.pad(body.stored(content))
+    }
+
+    /// Bytes of a file from `at` to `end`.
+    fn run(&mut self, path: &TreePath, content: &Content, mut at: u64, end: u64) -> Result<(), TarError> {
+        let failed = |source| TarError::Content { path: path.clone(), source };
+        while at < end {
+            let want = (end - at).min(COPY_SIZE as u64) as usize;
+            let n = content.read_at(&mut self.buffer[..want], at).map_err(failed)?;
+            if n == 0 {
+                return Err(failed(ContentError::BadExtents));
+            }
             self.out.write_all(&self.buffer[..n])?;
             at += n as u64;
         }
-        self.pad(content.len())
+        Ok(())
     }
 
     fn pad(&mut self, len: u64) -> Result<(), TarError> {
@@ -147,6 +184,36 @@ impl<'a, W: Write> TarWriter<'a, W> {
             self.out.write_all(&[0; 512][rest..])?;
         }
         Ok(())
+    }
+}
+
+/// How a file's content is stored.
+enum Body<'c> {
+    Whole,
+    Sparse {
+        /// Where the extents go: decimal numbers, their count first, padded to a block. GNU tar manual, "Storing Sparse Files".
+        map: Vec<u8>,
+        extents: &'c [Extent],
+    },
+}
+
+impl<'c> Body<'c> {
+    fn of(content: &'c Content, sparse: bool) -> Self {
+        let Some(extents) = content.extents().filter(|_| sparse) else { return Body::Whole };
+        let mut map = format!("{}\n", extents.len()).into_bytes();
+        for Extent { at, len, .. } in extents {
+            map.extend(format!("{at}\n{len}\n").bytes());
+        }
+        map.resize(map.len().next_multiple_of(512), 0);
+        Body::Sparse { map, extents }
+    }
+
+    /// Bytes in the tar, without what pads them.
+    fn stored(&self, content: &Content) -> u64 {
+        match self {
+            Body::Whole => content.len(),
+            Body::Sparse { map, extents } => map.len() as u64 + extents.iter().map(|e| e.len).sum::<u64>(),
+        }
     }
 }
 

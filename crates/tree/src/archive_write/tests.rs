@@ -131,6 +131,26 @@ fn sparse_and_missing_content() {
     assert_eq!(&read[998..1006], b"\0\0data\0\0");
     assert_eq!(read.len(), 3000);
 
+    let stored = blob(b"data");
+    let runs =
+        vec![Extent { at: 1 << 35, offset: 0, len: 3 }, Extent { at: (1 << 35) + 99, offset: 3, len: 1 }];
+    let content = Content::sparse(stored.clone(), 1 << 36, runs.clone()).unwrap();
+    tree.insert(p("/holes"), Node::file(0o644, content)).unwrap();
+    tree.insert(p("/none"), Node::file(0o644, Content::sparse(stored, 1 << 34, Vec::new()).unwrap()))
+        .unwrap();
+    tree.link(p("/same"), &p("/holes")).unwrap();
+    let mut bytes = Vec::new();
+    tree.write_sparse_tar(&mut bytes).unwrap();
+    assert!(bytes.len() < 16 << 10, "{} bytes", bytes.len());
+    let again = back(&bytes);
+    assert_eq!(again.dump(), tree.dump());
+    let content = again.get(&p("/same")).unwrap().content().unwrap();
+    let mut found = [7; 101];
+    assert_eq!(content.read_at(&mut found, (1 << 35) - 1).unwrap(), 101);
+    assert_eq!((&found[..5], found[100]), (&b"\0dat\0"[..], b'a'));
+    assert_eq!(content.extents().unwrap().len(), runs.len());
+    assert_eq!(again.get(&p("/none")).unwrap().content().unwrap().len(), 1 << 34);
+
     let gone = Content::in_blob(Blob::at_path("/nonexistent/blob"), 0, 9);
     tree.insert(p("/gone"), Node::file(0o644, gone)).unwrap();
     let error = tree.write_tar(Vec::new()).unwrap_err().to_string();

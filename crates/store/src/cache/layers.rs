@@ -79,11 +79,16 @@ impl Cache {
         let seen = self.stamp(&file).map_err(at(&path))?;
         let stamp_path = path.with_extension("ok");
         let trusted = self.boot.is_some()
+            && !self.verify
             && super::read_small(&stamp_path)?.is_some_and(|stamp| stamp == seen.as_bytes());
         if trusted {
             files::touch(&stamp_path);
         } else if hash(&file, &path)? == *diff_id {
-            self.write_small(&stamp_path, seen.as_bytes())?;
+            // A cache that can't be written can be read: each run hashes then.
+            match self.write_small(&stamp_path, seen.as_bytes()) {
+                Err(e) if e.is_read_only() => {}
+                written => written?,
+            }
         } else {
             // Whoever has it open keeps reading what he read; nobody else gets it.
             files::remove(&path)?;

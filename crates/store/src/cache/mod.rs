@@ -14,6 +14,9 @@
 //!
 //! Nothing is synced to disk. Instead, a layer is hashed again when it is first used after a boot, or when its inode shows
 //! that it was touched since; a torn write is found then, and the layer is fetched again.
+//!
+//! What the files say is trusted only as far as nobody else can have written them: directories that belong to another user, or that others
+//! may write, are refused.
 
 mod lock;
 
@@ -30,6 +33,8 @@ mod partial;
 
 mod download;
 pub use download::{DownloadError, ExpectedFile};
+
+mod owner;
 
 mod scratch;
 pub use scratch::Scratch;
@@ -56,6 +61,8 @@ pub struct Cache {
     dir: PathBuf,
     /// `/proc/sys/kernel/random/boot_id`; none if it can't be read, and then every layer is hashed at each use.
     boot: Option<String>,
+    /// Whether a layer is hashed at each use, whatever its inode looks like.
+    verify: bool,
     /// Bytes.
     limits: DecodeLimits,
 }
@@ -71,6 +78,15 @@ pub enum CacheError {
         /// The file or directory.
         path: PathBuf,
         source: io::Error,
+    },
+    /// A directory of the cache in which somebody else may put files, or has.
+    #[error("cache directory {path:?} {}", owner::Reason { owner: *.owner, mode: *.mode })]
+    Unsafe {
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// Its permissions.
+        mode: u32,
     },
     /// Neither XDG_CACHE_HOME nor HOME is set.
     #[error("cache directory is unknown: neither XDG_CACHE_HOME nor HOME is an absolute path")]
@@ -126,6 +142,12 @@ impl CacheError {
 }
 
 impl CacheError {
+    /// Whether the cache can't be written by this user, wherever that shows.
+    pub(crate) fn is_read_only(&self) -> bool {
+        use ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+        matches!(self, CacheError::Io { source, .. } if matches!(source.kind(), ReadOnlyFilesystem | PermissionDenied))
+    }
+
     /// An error of the cache's own that came through a reader, as itself.
     fn unwrapped(self) -> CacheError {
         match self {
@@ -175,12 +197,15 @@ impl Cache {
     /// Opens a cache, and makes it if it is missing. What dead processes left is swept.
     ///
     /// # Errors
-    /// The directory can't be made.
+    /// The directory can't be made; it or one of those in it belongs to another user, or may be written by others.
     pub fn open(dir: &Path) -> Result<Cache, CacheError> {
         let dir = std::path::absolute(dir).map_err(at(dir))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(at(&dir))?;
+        owner::check(&dir)?;
         for name in DIRS {
             let dir = dir.join(name);
             DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(at(&dir))?;
+            owner::check(&dir)?;
         }
         let tag = dir.join("CACHEDIR.TAG");
         if !tag.exists() {
@@ -188,9 +213,16 @@ impl Cache {
         }
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
         let boot = boot.map(|b| b.trim().to_owned()).filter(|b| !b.is_empty());
-        let cache = Cache { dir, boot, limits: DecodeLimits::default() };
+        let cache = Cache { dir, boot, verify: false, limits: DecodeLimits::default() };
         cache.sweep()?;
         Ok(cache)
+    }
+
+    /// The same cache. With `verify`, a layer is hashed at each use; without, if its file has changed since it was hashed last.
+    #[must_use]
+    pub fn verifying(mut self, verify: bool) -> Self {
+        self.verify = verify;
+        self
     }
 
     /// The same cache with other limits for what a layer may inflate to.

@@ -444,3 +444,42 @@ fn pruning() {
     cache.prune(&Prune { max_bytes: Some(1000), ..Prune::default() }).unwrap();
     assert_eq!(there(), [0]);
 }
+
+#[test]
+fn directories_of_others_are_refused() {
+    assert!(rustix::process::geteuid().is_root(), "giving files away takes root: run the tests as root");
+    let dir = tempfile::tempdir().unwrap();
+    let open = |name: &str, spoil: &dyn Fn(&Path)| {
+        let place = dir.path().join(name);
+        drop(Cache::open(&place).unwrap());
+        spoil(&place);
+        Cache::open(&place).unwrap_err().to_string()
+    };
+    let chmod =
+        |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    let chown = |path: &Path| std::os::unix::fs::chown(path, Some(4711), None).unwrap();
+    let error = open("owner", &|place| chown(place));
+    assert!(error.contains("owner\" belongs to user 4711, expected the user who runs this, 0"), "{error}");
+    let error = open("layers", &|place| chown(&place.join("layers")));
+    assert!(error.contains("layers/layers\" belongs to user 4711"), "{error}");
+    let error = open("group", &|place| chmod(place, 0o770));
+    assert!(error.contains("group\" can be written by other users (mode 0770)"), "{error}");
+    let error = open("all", &|place| chmod(&place.join("keys"), 0o707));
+    assert!(error.contains("keys\" can be written by other users (mode 0707)"), "{error}");
+}
+
+#[test]
+fn a_forged_layer_is_found_when_asked_to_look() {
+    let (_dir, cache) = cache();
+    let tar = noise(10_000);
+    let layer = cache.ingest_layer(&tar[..], &ExpectedLayer::default(), &Silent).unwrap();
+    let path = cache.layer_path(&layer.diff_id);
+    drop(layer);
+    // With a stamp to match, as only the owner could make one.
+    std::fs::write(&path, noise(20_000)).unwrap();
+    let file = std::fs::File::open(&path).unwrap();
+    std::fs::write(path.with_extension("ok"), cache.stamp(&file).unwrap()).unwrap();
+    assert_eq!(cache.layer(&Digest::of(&tar)).unwrap().unwrap().len, 20_000);
+    assert!(cache.clone().verifying(true).layer(&Digest::of(&tar)).unwrap().is_none());
+    assert!(!path.exists());
+}

@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 use store::Environment;
@@ -31,11 +32,22 @@ pub struct Config {
     pub cache_dir: Option<PathBuf>,
     /// Files with certificate authorities to trust besides the system's.
     pub ca_files: Vec<PathBuf>,
+    /// How long a small document may take, if other than usual.
+    pub document_timeout: Option<Duration>,
+    /// Bytes a second that a download has to have, if other than usual.
+    pub min_rate: Option<u64>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { mirrors: BTreeMap::new(), jobs: JOBS, cache_dir: None, ca_files: Vec::new() }
+        Config {
+            mirrors: BTreeMap::new(),
+            jobs: JOBS,
+            cache_dir: None,
+            ca_files: Vec::new(),
+            document_timeout: None,
+            min_rate: None,
+        }
     }
 }
 

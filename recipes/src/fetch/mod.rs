@@ -97,6 +97,8 @@ impl Fetcher {
         let token = ["GITHUB_TOKEN", "GH_TOKEN"].iter().find_map(|name| environment.text(name));
         let token = token.map(|t| format!("Bearer {t}"));
         options.ca_files.extend(config.ca_files.iter().cloned());
+        options.document_timeout = config.document_timeout.unwrap_or(options.document_timeout);
+        options.pace.rate = config.min_rate.unwrap_or(options.pace.rate);
         options.user_agent = concat!("bakery/", env!("CARGO_PKG_VERSION")).into();
         let client = HttpClient::new(options, environment);
         Fetcher { client, cache, config, token, offline, asked: Mutex::default() }

@@ -79,7 +79,9 @@ impl WorkArgs {
             config.jobs = jobs.get();
         }
         let dir = self.source.cache_dir.clone().or_else(|| config.cache_dir.clone());
-        let cache = Cache::open_or_default(dir.as_deref(), &environment)?;
+        config.document_timeout = self.source.patience.document_timeout();
+        config.min_rate = self.source.patience.min_rate;
+        let cache = Cache::open_or_default(dir.as_deref(), &environment)?.verifying(self.source.verify_cache);
         Ok(Fetcher::new(config, cache, environment, self.source.offline))
     }
 

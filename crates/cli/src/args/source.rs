@@ -1,13 +1,15 @@
 //! Where container images come from.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use oci::{
     Client, ClientOptions, Context, Credentials, CredentialsError, Platform, PlatformError, Registries,
     RegistriesError,
 };
-use store::{Cache, CacheError, Environment};
+use store::{Cache, CacheError, Environment, HttpOptions};
 use tree::Arch;
 
 /// Where images come from.
@@ -44,9 +46,43 @@ pub struct SourceArgs {
     #[arg(long, value_name = "DIR", env = "FLIX_CACHE_DIR", hide_env_values = true)]
     pub cache_dir: Option<PathBuf>,
 
+    /// Hash cached layers before each use, even if their files haven't changed since they were hashed last
+    #[arg(long)]
+    pub verify_cache: bool,
+
     /// Work from the cache only, without using the network
     #[arg(long)]
     pub offline: bool,
+
+    #[allow(missing_docs)] // it would become help
+    #[command(flatten)]
+    pub patience: PatienceArgs,
+}
+
+/// How slow a server may be.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PatienceArgs {
+    /// Give up on a manifest, a token or another small document after this time [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    document_timeout: Option<NonZeroU64>,
+
+    /// Give up on a download that is slower than this over 30 seconds; 0 accepts any rate [default: 1024]
+    #[arg(long, value_name = "BYTES_PER_SECOND")]
+    pub min_rate: Option<u64>,
+}
+
+impl PatienceArgs {
+    /// What is given of it.
+    pub fn document_timeout(&self) -> Option<Duration> {
+        self.document_timeout.map(|seconds| Duration::from_secs(seconds.get()))
+    }
+
+    fn apply(&self, options: &mut HttpOptions) {
+        options.document_timeout = self.document_timeout().unwrap_or(options.document_timeout);
+        if let Some(rate) = self.min_rate {
+            options.pace.rate = rate;
+        }
+    }
 }
 
 /// Why arguments and configuration give no [`Context`].
@@ -123,8 +159,10 @@ impl SourceArgs {
             .with_helpers(registries.credential_helpers());
         let mut options = ClientOptions::new(&environment);
         options.http.ca_files = self.ca_file.clone();
+        self.patience.apply(&mut options.http);
         options.insecure_hosts = registries.insecure_hosts();
-        let cache = Cache::open_or_default(path(&self.cache_dir).as_deref(), &environment)?;
+        let cache = Cache::open_or_default(path(&self.cache_dir).as_deref(), &environment)?
+            .verifying(self.verify_cache);
         Ok(Context {
             cache,
             registries,

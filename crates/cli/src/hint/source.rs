@@ -3,7 +3,7 @@
 use oci::{ClientError, ManifestError, PullCause, PullError};
 use oci::{RootfsError, SourceError};
 use sandbox::{Cause, Mode, SandboxError, Status, Unavailable};
-use store::HttpError;
+use store::{CacheError, HttpError};
 
 use crate::package_selection::PackagesError;
 use packages::ClosureError;
@@ -29,6 +29,17 @@ pub(super) fn root(error: &RootError) -> Option<String> {
         RootError::Machine { got, .. } => {
             Some(format!("a tar or directory can't be chosen by --arch; leave it (and ARCH) out for {got}"))
         }
+        _ => None,
+    }
+}
+
+pub(super) fn cache(error: &CacheError) -> Option<String> {
+    match error {
+        CacheError::Unsafe { .. } => Some(
+            "name another directory with --cache-dir, or make this one the user's own (chown, chmod go-w) if nobody \
+             else has put anything in it"
+                .to_owned(),
+        ),
         _ => None,
     }
 }

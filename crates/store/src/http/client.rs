@@ -6,6 +6,7 @@ use std::time::Duration;
 use tree::{Event, Events};
 
 use super::connection::{Connections, Response};
+use super::pace::Pace;
 use super::redirect::{self, RedirectPolicy};
 use super::retry::{RetryPolicy, TransferError};
 use super::tls::Trust;
@@ -25,6 +26,10 @@ pub struct HttpOptions {
     pub(crate) connect_timeout: Duration,
     /// How long a server may be silent.
     pub idle_timeout: Duration,
+    /// How long a small document may take once its answer has begun: a manifest, a token, a list of checksums, an error's text.
+    pub document_timeout: Duration,
+    /// How slow a body may be.
+    pub pace: Pace,
     /// `User-Agent`.
     pub user_agent: String,
 }
@@ -40,6 +45,8 @@ impl HttpOptions {
             retry: RetryPolicy::default(),
             connect_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(60),
+            document_timeout: Duration::from_secs(60),
+            pace: Pace::default(),
             user_agent: concat!("flix/", env!("CARGO_PKG_VERSION")).into(),
         }
     }
@@ -55,15 +62,10 @@ pub struct HttpClient {
 impl HttpClient {
     /// A client without connections. The environment says which proxies to use.
     pub fn new(options: HttpOptions, environment: Environment) -> HttpClient {
-        let trust = Trust::new(options.ca_files, options.certs_dirs);
-        let connections = Connections::new(
-            environment,
-            trust,
-            options.user_agent,
-            options.connect_timeout,
-            options.idle_timeout,
-        );
-        HttpClient { connections, retry: options.retry }
+        let trust = Trust::new(options.ca_files.clone(), options.certs_dirs.clone());
+        let retry = options.retry.clone();
+        let connections = Connections::new(environment, trust, options);
+        HttpClient { connections, retry }
     }
 
     /// One POST of a form, without redirects.

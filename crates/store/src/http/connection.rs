@@ -9,7 +9,9 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::http::{HeaderMap, Request};
 
+use super::client::HttpOptions;
 use super::error::{HttpError, one_line};
+use super::pace::{Deadline, Paced};
 use super::proxy;
 use super::retry::retry_after;
 use super::tls::Trust;
@@ -29,8 +31,10 @@ pub struct Response {
     pub status: u16,
     /// As they came.
     pub headers: HeaderMap,
-    /// What follows the headers.
+    /// What follows the headers. One that is too slow ends in an error.
     pub body: Box<dyn Read + Send>,
+    /// How long all of a small body may take.
+    pub(super) document_timeout: Duration,
 }
 
 impl fmt::Debug for Response {
@@ -70,7 +74,8 @@ impl Response {
             return Err(too_large());
         }
         let mut bytes = Vec::new();
-        let read = self.body.take(limit.saturating_add(1)).read_to_end(&mut bytes);
+        let body = Deadline::new(self.body, self.document_timeout);
+        let read = body.take(limit.saturating_add(1)).read_to_end(&mut bytes);
         read.map_err(|source| HttpError::Body { url: self.url.to_string(), source })?;
         if bytes.len() as u64 > limit { Err(too_large()) } else { Ok(bytes) }
     }
@@ -80,7 +85,8 @@ impl Response {
     pub fn message(self) -> String {
         let is_text = self.content_type().is_none_or(|t| t != "text/html");
         let mut bytes = Vec::new();
-        let _ = self.body.take(ERROR_BODY).read_to_end(&mut bytes);
+        let body = Deadline::new(self.body, self.document_timeout);
+        let _ = body.take(ERROR_BODY).read_to_end(&mut bytes);
         if let Ok(json) = serde_json::from_slice::<serde_json::Value>(&bytes) {
             let first = &json["errors"][0];
             let found = [&first["message"], &first["code"], &json["details"], &json["error_description"]];
@@ -109,28 +115,13 @@ type Key = (Scheme, String, bool);
 pub(super) struct Connections {
     environment: Environment,
     trust: Trust,
-    user_agent: String,
-    connect_timeout: Duration,
-    idle_timeout: Duration,
+    options: HttpOptions,
     agents: Mutex<HashMap<Key, Agent>>,
 }
 
 impl Connections {
-    pub(super) fn new(
-        environment: Environment,
-        trust: Trust,
-        user_agent: String,
-        connect_timeout: Duration,
-        idle_timeout: Duration,
-    ) -> Self {
-        Connections {
-            environment,
-            trust,
-            user_agent,
-            connect_timeout,
-            idle_timeout,
-            agents: Mutex::default(),
-        }
+    pub(super) fn new(environment: Environment, trust: Trust, options: HttpOptions) -> Self {
+        Connections { environment, trust, options, agents: Mutex::default() }
     }
 
     fn agent(&self, url: &Url, insecure: bool) -> Result<Agent, HttpError> {
@@ -143,13 +134,13 @@ impl Connections {
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .user_agent(&self.user_agent)
+            .user_agent(&self.options.user_agent)
             .proxy(proxy::select(&self.environment, url)?)
-            .timeout_connect(Some(self.connect_timeout))
+            .timeout_connect(Some(self.options.connect_timeout))
             // Not the whole of an answer: a layer may take an hour. Silence is what ends it.
-            .timeout_per_read(Some(self.idle_timeout))
-            .timeout_per_write(Some(self.idle_timeout))
-            .timeout_recv_response(Some(self.idle_timeout))
+            .timeout_per_read(Some(self.options.idle_timeout))
+            .timeout_per_write(Some(self.options.idle_timeout))
+            .timeout_recv_response(Some(self.options.idle_timeout))
             .max_idle_connections_per_host(4);
         if url.scheme == Scheme::Https {
             builder = builder.tls_config(self.trust.config(&url.authority, insecure)?);
@@ -182,8 +173,16 @@ impl Connections {
         };
         let (parts, body) = sent.map_err(|e| explain(e, url))?.into_parts();
         let status = parts.status.as_u16();
-        let body = Box::new(body.into_reader());
-        Ok(Response { url: url.clone(), foreign: false, status, headers: parts.headers, body })
+        let body = Box::new(Paced::new(body.into_reader(), self.options.pace));
+        let document_timeout = self.options.document_timeout;
+        Ok(Response {
+            url: url.clone(),
+            foreign: false,
+            status,
+            headers: parts.headers,
+            body,
+            document_timeout,
+        })
     }
 }
 

@@ -11,6 +11,9 @@ pub use error::{HttpError, colon, one_line};
 mod proxy;
 mod tls;
 
+mod pace;
+pub use pace::Pace;
+
 mod connection;
 pub use connection::Response;
 

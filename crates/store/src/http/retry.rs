@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::HttpError;
+use super::pace::is_too_slow;
 
 /// A transfer error that may be transient.
 pub trait TransferError: fmt::Display {
@@ -64,6 +65,8 @@ impl RetryPolicy {
         let attempts = match error {
             HttpError::Connect { refused: true, .. } if spare => 1,
             HttpError::Connect { refused: true, .. } => self.attempts.min(3),
+            // Each attempt costs as much time as patience allows.
+            HttpError::Body { source, .. } if is_too_slow(source) => self.attempts.min(2),
             _ if spare => self.attempts.min(2),
             _ => self.attempts,
         };

@@ -69,6 +69,9 @@ pub enum ImageError {
         path: TreePath,
         source: ContentError,
     },
+    /// erofs's inodes were placed for another tree.
+    #[error("internal error: inode {inode} has no place in the image that is written")]
+    NoPlace { inode: usize },
     /// The program that makes the format is missing.
     #[error("{tool}: program is missing")]
     NoTool {

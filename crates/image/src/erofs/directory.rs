@@ -45,7 +45,12 @@ pub(super) fn len(tree: &Tree, path: &TreePath) -> u64 {
 }
 
 /// Its data; `nid` numbers inodes.
-pub(super) fn data(tree: &Tree, path: &TreePath, own: Ino, nid: impl Fn(Ino) -> u64) -> Vec<u8> {
+pub(super) fn data<E>(
+    tree: &Tree,
+    path: &TreePath,
+    own: Ino,
+    nid: impl Fn(Ino) -> Result<u64, E>,
+) -> Result<Vec<u8>, E> {
     let parent = path.parent().and_then(|p| tree.ino(&p)).unwrap_or(own);
     let mut entries: Vec<Entry<'_>> = tree
         .children_inodes(path)
@@ -67,7 +72,7 @@ pub(super) fn data(tree: &Tree, path: &TreePath, own: Ino, nid: impl Fn(Ino) -> 
         let (block, after) = rest.split_at(fit.count());
         let mut at = ENTRY * block.len();
         for entry in block {
-            out.extend_from_slice(&nid(entry.ino).to_le_bytes());
+            out.extend_from_slice(&nid(entry.ino)?.to_le_bytes());
             out.extend_from_slice(&(at as u16).to_le_bytes());
             out.extend_from_slice(&[entry.kind, 0]);
             at += entry.name.len();
@@ -77,5 +82,5 @@ pub(super) fn data(tree: &Tree, path: &TreePath, own: Ino, nid: impl Fn(Ino) -> 
         }
         rest = after;
     }
-    out
+    Ok(out)
 }

@@ -36,9 +36,9 @@ pub(super) fn write<W: Write>(
         if std::mem::replace(&mut seen[ino.index()], true) {
             continue;
         }
-        order.push((places.position(ino), path, ino));
+        order.push((places.position(ino)?, path, ino));
         let Some(len) = own_data(tree, path, node) else { continue };
-        let outside = match places.layout(ino) {
+        let outside = match places.layout(ino)? {
             Layout::Inline(_) => len - len % BLOCK,
             _ => len,
         };
@@ -53,9 +53,9 @@ pub(super) fn write<W: Write>(
         let node = tree.node(ino);
         let attributes = xattr::body(path, node)?;
         let head = Head { path, ino, node, number: number as u32 + 1, attributes: attributes.len() };
-        out.write(&head.to_bytes(tree, places.layout(ino), stored.extents(ino.index()), build_time)?)?;
+        out.write(&head.to_bytes(tree, places.layout(ino)?, stored.extents(ino.index()), build_time)?)?;
         out.write(&attributes)?;
-        match places.layout(ino) {
+        match places.layout(ino)? {
             Layout::Plain(_) => {}
             Layout::Inline(_) => {
                 let data = data(tree, places, path, ino, node)?;
@@ -75,7 +75,7 @@ pub(super) fn write<W: Write>(
 /// What a directory, a symlink or a small file holds.
 fn data(tree: &Tree, places: &Places, path: &TreePath, ino: Ino, node: &Node) -> Result<Vec<u8>, ImageError> {
     match &node.kind {
-        Kind::Dir => Ok(directory::data(tree, path, ino, |i| places.nid(i))),
+        Kind::Dir => directory::data(tree, path, ino, |i| places.nid(i)),
         Kind::Symlink(target) => Ok(target.to_vec()),
         Kind::File(content) => read(path, content, 0, content.len() as usize),
         _ => Ok(Vec::new()),

@@ -79,7 +79,7 @@ pub(crate) fn write(
         Ok::<_, ImageError>((places, stored, out.block()))
     })?;
     let superblock = superblock::Superblock {
-        root_nid: u16::try_from(places.nid(tree.root()))
+        root_nid: u16::try_from(places.nid(tree.root())?)
             .map_err(|_| io(io::Error::other("the root's inode lies too far behind for erofs")))?,
         inodes: places.inodes(),
         build_time,

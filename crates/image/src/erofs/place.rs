@@ -90,26 +90,22 @@ impl Places {
         Ok(places)
     }
 
-    /// # Panics
-    /// The inode is of another tree.
-    fn slot(&self, ino: Ino) -> Slot {
-        match self.places[ino.index()] {
-            Some(slot) => slot,
-            None => panic!("inode {} has no place in this image", ino.index()),
-        }
+    fn slot(&self, ino: Ino) -> Result<Slot, ImageError> {
+        let inode = ino.index();
+        self.places.get(inode).copied().flatten().ok_or(ImageError::NoPlace { inode })
     }
 
-    pub(super) fn nid(&self, ino: Ino) -> u64 {
-        self.slot(ino).at / UNIT
+    pub(super) fn nid(&self, ino: Ino) -> Result<u64, ImageError> {
+        Ok(self.slot(ino)?.at / UNIT)
     }
 
     /// From the start of the file system. Bytes.
-    pub(super) fn position(&self, ino: Ino) -> u64 {
-        u64::from(self.meta) * BLOCK + self.slot(ino).at
+    pub(super) fn position(&self, ino: Ino) -> Result<u64, ImageError> {
+        Ok(u64::from(self.meta) * BLOCK + self.slot(ino)?.at)
     }
 
-    pub(super) fn layout(&self, ino: Ino) -> Layout {
-        self.slot(ino).layout
+    pub(super) fn layout(&self, ino: Ino) -> Result<Layout, ImageError> {
+        Ok(self.slot(ino)?.layout)
     }
 
     pub(super) fn inodes(&self) -> u64 {

@@ -182,7 +182,7 @@ fn run(job: Job, plan: &Plan<'_>, encoder: &mut Encoder, buffer: &mut Vec<u8>) -
             Ok(_) => Err(ContentError::BadExtents),
             Err(source) => Err(source),
         }
-        .map_err(|source| WriteError::Content { path: plan.path(piece.file), source })
+        .map_err(|source| plan.unreadable(piece.file, source))
     };
     let file = match job {
         Job::Hole(file, count) => {

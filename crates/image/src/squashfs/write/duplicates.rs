@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
-use super::files::{content, path_of};
+use super::files::{content, unreadable};
 use super::{Options, WriteError};
 use tree::{Content, ContentError, Ino, Tree};
 
@@ -83,7 +83,7 @@ fn digest_all(
         while let Some(batch) = next() {
             for candidate in batch {
                 let ino = files[candidate.number as usize];
-                let error = |source| WriteError::Content { path: path_of(tree, ino), source };
+                let error = |source| unreadable(tree, ino, source);
                 candidate.digest = digest(content(tree, ino), &mut buffer).map_err(error)?;
             }
         }

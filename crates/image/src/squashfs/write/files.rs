@@ -1,6 +1,7 @@
 //! The files of a tree by their inodes.
 
-use tree::{Content, Ino, Tree, TreePath};
+use super::WriteError;
+use tree::{Content, ContentError, Ino, Tree};
 
 /// A file's content; empty for other nodes.
 pub(super) fn content(tree: &Tree, ino: Ino) -> &Content {
@@ -8,13 +9,10 @@ pub(super) fn content(tree: &Tree, ino: Ino) -> &Content {
     tree.node(ino).content().unwrap_or(&EMPTY)
 }
 
-/// For messages: looks through the whole tree.
-///
-/// # Panics
-/// The inode is none of the tree's.
-pub(super) fn path_of(tree: &Tree, ino: Ino) -> TreePath {
+/// The error for a file that can't be read. Looks through the whole tree for its path.
+pub(super) fn unreadable(tree: &Tree, ino: Ino, source: ContentError) -> WriteError {
     match tree.iter_inodes().find(|(_, i, _)| *i == ino) {
-        Some((path, ..)) => path.clone(),
-        None => panic!("inode {} has no path in this tree", ino.index()),
+        Some((path, ..)) => WriteError::Content { path: path.clone(), source },
+        None => WriteError::Internal { inode: ino.index() },
     }
 }

@@ -91,6 +91,9 @@ pub enum WriteError {
     /// A number that the format has too few bits for.
     #[error("{path}: {what} is too large for squashfs")]
     TooLarge { path: TreePath, what: &'static str },
+    /// The plan has a file that the tree hasn't.
+    #[error("internal error: inode {inode} has no path in the tree that is written")]
+    Internal { inode: usize },
 }
 
 /// Writes `tree` as a squashfs file system to the empty file `out`. `progress` gets the bytes read so far, from the

@@ -1,8 +1,8 @@
 //! Which blocks there are, and where each tail goes: all from the lengths of the files.
 
-use super::files::{content, path_of};
+use super::files::{content, unreadable};
 use super::{Options, WriteError, duplicates, tail_order};
-use tree::{Content, Ino, Tree, TreePath};
+use tree::{Content, ContentError, Ino, Tree};
 
 /// A place that is none: what is no file, a file without a tail.
 const NONE: u32 = u32::MAX;
@@ -108,8 +108,9 @@ impl<'t> Plan<'t> {
         self.block_size
     }
 
-    pub(super) fn path(&self, number: usize) -> TreePath {
-        path_of(self.tree, self.files[number])
+    /// The error for a file that can't be read.
+    pub(super) fn unreadable(&self, number: usize, source: ContentError) -> WriteError {
+        unreadable(self.tree, self.files[number], source)
     }
 
     pub(super) fn content(&self, number: usize) -> &'t Content {

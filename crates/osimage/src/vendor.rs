@@ -59,9 +59,7 @@ pub const FILES: &[&str] = &["version.txt", "flatcar_production_image_sysext.squ
 #[allow(missing_docs)] // the messages say what each is
 pub enum VendorError {
     /// A program is missing.
-    #[error(
-        "{0} isn't installed; --vendor hands the image over to the Flatcar SDK, which needs git and docker"
-    )]
+    #[error("{0}: program is missing, which the Flatcar SDK needs to make a vendor's image")]
     NoTool(&'static str),
     #[error("{command}: {status}")]
     Failed { command: String, status: ExitStatus },

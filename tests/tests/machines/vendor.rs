@@ -60,9 +60,7 @@ fn the_sdk_gets_a_baked_image() -> Result<()> {
     // The real programs aren't asked for: that they are missing is said at the start.
     let lacks = bake(&programs.join("none").display().to_string()).outcome()?.failure()?;
     assert!(
-        lacks
-            .stderr
-            .starts_with("error: git isn't installed; --vendor hands the image over to the Flatcar SDK"),
+        lacks.stderr.starts_with("error: git: program is missing, which the Flatcar SDK needs"),
         "{}",
         lacks.stderr
     );

@@ -9,6 +9,7 @@ use sysext::extension::Severity;
 use super::sign_key::SignKeyError;
 use crate::release::FormsError;
 use crate::release::directory::DirectoryError;
+use osimage::vendor::VendorError;
 use osimage::{BakeError, Ext4Error, MountError};
 use recipes::build::{BuildCause, BuildError};
 use recipes::catalogue::CatalogueError;
@@ -37,6 +38,7 @@ pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| error.downcast_ref().map(forms))
         .or_else(|| error.downcast_ref().map(sign_key))
         .or_else(|| error.downcast_ref().and_then(bake))
+        .or_else(|| error.downcast_ref().and_then(vendor))
         .or_else(|| error.downcast_ref().and_then(machine))
         .or_else(|| error.downcast_ref().and_then(merge_test))
         .or_else(|| error.downcast_ref().and_then(compatibility))
@@ -98,6 +100,17 @@ fn merge_test(error: &MergeTestError) -> Option<String> {
 
 const REPLACED: &str =
     "upstream has replaced the file, or somebody changed it on its way; what is pinned is not taken for it";
+
+fn vendor(error: &VendorError) -> Option<String> {
+    match error {
+        VendorError::NoTool(_) => Some(
+            "--vendor hands the image over to the Flatcar SDK: install git and docker, or leave it out for the disk image \
+             alone"
+                .to_owned(),
+        ),
+        _ => None,
+    }
+}
 
 fn bake(error: &BakeError) -> Option<String> {
     Some(match error {

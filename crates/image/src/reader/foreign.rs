@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use super::ImageKind;
 use crate::section::Section;
+use tree::archive::Limits;
 use tree::process::find_program;
 use tree::{HostError, ReadOptions, ScratchDir, ScratchSpace, Tree};
 
@@ -71,7 +72,7 @@ pub(super) fn read(
     let image = image_file(section, scratch.path())?;
     let dir = scratch.path().join("tree");
     std::fs::create_dir(&dir)?;
-    let mut command = Command::new(found);
+    let mut command = confined(&found, section.len);
     match kind {
         ImageKind::Erofs => {
             command.arg(format!("--extract={}", dir.display())).arg("--overwrite").arg(&image)
@@ -86,11 +87,39 @@ pub(super) fn read(
         tried.push(format!("{program}: {why}"));
         return Err(failed(tried));
     }
-    let tree = Tree::from_dir(&dir, &ReadOptions::default())?;
+    let tree = Tree::from_dir(&dir, &limited())?;
     let note = format!(
         "{kind} was taken apart by {program}: owners, modes and extended attributes may not be the image's"
     );
     Ok((tree, Some(note), Guard { _mount: None, _scratch: Some(scratch) }))
+}
+
+/// Bytes that a file may have which a tool unfolds, whatever the image's length.
+const FILE: u64 = 4 << 30;
+/// Bytes of memory that a tool may take. debugfs and fsck.erofs need some tens of MiB.
+const MEMORY: u64 = 4 << 30;
+/// Seconds of a processor.
+const TIME: u64 = 900;
+
+/// A program that is not to be trusted with a hostile image, under limits of the shell's: ulimit, POSIX.
+fn confined(program: &Path, image: u64) -> Command {
+    const LIMITS: &str = "ulimit -f \"$1\"; ulimit -v \"$2\"; ulimit -t \"$3\"; shift 3; exec \"$@\"";
+    let file = FILE.max(image.saturating_mul(4));
+    let mut command = Command::new("/bin/sh");
+    command.args([
+        "-c",
+        LIMITS,
+        "sh",
+        &(file / 512).to_string(),
+        &(MEMORY >> 10).to_string(),
+        &TIME.to_string(),
+    ]);
+    command.arg(program);
+    command
+}
+
+fn limited() -> ReadOptions {
+    ReadOptions { limits: Limits::image(), ..ReadOptions::default() }
 }
 
 /// Mounts the image, and detaches the mount at once: it lives as long as the directory is open, and
@@ -121,7 +150,7 @@ fn mount(
         return Ok(Err(why));
     }
     let place = PathBuf::from(format!("/proc/self/fd/{}/.", file.as_raw_fd()));
-    Ok(Ok((Tree::from_dir(&place, &ReadOptions::default())?, file)))
+    Ok(Ok((Tree::from_dir(&place, &limited())?, file)))
 }
 
 /// Runs a program; the inner error is what it said.

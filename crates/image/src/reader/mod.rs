@@ -190,11 +190,11 @@ fn file_system(
             let spool = File::options().read(true).write(true).create_new(true).open(&place)?;
             // The name is gone with the scratch directory, the file with its last reader.
             let blob = Blob::from_file(&section.path, spool.try_clone()?);
-            Ok(contents(squashfs::read(&section, &spool, &blob, &Limits::default())?, kind, 0))
+            Ok(contents(squashfs::read(&section, &spool, &blob, &Limits::image())?, kind, 0))
         }
         ImageKind::Tar => {
             let blob = Blob::from_file(&section.path, section.file);
-            Ok(contents(Tree::from_tar(&blob, section.offset, section.len, &Limits::default())?, kind, 0))
+            Ok(contents(Tree::from_tar(&blob, section.offset, section.len, &Limits::image())?, kind, 0))
         }
         ImageKind::Erofs | ImageKind::Ext | ImageKind::Btrfs | ImageKind::Directory => {
             let (tree, note, guard) = foreign::read(&section, kind, scratch)?;

@@ -2,7 +2,8 @@ use std::process::Command;
 
 use super::*;
 use crate::tests::{Sample, sample_volume};
-use crate::{Codec, Compression, Format, ImageOptions, Verity, write};
+use crate::{Codec, Compression, Format, ImageOptions, Verity, Volume, write};
+use tree::archive::ENTRY_MEMORY;
 use tree::{Node, ScratchDir, Silent};
 
 struct Bench {
@@ -236,17 +237,48 @@ fn squashfs_has_one_budget_of_names_targets_and_attributes() {
         squashfs::read(&section, &spool, &blob, limits).map(|tree| tree.len()).map_err(|e| e.to_string())
     };
     let all = sample.tree();
-    let names: usize = all.iter().filter_map(|(path, _)| path.file_name()).map(<[u8]>::len).sum();
-    // The target of the symlink, and what one file has of attributes.
-    let metadata = (names + "small".len() + "security.capability".len() + 20 + "user.note".len() + 1) as u64;
     // All but the root have a name.
     let entries = all.iter().count() as u64 - 1;
+    let (names, enough) = (entries * ENTRY_MEMORY as u64, Limits::image().metadata);
     let limits = |entries, metadata| Limits { entries, metadata, ..Limits::default() };
-    assert_eq!(read_within(&limits(entries, metadata)), Ok(all.len()));
-    for (limits, word) in
-        [(limits(entries - 1, metadata), "files"), (limits(entries, metadata - 1), "attributes")]
-    {
+    assert_eq!(read_within(&limits(entries, enough)), Ok(all.len()));
+    for (limits, word) in [(limits(entries - 1, enough), "files"), (limits(entries, names), "attributes")] {
         let error = read_within(&limits).unwrap_err();
         assert!(error.contains(word), "{error}");
+    }
+}
+
+/// Inodes that share one list of attributes, and long paths: small images that unfold to gigabytes.
+#[test]
+fn images_that_unfold_are_refused() {
+    let bench = Bench::new();
+    let mut files = Tree::default();
+    for i in 0..40 {
+        let mut node = Node::file(0o644, "");
+        node.meta.xattrs.insert(b"user.note".to_vec(), vec![b'x'; 60_000]);
+        files.insert(format!("/{i}").parse().unwrap(), node).unwrap();
+    }
+    let mut names = Tree::default();
+    let deep = "d/".repeat(1000);
+    names.insert_all(format!("/{deep}d").parse().unwrap(), Node::dir(), &Meta::dir()).unwrap();
+    for i in 0..500 {
+        names.insert(format!("/{deep}d/{i}").parse().unwrap(), Node::symlink("x")).unwrap();
+    }
+    for (name, tree) in [("attributes", files), ("paths", names)] {
+        let path = bench.dir.path().join(name);
+        let volume = Volume { tree: &tree, name: "x", architecture: None, epoch: 0 };
+        write(volume, &path, &ImageOptions::default(), &Silent).unwrap();
+        let file = File::open(&path).unwrap();
+        let len = file.metadata().unwrap().len();
+        assert!(len < 32 << 10, "{name}: {len} bytes");
+        let section = Section { path, file, offset: 0, len };
+        let read = |metadata| {
+            let spool = tempfile::tempfile().unwrap();
+            let limits = Limits { metadata, ..Limits::image() };
+            squashfs::read(&section, &spool, &Blob::at_path("/nowhere"), &limits).map(|tree| tree.len())
+        };
+        let error = read(2 << 20).unwrap_err().to_string();
+        assert!(error.contains("has too many names, targets, attributes and tables"), "{name}: {error}");
+        assert_eq!(read(8 << 20).unwrap(), tree.len(), "{name}");
     }
 }

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-use tree::archive::Limits;
+use tree::archive::{ATTRIBUTE_MEMORY, ENTRY_MEMORY, Limits};
 use tree::{Blob, Content, Kind, Meta, Node, PathError, Tree, TreeError, TreePath};
 
 use super::layout::inode_type::{BLOCK_DEVICE, CHAR_DEVICE, DIR, EXTENDED, FIFO, FILE, SOCKET, SYMLINK};
@@ -24,8 +24,13 @@ use crate::device::decode_device;
 use crate::format::Codec;
 use crate::section::Section;
 
-/// Bytes of all files together, at most.
+/// Bytes of all files together, holes included, at most.
 const BYTES: u64 = 64 << 30;
+/// Bytes of data that any image may unfold to.
+const DATA: u64 = 1 << 30;
+/// How much larger than the image its data may be, if that is more. A block of zeros has no data.
+const RATIO: u64 = 100;
+
 /// Why an image can't be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -60,7 +65,8 @@ pub enum ReadError {
 
 /// Takes bytes off a budget.
 fn spend(left: &mut u64, bytes: usize) -> Result<(), ReadError> {
-    *left = left.checked_sub(bytes as u64).ok_or(ReadError::TooMany("names, targets and attributes"))?;
+    *left =
+        left.checked_sub(bytes as u64).ok_or(ReadError::TooMany("names, targets, attributes and tables"))?;
     Ok(())
 }
 
@@ -94,7 +100,7 @@ struct Xattrs {
 }
 
 /// The tree of an image. `spool` is an empty file that takes the inflated files; `blob` stands for it. Of `limits`, entries and
-/// metadata count.
+/// metadata count, the latter as memory: with what a tree takes for each entry and attribute.
 pub(crate) fn read(
     section: &Section,
     spool: &File,
@@ -120,15 +126,16 @@ pub(crate) fn read(
         xattrs: None,
         blocks: RefCell::default(),
     };
-    image.ids = image.table(head.id_table_start, u64::from(head.no_ids))?;
+    let mut metadata = limits.metadata;
+    image.ids = image.table(head.id_table_start, u64::from(head.no_ids), &mut metadata)?;
     if head.fragments > 0 {
-        image.fragments = image.table(head.fragment_table_start, u64::from(head.fragments))?;
+        image.fragments = image.table(head.fragment_table_start, u64::from(head.fragments), &mut metadata)?;
     }
     let at = head.xattr_id_table_start;
     if at != NO_TABLE {
         let table: XattrTable = record_at(section, at)?;
         let index = at.saturating_add(XattrTable::SIZE as u64);
-        let lists = image.table(index, u64::from(table.count))?;
+        let lists = image.table(index, u64::from(table.count), &mut metadata)?;
         image.xattrs = Some(Xattrs { start: table.values_start, lists });
     }
     let mut walk = Walk {
@@ -140,7 +147,8 @@ pub(crate) fn read(
         links: BTreeMap::new(),
         seen: BTreeSet::new(),
         entries: limits.entries,
-        metadata: limits.metadata,
+        metadata,
+        data: DATA.max(section.len().saturating_mul(RATIO)),
         fragment: None,
     };
     walk.all(head.root_inode)?;
@@ -156,9 +164,11 @@ fn record_at<R: Record>(section: &Section, at: u64) -> Result<R, ReadError> {
 
 impl Image<'_> {
     /// The records of a two-level table: metadata blocks, and a list of where they start.
-    fn table<R: Record>(&self, start: u64, count: u64) -> Result<Vec<R>, ReadError> {
+    fn table<R: Record>(&self, start: u64, count: u64, left: &mut u64) -> Result<Vec<R>, ReadError> {
         let len = count.checked_mul(R::SIZE as u64).filter(|&l| l <= self.section.len().saturating_mul(16));
         let len = len.ok_or_else(|| damaged("table", start))?;
+        // Twice: as bytes and as records.
+        spend(left, 2 * len as usize)?;
         let blocks = len.div_ceil(METADATA_SIZE as u64);
         let mut out = Vec::new();
         for i in 0..blocks {
@@ -241,7 +251,7 @@ impl Image<'_> {
                 let len: u32 = there.record()?;
                 there.bytes(checked_len(len, bad)?)?
             };
-            spend(left, name.len() + value.len())?;
+            spend(left, ATTRIBUTE_MEMORY + name.len() + value.len())?;
             out.insert(name, value);
         }
         Ok(out)
@@ -309,6 +319,8 @@ struct Walk<'a> {
     /// Names, targets and attributes that may still come. Bytes. Inodes share lists of attributes and values, so a small image may
     /// unfold to any size.
     metadata: u64,
+    /// Bytes of files that may still come.
+    data: u64,
     /// The last fragment block: neighbours share it.
     fragment: Option<(u32, Vec<u8>)>,
 }
@@ -341,7 +353,7 @@ impl Walk<'_> {
             if !self.seen.insert(reference) {
                 return Err(damaged("directory", reference));
             }
-            for (name, reference) in self.entries(&listing)? {
+            for (name, reference) in self.entries(&listing, path.as_relative().len())? {
                 if name.contains(&b'/') || matches!(name.as_slice(), b"." | b"..") {
                     return Err(damaged("name in a directory", reference));
                 }
@@ -440,7 +452,7 @@ impl Walk<'_> {
                 if bytes.len() as u64 != want {
                     return Err(bad());
                 }
-                self.spool.write_all_at(&bytes, place + i * block_size)?;
+                self.keep(&bytes, place + i * block_size)?;
                 at = at.checked_add(u64::from(stored_len(stored))).ok_or_else(bad)?;
             }
         }
@@ -452,7 +464,8 @@ impl Walk<'_> {
                     Some((fragment, self.image.data(found.start, found.size, block_size as usize)?));
             }
             let bytes = self.fragment.as_ref().and_then(|(_, b)| b.get(offset as usize..)?.get(..tail));
-            self.spool.write_all_at(bytes.ok_or_else(bad)?, place + blocks * block_size)?;
+            let bytes = bytes.ok_or_else(bad)?.to_vec();
+            self.keep(&bytes, place + blocks * block_size)?;
         }
         if self.spool.metadata()?.len() < self.end {
             self.spool.set_len(self.end)?;
@@ -460,8 +473,14 @@ impl Walk<'_> {
         Ok(Content::in_blob(self.blob.clone(), place, size))
     }
 
-    /// Names and inodes of a directory.
-    fn entries(&mut self, listing: &Listing) -> Result<Vec<(Vec<u8>, u64)>, ReadError> {
+    /// Writes data of a file to the spool.
+    fn keep(&mut self, bytes: &[u8], at: u64) -> Result<(), ReadError> {
+        self.data = self.data.checked_sub(bytes.len() as u64).ok_or(ReadError::TooMany("bytes"))?;
+        Ok(self.spool.write_all_at(bytes, at)?)
+    }
+
+    /// Names and inodes of a directory whose path has `parent` bytes.
+    fn entries(&mut self, listing: &Listing, parent: usize) -> Result<Vec<(Vec<u8>, u64)>, ReadError> {
         let image = self.image;
         let mut out = Vec::new();
         let bad = || damaged("directory", u64::from(listing.block));
@@ -479,7 +498,8 @@ impl Walk<'_> {
                 let len = usize::from(entry.size) + 1;
                 left = left.checked_sub((DirEntry::SIZE + len) as u64).ok_or_else(bad)?;
                 self.entries = self.entries.checked_sub(1).ok_or(ReadError::TooMany("files"))?;
-                spend(&mut self.metadata, len)?;
+                // The path is kept whole, and once more for what may have other names.
+                spend(&mut self.metadata, ENTRY_MEMORY + 2 * (parent + 1 + len))?;
                 let inode = MetadataPlace { block: u64::from(header.start_block), offset: entry.offset };
                 out.push((c.bytes(len)?, inode.reference()));
             }

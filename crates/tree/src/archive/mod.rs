@@ -67,6 +67,18 @@ impl Default for Limits {
     }
 }
 
+/// Bytes. About what an entry takes in the memory of a tree besides its path.
+pub const ENTRY_MEMORY: usize = 192;
+/// Bytes. About what an extended attribute takes there besides its name and value.
+pub const ATTRIBUTE_MEMORY: usize = 64;
+
+impl Limits {
+    /// For a whole image that somebody else has made: what it takes in memory is bounded whatever its length.
+    pub fn image() -> Limits {
+        Limits { entries: 1 << 20, metadata: 192 << 20, ..Limits::default() }
+    }
+}
+
 /// What has been used up of [`Limits`]. Handed from one archive to the next, where several make one tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {

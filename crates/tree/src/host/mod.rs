@@ -57,6 +57,9 @@ pub enum HostError {
     /// The files don't make a tree: the directory changed while it was read.
     #[error("{dir:?}: {source}")]
     Tree { dir: PathBuf, source: TreeError },
+    /// More than anybody's.
+    #[error("{dir:?}: has too many files, or names and attributes that are too long")]
+    TooMany { dir: PathBuf },
 }
 
 /// Something that was left out, with the reason.

@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, FileType, OFlags, RawDir, Stat, StatFs, fstatfs, opena
 use rustix::io::Errno;
 
 use super::{DIRECTORY, HostError, Skipped, io_error, open_beneath, proc_path};
+use crate::archive::{ATTRIBUTE_MEMORY, ENTRY_MEMORY, Limits};
 use crate::{Blob, Content, Extent, Kind, Meta, Node, Tree, TreeError, TreePath};
 
 /// Which mounts below the directory are entered. What is not entered is an empty directory.
@@ -42,6 +43,8 @@ pub struct ReadOptions {
     /// Reads `security.selinux`, too. A label belongs to the policy of the host where the file lies rather than to the
     /// file, so it doesn't come along by default.
     pub selinux: bool,
+    /// How much may be read. Entries and metadata count, the latter as memory: with what a tree takes for each entry and attribute.
+    pub limits: Limits,
 }
 
 impl ReadOptions {
@@ -135,10 +138,26 @@ struct State {
     /// A name of each file that has several, by device and inode.
     links: HashMap<(u64, u64), TreePath>,
     skipped: Vec<Skipped>,
+    /// What has been read, as [`ReadOptions::limits`] counts it.
+    entries: u64,
+    metadata: u64,
     error: Option<HostError>,
 }
 
 impl State {
+    /// Whether one more is within the limits.
+    fn count(&mut self, found: &Found, limits: &Limits) -> bool {
+        let target = match &found.node.kind {
+            Kind::Symlink(target) => target.len(),
+            _ => 0,
+        };
+        let attributes = found.node.meta.xattrs.iter().map(|(n, v)| ATTRIBUTE_MEMORY + n.len() + v.len());
+        let memory = ENTRY_MEMORY + found.path.as_relative().len() + target + attributes.sum::<usize>();
+        self.entries += 1;
+        self.metadata += memory as u64;
+        self.entries <= limits.entries && self.metadata <= limits.metadata
+    }
+
     fn keep(&mut self, found: Found) -> Result<(), TreeError> {
         match found.link {
             None => self.tree.insert(found.path, found.node),
@@ -186,8 +205,13 @@ impl Walk<'_> {
                 state = self.lock();
                 state.busy -= 1;
                 // A directory is found before it is read, so parents are in the tree already.
-                let kept = batch.found.drain(..).try_for_each(|found| state.keep(found));
-                let kept = kept.map_err(|source| HostError::Tree { dir: self.dir.to_owned(), source });
+                let kept = batch.found.drain(..).try_for_each(|found| {
+                    if !state.count(&found, &self.options.limits) {
+                        return Err(self.too_many());
+                    }
+                    let dir = || self.dir.to_owned();
+                    state.keep(found).map_err(|source| HostError::Tree { dir: dir(), source })
+                });
                 state.todo.append(&mut batch.dirs);
                 state.skipped.append(&mut batch.skipped);
                 if let Err(error) = result.and(kept) {
@@ -203,6 +227,10 @@ impl Walk<'_> {
                 state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
         }
+    }
+
+    fn too_many(&self) -> HostError {
+        HostError::TooMany { dir: self.dir.to_owned() }
     }
 
     /// Reads one directory. Errors of a lenient reader end here.
@@ -248,6 +276,9 @@ impl Walk<'_> {
                         batch.dirs.push(Dir { path, device });
                     }
                     batch.found.push(found);
+                    if batch.found.len() as u64 > self.options.limits.entries {
+                        return Err(self.too_many());
+                    }
                 }
                 Err(e) => forgive(batch, &path, "file", e)?,
             }

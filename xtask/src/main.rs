@@ -66,7 +66,7 @@ enum Task {
         /// For how long.
         #[arg(long, default_value_t = 60)]
         seconds: u64,
-        /// Real input to be damaged, instead of a few built-in lines.
+        /// Real input to be damaged, instead of the target's own.
         files: Vec<PathBuf>,
     },
 }
@@ -93,8 +93,18 @@ fn main() -> ExitCode {
 }
 
 fn fuzz(target: &str, seconds: u64, files: &[PathBuf]) -> anyhow::Result<ExitCode> {
-    let mut command = command::cargo(["run", "--quiet", "--release", "--bin", "mutate"]);
-    command.args(["--manifest-path", "fuzz/Cargo.toml", "--", target, &seconds.to_string()]);
+    let mut command = command::cargo([
+        "run",
+        "--quiet",
+        "--locked",
+        "--profile",
+        "fuzz",
+        "--package",
+        "fuzz",
+        "--bin",
+        "mutate",
+    ]);
+    command.args(["--", target, &seconds.to_string()]);
     for file in files {
         command.arg(std::path::absolute(file)?);
     }

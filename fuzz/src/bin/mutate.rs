@@ -1,5 +1,7 @@
-//! `mutate TARGET SECONDS [FILE…]`: the targets without a nightly compiler. Files (else a few built-in beginnings) are changed at
+//! `mutate TARGET SECONDS [FILE…]`: the targets without a nightly compiler. Files (else the target's own) are changed at
 //! random, from a fixed seed, for so many seconds. An input that panics is kept as `TARGET.crash`.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;
@@ -50,24 +52,11 @@ impl Random {
     }
 }
 
-fn beginnings() -> Vec<Vec<u8>> {
-    let texts: &[&[u8]] = &[
-        b"docker.io/library/alpine:3.20@sha256:0000000000000000000000000000000000000000000000000000000000000000",
-        b"oci:dir:tag",
-        br#"{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000","size":3,"platform":{"os":"linux","architecture":"arm","variant":"v7"}}]}"#,
-        br#"{"architecture":"amd64","os":"linux","config":{"Env":["A=b"]},"rootfs":{"type":"layers","diff_ids":[]}}"#,
-        b"[[registry]]\nprefix = \"*.x.io\"\nlocation = \"y\"\n[[registry.mirror]]\nlocation = \"z\"\ninsecure = true\n",
-        b"[Service]\nExecStart=-/usr/bin/a \"b c\" \\\n  ${D}; e\nEnvironment=x=y\n",
-    ];
-    texts.iter().map(|t| t.to_vec()).collect()
-}
-
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
     let (name, seconds) = (words.next().unwrap_or_default(), words.next().and_then(|s| s.parse().ok()));
-    let target = fuzz::TARGETS.iter().find(|(n, _)| *n == name);
-    let (Some((_, run)), Some(seconds)) = (target, seconds) else {
-        let names: Vec<&str> = fuzz::TARGETS.iter().map(|(n, _)| *n).collect();
+    let (Some(target), Some(seconds)) = (fuzz::target(&name), seconds) else {
+        let names: Vec<&str> = fuzz::TARGETS.iter().map(|t| t.name).collect();
         eprintln!("usage: mutate TARGET SECONDS [FILE…]; targets: {}", names.join(", "));
         return ExitCode::FAILURE;
     };
@@ -82,7 +71,7 @@ fn main() -> ExitCode {
         }
     }
     if seeds.is_empty() {
-        seeds = beginnings();
+        seeds = (target.seeds)();
     }
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let end = Instant::now() + Duration::from_secs(seconds);
@@ -90,7 +79,7 @@ fn main() -> ExitCode {
     while Instant::now() < end {
         let data = random.mutate(&seeds);
         let start = Instant::now();
-        if catch_unwind(|| run(&data)).is_err() {
+        if catch_unwind(|| (target.run)(&data)).is_err() {
             let path = format!("{name}.crash");
             match std::fs::write(&path, &data) {
                 Ok(()) => eprintln!("{name}: panic after {count} inputs, kept as {path}"),

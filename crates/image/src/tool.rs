@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::error::ImageError;
+use tree::output::TemporaryDir;
 use tree::process::find_program;
 
 /// A program and the Debian package that has it.
@@ -56,10 +57,7 @@ pub(crate) fn clean(command: &mut Command, epoch: i64) {
 }
 
 /// A directory beside the image, for files on their way into it; removed on drop and on signals.
-pub(crate) struct Stage {
-    dir: tempfile::TempDir,
-    _cleanup: tree::output::Cleanup,
-}
+pub(crate) struct Stage(TemporaryDir);
 
 impl Stage {
     pub(crate) fn beside(image: &Path) -> Result<Stage, ImageError> {
@@ -69,14 +67,10 @@ impl Stage {
             _ => Path::new("."),
         };
         // Tools run with this as their directory, so the path has to be absolute.
-        let parent = std::path::absolute(parent).map_err(io)?;
-        let dir =
-            tempfile::Builder::new().prefix(".sysext-").suffix(".tmp").tempdir_in(parent).map_err(io)?;
-        let cleanup = tree::output::register_path(dir.path());
-        Ok(Stage { dir, _cleanup: cleanup })
+        TemporaryDir::new(parent, "sysext").map(Stage).map_err(io)
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.dir.path()
+        self.0.path()
     }
 }

@@ -5,6 +5,7 @@ use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use store::compress::{CompressionFormat, DecodeLimits, Decoder, SNIFF};
+use tree::output::TemporaryDir;
 use tree::{Event, Events, OutputFile};
 
 use super::payload::{InstallPartition, Payload};
@@ -79,7 +80,7 @@ pub fn bake(
 
     let bad_table = |source| BakeError::Gpt { path: image.to_owned(), source };
     let partitions = gpt::read(out.file()).map_err(bad_table)?;
-    let stage = Stage::beside(output).map_err(bad_output)?;
+    let stage = stage(output).map_err(bad_output)?;
     for install in [InstallPartition::Root, InstallPartition::Oem] {
         let entries = payload.of(install);
         if entries.is_empty() {
@@ -87,7 +88,7 @@ pub fn bake(
         }
         let partition = gpt::named(&partitions, install.name()).map_err(bad_table)?;
         events.event(Event::Step(format!("writing to partition {}", partition.name).into()));
-        let dir = stage.dir.path().join(install.name());
+        let dir = stage.path().join(install.name());
         std::fs::create_dir(&dir).map_err(bad_output)?;
         match install {
             InstallPartition::Root => ext4::insert(out.path(), partition, &entries, &dir)?,
@@ -108,21 +109,9 @@ fn is_same(image: &Path, output: &Path) -> bool {
 }
 
 /// A directory beside the output, removed whichever way the work ends.
-struct Stage {
-    dir: tempfile::TempDir,
-    _cleanup: tree::output::Cleanup,
-}
-
-impl Stage {
-    fn beside(output: &Path) -> io::Result<Stage> {
-        let parent = output.parent().filter(|p| *p != Path::new("")).unwrap_or(Path::new("."));
-        let dir = tempfile::Builder::new().prefix(".bake-").tempdir_in(std::path::absolute(parent)?)?;
-        let path = dir.path().to_owned();
-        let cleanup = tree::output::on_interrupt(move || {
-            let _ = std::fs::remove_dir_all(&path);
-        });
-        Ok(Stage { dir, _cleanup: cleanup })
-    }
+fn stage(output: &Path) -> io::Result<TemporaryDir> {
+    let parent = output.parent().filter(|p| *p != Path::new("")).unwrap_or(Path::new("."));
+    TemporaryDir::new(parent, "bake")
 }
 
 /// Bytes at a time; what is zero all over becomes a hole.

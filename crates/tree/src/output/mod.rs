@@ -1,10 +1,13 @@
 //! Outputs that are there as a whole or not at all.
 //!
 //! An output is written beside its place under a temporary name, synced and renamed. What is not committed is removed
-//! on drop, and on SIGINT, SIGTERM and SIGHUP once [`remove_on_interrupt`] was called.
+//! on drop, and on SIGINT, SIGTERM and SIGHUP once [`remove_on_interrupt`] was called. What a run that was killed has left is removed by the
+//! next one that writes the same output, or works in the same directory.
 
 mod interrupt;
 pub use interrupt::{Cleanup, on_interrupt, register_path, remove_on_interrupt};
+
+mod stale;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -81,14 +84,16 @@ impl OutputFile {
         if is_special(&place) {
             return Err(OutputError::Special { path: place });
         }
+        stale::sweep(&dir, &prefix);
         let open = |path: &Path| OpenOptions::new().read(true).write(true).create_new(true).open(path);
-        let temporary = tempfile::Builder::new()
-            .prefix(&prefix)
-            .rand_bytes(RANDOM)
-            .suffix(SUFFIX)
-            .make_in(dir, open)
-            .map_err(io_error(&place))?;
-        let (file, path) = temporary.into_parts();
+        let (file, path) = loop {
+            let mut builder = tempfile::Builder::new();
+            builder.prefix(&prefix).rand_bytes(RANDOM).suffix(SUFFIX);
+            let (file, path) = builder.make_in(&dir, open).map_err(io_error(&place))?.into_parts();
+            if stale::hold(&file, &path).map_err(io_error(&place))? {
+                break (file, path);
+            }
+        };
         let cleanup = interrupt::register_path(&path);
         let temporary = tempfile::NamedTempFile::from_parts(file, path);
         Ok(OutputFile { place, temporary, _cleanup: cleanup })
@@ -133,8 +138,7 @@ fn is_special(place: &Path) -> bool {
 #[derive(Debug)]
 pub struct OutputDir {
     place: PathBuf,
-    temporary: tempfile::TempDir,
-    _cleanup: Cleanup,
+    temporary: TemporaryDir,
 }
 
 impl OutputDir {
@@ -155,14 +159,8 @@ impl OutputDir {
                 return Err(OutputError::Occupied { path: place });
             }
         }
-        let temporary = tempfile::Builder::new()
-            .prefix(&prefix)
-            .rand_bytes(RANDOM)
-            .suffix(SUFFIX)
-            .tempdir_in(dir)
-            .map_err(io_error(&place))?;
-        let cleanup = interrupt::register_path(temporary.path());
-        Ok(OutputDir { place, temporary, _cleanup: cleanup })
+        let temporary = TemporaryDir::named(&dir, &prefix).map_err(io_error(&place))?;
+        Ok(OutputDir { place, temporary })
     }
 
     /// The temporary path.
@@ -181,7 +179,8 @@ impl OutputDir {
     /// # Errors
     /// The system refuses; then nothing is left behind, and what was in its place before is still there.
     pub fn commit(self) -> Result<(), OutputError> {
-        let OutputDir { place, temporary, _cleanup } = self;
+        let OutputDir { place, temporary } = self;
+        let TemporaryDir { dir: temporary, _lock, _cleanup } = temporary;
         let handle = File::open(temporary.path()).map_err(io_error(&place))?;
         rustix::fs::syncfs(&handle).map_err(|e| io_error(&place)(e.into()))?;
         let rename = |flags| rustix::fs::renameat_with(CWD, temporary.path(), CWD, &place, flags);
@@ -205,6 +204,44 @@ impl OutputDir {
         }
         sync_parent(&place);
         Ok(())
+    }
+}
+
+/// A directory to work in beside an output. It is removed on drop and on signals, or, after kill -9, by the next that is made there with
+/// the same prefix.
+#[derive(Debug)]
+pub struct TemporaryDir {
+    dir: tempfile::TempDir,
+    /// Holds the lock until it is closed.
+    _lock: File,
+    _cleanup: Cleanup,
+}
+
+impl TemporaryDir {
+    /// Makes one (0700) in `parent`, absolute. `prefix` is a word of the program's own.
+    ///
+    /// # Errors
+    /// `parent` can't be written.
+    pub fn new(parent: &Path, prefix: &str) -> io::Result<TemporaryDir> {
+        TemporaryDir::named(&std::path::absolute(parent)?, OsStr::new(&format!(".{prefix}.")))
+    }
+
+    fn named(parent: &Path, prefix: &OsStr) -> io::Result<TemporaryDir> {
+        stale::sweep(parent, prefix);
+        loop {
+            let mut builder = tempfile::Builder::new();
+            let dir = builder.prefix(prefix).rand_bytes(RANDOM).suffix(SUFFIX).tempdir_in(parent)?;
+            let lock = File::open(dir.path())?;
+            if stale::hold(&lock, dir.path())? {
+                let cleanup = interrupt::register_path(dir.path());
+                return Ok(TemporaryDir { dir, _lock: lock, _cleanup: cleanup });
+            }
+        }
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
     }
 }
 

@@ -161,3 +161,24 @@ fn signals_remove_outputs() {
         assert_eq!(names(dir.path()), ["ready"], "SIG{signal}");
     }
 }
+
+#[test]
+fn what_killed_runs_have_left_is_swept() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("a.raw");
+    let busy = OutputFile::create(&place).unwrap();
+    std::fs::write(dir.path().join(".a.raw.AbC123.tmp"), "left").unwrap();
+    std::fs::create_dir_all(dir.path().join(".work.AbC123.tmp/some/where")).unwrap();
+    for kept in [".a.raw.AbC12.tmp", ".b.raw.AbC123.tmp", ".a.raw.AbC123", ".other.AbC123.tmp"] {
+        std::fs::write(dir.path().join(kept), "").unwrap();
+    }
+    let other = OutputFile::create(&place).unwrap();
+    let work = TemporaryDir::new(dir.path(), "work").unwrap();
+    let another = TemporaryDir::new(dir.path(), "work").unwrap();
+    for path in [busy.path(), other.path(), work.path(), another.path()] {
+        assert!(path.exists(), "{path:?} is in use");
+    }
+    drop((busy, other, work, another));
+    let left = [".a.raw.AbC12.tmp", ".a.raw.AbC123", ".b.raw.AbC123.tmp", ".other.AbC123.tmp"];
+    assert_eq!(names(dir.path()), left);
+}

@@ -8,8 +8,9 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::output::{Cleanup, on_interrupt};
+use crate::sys::ends_with_parent;
 
-/// A child process that ends when this is dropped, and when a signal ends the program.
+/// A child process that ends when this is dropped, and when the program ends, be it by kill -9.
 #[derive(Debug)]
 pub struct ChildGuard {
     child: Child,
@@ -17,17 +18,18 @@ pub struct ChildGuard {
 }
 
 impl ChildGuard {
-    /// Starts a child.
+    /// Starts a child. It also ends with the thread that calls this, which should wait for it therefore.
     ///
     /// # Errors
     /// The program can't be started.
     pub fn spawn(command: &mut Command) -> io::Result<ChildGuard> {
+        // Not killed, here and below: an emulator has a terminal to put in order.
+        ends_with_parent(command, Signal::TERM);
         let child = command.spawn()?;
         // Not by its number, which another process may have by then.
         let handle = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
         let cleanup = on_interrupt(move || {
             if let Ok(handle) = handle {
-                // Not killed: an emulator has a terminal to put in order.
                 let _ = pidfd_send_signal(handle, Signal::TERM);
             }
         });
@@ -121,6 +123,15 @@ mod tests {
         assert_eq!(first("env"), Some("/usr/bin/env".into()));
         assert_eq!(first("no-such-program"), None);
         assert_eq!(search("env", &path, &[]), Vec::<PathBuf>::new());
+    }
+
+    /// The thread stands for the program here: the kernel asks for no more.
+    #[test]
+    fn a_child_ends_with_whoever_started_it() {
+        let start = || ChildGuard::spawn(Command::new("sleep").arg("1000").stdout(Stdio::piped())).unwrap();
+        let mut child = std::thread::spawn(start).join().unwrap();
+        use std::os::unix::process::ExitStatusExt as _;
+        assert_eq!(child.wait().unwrap().signal(), Some(Signal::TERM.as_raw()));
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub fn reasons(error: &(dyn Error + 'static)) -> String {
 
 /// Names from an image must not steer the terminal.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if tree::is_control(c) && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 /// Prints the result on stdout. A closed pipe is not an error.

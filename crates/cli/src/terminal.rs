@@ -187,7 +187,7 @@ fn megabytes(bytes: u64) -> String {
 
 /// Text from outside must not move the cursor or ring the bell.
 fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if tree::is_control(c) && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

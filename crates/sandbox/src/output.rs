@@ -47,7 +47,7 @@ fn plain(bytes: &[u8]) -> String {
                 Some(']') => while chars.next().is_some_and(|c| c != '\u{7}' && c != '\u{1b}') {},
                 _ => {}
             },
-            c if c.is_control() => {}
+            c if tree::is_control(c) => {}
             c => out.push(c),
         }
     }

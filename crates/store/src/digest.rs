@@ -66,7 +66,7 @@ impl Digest {
 pub fn shorten(text: &str) -> String {
     const MAX: usize = 120;
     let mut rest = text.chars();
-    let shown = rest.by_ref().take(MAX).map(|c| if c.is_control() { '\u{fffd}' } else { c });
+    let shown = rest.by_ref().take(MAX).map(|c| if tree::is_control(c) { '\u{fffd}' } else { c });
     let mut shown: String = shown.collect();
     if rest.next().is_some() {
         shown.push('…');
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn what_is_shown_of_hostile_text_is_one_short_line() {
         assert_eq!(shorten("latest"), "latest");
-        assert_eq!(shorten("a\nerror: b\x1b[2J"), "a\u{fffd}error: b\u{fffd}[2J");
+        assert_eq!(shorten("a\nerror: b\x1b[2J\u{202e}"), "a\u{fffd}error: b\u{fffd}[2J\u{fffd}");
         assert_eq!(shorten(&"é".repeat(120)), "é".repeat(120));
         assert_eq!(shorten(&"é".repeat(121)), format!("{}…", "é".repeat(120)));
     }

@@ -8,7 +8,7 @@ mod beneath;
 mod tree;
 pub use tree::{
     Blob, Content, ContentError, ContentReader, DumpOptions, Extent, Ino, Kind, Meta, Node, PATH_MAX, Patch,
-    PathError, ResolveError, Resolved, Seen, StaticPath, Tree, TreeError, TreePath, escape,
+    PathError, ResolveError, Resolved, Seen, StaticPath, Tree, TreeError, TreePath, escape, is_control,
 };
 
 pub mod archive;
@@ -25,6 +25,8 @@ pub use arch::{Arch, Machine, is_triplet};
 
 pub mod output;
 pub use output::{OutputDir, OutputFile, remove_on_interrupt};
+
+mod sys;
 
 pub mod process;
 

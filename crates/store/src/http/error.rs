@@ -143,6 +143,6 @@ impl From<HttpError> for io::Error {
 /// One line of hostile text for a message.
 pub fn one_line(text: &str) -> String {
     const MAX: usize = 300;
-    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX).collect();
+    let clean: String = text.chars().map(|c| if tree::is_control(c) { ' ' } else { c }).take(MAX).collect();
     clean.split_whitespace().collect::<Vec<_>>().join(" ")
 }

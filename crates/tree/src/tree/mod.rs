@@ -4,7 +4,7 @@
 //! other. The content of a file is a place ([`Content`]): inline bytes, or offset and length in a [`Blob`] on disk.
 
 mod path;
-pub use path::{PATH_MAX, PathError, StaticPath, TreePath, escape};
+pub use path::{PATH_MAX, PathError, StaticPath, TreePath, escape, is_control};
 
 mod node;
 pub use node::{Kind, Meta, Node};

@@ -277,6 +277,13 @@ impl std::str::FromStr for TreePath {
     }
 }
 
+/// Whether a character changes how the text around it is shown: controls, ends of lines and paragraphs, and what changes the direction of
+/// writing, by which a name can pass for another. Unicode, UAX #9 and UTR #36.
+pub fn is_control(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Text for a terminal or a dump: UTF-8 stays, control characters and other bytes become `\xNN`, a backslash `\\`.
 pub fn escape(bytes: &[u8]) -> String {
     use fmt::Write as _;
@@ -285,7 +292,7 @@ pub fn escape(bytes: &[u8]) -> String {
         for c in chunk.valid().chars() {
             if c == '\\' {
                 out.push_str("\\\\");
-            } else if c.is_control() {
+            } else if is_control(c) {
                 let mut buffer = [0; 4];
                 for b in c.encode_utf8(&mut buffer).bytes() {
                     let _ = write!(out, "\\x{b:02x}");

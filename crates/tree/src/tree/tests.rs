@@ -191,3 +191,18 @@ fn paths_of_the_source_are_those_that_are_normal() {
         assert!(std::panic::catch_unwind(|| StaticPath::new(bad)).is_err(), "{bad:?}");
     }
 }
+
+#[test]
+fn what_changes_the_direction_of_text_is_escaped() {
+    assert_eq!(escape("a\u{202e}gpj.exe".as_bytes()), "a\\xe2\\x80\\xaegpj.exe");
+    assert_eq!(
+        escape("\u{2066}\u{2028}\u{200f}".as_bytes()),
+        "\\xe2\\x81\\xa6\\xe2\\x80\\xa8\\xe2\\x80\\x8f"
+    );
+    for c in ['\u{61c}', '\u{202a}', '\u{2069}', '\u{7f}', '\u{85}'] {
+        assert!(is_control(c), "{c:?}");
+    }
+    for c in ['\u{2010}', '\u{200d}', 'é', '\u{5d0}'] {
+        assert!(!is_control(c), "{c:?}");
+    }
+}

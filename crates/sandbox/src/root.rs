@@ -20,6 +20,9 @@ use super::{Mode, beneath};
 /// Where apt finds its settings in the mode with a single uid: it may not become its user `_apt` there.
 pub(super) const APT_CONF: (&str, &str) = ("/dev/.flix/apt.conf", "APT::Sandbox::User \"root\";\n");
 
+/// What a command may keep in /dev/shm. Engines give 64 MiB.
+const SHARED: &str = "256m";
+
 const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
 
 /// What container engines hide or write-protect. Without a user name space, root may write to most of it.
@@ -165,7 +168,8 @@ fn proc(root: &OwnedFd, mode: Mode) -> io::Result<()> {
 /// A /dev with what programs expect, as file systems of its own.
 fn dev(root: &OwnedFd) -> io::Result<OwnedFd> {
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-    let dev = filesystem("tmpfs", &[("mode", "0755"), ("size", "4m")], &[], attributes)?;
+    let limits = [("mode", "0755"), ("size", "4m"), ("nr_inodes", "4k")];
+    let dev = filesystem("tmpfs", &limits, &[], attributes)?;
     attach(&dev, root, "dev")?;
     let bits = Bits::from_raw_mode;
     for (name, mode) in [("pts", 0o755), ("shm", 0o1777), (".flix", 0o755)] {
@@ -198,7 +202,8 @@ fn dev(root: &OwnedFd) -> io::Result<OwnedFd> {
         BARE.difference(MountAttrFlags::MOUNT_ATTR_NODEV),
     )?;
     attach(&pts, &dev, "pts")?;
-    let shm = filesystem("tmpfs", &[("mode", "1777")], &[], BARE)?;
+    // By default it may take half of the memory, and as much again for empty files.
+    let shm = filesystem("tmpfs", &[("mode", "1777"), ("size", SHARED), ("nr_inodes", "16k")], &[], BARE)?;
     attach(&shm, &dev, "shm")?;
     Ok(dev)
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::http::{HeaderMap, Request};
 
-use super::client::HttpOptions;
 use super::error::{HttpError, one_line};
+use super::options::HttpOptions;
 use super::pace::{Deadline, Paced};
 use super::proxy;
 use super::retry::retry_after;

@@ -26,8 +26,11 @@ pub use redirect::RedirectPolicy;
 mod resume;
 pub use resume::{Origin, ResumableDownload};
 
+mod options;
+pub use options::HttpOptions;
+
 mod client;
-pub use client::{HttpClient, HttpOptions};
+pub use client::HttpClient;
 
 mod download;
 pub use download::{Download, GetRequest, TaggedDocument};

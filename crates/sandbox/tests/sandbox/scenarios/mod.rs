@@ -22,6 +22,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("changes_that_are_none", MODES, changes::none),
     ("changes_of_every_kind", MODES, changes::kinds),
     ("changes_that_cannot_be_stored", MODES, changes::unstorable),
+    ("changes_with_holes", MODES, changes::holes),
     ("changes_nested_too_deep", MODES, changes::deep),
     ("changes_of_a_chain_of_runs", MODES, changes::chain),
     ("owners", MODES, owners::owners),

@@ -71,6 +71,11 @@ pub(super) fn try_exclusive(file: &File) -> io::Result<bool> {
     }
 }
 
+/// Waits for the lock.
+pub(super) fn exclusive(file: &File) -> io::Result<()> {
+    retry(|| flock(file, FlockOperation::LockExclusive))
+}
+
 /// Marks a file as in use.
 pub(super) fn shared(file: &File) -> io::Result<()> {
     retry(|| flock(file, FlockOperation::LockShared))

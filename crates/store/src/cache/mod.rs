@@ -6,6 +6,7 @@
 //! digests/HEX      digest of a compressed layer -> diff_id blobs/HEX       manifests and configs by their digest
 //! partial/HEX      a compressed layer, not yet complete    keys/SPACE/HEX  small facts by the hash of their key
 //! locks/HEX        held while a layer is fetched           tmp/, scratch/  each entry locked by its process
+//! trees/HEX        a root file system as files, for traces
 //! ```
 //!
 //! Several processes may use one cache. Files appear under their names complete, by a rename; whoever uses a layer holds a
@@ -41,6 +42,9 @@ pub use scratch::Scratch;
 
 mod guard;
 pub use guard::ScratchGuard;
+
+mod trees;
+pub use trees::KeptTree;
 
 mod prune;
 pub use prune::{CacheEntry, CacheEntryKind, Prune, Pruned};
@@ -169,7 +173,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> CacheError {
 /// Bytes. Larger blobs and facts aren't kept: they are read into memory whole.
 pub const BLOB_MAX: u64 = 4 << 20;
 
-const DIRS: [&str; 8] = ["layers", "digests", "blobs", "partial", "keys", "locks", "tmp", "scratch"];
+const DIRS: [&str; 9] = ["layers", "digests", "blobs", "partial", "keys", "locks", "tmp", "scratch", "trees"];
 
 /// <https://bford.info/cachedir/>: makes backup programs skip it.
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n";

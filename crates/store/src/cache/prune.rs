@@ -20,6 +20,8 @@ pub enum CacheEntryKind {
     Key,
     /// A working directory.
     Scratch,
+    /// A root file system for traces.
+    Tree,
 }
 
 /// One thing in the cache.
@@ -35,7 +37,7 @@ pub struct CacheEntry {
     pub last_used: SystemTime,
     /// Whether a running process has it.
     pub in_use: bool,
-    path: PathBuf,
+    pub(super) path: PathBuf,
 }
 
 /// What is to go. Without any of the three, nothing does.
@@ -97,6 +99,7 @@ impl Cache {
                 out.extend(scratch.map(|e| CacheEntry { in_use: busy, bytes: 0, ..e }));
             }
         }
+        out.extend(self.trees()?);
         out.sort_by(|a, b| (a.last_used, &a.path).cmp(&(b.last_used, &b.path)));
         Ok(out)
     }
@@ -145,6 +148,7 @@ impl Cache {
             }
             // The sweep has removed those of dead processes, or couldn't.
             CacheEntryKind::Scratch => return Ok(false),
+            CacheEntryKind::Tree => return self.remove_tree(&entry.path),
             CacheEntryKind::Partial if entry.in_use => return Ok(false),
             CacheEntryKind::Partial | CacheEntryKind::Blob | CacheEntryKind::Key => {
                 files::remove(&entry.path)?

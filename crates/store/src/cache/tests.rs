@@ -483,3 +483,38 @@ fn a_forged_layer_is_found_when_asked_to_look() {
     assert!(cache.clone().verifying(true).layer(&Digest::of(&tar)).unwrap().is_none());
     assert!(!path.exists());
 }
+
+#[test]
+fn kept_trees() {
+    let (_dir, cache) = cache();
+    let make = |key: &str, text: &str| {
+        cache.kept_tree::<CacheError>(key, 7, |dir| {
+            std::fs::write(dir.join("file"), text).unwrap();
+            Ok(())
+        })
+    };
+    let text = |tree: &KeptTree| std::fs::read_to_string(tree.path().join("file")).unwrap();
+    let first = make("a", "one").unwrap();
+    // The second time it is the same, while the first is in use and afterwards.
+    let second = make("a", "two").unwrap();
+    assert_eq!((text(&first), text(&second)), ("one".to_owned(), "one".to_owned()));
+    let all = Prune { all: true, ..Prune::default() };
+    assert_eq!(cache.prune(&all).unwrap(), Pruned { entries: 0, bytes: 0, in_use: 1 });
+    drop((first, second));
+    assert_eq!(text(&make("a", "two").unwrap()), "one");
+    // What couldn't be made isn't there.
+    let failed = cache.kept_tree("b", 7, |_| Err(CacheError::NoHome));
+    assert!(matches!(failed, Err(CacheError::NoHome)));
+    assert_eq!(text(&make("b", "b").unwrap()), "b");
+    // A third makes one of two go, and one of another boot is made anew.
+    make("c", "c").unwrap();
+    assert_eq!(cache.list().unwrap().iter().filter(|e| e.bytes == 7).count(), 2);
+    let other = Cache { boot: Some("other".to_owned()), ..cache.clone() };
+    let again = other.kept_tree::<CacheError>("c", 7, |dir| {
+        std::fs::write(dir.join("file"), "again").unwrap();
+        Ok(())
+    });
+    assert_eq!(text(&again.unwrap()), "again");
+    assert_eq!(cache.prune(&all).unwrap(), Pruned { entries: 2, bytes: 14, in_use: 0 });
+    assert!(cache.list().unwrap().is_empty() && leftovers(&cache).is_empty());
+}

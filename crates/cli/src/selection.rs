@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use flix::plan::Selection;
 use oci::Rootfs;
 use sandbox::{Run, SandboxError};
-use store::{Cache, CacheError};
+use store::Cache;
 use sysext::{RequestError, RequestedPath};
 use tree::{Event, Events, HostError, PathError, ReadOptions, StaticPath, Tree, TreePath};
 
@@ -37,8 +37,6 @@ pub(crate) enum SelectionError {
     /// A file name that takes more than a line.
     #[error("{path:?}: {name} can't be listed, since its name has a line break")]
     LineBreak { path: PathBuf, name: TreePath },
-    #[error(transparent)]
-    Cache(#[from] CacheError),
 }
 
 /// What is wrong with a line of a list.
@@ -73,13 +71,9 @@ pub(crate) fn select(
         Some(dir) => Some(Tree::from_dir(dir, &ReadOptions::default())?),
         None => None,
     };
-    for command in &args.trace {
-        let scratch = cache.scratch("trace")?;
-        let run = sandbox.with_settings(Run::shell(command));
-        let traced =
-            sandbox::trace(&rootfs.tree, &rootfs.config, &run, files.as_ref(), scratch.path(), events);
-        let mut paths = traced.map_err(SelectionError::Trace)?;
-        scratch.close()?;
+    let runs: Vec<Run> = args.trace.iter().map(|c| sandbox.with_settings(Run::shell(c))).collect();
+    let traced = sandbox::trace(rootfs, &runs, files.as_ref(), cache, events);
+    for (command, mut paths) in args.trace.iter().zip(traced.map_err(SelectionError::Trace)?) {
         leave_out(&rootfs.tree, &mut paths);
         out.push(Selection { text: format!("--trace '{command}'"), paths });
     }

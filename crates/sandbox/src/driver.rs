@@ -13,14 +13,21 @@ use std::sync::{Mutex, PoisonError};
 use tree::{Event, Events, Tree, WriteOptions};
 
 use super::output::Lines;
-use super::prepare::Prepared;
 use super::program::Program;
 use super::unavailable::{Cause, Unavailable};
-use super::wire::{Access, Channel, Order, Report, Setup, Step};
+use super::wire::{Access, Channel, Go, Order, Report, Setup, Step};
 use super::{Mode, Network, Run, SandboxError, Status, helper, subid};
 
 /// Lines of output that an error shows.
 const TAIL: usize = 20;
+
+/// The root file system that commands run in.
+pub(super) enum Root<'a> {
+    /// To be written.
+    Tree(&'a Tree),
+    /// Written, and not to be changed; the files are put over it.
+    Kept(&'a Path, Option<&'a Tree>),
+}
 
 /// How a run that was started went.
 pub(super) enum Outcome<T> {
@@ -42,6 +49,8 @@ pub(super) struct Helper {
     output: OwnedFd,
     /// Which mode it is in.
     pub(super) mode: Mode,
+    /// Whether commands leave the written root as it is.
+    pub(super) overlay: bool,
     scratch: std::path::PathBuf,
 }
 
@@ -100,8 +109,8 @@ impl Helper {
             .spawn()
             .map_err(io)?;
         let control = Channel::new(ours);
-        let mut helper =
-            Helper { child, control, layer: File::from(layer), output, mode, scratch: scratch.to_owned() };
+        let (layer, scratch_dir) = (File::from(layer), scratch.to_owned());
+        let mut helper = Helper { child, control, layer, output, mode, overlay: false, scratch: scratch_dir };
         let setup = Setup {
             mode,
             own_network: run.network == Network::None,
@@ -121,6 +130,7 @@ impl Helper {
                     }
                 }
                 Some(Report::Ready { no_overlay }) => {
+                    helper.overlay = no_overlay.is_none();
                     if let Some(why) = no_overlay.filter(|_| !run.no_overlay) {
                         let text =
                             format!("overlayfs can't be used in {scratch:?}, working in a copy: {why}");
@@ -156,25 +166,25 @@ impl Helper {
         let _ = child.wait();
     }
 
-    /// Writes the root, runs the command and gives the tar of its changes to `take`.
+    /// Writes the root if it isn't, runs the commands and gives the tar of their changes to `take`. Only traced ones may be
+    /// several, and only over a root that they leave as it is. The outcomes end with the first that isn't a trace. Also gives
+    /// the last lines of what the commands printed.
     pub(super) fn run<T: Send>(
         self,
-        prepared: Prepared,
+        root: &Root<'_>,
+        commands: Vec<Go>,
         events: &dyn Events,
         take: impl FnOnce(&mut (dyn Read + Send)) -> Result<T, SandboxError>,
-    ) -> Result<(Outcome<T>, Vec<String>), SandboxError> {
-        let Prepared { tree, go } = prepared;
-        if let Err(e) = self.write_root(&tree) {
+    ) -> Result<(Vec<Outcome<T>>, Vec<String>), SandboxError> {
+        if let Err(e) = self.place_root(root) {
             self.end();
             return Err(e);
         }
-        drop(tree);
         let Helper { mut child, mut control, mut layer, output, .. } = self;
         let tail = Mutex::new(VecDeque::with_capacity(TAIL));
         let result = std::thread::scope(|scope| {
             scope.spawn(|| pass_on(File::from(output), &tail, events));
-            let _ = control.send(&Order::Go(Box::new(go)));
-            let result = follow(&mut control, &mut layer, events, take);
+            let result = follow_all(commands, &mut control, &mut layer, events, take);
             // Whatever went wrong, the helper sees it by these, cleans up and ends; with its end the output does, too.
             drop((control, layer));
             let _ = child.wait();
@@ -182,36 +192,77 @@ impl Helper {
         });
         let tail: Vec<String> = tail.into_inner().unwrap_or_else(PoisonError::into_inner).into();
         match result {
-            Ok(Some(outcome)) => Ok((outcome, tail)),
+            Ok(Some(outcomes)) => Ok((outcomes, tail)),
             Ok(None) => Err(SandboxError::HelperDied(tail)),
             Err(e) => Err(e),
         }
     }
 
-    fn write_root(&self, tree: &Tree) -> Result<(), SandboxError> {
+    fn place_root(&self, root: &Root<'_>) -> Result<(), SandboxError> {
         let lower = self.scratch.join("lower");
-        std::fs::create_dir(&lower).map_err(|source| SandboxError::Io { path: lower.clone(), source })?;
-        let root = self.mode == Mode::Root;
-        let options = WriteOptions { ownership: root, devices: root, lenient: true, ..WriteOptions::all() };
-        // Left out are devices, which are of no use in there, and attributes that this file system doesn't know.
-        let _report = tree.write_dir(&lower, &options)?;
-        Ok(())
+        let make = |dir: &Path| {
+            std::fs::create_dir(dir).map_err(|source| SandboxError::Io { path: dir.to_owned(), source })
+        };
+        match root {
+            Root::Tree(tree) => {
+                make(&lower)?;
+                write(tree, &lower, self.mode)
+            }
+            Root::Kept(path, lent) => {
+                std::os::unix::fs::symlink(path, &lower)
+                    .map_err(|source| SandboxError::Io { path: lower.clone(), source })?;
+                let Some(tree) = lent else { return Ok(()) };
+                let dir = self.scratch.join("lent");
+                make(&dir)?;
+                write(tree, &dir, self.mode)
+            }
+        }
     }
+}
+
+/// Writes a tree for a sandbox of this mode.
+pub(super) fn write(tree: &Tree, dir: &Path, mode: Mode) -> Result<(), SandboxError> {
+    let root = mode == Mode::Root;
+    let options = WriteOptions { ownership: root, devices: root, lenient: true, ..WriteOptions::all() };
+    // Left out are devices, which are of no use in there, and attributes that this file system doesn't know.
+    let _report = tree.write_dir(dir, &options)?;
+    Ok(())
 }
 
 fn pipe() -> std::io::Result<(OwnedFd, OwnedFd)> {
     Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
 }
 
-/// Reads the helper's reports up to its last. `None`: it went without one.
-fn follow<T>(
+/// Orders one command after another, up to the first that isn't traced to its end. `None`: the helper went without a word.
+fn follow_all<T>(
+    commands: Vec<Go>,
     control: &mut Channel,
     layer: &mut File,
     events: &dyn Events,
     take: impl FnOnce(&mut (dyn Read + Send)) -> Result<T, SandboxError>,
+) -> Result<Option<Vec<Outcome<T>>>, SandboxError> {
+    let mut take = Some(take);
+    let mut out = Vec::new();
+    for go in commands {
+        let _ = control.send(&Order::Go(Box::new(go)));
+        let Some(outcome) = follow(control, layer, events, &mut take)? else { return Ok(None) };
+        let is_traced = matches!(outcome, Outcome::Traced(_));
+        out.push(outcome);
+        if !is_traced {
+            break;
+        }
+    }
+    Ok(Some(out))
+}
+
+/// Reads the helper's reports on a command up to the last. `None`: it went without one.
+fn follow<T>(
+    control: &mut Channel,
+    layer: &mut File,
+    events: &dyn Events,
+    take: &mut Option<impl FnOnce(&mut (dyn Read + Send)) -> Result<T, SandboxError>>,
 ) -> Result<Option<Outcome<T>>, SandboxError> {
     let socket = |e: std::io::Error| SandboxError::Step { step: "socket".into(), message: e.to_string() };
-    let mut take = Some(take);
     let mut taken = None;
     let mut looked = Vec::new();
     loop {

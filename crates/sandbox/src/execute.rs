@@ -10,7 +10,8 @@ use tree::{Event, Events, Kind, Meta, Node, StaticPath, Tree, TreePath};
 
 use oci::{Config, Rootfs};
 
-use crate::driver::{Helper, Outcome};
+use crate::driver::{self, Helper, Outcome, Root};
+use crate::prepare::Prepared;
 use crate::wire::Access;
 use crate::{Mode, Network, Run, SandboxError, explain, helper, packages, prepare, traced};
 use store::{Cache, Digest, Environment, LayerBlob, cache::ExpectedLayer};
@@ -98,113 +99,204 @@ pub fn run_in<T: Send>(
     events: &dyn Events,
     take: impl FnOnce(&mut (dyn Read + Send)) -> Result<T, SandboxError>,
 ) -> Result<T, SandboxError> {
-    let result = run_there(tree, config, run, false, scratch, events, take);
+    let result = run_there(tree, config, run, scratch, events, take);
     // The helper did so, if there was one, as the owner of what the user may not remove.
     let _ = store::cache::remove_tree(scratch);
-    match result? {
-        Outcome::Changes(taken) => Ok(taken),
-        _ => Err(SandboxError::Protocol { expected: "the changes of a command" }),
-    }
+    result
 }
 
-/// Runs a command in a root file system and gives the paths of `tree` that it looked up: files that it opened, executed,
-/// asked for or read as a link, and the directories and symlinks on the way, also of all programs that it started. What the
-/// command changed is thrown away. `files` are there for the run alone: a tree of what is in its /tmp.
+/// Runs commands, each by itself, in a root file system, and gives the paths of it that each looked up: files that it opened,
+/// executed, asked for or read as a link, and the directories and symlinks on the way, also of all programs that it started.
+/// What the commands changed is thrown away. `files` are there for the runs alone: a tree of what is in their /tmp. All run in
+/// the mode and with the network of the first.
 ///
 /// Nothing below /dev, /proc and /sys is among the paths, nor is anything that the command itself has made. A path that
-/// wasn't there counts as nothing. `scratch` is an empty directory, and removed afterwards.
+/// wasn't there counts as nothing. The root file system is written once, and stays in the cache where its files are the user's.
 ///
 /// # Errors
 /// No sandbox works here, or none that sees what a command does (Linux 5.5; not below another supervisor of system calls);
-/// the command didn't end with status 0.
+/// a command didn't end with status 0; the cache's errors.
 pub fn trace(
-    tree: &Tree,
-    config: &Config,
-    run: &Run,
+    rootfs: &Rootfs,
+    runs: &[Run],
     files: Option<&Tree>,
-    scratch: &Path,
+    cache: &Cache,
     events: &dyn Events,
-) -> Result<BTreeSet<TreePath>, SandboxError> {
+) -> Result<Vec<BTreeSet<TreePath>>, SandboxError> {
+    let tree = &rootfs.tree;
     let lent = files.map(|files| lend(tree, files)).transpose()?;
-    let seen = lent.as_ref().unwrap_or(tree);
-    let result = run_traced(seen, config, run, scratch, events);
-    let _ = store::cache::remove_tree(scratch);
-    // Links among the input files lead to files of the image.
-    let mut paths = traced::paths(seen, &result?);
-    paths.retain(|path| tree.contains(path));
-    Ok(paths)
+    let seen = lent.as_ref().map_or(tree, |lent| &lent.all);
+    let mut out = Vec::new();
+    while let Some(left) = runs.get(out.len()..).filter(|left| !left.is_empty()) {
+        let scratch = cache.scratch("trace")?;
+        let result = run_traced(rootfs, lent.as_ref(), left, scratch.path(), cache, events);
+        // The helper did so, if there was one, as the owner of what the user may not remove.
+        let _ = store::cache::remove_tree(scratch.path());
+        for looked in result? {
+            // Links among the input files lead to files of the image.
+            let mut paths = traced::paths(seen, &looked);
+            paths.retain(|path| tree.contains(path));
+            out.push(paths);
+        }
+    }
+    Ok(out)
 }
 
-/// The image with files in its /tmp.
-fn lend(tree: &Tree, files: &Tree) -> Result<Tree, SandboxError> {
-    let mut lent = tree.clone();
-    let tmp = match lent.resolve(TMP, true) {
+/// Files of the user's that commands see.
+struct Lent {
+    /// The image with them in its /tmp.
+    all: Tree,
+    /// They alone.
+    only: Tree,
+}
+
+fn lend(tree: &Tree, files: &Tree) -> Result<Lent, SandboxError> {
+    let (mut all, mut only) = (tree.clone(), Tree::default());
+    let tmp = match all.resolve(TMP, true) {
         Ok(resolved) => resolved.path,
         Err(_) => {
             let tmp = StaticPath::new(TMP).path();
-            lent.remove(&tmp);
-            lent.insert(tmp.clone(), Node { meta: Meta::with_mode(0o1777), kind: Kind::Dir })?;
+            all.remove(&tmp);
+            all.insert(tmp.clone(), Node { meta: Meta::with_mode(0o1777), kind: Kind::Dir })?;
             tmp
         }
     };
+    let mut above = vec![tmp.clone()];
+    above.extend(std::iter::successors(tmp.parent(), TreePath::parent));
+    for dir in above.iter().rev().filter(|dir| !dir.is_root()) {
+        let meta = all.get(dir).map_or_else(Meta::dir, |node| node.meta.clone());
+        only.insert(dir.clone(), Node { meta, kind: Kind::Dir })?;
+    }
     for (path, node) in files.iter().filter(|(path, _)| !path.is_root()) {
         let place = tmp.join(path.as_relative())?;
-        lent.remove(&place);
+        all.remove(&place);
         let mut node = node.clone();
         (node.meta.uid, node.meta.gid) = (0, 0);
-        lent.insert(place, node)?;
+        all.insert(place.clone(), node.clone())?;
+        only.insert(place, node)?;
     }
-    Ok(lent)
+    Ok(Lent { all, only })
 }
 
+/// What the first commands looked up: all of them where they leave the root as it is, else the first alone.
 fn run_traced(
-    tree: &Tree,
-    config: &Config,
-    run: &Run,
+    rootfs: &Rootfs,
+    lent: Option<&Lent>,
+    runs: &[Run],
     scratch: &Path,
+    cache: &Cache,
     events: &dyn Events,
-) -> Result<Vec<Access>, SandboxError> {
-    let outcome = run_there(tree, config, run, true, scratch, events, |_| Ok(()))?;
-    match outcome {
-        Outcome::Traced(looked) => Ok(looked),
-        _ => Err(SandboxError::Protocol { expected: "the paths of a traced command" }),
+) -> Result<Vec<Vec<Access>>, SandboxError> {
+    let first = runs.first().ok_or(SandboxError::Empty)?;
+    let (config, is_kept) = (&rootfs.config, |mode| mode != Mode::Subuid);
+    let helper = start(first, scratch, events)?;
+    let (mode, overlay) = (helper.mode, helper.overlay);
+    let host_files = prepare::host_files(first.network);
+    let tree = match lent.filter(|_| !overlay || !is_kept(mode)) {
+        Some(lent) => &lent.all,
+        None => &rootfs.tree,
+    };
+    let mut key = format!("trace 1 {} {mode}", rootfs.id);
+    host_files.iter().for_each(|(path, _)| key.extend([" ", path]));
+    let prepared = prepare::prepare(tree, first, mode, &environment(config, first)?, host_files, true)?;
+    let Prepared { tree, go } = prepared;
+    let runs = if overlay { runs } else { &runs[..1] };
+    let mut commands = Vec::new();
+    for run in runs {
+        let mut next = go.with(&run.argv, &environment(config, run)?);
+        if commands.is_empty() {
+            next.fixups.clone_from(&go.fixups);
+        }
+        commands.push(next);
     }
+    let shown: Vec<String> = runs.iter().map(Run::display).collect();
+    events.event(Event::Step(shown.join(", ").into()));
+    let no_changes = |_: &mut (dyn Read + Send)| Ok(());
+    let (outcomes, tail) = if overlay && is_kept(mode) {
+        let bytes = tree.iter().filter_map(|(_, node)| node.content()).map(tree::Content::len).sum();
+        let kept = cache.kept_tree(&key, bytes, |dir| driver::write(&tree, dir, mode))?;
+        commands.iter_mut().for_each(|go| go.lent = lent.is_some());
+        helper.run(&Root::Kept(kept.path(), lent.map(|l| &l.only)), commands, events, no_changes)?
+    } else {
+        helper.run(&Root::Tree(&tree), commands, events, no_changes)?
+    };
+    let mut out = Vec::new();
+    for (outcome, run) in outcomes.into_iter().zip(runs) {
+        match outcome {
+            Outcome::Traced(looked) => out.push(looked),
+            other => return Err(failed(other, run, &rootfs.tree, &environment(config, run)?, &tail)),
+        }
+    }
+    Ok(out)
 }
 
 fn run_there<T: Send>(
     tree: &Tree,
     config: &Config,
     run: &Run,
-    traced: bool,
     scratch: &Path,
     events: &dyn Events,
     take: impl FnOnce(&mut (dyn Read + Send)) -> Result<T, SandboxError>,
-) -> Result<Outcome<T>, SandboxError> {
+) -> Result<T, SandboxError> {
+    let env = environment(config, run)?;
+    let helper = start(run, scratch, events)?;
+    let prepared = prepare::prepare(tree, run, helper.mode, &env, prepare::host_files(run.network), false)?;
+    events.event(Event::Step(run.display().into()));
+    let Prepared { tree: written, go } = prepared;
+    let (outcomes, tail) = helper.run(&Root::Tree(&written), vec![go], events, take)?;
+    match outcomes.into_iter().next() {
+        Some(Outcome::Changes(taken)) => Ok(taken),
+        Some(other) => Err(failed(other, run, tree, &env, &tail)),
+        None => Err(SandboxError::Protocol { expected: "the changes of a command" }),
+    }
+}
+
+/// The command's environment, with the host's proxies if it uses the host's network.
+fn environment(config: &Config, run: &Run) -> Result<Vec<(OsString, OsString)>, SandboxError> {
     let proxies = PROXIES.get().ok_or(SandboxError::NotInitialised)?;
-    let argv0 = run.argv.first().ok_or(SandboxError::Empty)?;
     let mut env = prepare::environment(config, run);
     for (name, value) in proxies {
         if run.network == Network::Host && !env.iter().any(|(n, _)| n == name) {
             env.push((name.clone(), value.clone()));
         }
     }
+    Ok(env)
+}
+
+fn start(run: &Run, scratch: &Path, events: &dyn Events) -> Result<Helper, SandboxError> {
+    if run.argv.is_empty() {
+        return Err(SandboxError::Empty);
+    }
     let modes = match run.mode {
         Some(mode) => vec![mode],
         None if rustix::process::geteuid().is_root() => vec![Mode::Root, Mode::Subuid, Mode::Single],
         None => vec![Mode::Subuid, Mode::Single],
     };
-    let helper = Helper::start(&modes, run, scratch, events)?;
-    let prepared = prepare::prepare(tree, run, helper.mode, &env, prepare::host_files(run.network), traced)?;
-    events.event(Event::Step(run.display().into()));
-    match helper.run(prepared, events, take)? {
-        (done @ (Outcome::Changes(_) | Outcome::Traced(_)), _) => Ok(done),
-        (Outcome::NoExec(errno), _) => Err(explain::explain(tree, argv0, &env, errno)),
-        (Outcome::Ended(status), tail) => Err(match &run.installs {
+    Helper::start(&modes, run, scratch, events)
+}
+
+/// Why a command has no result.
+fn failed<T>(
+    outcome: Outcome<T>,
+    run: &Run,
+    tree: &Tree,
+    env: &[(OsString, OsString)],
+    tail: &[String],
+) -> SandboxError {
+    match outcome {
+        Outcome::NoExec(errno) => match run.argv.first() {
+            Some(argv0) => explain::explain(tree, argv0, env, errno),
+            None => SandboxError::Empty,
+        },
+        Outcome::Ended(status) => match &run.installs {
             Some(packages) => SandboxError::Install {
                 packages: packages.join(", "),
-                reason: packages::reason(&tail).unwrap_or_else(|| status.to_string()),
+                reason: packages::reason(tail).unwrap_or_else(|| status.to_string()),
             },
-            None => SandboxError::Failed { command: run.display(), status, tail },
-        }),
+            None => SandboxError::Failed { command: run.display(), status, tail: tail.to_vec() },
+        },
+        Outcome::Changes(_) | Outcome::Traced(_) => {
+            SandboxError::Protocol { expected: "the result of a command" }
+        }
     }
 }

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::thread::UnshareFlags;
 
 use super::sys::{self, Fork};
-use super::wire::{At, Channel, Order, Report, Setup, Step};
+use super::wire::{At, Channel, Go, Order, Report, Setup, Step};
 use super::{Mode, Status, changes, lower, pid1, root};
 use store::cache::remove_tree;
 
@@ -95,8 +95,33 @@ fn live(control: &mut Channel, layer: File, setup: &Setup) -> Result<(), End> {
     let overlay = no_overlay.is_none();
     let _ = control.send(&Report::Ready { no_overlay });
     let Ok(Some(Order::Go(go))) = control.receive() else { return Err(End::Orphaned) };
+    let (mut next, mut layer) = (Some(go), Some(layer));
+    while let Some(go) = next.take() {
+        let is_traced = one(control, &mut layer, setup, &go, overlay.then_some(userxattr))?;
+        if !is_traced || !overlay {
+            return Ok(());
+        }
+        // What the command did isn't there for the next.
+        for dir in ["upper", "work", "root"] {
+            remove_tree(Path::new(dir)).at(dir)?;
+        }
+        next = match control.receive() {
+            Ok(Some(Order::Go(go))) => Some(go),
+            _ => None,
+        };
+    }
+    Ok(())
+}
 
-    let lower = lower::prepare(&go, setup.mode, overlay)?;
+/// Runs one command. Gives whether it was traced, so that another may follow.
+fn one(
+    control: &mut Channel,
+    layer: &mut Option<File>,
+    setup: &Setup,
+    go: &Go,
+    overlay: Option<bool>,
+) -> Result<bool, End> {
+    let lower = lower::prepare(go, setup.mode, overlay.is_some())?;
     let (mut first, end) = {
         let (ours, theirs) = UnixStream::pair().at("socket pair")?;
         (Channel::new(ours), theirs)
@@ -107,34 +132,35 @@ fn live(control: &mut Channel, layer: File, setup: &Setup) -> Result<(), End> {
             pid
         }
         Fork::Child => {
-            drop((first, layer));
-            let code = pid1::main(&go, setup.mode, overlay.then_some(userxattr), Channel::new(end));
+            drop(first);
+            let code = pid1::main(go, setup.mode, overlay, Channel::new(end));
             std::process::exit(code);
         }
     };
     let ended = watch(control, &mut first, pid)?;
     let Report::Ended { status, unrecorded } = ended else {
         let _ = control.send(&ended);
-        return Ok(());
+        return Ok(false);
     };
     let _ = control.send(&Report::Ended { status, unrecorded });
     if status != Status::Exited(0) {
-        return Ok(());
+        return Ok(false);
     }
     if go.traced {
         let _ = control.send(&Report::Traced);
-        return Ok(());
+        return Ok(true);
     }
-    let tree = changes::collect(&go, &lower, setup.mode, unrecorded, &mut |warning| {
+    let tree = changes::collect(go, &lower, setup.mode, unrecorded, &mut |warning| {
         let _ = control.send(&Report::Warning(warning));
     })?;
     let _ = control.send(&Report::Changes);
-    let mut out = std::io::BufWriter::with_capacity(1 << 18, layer);
-    tree.write_sparse_tar(&mut out).at("writing the changes")?;
-    out.flush().at("writing the changes")?;
-    drop(out);
+    if let Some(layer) = layer.take() {
+        let mut out = std::io::BufWriter::with_capacity(1 << 18, layer);
+        tree.write_sparse_tar(&mut out).at("writing the changes")?;
+        out.flush().at("writing the changes")?;
+    }
     let _ = control.send(&Report::Complete);
-    Ok(())
+    Ok(false)
 }
 
 /// Makes the name spaces, all but that of the processes, which comes with the first of them.

@@ -21,7 +21,7 @@ const POLICY: (&str, &str) = ("policy-rc.d", "#!/bin/sh\nexit 101\n");
 /// Bytes of file content that a run may leave.
 const LIMIT: u64 = 32 << 30;
 
-/// A root file system to be written, and what has to be done to it.
+/// A root file system to be written, and what has to be done in it.
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) tree: Tree,
@@ -123,6 +123,7 @@ pub(super) fn prepare(
         limit: LIMIT,
         traced,
         own_network: run.network == Network::None,
+        lent: false,
     };
     Ok(Prepared { tree, go })
 }

@@ -44,7 +44,7 @@ pub(super) fn probe_overlay(userxattr: bool) -> io::Result<()> {
     for name in ["probe", "probe/lower", "probe/upper", "probe/work", "probe/root"] {
         std::fs::create_dir(name)?;
     }
-    let mounted = mount_overlay("probe/", userxattr);
+    let mounted = mount_overlay("probe/", false, userxattr);
     if mounted.is_ok() {
         rustix::mount::unmount("probe/root", UnmountFlags::DETACH)?;
     }
@@ -52,13 +52,14 @@ pub(super) fn probe_overlay(userxattr: bool) -> io::Result<()> {
     mounted
 }
 
-/// Mounts `root` out of `lower`, `upper` and `work`. Device files don't work in it, so those that a command makes
+/// Mounts `root` out of `lower`, with `lent` over it, `upper` and `work`. Device files don't work in it, so those that a command makes
 /// don't reach the host's disks. `volatile`: what is cut off is thrown away, so nothing has to be synced.
-fn mount_overlay(prefix: &str, userxattr: bool) -> io::Result<()> {
+fn mount_overlay(prefix: &str, lent: bool, userxattr: bool) -> io::Result<()> {
     let p = prefix;
+    let lower = if lent { format!("{p}lent:{p}lower") } else { format!("{p}lower") };
     // The defaults of these are the distribution's choice; they would bring marks into the changes that have to be undone.
     let flavour = if userxattr { "userxattr" } else { "index=off,metacopy=off,redirect_dir=off" };
-    let data = format!("lowerdir={p}lower,upperdir={p}upper,workdir={p}work,{flavour}");
+    let data = format!("lowerdir={lower},upperdir={p}upper,workdir={p}work,{flavour}");
     let mount = |data: &str| {
         let data = std::ffi::CString::new(data)?;
         let target = format!("{p}root");
@@ -74,7 +75,7 @@ fn mount_overlay(prefix: &str, userxattr: bool) -> io::Result<()> {
 pub(super) fn enter(go: &Go, mode: Mode, overlay: Option<bool>) -> Result<(), Step> {
     make_private().at("private mounts")?;
     match overlay {
-        Some(userxattr) => mount_overlay("", userxattr).at("mounting the overlay")?,
+        Some(userxattr) => mount_overlay("", go.lent, userxattr).at("mounting the overlay")?,
         None => {
             rustix::mount::mount_bind("lower", "root").at("binding the root")?;
             if mode == Mode::Root {

@@ -1,8 +1,10 @@
 //! Messages between the program and its helper process: JSON, one message a line, over a socket pair.
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
@@ -47,10 +49,31 @@ pub(super) struct Go {
     pub(super) added: Vec<Vec<u8>>,
     /// Bytes of file content that the changes may have.
     pub(super) limit: u64,
-    /// Report what is looked up instead of what changed.
+    /// Report what is looked up instead of what changed. Another command for the same `lower` may follow.
     pub(super) traced: bool,
     /// The network name space is the command's own.
     pub(super) own_network: bool,
+    /// Over `lower` there is `lent` with files of the user's.
+    pub(super) lent: bool,
+}
+
+impl Go {
+    /// The same for another command over the same root, all of whose files are set by now.
+    pub(super) fn with(&self, argv: &[OsString], env: &[(OsString, OsString)]) -> Go {
+        let bytes = |s: &OsString| s.clone().into_vec();
+        Go {
+            argv: argv.iter().map(bytes).collect(),
+            env: env.iter().map(|(k, v)| (bytes(k), bytes(v))).collect(),
+            files: self.files.clone(),
+            fixups: Vec::new(),
+            ignored: self.ignored.clone(),
+            added: self.added.clone(),
+            limit: self.limit,
+            traced: self.traced,
+            own_network: self.own_network,
+            lent: self.lent,
+        }
+    }
 }
 
 /// A path that was looked up.
@@ -65,7 +88,7 @@ pub(super) struct Access {
 }
 
 /// Metadata of a file that only the owner of the name space can set.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Fixup {
     /// Without a leading slash; empty for the root.
     pub(super) path: Vec<u8>,

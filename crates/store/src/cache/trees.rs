@@ -76,8 +76,8 @@ impl Cache {
             let boot = self.boot.as_deref().unwrap_or_default();
             let written = file.rewind().and_then(|()| write!(file, "{boot}\n{bytes}\n"));
             written.map_err(at(&lock_path))?;
-            if self.boot.is_none() {
-                // Nothing tells how old it is: this once, and never again.
+            if self.boot.is_none() || self.verify {
+                // Nothing tells how old it is, or nothing is believed: this once, and never again.
                 lock::shared(&file).map_err(at(&lock_path))?;
                 return Ok(KeptTree { path, _lock: file });
             }
@@ -87,7 +87,7 @@ impl Cache {
     /// Whether the directory is complete, and of this boot.
     fn is_whole(&self, lock: &File, path: &Path) -> bool {
         let boot = stamp(lock).map(|(boot, _)| boot);
-        self.boot.is_some() && boot == self.boot && path.is_dir()
+        !self.verify && self.boot.is_some() && boot == self.boot && path.is_dir()
     }
 
     /// Removes what is used longest ago, and by nobody now, but for [`KEPT`] less one.

@@ -43,6 +43,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("starting_fails", MODES, starting::fails),
     ("starting_is_refused", &[Mode::Single], starting::refused),
     ("traces", MODES, traces::lookups),
+    ("traces_of_several_commands", MODES, traces::several),
     ("traces_of_commands_that_fail", MODES, traces::failing),
     // newuidmap can't work without new privileges.
     ("traces_below_another_supervisor", &[Mode::Root, Mode::Single], traces::below_another_supervisor),

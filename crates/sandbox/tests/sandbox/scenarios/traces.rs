@@ -2,7 +2,9 @@
 
 use std::process::Command;
 
+use oci::Rootfs;
 use sandbox::{SandboxError, trace};
+use store::{Cache, Digest};
 use tree::{Meta, Node, Tree};
 
 use crate::support::{Case, busybox};
@@ -23,15 +25,20 @@ fn root() -> Tree {
     tree
 }
 
+fn image() -> Rootfs {
+    Rootfs { tree: root(), id: Digest::of("root"), config: oci::Config::default() }
+}
+
 /// What the line looks up, but for what each does: the shell's own.
 fn traced(case: &Case, line: &str) -> Result<String, SandboxError> {
-    let scratch = case.scratch();
     let mut files = Tree::default();
     files.insert("/l".parse().unwrap(), Node::symlink("/usr/share/b/one")).unwrap();
     files.insert_all("/d/lent".parse().unwrap(), Node::file(0o644, "lent\n"), &Meta::dir()).unwrap();
-    let run = case.shell(line);
-    let got = trace(&root(), &oci::Config::default(), &run, Some(&files), &scratch, &case.events);
-    assert!(!scratch.exists(), "the scratch directory is left after {got:?}");
+    let cache = Cache::open(&case.dir.join("cache")).unwrap();
+    let got = trace(&image(), &[case.shell(line)], Some(&files), &cache, &case.events);
+    let scratch = std::fs::read_dir(cache.dir().join("scratch")).unwrap().count();
+    assert_eq!(scratch, 0, "the scratch directory is left after {got:?}");
+    let got = got.map(|mut each| each.remove(0));
     let paths: Vec<String> = got?.iter().map(ToString::to_string).collect();
     let all = paths.join(" ");
     Ok(all
@@ -100,12 +107,45 @@ pub(super) fn failing(case: &Case) {
         other => panic!("{other:?}"),
     }
     let run = sandbox::Run { mode: Some(case.mode), ..sandbox::Run::new(vec!["/bin/none".into()]) };
-    let e = trace(&root(), &oci::Config::default(), &run, None, &case.scratch(), &case.events).unwrap_err();
+    let cache = Cache::open(&case.dir.join("cache")).unwrap();
+    let e = trace(&image(), &[run], None, &cache, &case.events).unwrap_err();
     assert_eq!(e.to_string(), "command \"/bin/none\": no such program in the image");
     // Owners are still recorded where they can't be set.
     let line = "chown 33:42 /usr/share/a/one && [ $(stat -c %u /usr/share/a/one) = ";
     let seen = if case.mode == sandbox::Mode::Single { 0 } else { 33 };
     assert!(traced(case, &format!("{line}{seen} ]")).is_ok());
+}
+
+/// Several commands, of which none sees what another did, and one that fails.
+pub(super) fn several(case: &Case) {
+    let cache = Cache::open(&case.dir.join("cache")).unwrap();
+    let lines = [
+        "read x < /usr/share/a/one; echo changed > /usr/share/a/two; rm /usr/share/b/one; chown 33 /usr/share",
+        "read x < /usr/share/a/two; [ $x = text ]; read x < /usr/share/b/one",
+        "[ -e /usr/share/a/deep ]",
+    ];
+    let more = |line| sandbox::Run { no_overlay: true, ..case.shell(line) };
+    for runs in [lines.map(|line| case.shell(line)), lines.map(more)] {
+        // Again, with what is written by then.
+        for _ in 0..2 {
+            let got = trace(&image(), &runs, None, &cache, &case.events).unwrap();
+            let got = got.iter().map(|paths| {
+                let shares = paths.iter().map(ToString::to_string).filter(|p| p.starts_with("/usr/share/"));
+                shares.collect::<Vec<_>>().join(" ")
+            });
+            let expected = ["/usr/share/a/one /usr/share/b/one", "/usr/share/a/two /usr/share/b/one"];
+            assert_eq!(got.collect::<Vec<_>>(), [&expected[..], &["/usr/share/a/deep"]].concat());
+        }
+    }
+    let kept = std::fs::read_dir(cache.dir().join("trees")).unwrap().count();
+    assert_eq!(kept, if case.mode == sandbox::Mode::Subuid { 0 } else { 2 });
+    let runs = [case.shell("true"), case.shell("echo no; exit 4"), case.shell("true")];
+    match trace(&image(), &runs, None, &cache, &case.events) {
+        Err(SandboxError::Failed { command, tail, .. }) => {
+            assert_eq!((command.as_str(), tail), ("echo no; exit 4", vec!["no".to_owned()]));
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Takes the only seccomp listener that a process can have, and becomes a command. Arguments: the number of seccomp(2), the

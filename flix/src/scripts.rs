@@ -137,6 +137,15 @@ impl Shebang {
         }
     }
 
+    /// Whether that is sh, which busybox is, too.
+    pub(crate) fn is_posix(&self) -> bool {
+        match &self.interpreter {
+            Interpreter::Path(path) => path.ends_with(b"/sh"),
+            Interpreter::Env(name, _) => name == b"sh",
+            Interpreter::EnvOther => false,
+        }
+    }
+
     /// Whether the line can't do without `env`: the kernel hands over what follows the interpreter as one word, where
     /// `env -S` splits it, undoes quotes and fills in variables.
     pub(crate) fn needs_env(&self) -> bool {

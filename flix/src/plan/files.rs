@@ -6,10 +6,51 @@ use tree::{Content, TreePath};
 
 use super::host::is_program_dir;
 use super::planner::{Placed, Planner, relative};
-use super::{Action, PlanError, Why};
+use super::{Action, Entry, PlanError, Why};
 use crate::scripts::{HOST_ENV, Interpreter, LINE_LIMIT, Shebang, counts_bytes};
 
+/// Whether a script is started as a program: by its name, or by others of its package.
+fn is_program(place: &TreePath) -> bool {
+    place.parent().is_some_and(|dir| dir.components().any(|c| matches!(c, b"bin" | b"sbin" | b"libexec")))
+}
+
 impl Planner<'_> {
+    /// Includes the image's shell in the sysroot, for programs of selections that are scripts of one that hosts with busybox
+    /// lack. Where the host's would be, it would replace that for everybody.
+    pub(super) fn private_shells(&mut self) -> Result<(), PlanError> {
+        if self.request.host_interpreters {
+            return Ok(());
+        }
+        for placed in self.placed.clone() {
+            let Some((_, shebang)) = self.shebang(&placed)? else { continue };
+            let selected = |entry: &Entry| entry.why.iter().any(|w| matches!(w, Why::Selected(_)));
+            let is_selected = self.plan.entries.get(&placed.target).is_some_and(selected);
+            if !is_selected || !shebang.is_shell() || shebang.is_posix() || !is_program(&placed.target) {
+                continue;
+            }
+            let found = self.interpreter_of(&shebang);
+            let Some(real) = found.and_then(|f| self.tree.resolve(f.to_absolute(), true).ok()) else {
+                continue;
+            };
+            if !self.plan.places.contains_key(&real.path) {
+                let place = self.request.sysroot.join(real.path.as_relative())?;
+                let why = Why::Default("shells of scripts".to_owned());
+                self.bring(&real.path, &place, &why, (false, true))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The first line of an executable script, and its content.
+    fn shebang(&self, placed: &Placed) -> Result<Option<(&Content, Shebang)>, PlanError> {
+        let Some(node) = self.tree.get(&placed.source) else { return Ok(None) };
+        let Some(content) = node.content().filter(|_| node.meta.mode & 0o111 != 0) else { return Ok(None) };
+        let head = content
+            .head(LINE_LIMIT)
+            .map_err(|source| PlanError::Content { path: placed.source.clone(), source })?;
+        Ok(Shebang::parse(&head).map(|shebang| (content, shebang)))
+    }
+
     /// Points the first lines of scripts at interpreters that are included.
     pub(super) fn scripts(&mut self) -> Result<(), PlanError> {
         // Names of those below folders, by interpreter: one warning each.
@@ -17,25 +58,20 @@ impl Planner<'_> {
         // The same of programs for a shell that hosts with busybox lack.
         let mut shells: BTreeMap<String, Vec<TreePath>> = BTreeMap::new();
         for placed in self.placed.clone() {
-            let Some(node) = self.tree.get(&placed.source) else { continue };
-            let Some(content) = node.content().filter(|_| node.meta.mode & 0o111 != 0) else { continue };
-            let head = content
-                .head(LINE_LIMIT)
-                .map_err(|source| PlanError::Content { path: placed.source.clone(), source })?;
-            let Some(shebang) = Shebang::parse(&head) else { continue };
+            let Some((content, shebang)) = self.shebang(&placed)? else { continue };
+            let content = content.clone();
             let found = self.interpreter_of(&shebang);
             let place = match &found {
                 Some(found) => self.interpreter_place(found, &shebang)?,
                 None => None,
             };
             match place {
-                Some(place) => self.point(&placed, content, &shebang, &place)?,
+                Some(place) => self.point(&placed, &content, &shebang, &place)?,
                 None if self.request.host_interpreters => {}
                 // What a package or a trace leaves out is the host's, for a script that is named besides, too.
                 None if shebang.is_shell() && !(placed.named && self.request.selections.is_empty()) => {
-                    let name = shebang.name();
-                    if !name.ends_with("/sh") && name != "sh" && is_program_dir(&placed.target) {
-                        shells.entry(name).or_default().push(placed.target);
+                    if !shebang.is_posix() && is_program(&placed.target) {
+                        shells.entry(shebang.name()).or_default().push(placed.target);
                     }
                 }
                 None if self.is_module(&placed) => {}
@@ -60,7 +96,7 @@ impl Planner<'_> {
             )
         };
         self.warnings.extend(left.into_iter().map(|(interpreter, scripts)| text(interpreter, scripts)));
-        self.notes.extend(shells.into_iter().map(|(interpreter, scripts)| text(interpreter, scripts)));
+        self.warnings.extend(shells.into_iter().map(|(interpreter, scripts)| text(interpreter, scripts)));
         Ok(())
     }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use flix::plan::Selection;
-use packages::base::is_base;
-use packages::{Closure, ClosureError, Database, DatabaseError};
+use packages::base::{is_base, is_often};
+use packages::{Closure, ClosureError, Database, DatabaseError, Package};
 use sysext::extension::HostLibrary;
 use sysext::request::home;
 use tree::{Event, Events, Tree, TreePath};
@@ -80,22 +80,29 @@ pub(crate) fn select(
                     included.push(package.name.as_str());
                 }
             }
-            report(&text, &included, &closure, events);
+            report(&text, names, &included, &closure, events);
         }
         out.push(Selection { text, paths });
     }
     Ok(out)
 }
 
-/// `included` are the packages of which more than libraries are taken.
-fn report(text: &str, included: &[&str], closure: &Closure<'_>, events: &dyn Events) {
-    let hosts = closure.base.iter().copied().filter(|p| is_base(p));
-    for (names, what) in [
+/// `names` are all packages asked for, `included` those of which more than libraries are taken.
+fn report(text: &str, names: &[String], included: &[&str], closure: &Closure<'_>, events: &dyn Events) {
+    let (often, hosts): (Vec<&Package>, Vec<&Package>) =
+        closure.base.iter().filter(|p| is_base(p)).partition(|p| is_often(p));
+    let often = often.into_iter().filter(|p| !names.iter().any(|name| plain(name) == p.name));
+    for package in often {
+        let name = &package.name;
+        let what = format!("{text} depends on {name}, which the leanest hosts lack: {PACKAGE}{name} adds it");
+        events.event(Event::Warning(what.into()));
+    }
+    for (list, what) in [
         (shown(included.iter().copied()), "includes packages that it depends on"),
-        (shown(hosts.map(|p| p.name.as_str())), "omits packages that every host has"),
+        (shown(hosts.iter().map(|p| p.name.as_str())), "omits packages that every host has"),
     ] {
-        if let Some(names) = names {
-            events.event(Event::Note(format!("{text} {what}: {names}").into()));
+        if let Some(list) = list {
+            events.event(Event::Note(format!("{text} {what}: {list}").into()));
         }
     }
     if let Some(names) = shown(closure.missing.iter().map(String::as_str)) {

@@ -124,6 +124,14 @@ const INSTALL_TIME: &[&str] = &[
     "zypper",
 ];
 
+/// Packages of these that some hosts lack: their files are the same everywhere, and programs fail without them.
+const OFTEN: &[&str] = &["tzdata", "tzdata-legacy"];
+
+/// Whether most hosts have its files, and the leanest don't. An extension replaces them only if it is asked to.
+pub fn is_often(package: &Package) -> bool {
+    OFTEN.contains(&package.name.as_str())
+}
+
 /// Whether every host has its own.
 pub fn is_base(package: &Package) -> bool {
     BASE.binary_search(&package.name.as_str()).is_ok() || package.name.starts_with("glibc-langpack-")

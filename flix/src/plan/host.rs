@@ -214,8 +214,10 @@ const DATA: &[StaticPath] = &[
     StaticPath::new("/usr/share/glib-2.0/schemas/gschemas.compiled"),
     StaticPath::new("/usr/share/info/dir"),
     StaticPath::new("/usr/share/mime"),
-    StaticPath::new("/usr/share/zoneinfo"),
 ];
+
+/// Time zones, which most hosts have. A package that depends on them doesn't replace these.
+pub(super) const TIME_ZONES: StaticPath = StaticPath::new("/usr/share/zoneinfo");
 
 /// Files and folders of /etc that always belong to the host, even if a link leads to them.
 const CONFIGURATION: &[&str] = &[
@@ -306,8 +308,9 @@ mod tests {
             ("/usr/sbin/blkid", true, false),
             ("/usr/bin/git", false, false),
             ("/usr/lib/git-core/mktemp", false, false),
-            ("/usr/share/zoneinfo/UTC", false, true),
-            ("/usr/share/zoneinfo.x", false, false),
+            ("/usr/share/mime/packages", false, true),
+            ("/usr/share/mime.x", false, false),
+            ("/usr/share/zoneinfo/UTC", false, false),
         ] {
             let path = path.parse().unwrap();
             assert_eq!((is_host_program(&path), is_host_data(&path)), (program, data), "{path}");

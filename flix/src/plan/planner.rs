@@ -29,6 +29,8 @@ pub(super) struct Planner<'t> {
     pub plan: Plan,
     pub warnings: BTreeSet<String>,
     pub notes: BTreeSet<String>,
+    /// Files of selections that no extension can have.
+    pub outside: BTreeSet<TreePath>,
 }
 
 impl Plan {
@@ -62,6 +64,7 @@ impl Plan {
             },
             warnings: BTreeSet::new(),
             notes: BTreeSet::new(),
+            outside: BTreeSet::new(),
         };
         // Links last: what they lead to may have a place by then.
         let items = locate(tree, &request.wanted, request.keep_sbin)?;
@@ -70,6 +73,7 @@ impl Plan {
             planner.item(item)?;
         }
         planner.selections()?;
+        planner.private_shells()?;
         if request.charsets {
             planner.charset_files()?;
         }

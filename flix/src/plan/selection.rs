@@ -8,7 +8,9 @@ use sysext::extension::HostLibrary;
 use sysext::request::{allowed, home};
 use tree::{Kind, TreePath, is_triplet};
 
-use super::host::{is_host_business, is_host_data, is_host_program, is_program_dir, symlink_above};
+use super::host::{
+    TIME_ZONES, is_host_business, is_host_data, is_host_program, is_program_dir, symlink_above,
+};
 use super::planner::{Planner, relative};
 use super::{Action, PlanError, Why};
 
@@ -377,6 +379,7 @@ impl Planner<'_> {
                 "{text}: not included, since an extension can only hold /usr and /opt: {list}"
             ));
         }
+        self.outside.extend(outside);
         for (dir, count) in left.aside {
             self.warnings.insert(format!(
                 "{text}: {} of {dir} {} not where programs look for {}, since some hosts have a symlink there",
@@ -384,6 +387,10 @@ impl Planner<'_> {
                 if count == 1 { "is" } else { "are" },
                 if count == 1 { "it" } else { "them" },
             ));
+        }
+        let zones = TIME_ZONES.path();
+        if selection.paths.iter().any(|path| path.starts_with(&zones)) {
+            self.notes.insert(format!("{text}: replaces the time zones of hosts that have them ({zones})"));
         }
         if let Some(list) = list(&left.special) {
             self.warnings.insert(format!("{text}: devices, sockets and FIFOs can't be included: {list}"));

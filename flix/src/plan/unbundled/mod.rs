@@ -13,7 +13,7 @@ use elf::read_only_strings;
 use sysext::extension::HostLibrary;
 use tree::{Content, Node, Tree, TreePath};
 
-use super::host::{is_host_business, is_host_data, is_host_program, is_program_dir};
+use super::host::{TIME_ZONES, is_host_business, is_host_data, is_host_program, is_program_dir};
 use super::planner::Planner;
 use super::{Action, Entry, PlanError, Why};
 use families::Family;
@@ -51,6 +51,12 @@ pub enum UnbundledKind {
 /// What one file looks for, by kind and whether it is likely to be missed.
 type Found = BTreeMap<(UnbundledKind, bool), BTreeSet<TreePath>>;
 
+/// What a program that names [`TIME_ZONES`] needs. Libraries that name them work without.
+const ZONES: UnbundledKind = UnbundledKind::Family("time zones, where the host has none");
+
+/// More folders whose names begin alike aren't versions of one.
+const MOST_NUMBERED: usize = 3;
+
 /// Maximum number of paths of one file that are remembered, so that none is looked up twice.
 const SEEN_LIMIT: usize = 1 << 16;
 
@@ -82,11 +88,17 @@ impl Planner<'_> {
                         bundled.look(path, is_root, &mut found);
                     }
                 }
+                if let Some((dir, name)) = paths::numbered(string).filter(|_| is_root) {
+                    bundled.look_numbered(dir, name, &mut found);
+                }
                 families.extend(families::by_mark(string));
             });
             // The closure reports files that can't be read, if they matter.
             if strings.is_err() {
                 continue;
+            }
+            if object.is_some_and(|o| o.elf.interpreter.is_none()) {
+                found.remove(&(ZONES, true));
             }
             if let Some(object) = object {
                 self.suggested(object, &names, &mut found);
@@ -224,6 +236,8 @@ pub(super) struct Bundled<'a> {
     /// Directories of the image with files that the request doesn't ask for. That a library is included for a program says
     /// nothing of the data beside it.
     incomplete: BTreeSet<TreePath>,
+    /// What packages have in /etc, and the extension can't.
+    outside: &'a BTreeSet<TreePath>,
 }
 
 impl<'a> Bundled<'a> {
@@ -233,6 +247,7 @@ impl<'a> Bundled<'a> {
             all: BTreeSet::new(),
             groups: BTreeSet::new(),
             incomplete: BTreeSet::new(),
+            outside: &planner.outside,
         };
         let mut chosen = BTreeSet::new();
         for (place, entry) in &planner.plan.entries {
@@ -275,12 +290,20 @@ impl<'a> Bundled<'a> {
         let Ok(path) = TreePath::new(named) else { return };
         let merged = merged(&path);
         let is_dir = node.is_dir();
+        let zones = TIME_ZONES.path();
+        if merged.starts_with(&zones) {
+            if is_root && self.lacks(&zones) {
+                found.entry((ZONES, true)).or_default().insert(zones);
+            }
+            return;
+        }
         if optional::is_shared(&merged) || optional::is_shared(&real) || is_host_data(&real) {
             return;
         }
         if merged.components().next() == Some(b"etc") {
             if is_root && !is_host_business(&merged) && !optional::is_of_host(&merged) {
-                found.entry((UnbundledKind::Configuration, is_dir)).or_default().insert(merged);
+                let likely = is_dir || self.outside.contains(&merged);
+                found.entry((UnbundledKind::Configuration, likely)).or_default().insert(merged);
             }
             return;
         }
@@ -303,6 +326,17 @@ impl<'a> Bundled<'a> {
         }
         let likely = !optional::is_rare(&merged);
         found.entry((UnbundledKind::Data, likely)).or_default().insert(merged);
+    }
+
+    /// Sorts the folders whose names begin like one in which a program fills in a version.
+    fn look_numbered(&self, dir: &[u8], name: &[u8], found: &mut Found) {
+        let Ok(dir) = self.tree.resolve(dir, true) else { return };
+        let begins = |path: &TreePath| path.file_name().is_some_and(|n| n.starts_with(name));
+        let folders = self.tree.children(&dir.path).filter(|(path, node)| node.is_dir() && begins(path));
+        let folders: Vec<&TreePath> = folders.map(|(path, _)| path).take(MOST_NUMBERED + 1).collect();
+        if folders.len() <= MOST_NUMBERED {
+            folders.iter().for_each(|path| self.look(&path.to_absolute(), true, found));
+        }
     }
 
     /// What is installed beside a program that is not in a usual directory: `/usr/lib/jvm/x/bin/java`.

@@ -17,6 +17,18 @@ pub(super) fn candidates(string: &[u8]) -> impl Iterator<Item = &[u8]> {
     word.split(|b| b":;,".contains(b)).filter_map(fixed).take(64)
 }
 
+/// Of a path in which a version or the like is filled in, the folder before that and the beginning of the name: `/usr/lib` and
+/// `csv` of `/usr/lib/csv%v/%m`.
+pub(super) fn numbered(string: &[u8]) -> Option<(&[u8], &[u8])> {
+    let string = string.trim_ascii();
+    let at = string.iter().position(|&b| b == b'%')?;
+    let slash = string[..at].iter().rposition(|&b| b == b'/')?;
+    let (dir, name) = (&string[..slash], &string[slash + 1..at]);
+    let is_path = |part: &[u8]| !part.iter().any(|b| ENDS.contains(b) || b":;, ".contains(b));
+    (dir.starts_with(b"/") && dir.len() < 4096 && name.len() > 2 && is_path(dir) && is_path(name))
+        .then_some((dir, name))
+}
+
 /// The part of a path that is the same whatever is filled in.
 fn fixed(path: &[u8]) -> Option<&[u8]> {
     if !path.starts_with(b"/") {
@@ -32,6 +44,19 @@ fn fixed(path: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_with_versions() {
+        for (string, expected) in [
+            ("/usr/lib/csv%v/%m", Some(("/usr/lib", "csv"))),
+            ("/usr/share/x/%s.txt", None),
+            ("/usr/lib/csv", None),
+            ("see /usr/lib/csv%v", None),
+        ] {
+            let expected = expected.map(|(dir, name)| (dir.as_bytes(), name.as_bytes()));
+            assert_eq!(numbered(string.as_bytes()), expected, "{string:?}");
+        }
+    }
 
     #[test]
     fn paths_of_strings() {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use tree::{Ino, Kind, Meta, Node, Tree, TreePath};
 
 use crate::{
+    key_stores,
     plan::{Plan, PlanError, Shown},
     prune::{self, Pruned},
     script::{self, Role},
@@ -41,6 +42,7 @@ impl Plan {
         let keep: Vec<&TreePath> = self.shown.values().map(Shown::path).collect();
         let pruned =
             self.options.prune.as_ref().map(|locales| prune::prune(&mut image, &self.mounts, &keep, locales));
+        let key_stores = key_stores::keep(&mut image, &self.mounts)?;
         self.mounts.make_places(&mut image)?;
         let mut out = Tree::default();
         let mut report = Report { pruned, ..Report::default() };
@@ -52,6 +54,9 @@ impl Plan {
         out.insert(scripts.clone(), Node::dir())?;
         // Where the private root is put together.
         out.insert(scripts.join("root")?, Node::dir())?;
+        for (path, node) in key_stores {
+            out.insert_all(sysroot.join(path.as_relative())?, node, &Meta::dir())?;
+        }
         let files = [
             ("enter", 0o644, script::enter(&self.options, &self.mounts, &self.variables)),
             ("as-root", 0o755, script::inside(&self.options, Role::Root)),

@@ -105,6 +105,24 @@ const IDENTITY: [(StaticPath, bool); 5] = [
     (StaticPath::new("/etc/ssl"), false),
 ];
 
+/// Directories of [`IDENTITY`] in which the host's entries are seen one by one, so that what the host lacks is the image's:
+/// OpenSSL's configuration, key stores.
+const OPENED: [StaticPath; 5] = [
+    StaticPath::new("/etc/pki"),
+    StaticPath::new("/etc/pki/ca-trust"),
+    StaticPath::new("/etc/pki/ca-trust/extracted"),
+    StaticPath::new("/etc/pki/tls"),
+    StaticPath::new("/etc/ssl"),
+];
+
+/// Directories in these that are the host's even if the image has none: whom it trusts.
+const TRUST: [StaticPath; 4] = [
+    StaticPath::new("/etc/pki/ca-trust/extracted/openssl"),
+    StaticPath::new("/etc/pki/ca-trust/extracted/pem"),
+    StaticPath::new("/etc/pki/tls/certs"),
+    StaticPath::new("/etc/ssl/certs"),
+];
+
 /// What C libraries and the programs of many packages read, whether their files name it or not.
 const READ: [&[u8]; 8] = [
     b"ca-certificates",
@@ -134,22 +152,34 @@ pub(crate) struct Merged {
 pub(crate) fn merged(image: &Tree, names: &BTreeSet<Vec<u8>>) -> Merged {
     let etc = ETC.path();
     let followed: BTreeSet<TreePath> = FOLLOWED.map(StaticPath::path).into();
-    let mut mounts: BTreeMap<TreePath, bool> =
-        IDENTITY.iter().map(|(path, file)| (path.path(), *file)).collect();
-    // A symlink's target is there by its own name.
-    let own = image.children(&etc).filter(|(path, node)| {
+    let own = entries(image, &etc).filter(|(path, _)| {
         let others = |list: &[&[u8]]| path.file_name().is_some_and(|name| list.contains(&name));
-        matches!(node.kind, Kind::File(_) | Kind::Dir)
-            && !followed.contains(*path)
-            && !others(&IMAGES)
-            && !others(&MACHINES)
+        !followed.contains(path) && !others(&IMAGES) && !others(&MACHINES)
     });
-    mounts.extend(own.map(|(path, node)| (path.clone(), !node.is_dir())));
+    let identity = IDENTITY.iter().map(|(path, file)| (path.path(), *file));
+    let mut mounts = BTreeMap::new();
+    let mut todo: Vec<(TreePath, bool)> = identity.chain(own).collect();
+    while let Some((path, is_file)) = todo.pop() {
+        let is_opened = OPENED.iter().any(|d| d.path() == path) && image.get(&path).is_some_and(Node::is_dir);
+        if !is_opened {
+            mounts.insert(path, is_file);
+            continue;
+        }
+        let trust = TRUST.iter().map(|d| d.path()).filter(|d| d.parent().as_ref() == Some(&path));
+        todo.extend(trust.filter(|d| !image.contains(d)).map(|d| (d, false)));
+        todo.extend(entries(image, &path));
+    }
     let lacking = READ.into_iter().chain(names.iter().map(Vec::as_slice));
     let lacking = lacking.filter(|name| !IMAGES.contains(name)).filter_map(|name| etc.join(name).ok());
     let lacking = lacking.filter(|path| !image.contains(path) && !mounts.contains_key(path));
     let links = followed.iter().cloned().chain(lacking.take(MOST_NAMES)).collect();
     Merged { mounts, links }
+}
+
+/// Files and directories in a directory of the image, and whether each is a file. A symlink's target is there by its own name.
+fn entries(image: &Tree, dir: &TreePath) -> impl Iterator<Item = (TreePath, bool)> {
+    let own = image.children(dir).filter(|(_, node)| matches!(node.kind, Kind::File(_) | Kind::Dir));
+    own.map(|(path, node)| (path.clone(), !node.is_dir()))
 }
 
 /// The resolver, which is followed if all else of /etc is the image's: without it no name resolves in most images.

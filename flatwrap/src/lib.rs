@@ -18,6 +18,8 @@ mod plan;
 mod units;
 pub use plan::{Plan, PlanError, Shown};
 
+mod key_stores;
+
 mod build;
 pub use build::Report;
 

@@ -195,8 +195,16 @@ fn what_is_seen_where() {
 #[test]
 fn a_merged_etc_is_the_images_where_the_host_has_nothing() {
     let mut image = Tree::default();
-    for path in ["/etc/java/conf", "/etc/vimrc", "/etc/ld.so.cache", "/etc/pam.d/su", "/etc/ssl/openssl.cnf"]
-    {
+    for path in [
+        "/etc/java/conf",
+        "/etc/vimrc",
+        "/etc/ld.so.cache",
+        "/etc/pam.d/su",
+        "/etc/pki/java/cacerts",
+        "/etc/pki/ca-trust/extracted/java/cacerts",
+        "/etc/pki/ca-trust/extracted/pem/all.pem",
+        "/etc/ssl/openssl.cnf",
+    ] {
         image.insert_all(p(path), Node::file(0o644, ""), &Meta::dir()).unwrap();
     }
     image.insert_all(p("/etc/mtab"), Node::symlink("/proc/mounts"), &Meta::dir()).unwrap();
@@ -209,7 +217,13 @@ fn a_merged_etc_is_the_images_where_the_host_has_nothing() {
         ("/etc", None),
         ("/etc/java/conf", host("/etc/java")),
         ("/etc/vimrc", host("/etc/vimrc")),
-        ("/etc/ssl/openssl.cnf", host("/etc/ssl")),
+        ("/etc/ssl", None),
+        ("/etc/ssl/openssl.cnf", host("/etc/ssl/openssl.cnf")),
+        ("/etc/ssl/certs/x.pem", host("/etc/ssl/certs")),
+        ("/etc/pki/java/cacerts", host("/etc/pki/java")),
+        ("/etc/pki/ca-trust/extracted/java/cacerts", host("/etc/pki/ca-trust/extracted/java")),
+        ("/etc/pki/ca-trust/extracted/openssl/x", host("/etc/pki/ca-trust/extracted/openssl")),
+        ("/etc/pki/ca-trust/source/x", None),
         ("/etc/passwd", None),
         ("/usr/share/zoneinfo/UTC", host("/usr/share/zoneinfo")),
         ("/etc/ld.so.cache", None),
@@ -228,5 +242,9 @@ fn a_merged_etc_is_the_images_where_the_host_has_nothing() {
     assert!(mounts.is_host(&p("/etc/passwd")) && !mounts.is_host(&p("/etc/ld.so.cache")));
     mounts.make_places(&mut image).unwrap();
     assert_eq!(image.get(&p("/etc/passwd")).unwrap().symlink_target().unwrap(), b"/.flatwrap-etc/passwd");
-    assert!(image.get(&p("/etc/ssl")).is_some_and(Node::is_dir));
+    assert!(image.get(&p("/etc/ssl/certs")).is_some_and(Node::is_dir));
+    // An image without any sees the host's whole directory.
+    let mounts = Mounts::new(&Tree::default(), &options).unwrap();
+    let over = mounts.over(&p("/etc/ssl/certs/x.pem")).map(|m| m.target.to_string());
+    assert_eq!(over.as_deref(), Some("/etc/ssl"));
 }

@@ -66,6 +66,19 @@ pub struct Cell {
     pub seconds: f64,
     /// What the program did, if it doesn't work.
     pub ran: Option<String>,
+    /// What made it.
+    pub by: Build,
+}
+
+/// A build of flix and flatwrap, and when it was used.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Build {
+    /// Of cargo: `debug`, `release`.
+    pub profile: String,
+    /// Of the repository; with a plus if there were changes besides.
+    pub commit: String,
+    /// Year, month and day.
+    pub date: String,
 }
 
 /// Cells by program and way.
@@ -83,6 +96,7 @@ pub struct Uses {
     /// An extension with what entry points of flatwrap need: util-linux.
     tools: PathBuf,
     programs: Vec<Use>,
+    build: Build,
     whole: OnceLock<std::result::Result<Made, String>>,
 }
 
@@ -156,7 +170,8 @@ impl Uses {
         let flix = by.program(place::flix()?).arg("-o").arg(&tools).args([from.as_str(), "tools"]);
         flix.args(["/usr/bin/unshare", "/usr/bin/mount", "/usr/bin/setpriv"]).run()?;
         let whole = OnceLock::new();
-        Ok(Uses { work, root, host, files, page, tools, programs, whole })
+        let build = Build::this()?;
+        Ok(Uses { work, root, host, files, page, tools, programs, build, whole })
     }
 
     /// The programs.
@@ -197,7 +212,8 @@ impl Uses {
         let verdict = if works { Verdict::Works } else { failed(program, &made, ran.as_ref()) };
         let warned = made.said.iter().any(|line| line.starts_with("warning"));
         let ran = ran.filter(|_| !works).map(|ran| ran.to_string());
-        Ok(Cell { verdict, warned, size, files, seconds: made.time.as_secs_f64(), ran })
+        let seconds = made.time.as_secs_f64();
+        Ok(Cell { verdict, warned, size, files, seconds, ran, by: self.build.clone() })
     }
 
     fn make(&self, program: &Use, way: Way) -> Result<Made> {
@@ -211,7 +227,9 @@ impl Uses {
         let image = folder.join(format!("{}.raw", program.name.to_lowercase()));
         let list = self.work.path().join(format!("{}.paths", program.name));
         let by = self.work.root(&format!("home-{}", program.name))?;
-        let mut tool = by.program(tool).arg("-o").arg(&image);
+        // Of all programs: a root is written once for all traces.
+        let cache = self.work.path().join("cache");
+        let mut tool = by.program(tool).env("XDG_CACHE_HOME", cache).arg("-o").arg(&image);
         if way.is_flatwrap() {
             tool = tool.args(&program.flatwrap);
         }
@@ -240,6 +258,18 @@ impl Uses {
         let tool = tool.arg(format!("dir:{}", self.root.display())).arg("whole");
         let paths: BTreeSet<&String> = self.programs.iter().flat_map(|p| &p.paths).collect();
         made(tool.args(paths), &image)
+    }
+}
+
+impl Build {
+    fn this() -> Result<Build> {
+        let flix = place::flix()?;
+        let profile = flix.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+        let git = Program::new("git").arg("-C").arg(place::repository());
+        let commit = git.args(["describe", "--always", "--exclude=*", "--dirty=+"]).run()?;
+        let date = Program::new("date").args(["-u", "+%Y-%m-%d"]).run()?;
+        let line = |out: &str| out.trim().to_owned();
+        Ok(Build { profile: profile.into_owned(), commit: line(&commit.stdout), date: line(&date.stdout) })
     }
 }
 

@@ -1,8 +1,9 @@
 //! The table: docs/programs.md.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use super::{Cell, Cells, Use, Verdict, Way};
+use super::{Build, Cell, Cells, Use, Verdict, Way};
 
 const HEAD: &str = "# Programs, taken and used
 
@@ -36,7 +37,7 @@ pub fn page(debian: &[Use], alpine: &[Use], cells: &Cells) -> String {
 }
 
 fn section(programs: &[Use], cells: &Cells) -> String {
-    let mut out = String::new();
+    let mut out = measured(programs, cells);
     let ways: Vec<Way> = Way::ALL
         .into_iter()
         .filter(|w| programs.iter().any(|p| cells.contains_key(&(p.name.clone(), *w))))
@@ -88,6 +89,22 @@ fn section(programs: &[Use], cells: &Cells) -> String {
         }
     }
     out
+}
+
+/// With what builds, and when.
+fn measured(programs: &[Use], cells: &Cells) -> String {
+    let mut builds: BTreeMap<&Build, BTreeSet<Way>> = BTreeMap::new();
+    for ((name, way), cell) in cells {
+        if programs.iter().any(|p| p.name == *name) {
+            builds.entry(&cell.by).or_default().insert(*way);
+        }
+    }
+    let parts = builds.iter().map(|(Build { profile, commit, date }, ways)| {
+        let ways: Vec<&str> = ways.iter().map(|way| way.title()).collect();
+        let of = if ways.len() < Way::ALL.len() { format!(" ({})", ways.join("; ")) } else { String::new() };
+        format!("on {date} with a {profile} build of {commit}{of}")
+    });
+    format!("\nMeasured {}.\n", parts.collect::<Vec<_>>().join(",\n"))
 }
 
 impl Cell {

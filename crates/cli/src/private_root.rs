@@ -11,9 +11,9 @@ use tree::{Event, Events, Kind, StaticPath, Tree, TreePath};
 use crate::args::{PACKAGE, PackageArgs};
 use crate::package_selection::{PackagesError, database_of, plain, shown};
 
-/// Programs that scripts and other programs start without saying so: of the packages that have them, no other depends on
-/// these (Debian's essential packages), and yet each relies on them.
-const TOOLS: [&str; 12] = [
+/// Programs that scripts and other programs start without saying so, and the description of a terminal: of the packages that
+/// have them, no other depends on these (Debian's essential packages), and yet each relies on them.
+const TOOLS: [&str; 14] = [
     "/bin/sh",
     "/bin/bash",
     "/bin/cat",
@@ -26,7 +26,12 @@ const TOOLS: [&str; 12] = [
     "/usr/bin/id",
     "/usr/bin/which",
     "/usr/bin/tput",
+    "/lib/terminfo/x/xterm",
+    "/usr/share/terminfo/x/xterm",
 ];
+
+/// Bytes of a script's first line. BINPRM_BUF_SIZE, linux/binfmts.h.
+const LINE: usize = 256;
 
 /// Libraries that check certificates, by the beginnings of their names.
 const TLS_LIBRARIES: [&[u8]; 4] = [b"libssl.so", b"libgnutls.so", b"libmbedtls.so", b"libnss3.so"];
@@ -76,7 +81,11 @@ pub(crate) fn select(
     if args.depends() {
         kept.extend(closure.depends.iter().chain(&closure.base).map(|p| (p.key(), *p)));
         // Alpine's /bin/sh is a link of a package, and what it leads to belongs to another.
-        let found = TOOLS.iter().filter_map(|tool| tree.resolve(tool, true).ok());
+        let files = kept.values().flat_map(|p| &p.files);
+        let mut tools: BTreeSet<Vec<u8>> =
+            flatwrap::programs(tree, files).iter().filter_map(|program| interpreter(tree, program)).collect();
+        tools.extend(TOOLS.iter().map(|tool| tool.as_bytes().to_vec()));
+        let found = tools.iter().filter_map(|tool| tree.resolve(tool, true).ok());
         let tools: BTreeSet<&str> = found
             .flat_map(|found| found.links.into_iter().chain([found.path]))
             .filter_map(|path| database.owner(&path))
@@ -99,6 +108,20 @@ pub(crate) fn select(
     paths.extend(made(tree, &database, &paths));
     paths.extend(certificates(tree, &paths));
     Ok(vec![Selection { text, paths }])
+}
+
+/// The interpreter of a script: Debian's perl-base has one that its packages don't depend on.
+fn interpreter(tree: &Tree, program: &TreePath) -> Option<Vec<u8>> {
+    let real = tree.resolve(program.to_absolute(), true).ok()?;
+    let head = tree.get(&real.path)?.content()?.head(LINE).ok()?;
+    let line = head.strip_prefix(b"#!")?.split(|&b| b == b'\n').next()?;
+    let mut words = line.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty());
+    let first = words.next()?;
+    if !first.ends_with(b"/env") {
+        return Some(first.to_vec());
+    }
+    let name = words.find(|w| !w.starts_with(b"-") && !w.contains(&b'='))?;
+    Some(crate::root::program(tree, std::str::from_utf8(name).ok()?)?.to_absolute())
 }
 
 /// The certificates that the image trusts, if one of the files checks some or leads to them: for hosts that have none.
@@ -267,6 +290,8 @@ mod tests {
             ("meta", "java"),
             ("java", "libc6"),
             ("adduser", ""),
+            ("tool", ""),
+            ("perl-base", ""),
         ];
         let status: String = status
             .iter()
@@ -289,6 +314,8 @@ mod tests {
             ("/var/lib/dpkg/info/vim.list", "/usr/bin/vim.basic\n/usr/share/vim/x\n"),
             ("/var/lib/dpkg/info/java.list", "/usr/lib/jvm/bin/java\n/usr/bin/jar\n"),
             ("/var/lib/dpkg/info/adduser.list", "/usr/sbin/adduser\n"),
+            ("/var/lib/dpkg/info/tool.list", "/usr/bin/tool\n/usr/bin/tool2\n"),
+            ("/var/lib/dpkg/info/perl-base.list", "/usr/bin/perl5\n"),
             ("/usr/share/doc/git/x", ""),
             ("/usr/lib/git/core", ""),
             ("/usr/lib/git/cache/a", "unowned, below"),
@@ -307,6 +334,9 @@ mod tests {
         {
             add(program, Node::file(0o755, ""));
         }
+        add("/usr/bin/tool", Node::file(0o755, "#! /usr/bin/perl5 -w\n"));
+        add("/usr/bin/tool2", Node::file(0o755, "#!/usr/bin/env -S vim.basic -f\n"));
+        add("/usr/bin/perl5", Node::file(0o755, ""));
         add("/usr/lib/jvm/bin/java", Node::file(0o755, ""));
         add("/usr/sbin/adduser", Node::file(0o755, ""));
         add("/bin", Node::symlink("usr/bin"));
@@ -329,6 +359,10 @@ mod tests {
              /usr/lib/git/cache/a /usr/lib/git/core /usr/lib/git/link /usr/lib/libc.so.6 /usr/share/perl/x.pm \
              /usr/share/perl/x.pmc"
         );
+        let found = select(&["tool".to_owned()], &args, &image(), &Silent).unwrap();
+        for path in ["/usr/bin/perl5", "/usr/bin/vim.basic", "/usr/bin/dash"] {
+            assert!(found[0].paths.contains(&path.parse().unwrap()), "{path}");
+        }
         let e = select(&["none".to_owned()], &args, &image(), &Silent).unwrap_err();
         assert_eq!(e.to_string(), "package none is not installed in the image");
     }

@@ -27,6 +27,9 @@ pub struct Selection {
 /// Maximum number of entries copied from a directory outside /usr that a symlink leads to.
 const COPY_LIMIT: usize = 1000;
 
+/// Characters of a selection's text in a message.
+const LINE_LIMIT: usize = 60;
+
 /// Bytes. Larger files with the same target aren't compared.
 const EQUAL_LIMIT: u64 = 64 << 20;
 
@@ -357,7 +360,7 @@ impl Planner<'_> {
     }
 
     fn report(&mut self, selection: &Selection, left: Left) {
-        let text = &selection.text;
+        let text = short(&selection.text);
         let (programs, data): (BTreeSet<TreePath>, BTreeSet<TreePath>) =
             left.host.into_iter().partition(|p| home(p, true).as_ref().is_some_and(is_program_dir));
         if let Some(list) = list(&programs) {
@@ -401,6 +404,16 @@ impl Planner<'_> {
     fn is_aliased(&self, path: &TreePath) -> bool {
         !allowed(path) && self.plan.places.contains_key(path)
     }
+}
+
+/// What a selection is called in a message: a command may have many lines.
+fn short(text: &str) -> String {
+    let mut out = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((end, _)) = out.char_indices().nth(LINE_LIMIT) {
+        out.truncate(end);
+        out.push('…');
+    }
+    out
 }
 
 /// The first three, and how many more there are. None for no path.

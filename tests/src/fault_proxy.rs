@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -45,6 +46,8 @@ pub enum Fault {
     ResetAfter(u64),
     /// The connection stays open and silent behind so many bytes of the body, until the client closes it. A listener is notified.
     HoldAfter(u64, Sender<()>),
+    /// Behind so many bytes of the body comes a byte now and then, until the client closes the connection.
+    DripAfter(u64),
     /// The byte at this place of the body is another.
     Flip(u64),
     /// Something else is answered: status and reason, headers, body.
@@ -165,6 +168,18 @@ fn answer(server: &mut impl BufRead, mut client: TcpStream, fault: &Fault) -> Re
             copied(*n, server, &mut client)?;
             let _ = reached.send(());
             let _ = client.read(&mut [0]);
+        }
+        Fault::DripAfter(n) => {
+            copied(*n, server, &mut client)?;
+            loop {
+                let mut byte = [b' '];
+                // The last byte never comes.
+                if server.fill_buf()?.len() > 1 {
+                    server.read_exact(&mut byte)?;
+                }
+                client.write_all(&byte)?;
+                std::thread::sleep(Duration::from_millis(20));
+            }
         }
         Fault::Flip(at) => {
             copied(*at, server, &mut client)?;

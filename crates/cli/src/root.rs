@@ -79,7 +79,7 @@ pub(crate) fn root_file_system(
     let Some(first) = path.or_else(missing) else { return Ok(rootfs) };
     // Explicit packages or commands turn automatic installation off.
     let told =
-        !named.is_empty() || sandbox.no_install || !sandbox.package.is_empty() || !sandbox.run.is_empty();
+        !named.is_empty() || sandbox.no_install() || !sandbox.package.is_empty() || !sandbox.run.is_empty();
     let similar = request::similar_programs(&rootfs.tree, first);
     // The package of that name was asked for if the program has its name. If it hasn't, and there is one with almost this
     // name, it is a slip of the finger, and no reason to bother a package manager.
@@ -106,7 +106,7 @@ fn install_missing(
     events: &dyn Events,
 ) -> Result<Rootfs, RootError> {
     let missing = missing_packages(&rootfs.tree, named)?;
-    let can = !missing.is_empty() && !sandbox.no_install && !is_this_machine(image);
+    let can = !missing.is_empty() && !sandbox.no_install() && !is_this_machine(image);
     let Some(manager) = packages::detect(&rootfs.tree).filter(|_| can) else { return Ok(rootfs) };
     let (names, is) = (missing.join(", "), if missing.len() == 1 { "is" } else { "are" });
     events.event(Event::Note(

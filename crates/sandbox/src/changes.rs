@@ -59,7 +59,7 @@ pub(super) fn collect(
     for mark in marks {
         tree.insert(mark, Node::file(0, "")).at("whiteouts")?;
     }
-    check_size(&tree, go.limit)?;
+    check_size(&tree, go.limits.disk)?;
     Ok(tree)
 }
 

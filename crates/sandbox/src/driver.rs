@@ -16,7 +16,7 @@ use super::output::Lines;
 use super::program::Program;
 use super::unavailable::{Cause, Unavailable};
 use super::wire::{Access, Channel, Go, Order, Report, Setup, Step};
-use super::{Mode, Network, Run, SandboxError, Status, helper, subid};
+use super::{Exceeded, Mode, Network, Run, SandboxError, Status, helper, subid};
 
 /// Lines of output that an error shows.
 const TAIL: usize = 20;
@@ -37,6 +37,8 @@ pub(super) enum Outcome<T> {
     Traced(Vec<Access>),
     /// The command ended otherwise than with status 0.
     Ended(Status),
+    /// It was killed, since it took too much.
+    Stopped(Exceeded),
     /// It couldn't be started; the errno.
     NoExec(i32),
 }
@@ -270,6 +272,7 @@ fn follow<T>(
         match report {
             Some(Report::Ended { status: Status::Exited(0), .. }) => {}
             Some(Report::Ended { status, .. }) => return Ok(Some(Outcome::Ended(status))),
+            Some(Report::Stopped(exceeded)) => return Ok(Some(Outcome::Stopped(exceeded))),
             Some(Report::NoExec { errno }) => return Ok(Some(Outcome::NoExec(errno))),
             Some(Report::Warning(text)) => events.event(Event::Warning(text.into())),
             Some(Report::Looked(some)) => looked.extend(some),

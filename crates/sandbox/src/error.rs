@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use super::limits::Exceeded;
 use super::packages::PackageError;
 use super::unavailable::Unavailable;
 
@@ -38,6 +39,13 @@ pub enum SandboxError {
         status: Status,
         /// The last lines that it printed.
         tail: Vec<String>,
+    },
+    /// The command took more than it may.
+    #[error("command {command:?} was stopped: {exceeded}")]
+    Stopped {
+        /// As it was given.
+        command: String,
+        exceeded: Exceeded,
     },
     /// A package manager said no.
     #[error("package {packages} can't be installed: {reason}")]

@@ -63,10 +63,7 @@ pub fn layer(
     events: &dyn Events,
 ) -> Result<LayerBlob, SandboxError> {
     let key = prepare::key(id, run, &prepare::environment(config, run));
-    if !run.rerun
-        && let Some(diff_id) = cache.key(KEYS, &key)?.and_then(|text| text.parse::<Digest>().ok())
-        && let Some(layer) = cache.layer(&diff_id)?
-    {
+    if let Some(layer) = kept(run, &key, cache)? {
         return Ok(layer);
     }
     if run.offline && run.installs.is_some() {
@@ -77,6 +74,14 @@ pub fn layer(
         let run = Run { network: Network::None, ..run.clone() };
         return layer(tree, id, config, &run, cache, events);
     }
+    let waiting = || {
+        let text = format!("{}: another process does the same, waiting for it", run.display());
+        events.event(Event::Note(text.into()));
+    };
+    let _lock = cache.lock(KEYS, &key, waiting)?;
+    if let Some(layer) = kept(run, &key, cache)? {
+        return Ok(layer);
+    }
     let scratch = cache.scratch("sandbox")?;
     let layer = run_in(tree, config, run, scratch.path(), events, |changes| {
         Ok(cache.ingest_layer(changes, &ExpectedLayer::default(), events)?)
@@ -84,6 +89,15 @@ pub fn layer(
     scratch.close()?;
     cache.set_key(KEYS, &key, &layer.diff_id.to_string())?;
     Ok(layer)
+}
+
+/// What the same run has made before.
+fn kept(run: &Run, key: &str, cache: &Cache) -> Result<Option<LayerBlob>, SandboxError> {
+    let diff_id = cache.key(KEYS, key)?.and_then(|text| text.parse::<Digest>().ok());
+    match diff_id.filter(|_| !run.rerun) {
+        Some(diff_id) => Ok(cache.layer(&diff_id)?),
+        None => Ok(None),
+    }
 }
 
 /// Runs a command in a root file system and gives the tar of its changes to `take`. Nothing is cached; `scratch` is an
@@ -284,6 +298,7 @@ fn failed<T>(
     tail: &[String],
 ) -> SandboxError {
     match outcome {
+        Outcome::Stopped(exceeded) => SandboxError::Stopped { command: run.display(), exceeded },
         Outcome::NoExec(errno) => match run.argv.first() {
             Some(argv0) => explain::explain(tree, argv0, env, errno),
             None => SandboxError::Empty,

@@ -11,10 +11,11 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::thread::UnshareFlags;
 
+use super::limits::Disk;
 use super::sys::{self, Fork};
 use super::wire::{At, Channel, Go, Order, Report, Setup, Step};
 use super::{Mode, Status, changes, lower, pid1, root};
@@ -137,7 +138,9 @@ fn one(
             std::process::exit(code);
         }
     };
-    let ended = watch(control, &mut first, pid)?;
+    let written = if overlay.is_some() { "upper" } else { "lower" };
+    let mut disk = Disk::new(go.limits.disk, written).at("disk")?;
+    let ended = watch(control, &mut first, &mut disk, pid)?;
     let Report::Ended { status, unrecorded } = ended else {
         let _ = control.send(&ended);
         return Ok(false);
@@ -202,8 +205,11 @@ fn has_all_ids() -> bool {
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// Waits for the first process's last word, or for the program's end. Earlier reports are forwarded.
-fn watch(control: &mut Channel, first: &mut Channel, pid: Pid) -> Result<Report, End> {
+/// How often the disk is looked at.
+const INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
+
+/// Waits for the first process's last word, for a full disk, or for the program's end. Earlier reports are forwarded.
+fn watch(control: &mut Channel, first: &mut Channel, disk: &mut Disk, pid: Pid) -> Result<Report, End> {
     loop {
         let (gone, said) = {
             // The program has nothing more to say: all that can happen on its socket is its end.
@@ -211,7 +217,7 @@ fn watch(control: &mut Channel, first: &mut Channel, pid: Pid) -> Result<Report,
                 PollFd::from_borrowed_fd(control.as_fd(), PollFlags::IN),
                 PollFd::from_borrowed_fd(first.as_fd(), PollFlags::IN),
             ];
-            match poll(&mut fds, None) {
+            match poll(&mut fds, Some(&INTERVAL)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(e) => return Err(Step { step: "poll".into(), message: e.to_string() }.into()),
             }
@@ -222,6 +228,10 @@ fn watch(control: &mut Channel, first: &mut Channel, pid: Pid) -> Result<Report,
             return Err(Orphaned.into());
         }
         if !said {
+            if let Some(exceeded) = disk.exceeded().at("disk")? {
+                kill(pid);
+                return Ok(Report::Stopped(exceeded));
+            }
             continue;
         }
         let mut report = first.receive::<Report>();

@@ -5,6 +5,9 @@
 //! network, if asked), a root made by pivot_root(2), a small /dev, few capabilities and no way to the host's files; and the
 //! layer that comes back is the same. See docs/decisions/0050-sandbox.md.
 
+mod limits;
+pub use limits::{Exceeded, RunLimits};
+
 mod run;
 pub use run::{Mode, Network, Run, UnknownWord};
 

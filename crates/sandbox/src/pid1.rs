@@ -11,11 +11,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
 use rustix::thread::UnshareFlags;
 
+use super::limits::Processes;
 use super::owners::Supervisor;
 use super::sys::{self, Fork};
 use super::tracer::Tracer;
 use super::wire::{At, Channel, Go, Report, Step};
-use super::{Mode, Status, command, root};
+use super::{Exceeded, Mode, Status, command, root};
 
 /// Lookups in one message.
 const LOOKED: usize = 1000;
@@ -37,6 +38,7 @@ fn live(go: &Go, mode: Mode, overlay: Option<bool>, helper: &Channel) -> Result<
     rustix::system::sethostname(b"localhost").at("host name")?;
     root::enter(go, mode, overlay)?;
 
+    let processes = Processes::new(go.limits).at("/proc")?;
     let (errors, errors_theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at("pipe")?;
     let (listener, listener_theirs) = UnixStream::pair().at("socket pair")?;
     let pid = match sys::fork().at("fork")? {
@@ -72,7 +74,11 @@ fn live(go: &Go, mode: Mode, overlay: Option<bool>, helper: &Channel) -> Result<
         }
         return Ok(Report::NoExec { errno });
     }
-    let status = wait_for(pid, supervisor.as_ref(), helper).at("waiting for the command")?;
+    let status = match wait_for(pid, supervisor.as_ref(), &processes, helper).at("waiting for the command")? {
+        Ok(status) => status,
+        // With the end of this process the kernel kills all the others.
+        Err(exceeded) => return Ok(Report::Stopped(exceeded)),
+    };
     if let Some(supervisor) = supervisor {
         let records = supervisor.take().at("answering system calls")?;
         unrecorded |= records.unrecorded;
@@ -90,10 +96,16 @@ fn wait_for_exec(mut errors: File) -> io::Result<Option<i32>> {
     Ok(<[u8; 4]>::try_from(errno.as_slice()).ok().map(i32::from_ne_bytes))
 }
 
-fn wait_for(pid: Pid, supervisor: Option<&Supervisor>, helper: &Channel) -> io::Result<Status> {
+fn wait_for(
+    pid: Pid,
+    supervisor: Option<&Supervisor>,
+    processes: &Processes,
+    helper: &Channel,
+) -> io::Result<Result<Status, Exceeded>> {
     let command: OwnedFd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
     // Orphans that end wake nobody: they are reaped when something else happens, or within this time.
-    let orphans = Timespec { tv_sec: 1, tv_nsec: 0 };
+    let interval = processes.interval();
+    let interval = Timespec { tv_sec: interval.as_secs() as i64, tv_nsec: interval.subsec_nanos().into() };
     let mut supervisor = supervisor;
     loop {
         let mut fds = vec![
@@ -101,7 +113,7 @@ fn wait_for(pid: Pid, supervisor: Option<&Supervisor>, helper: &Channel) -> io::
             PollFd::from_borrowed_fd(helper.as_fd(), PollFlags::IN),
         ];
         fds.extend(supervisor.map(|s| PollFd::new(s, PollFlags::IN)));
-        match poll(&mut fds, Some(&orphans)) {
+        match poll(&mut fds, Some(&interval)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(e.into()),
         }
@@ -115,7 +127,10 @@ fn wait_for(pid: Pid, supervisor: Option<&Supervisor>, helper: &Channel) -> io::
             supervisor.check()?;
         }
         if let Some(status) = reap(pid)? {
-            return Ok(status);
+            return Ok(Ok(status));
+        }
+        if let Some(exceeded) = processes.exceeded()? {
+            return Ok(Err(exceeded));
         }
     }
 }

@@ -15,11 +15,30 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// Where packages come from is no part of what they are: these don't count for the cache.
 const PROXIES: &[&str] = &["http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"];
 
+/// What package managers write of when they ran, and nothing else reads: without it the same packages are the same bytes.
+const RECORDS: &[&str] = &[
+    "var/cache/apt/pkgcache.bin",
+    "var/cache/apt/srcpkgcache.bin",
+    "var/cache/ldconfig/aux-cache",
+    "var/log/alternatives.log",
+    "var/log/apk.log",
+    "var/log/apt/eipp.log.xz",
+    "var/log/apt/history.log",
+    "var/log/apt/term.log",
+    "var/log/dnf.librepo.log",
+    "var/log/dnf.log",
+    "var/log/dnf.rpm.log",
+    "var/log/dnf5.log",
+    "var/log/dpkg.log",
+    "var/log/hawkey.log",
+    "var/log/pacman.log",
+    "var/log/yum.log",
+    "var/log/zypp/history",
+    "var/log/zypper.log",
+];
+
 /// Asked by Debian's maintainer scripts before they start a service. policy-rc.d(8) of init-system-helpers.
 const POLICY: (&str, &str) = ("policy-rc.d", "#!/bin/sh\nexit 101\n");
-
-/// Bytes of file content that a run may leave.
-const LIMIT: u64 = 32 << 30;
 
 /// A root file system to be written, and what has to be done in it.
 #[derive(Debug)]
@@ -96,6 +115,7 @@ pub(super) fn prepare(
     {
         ignored.push(path.as_relative().to_vec());
     }
+    ignored.extend(RECORDS.iter().map(|path| path.as_bytes().to_vec()));
     let mut files = Vec::new();
     for (path, content) in host_files {
         let Some(path) = place(&mut tree, path)? else { continue };
@@ -120,7 +140,7 @@ pub(super) fn prepare(
         fixups,
         ignored,
         added,
-        limit: LIMIT,
+        limits: run.limits,
         traced,
         own_network: run.network == Network::None,
         lent: false,
@@ -209,8 +229,8 @@ pub(super) fn key(rootfs: &store::Digest, run: &Run, env: &[(OsString, OsString)
         hasher.update(&(bytes.len() as u64).to_le_bytes());
         hasher.update(bytes);
     };
-    // Raised when the sandbox changes what a command sees.
-    field(b"sandbox 1");
+    // Raised when the sandbox changes what a command sees, or what of its changes is kept.
+    field(b"sandbox 2");
     field(rootfs.to_string().as_bytes());
     field(run.network.to_string().as_bytes());
     field(&(run.argv.len() as u64).to_le_bytes());

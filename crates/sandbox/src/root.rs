@@ -93,7 +93,15 @@ pub(super) fn enter(go: &Go, mode: Mode, overlay: Option<bool>) -> Result<(), St
     rustix::process::fchdir(&root).at("new root")?;
     drop(root);
     // pivot_root(2), "pivot_root(".", ".")": the old root ends up over the new one, and is taken off.
-    rustix::process::pivot_root(".", ".").at("pivot_root")?;
+    match rustix::process::pivot_root(".", ".") {
+        // The one reason that is left here. pivot_root(2), "The rootfs (initial ramfs) cannot be pivot_root()ed."
+        Err(rustix::io::Errno::INVAL) => {
+            let message =
+                "this system runs from its initramfs, which no process can leave by pivot_root(2)".into();
+            return Err(Step { step: "new root".into(), message });
+        }
+        other => other.at("pivot_root")?,
+    }
     rustix::mount::unmount(".", UnmountFlags::DETACH).at("leaving the host's root")?;
     std::env::set_current_dir("/").at("new root")
 }

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::fmt;
 use std::str::FromStr;
 
+use super::RunLimits;
+
 /// A command for the sandbox.
 #[derive(Debug, Clone, Default)]
 pub struct Run {
@@ -23,6 +25,8 @@ pub struct Run {
     pub mode: Option<Mode>,
     /// Work in a copy without overlayfs, as on kernels that lack it.
     pub no_overlay: bool,
+    /// What it may take.
+    pub limits: RunLimits,
     /// Shown to the user in place of the command: "installing nginx (apt)".
     pub title: Option<String>,
 }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Mode, Status};
+use super::{Exceeded, Mode, RunLimits, Status};
 
 /// From the program to its helper.
 #[derive(Debug, Serialize, Deserialize)]
@@ -47,8 +47,8 @@ pub(super) struct Go {
     pub(super) ignored: Vec<Vec<u8>>,
     /// Files of `lower` that the image lacks.
     pub(super) added: Vec<Vec<u8>>,
-    /// Bytes of file content that the changes may have.
-    pub(super) limit: u64,
+    /// What the command may take; its changes may have as many bytes as it may write.
+    pub(super) limits: RunLimits,
     /// Report what is looked up instead of what changed. Another command for the same `lower` may follow.
     pub(super) traced: bool,
     /// The network name space is the command's own.
@@ -68,7 +68,7 @@ impl Go {
             fixups: Vec::new(),
             ignored: self.ignored.clone(),
             added: self.added.clone(),
-            limit: self.limit,
+            limits: self.limits,
             traced: self.traced,
             own_network: self.own_network,
             lent: self.lent,
@@ -110,6 +110,8 @@ pub(super) enum Report {
     NoExec { errno: i32 },
     /// It ended. `unrecorded`: changes of owner were answered, but couldn't be written down.
     Ended { status: Status, unrecorded: bool },
+    /// It was killed, since it took too much.
+    Stopped(Exceeded),
     /// Some of what was looked up; before `Ended`.
     Looked(Vec<Access>),
     /// All that was looked up is reported; in place of `Changes` and `Complete`.

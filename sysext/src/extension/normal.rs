@@ -59,8 +59,12 @@ pub(super) fn normalise(tree: &mut Tree, epoch: i64, lint: &mut Findings) {
         let Some(meta) = tree.meta_mut(path) else { continue };
         let foreign = (if meta.uid == 0 { 0 } else { SETUID }) | (if meta.gid == 0 { 0 } else { SETGID });
         if meta.mode & foreign != 0 {
-            let message = format!("mode {:04o} of {}:{} would become root's", meta.mode, meta.uid, meta.gid);
-            lint.add(&FOREIGN_SETUID, Some(path), message);
+            // A directory's says whose the files are that are made in it, and none are: Debian's /var/local.
+            if !is_dir {
+                let message =
+                    format!("mode {:04o} of {}:{} would become root's", meta.mode, meta.uid, meta.gid);
+                lint.add(&FOREIGN_SETUID, Some(path), message);
+            }
             meta.mode &= !foreign;
         }
         if !is_dir && meta.mode & (SETUID | SETGID) != 0 {

@@ -21,7 +21,7 @@ use e2e::fault_proxy::{Fault, FaultProxy, Request};
 use e2e::registry::{Authority, Image, Layer, Registry, Settings, digest};
 use e2e::{Program, Work};
 use oci::{Client, ClientError, ClientOptions, Context, Credentials, PullError, Registries};
-use store::http::{HttpError, RetryPolicy};
+use store::http::{HttpError, Pace, RetryPolicy};
 use store::{Cache, Environment};
 use tree::{Event, Events};
 
@@ -51,6 +51,8 @@ struct Bench {
     environment: Environment,
     pauses: Arc<Mutex<Vec<Duration>>>,
     told: Told,
+    document_timeout: Option<Duration>,
+    pace: Option<Pace>,
 }
 
 #[derive(Default)]
@@ -79,6 +81,8 @@ impl Bench {
             environment: Environment::default(),
             pauses: Arc::default(),
             told: Told::default(),
+            document_timeout: None,
+            pace: None,
         }
     }
 
@@ -97,6 +101,8 @@ impl Bench {
         options.http.ca_files = self.ca.clone().into_iter().collect();
         options.http.certs_dirs = self.certs_dir.clone().into_iter().collect();
         options.http.idle_timeout = Duration::from_secs(10);
+        options.http.document_timeout = self.document_timeout.unwrap_or(options.http.document_timeout);
+        options.http.pace = self.pace.unwrap_or(options.http.pace);
         options.insecure_hosts = registries.insecure_hosts();
         let pauses = self.pauses.clone();
         let sleep = Arc::new(move |d| pauses.lock().unwrap().push(d));

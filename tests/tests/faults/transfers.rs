@@ -40,6 +40,48 @@ fn a_reset_in_the_middle_goes_on_from_there() {
     bench.check_cache(&SHARED.image);
 }
 
+/// A byte now and then keeps a connection alive for ever.
+#[test]
+fn servers_that_hardly_send_are_given_up() {
+    let soon = Some(Duration::from_millis(100));
+    let (proxy, mut bench, image) = proxied(|r| match r.path.contains("/manifests/") {
+        true => Fault::DripAfter(10),
+        false => Fault::Pass,
+    });
+    bench.document_timeout = soon;
+    let error = bench.pull(&image).unwrap_err().to_string();
+    assert!(error.contains("is not complete after 0.1 s"), "{error}");
+    assert_eq!(proxy.count("/manifests/"), 2);
+
+    // What a token server says, and an error's text.
+    let (_proxy, mut bench, image) = proxied(|r| match r.path.starts_with("/token") {
+        true => Fault::DripAfter(1),
+        false => {
+            let challenge = format!("Bearer realm=\"http://{}/token\"", r.header("host").unwrap());
+            Fault::Answer("401 Unauthorized", vec![("WWW-Authenticate", challenge)], vec![])
+        }
+    });
+    bench.document_timeout = soon;
+    bench.pull(&image).unwrap_err();
+
+    let pace = Some(Pace { rate: 1 << 20, window: Duration::from_millis(200) });
+    let (proxy, mut bench, image) = proxied(|r| if big(r) { Fault::DripAfter(1000) } else { Fault::Pass });
+    bench.pace = pace;
+    let error = bench.pull(&image).unwrap_err().to_string();
+    assert!(error.contains("got fewer than 1048576 bytes a second over 0.2 s"), "{error}");
+    assert_eq!(proxy.log().iter().filter(|r| big(r)).count(), 2);
+
+    // The second attempt goes on where the first was given up.
+    let (proxy, mut bench, image) = proxied(|r| match r.nth {
+        0 if big(r) => Fault::DripAfter(1_000_000),
+        _ => Fault::Pass,
+    });
+    bench.pace = Some(Pace { rate: 1 << 10, window: Duration::from_millis(200) });
+    complete(&bench.pull(&image).unwrap(), &SHARED.image);
+    assert!(proxy.log().iter().any(|r| big(r) && r.header("range").is_some()));
+    bench.check_cache(&SHARED.image);
+}
+
 #[test]
 fn servers_that_know_no_ranges() {
     let len = SHARED.image.layers[0].blob.len();

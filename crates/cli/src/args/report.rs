@@ -11,7 +11,8 @@ use crate::Verbosity;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Reports")]
 pub struct ReportArgs {
-    /// Print what would be done, without writing anything
+    /// Print what would be done, without writing the image. Commands and installations in the image still run, since the result
+    /// depends on them
     #[arg(short = 'n', long)]
     pub dry_run: bool,
 

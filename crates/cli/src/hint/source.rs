@@ -2,7 +2,7 @@
 
 use oci::{ClientError, ManifestError, PullCause, PullError};
 use oci::{RootfsError, SourceError};
-use sandbox::{Cause, Mode, SandboxError, Status, Unavailable};
+use sandbox::{Cause, Exceeded, Mode, SandboxError, Status, Unavailable};
 use store::{CacheError, HttpError};
 
 use crate::package_selection::PackagesError;
@@ -120,6 +120,12 @@ pub(super) fn sandbox(error: &SandboxError) -> Option<String> {
         SandboxError::Failed { status: Status::Exited(127), .. } => Some(
             "the image lacks a program that the command starts: --package P installs the package that contains it".into(),
         ),
+        SandboxError::Stopped { exceeded: Exceeded::Time(_), .. } => {
+            Some("--timeout gives it more time".into())
+        }
+        SandboxError::Stopped { exceeded: Exceeded::Full(_), .. } => {
+            Some("--cache-prune makes room, --cache-dir names a directory on another disk".into())
+        }
         SandboxError::Install { .. } => Some("--verbose shows all that the package manager says".into()),
         SandboxError::Offline { .. } => Some(
             "once without --offline, its result is kept; --rerun and other packages or images take it anew".into(),

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
-/// An exclusive lock on a file that exists for nothing else.
+/// An exclusive lock, on a file that exists for nothing else. It goes when this is dropped, and with its process.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub struct Lock {
     path: PathBuf,
     /// Holds the lock until it is closed.
     _file: File,

@@ -20,6 +20,7 @@
 //! may write, are refused.
 
 mod lock;
+pub use lock::Lock;
 
 mod files;
 pub use files::remove_tree;
@@ -304,6 +305,16 @@ impl Cache {
         }
         let rest = format!("{key}\n{value}");
         self.write_small(&path, format!("{}\n{rest}", Digest::of(&rest).hex()).as_bytes())
+    }
+
+    /// Waits until no other process holds the lock on a small fact, and takes it: for whoever finds out what is in none. Calls
+    /// `waiting` first if there is another.
+    ///
+    /// # Errors
+    /// The lock can't be had.
+    pub fn lock(&self, space: &str, key: &str, waiting: impl FnOnce()) -> Result<Lock, CacheError> {
+        let path = self.path("locks", &Digest::of(format!("{space} {key}")).hex());
+        Lock::acquire(&path, waiting).map_err(at(&path))
     }
 
     fn key_path(&self, space: &str, key: &str) -> PathBuf {

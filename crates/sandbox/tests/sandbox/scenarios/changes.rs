@@ -107,6 +107,23 @@ pub(super) fn holes(case: &Case) {
     assert_eq!((content("/srv/empty").len(), content("/srv/empty").extents()), (60 << 30, Some(&[][..])));
 }
 
+/// Times of installations make no other layer.
+pub(super) fn records(case: &Case) {
+    let dump = case.changes(
+        "mkdir -p /var/log/apt /var/cache/ldconfig; cd /var/log; echo x > apt/history.log; echo x > dpkg.log; echo x > alternatives.log; \
+         echo x > ../cache/ldconfig/aux-cache; echo y > apt/own.log",
+    );
+    assert_eq!(
+        dump,
+        "/var dir 0755 0:0\n\
+         /var/cache dir 0755 0:0\n\
+         /var/cache/ldconfig dir 0755 0:0\n\
+         /var/log dir 0755 0:0\n\
+         /var/log/apt dir 0755 0:0\n\
+         /var/log/apt/own.log file 0644 0:0 2 \"y\\n\"\n"
+    );
+}
+
 pub(super) fn deep(case: &Case) {
     // Twice a thousand levels, made where each is within PATH_MAX.
     let line = "p=d; for i in 0 1 2 3 4 5 6 7 8 9; do p=$p/$p; done; mkdir -p x/$p y/$p; mv y x/$p";

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use sandbox::{Mode, SandboxError, Status, run_in};
+use sandbox::{Exceeded, Mode, Run, RunLimits, SandboxError, Status, run_in};
 use store::{Cache, Digest};
 use tree::{Event, Events};
 
@@ -178,5 +178,40 @@ fn until(mut done: impl FnMut() -> bool, what: &str) {
     while !done() {
         assert!(start.elapsed() < Duration::from_secs(60), "{what}");
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// What never ends by itself is stopped, whatever it takes.
+pub(super) fn limits(case: &Case) {
+    let none = RunLimits::default();
+    for (line, limits, expected) in [
+        (
+            "sleep 100000",
+            RunLimits { time: Some(Duration::from_millis(300)), ..none },
+            Exceeded::Time(Duration::from_millis(300)),
+        ),
+        (
+            "x=0123456789abcdef; while true; do x=$x$x; sleep 0.02; done",
+            RunLimits { memory: Some(64 << 20), ..none },
+            Exceeded::Memory(64 << 20),
+        ),
+        (
+            "while true; do sleep 100000 & sleep 0.01; done",
+            RunLimits { processes: Some(40), ..none },
+            Exceeded::Processes(40),
+        ),
+        (
+            "while true; do cat /bin/busybox >> /srv/large; done",
+            RunLimits { disk: 64 << 20, ..none },
+            Exceeded::Disk(64 << 20),
+        ),
+    ] {
+        let run = Run { limits, ..case.shell(line) };
+        match case.run(&busybox(), &run) {
+            Err(SandboxError::Stopped { command, exceeded }) => {
+                assert_eq!((command.as_str(), exceeded), (line, expected));
+            }
+            other => panic!("{line}: {other:?}"),
+        }
     }
 }

@@ -23,6 +23,8 @@ pub(crate) const ALL: &[Scenario] = &[
     ("changes_of_every_kind", MODES, changes::kinds),
     ("changes_that_cannot_be_stored", MODES, changes::unstorable),
     ("changes_with_holes", MODES, changes::holes),
+    ("changes_that_record_times", MODES, changes::records),
+    ("limits", MODES, endings::limits),
     ("changes_nested_too_deep", MODES, changes::deep),
     ("changes_of_a_chain_of_runs", MODES, changes::chain),
     ("owners", MODES, owners::owners),

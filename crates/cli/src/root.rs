@@ -89,12 +89,15 @@ pub(crate) fn root_file_system(
         return Ok(rootfs);
     };
     events.event(Event::Note(
-        format!("{first} is not in {image}: installing its package {package} with {manager}").into(),
+        format!("{first} is not in {image}: installing its package {package} with {manager}, {RUNS}").into(),
     ));
     sandbox
         .install(rootfs, &[package.to_owned()], &context.cache, events)
         .map_err(|source| RootError::Installation { source, similar })
 }
+
+/// What an installation that nobody has asked for in so many words means.
+const RUNS: &str = "which runs code of the image";
 
 /// Installs those of the packages that the image lacks. Where that can't be, the caller finds that they are missing.
 fn install_missing(
@@ -110,7 +113,7 @@ fn install_missing(
     let Some(manager) = packages::detect(&rootfs.tree).filter(|_| can) else { return Ok(rootfs) };
     let (names, is) = (missing.join(", "), if missing.len() == 1 { "is" } else { "are" });
     events.event(Event::Note(
-        format!("{names} {is} not installed in {image}: installing with {manager}").into(),
+        format!("{names} {is} not installed in {image}: installing with {manager}, {RUNS}").into(),
     ));
     sandbox
         .install(rootfs, &missing, cache, events)

@@ -30,6 +30,18 @@ fn offline_uses_what_is_there_and_says_what_is_not() -> Result<()> {
     let offline = || flix().env("CONTAINERS_REGISTRIES_CONF", &nowhere);
     offline().arg("--offline").run()?;
     assert!(online == fs::read(user.home().join("perl.raw"))?);
+    // From a cache that can't be written either, on a medium of another machine, say: the layers are hashed again.
+    let cache = user.home().join(".cache/flix");
+    for entry in fs::read_dir(cache.join("layers"))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "ok") {
+            fs::remove_file(path)?;
+        }
+    }
+    user.program("chmod").args(["-R", "a-w"]).arg(&cache).run()?;
+    offline().arg("--offline").run()?;
+    assert!(online == fs::read(user.home().join("perl.raw"))?);
+    user.program("chmod").args(["-R", "u+w"]).arg(&cache).run()?;
     Ok(())
 }
 

@@ -81,6 +81,16 @@ pub(super) fn cached(case: &Case) {
         assert_eq!(case.events.take_lines().len(), 1);
     }
     assert_eq!(std::fs::read_dir(cache.dir().join("scratch")).unwrap().count(), 0);
+    // Of several at once, one runs and the others wait for it.
+    let run = case.shell("echo x > /srv/y; echo ran");
+    let one =
+        || sandbox::layer(&busybox(), &Digest::of("image"), &config, &run, &cache, &case.events).unwrap();
+    let layers: Vec<Digest> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..4).map(|_| scope.spawn(|| one().diff_id)).collect();
+        all.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(layers.iter().all(|layer| *layer == layers[0]));
+    assert_eq!(case.events.take_lines(), ["ran"]);
 }
 
 struct Print;

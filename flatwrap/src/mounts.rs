@@ -212,6 +212,17 @@ impl Mounts {
         self.list.iter().rfind(|m| path.starts_with(&m.target))
     }
 
+    /// Whether a program sees nothing of the image at `path`, whatever the host has there.
+    pub fn hides(&self, path: &TreePath) -> bool {
+        self.over(path).is_some_and(|m| matches!(m.source, Source::Host(_)) && !m.fallback)
+    }
+
+    /// Whether a program sees the image's file at `path`, whatever the host has there.
+    pub fn keeps(&self, path: &TreePath) -> bool {
+        let is_link = self.links.iter().any(|link| path.starts_with(link));
+        !is_link && self.over(path).is_none_or(|m| matches!(m.source, Source::Image(_)))
+    }
+
     /// Whether a program sees the host's file at `path`, not the image's.
     pub(crate) fn is_host(&self, path: &TreePath) -> bool {
         matches!(self.over(path), Some(Mount { source: Source::Host(_), .. }))

@@ -344,13 +344,18 @@ fn texts_follow_their_programs_or_are_told_of() {
         "usr/share/applications/d.desktop",
         "[Desktop Entry]\nTryExec=/usr/sbin/daemon\nExec=/usr/sbin/daemon %U\n",
     );
-    lab.script("usr/bin/d-helper", "#!/usr/bin/sh\n# /usr/sbin/daemon\nexec /usr/sbin/daemon \"$@\"\n");
+    lab.script(
+        "usr/bin/d-helper",
+        "#!/usr/bin/sh\n# /usr/sbin/daemon\n. /usr/share/d/common\nexec /usr/sbin/daemon \"$@\"\n",
+    );
+    lab.write("usr/share/d/common", "DAEMON=/usr/sbin/daemon\nROOT=$X/usr/sbin/daemon\n");
     let words = [
         "/usr/sbin/daemon",
         "/usr/lib/systemd/system/d.service",
         "/usr/share/dbus-1",
         "/usr/share/applications/d.desktop",
         "/usr/bin/d-helper",
+        "/usr/share/d",
     ];
     let image = lab.tree();
     let request = Request { host_interpreters: true, ..request(&words) };
@@ -375,8 +380,17 @@ fn texts_follow_their_programs_or_are_told_of() {
     TryExec=/usr/bin/daemon
     Exec=/usr/bin/daemon %U
     ");
+    insta::assert_snapshot!(text("/usr/bin/d-helper"), @r##"
+    #!/usr/bin/sh
+    # /usr/sbin/daemon
+    . /usr/share/d/common
+    exec /usr/bin/daemon "$@"
+    "##);
+    insta::assert_snapshot!(text("/usr/share/d/common"), @r"
+    DAEMON=/usr/bin/daemon
+    ROOT=$X/usr/sbin/daemon
+    ");
     insta::assert_snapshot!(plan.warnings.join("\n"), @r"
-    /usr/bin/d-helper: line 3 names /usr/sbin/daemon, which is not followed: it is /usr/bin/daemon there
     /usr/lib/systemd/system/d.service: line 3 names /usr/sbin/daemon, which is not followed: it is /usr/bin/daemon there
     ");
 }

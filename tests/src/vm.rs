@@ -112,6 +112,30 @@ impl Vm {
         }
     }
 
+    /// An extension that brings images to a machine which merges them itself, in /opt/images.
+    ///
+    /// # Errors
+    /// mksquashfs's.
+    pub fn carrier(work: &Path, images: &[&Path]) -> Result<PathBuf> {
+        let tree = work.join("carrier");
+        if tree.exists() {
+            fs::remove_dir_all(&tree).with_context(|| format!("{tree:?}"))?;
+        }
+        let dirs = [tree.join("opt/images"), tree.join("usr/lib/extension-release.d")];
+        for dir in &dirs {
+            fs::create_dir_all(dir).with_context(|| format!("{dir:?}"))?;
+        }
+        for image in images {
+            let name = image.file_name().context("an image without a name")?;
+            fs::copy(image, dirs[0].join(name)).with_context(|| format!("{image:?}"))?;
+        }
+        fs::write(dirs[1].join("extension-release.carrier"), "ID=_any\n")?;
+        let carrier = work.join("carrier.raw");
+        let squash = Program::new("mksquashfs").args([&tree, &carrier]);
+        squash.args(["-quiet", "-no-progress", "-noappend"]).run()?;
+        Ok(carrier)
+    }
+
     fn add(&self, dir: &Path, extensions: &[&Path], script: &str) -> Result<()> {
         let units = dir.join("etc/systemd/system");
         let wanted = |by: &str| units.join(format!("{by}.target.wants"));
@@ -124,6 +148,8 @@ impl Vm {
                 .with_context(|| format!("{extension:?}"))?;
         }
         fs::write(dir.join("script"), script)?;
+        // An installer writes it; debootstrap and its like don't.
+        fs::write(dir.join("etc/hosts"), "127.0.0.1 localhost\n::1 localhost\n")?;
         fs::write(units.join("the-test.service"), UNIT)?;
         symlink("/lib/systemd/systemd", dir.join("init"))?;
         // Nobody logs in; waiting for the terminal's device takes 90 seconds.

@@ -13,6 +13,7 @@ use sysext::extension::unit_programs::NOT_FOLLOWED;
 use sysext::{Extension, ExtensionName, RequestedPath};
 use tree::{Event, Events, Machine, Tree, TreePath};
 
+use crate::args::written_line;
 use crate::args::{
     OtherArgs, OutputArgs, ReleaseArgs, ReportArgs, SandboxArgs, SelectionArgs, ServiceArgs, SourceArgs,
 };
@@ -201,8 +202,9 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
         services::enable(&mut built.tree, name, unit)?;
     }
     let architecture = args.release.architecture(&machines, image_for, &events);
-    let mut release =
-        args.release.release(architecture, built.has_units || needs.is_some_and(|n| !n.units.is_empty()))?;
+    let mut release = args
+        .release
+        .release(architecture, built.has_units || needs.as_ref().is_some_and(|n| !n.units.is_empty()))?;
     release.restart_units.clone_from(&args.services.restart);
     release.check()?;
     let mut options = args.output.extension_options();
@@ -210,8 +212,17 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
     let extension = Extension::new(built.tree, name.clone(), release, &options)?;
     let options = ImageOptions { first: built.load_order, ..image_options };
     let written = args.output.write(&extension, &options, &args.report, &events)?;
+    let wanted = needs.filter(|_| args.services.confext && !args.report.dry_run);
+    let confext = match wanted {
+        Some(needs) => service_files::write_confext(&needs, &extension, &args.output, &options, &events)?,
+        None => None,
+    };
     events.clear();
-    print(command.report(&plan, &report, &extension, written.as_ref())?.as_bytes()).context("stdout")
+    let mut text = command.report(&plan, &report, &extension, written.as_ref())?;
+    if let Some(confext) = confext.filter(|_| !args.report.json && !args.report.quiet) {
+        text += &written_line(&confext);
+    }
+    print(text.as_bytes()).context("stdout")
 }
 
 /// The hint that belongs to warnings about texts which name moved programs.

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use flix::plan::Selection;
+use image::{ImageOptions, Volume, Written};
 use services::{Etc, Inventory, Needs, Options, ServicesError, StateKind};
 use sysext::extension::unit_programs::is_unit;
 use sysext::request::{home, locate};
-use sysext::{ExtensionName, RequestedPath};
+use sysext::{Extension, ExtensionName, RequestedPath};
 use tree::{Event, Events, Tree, TreePath};
 
-use crate::args::ServiceArgs;
+use crate::args::{OutputArgs, ServiceArgs};
 
 /// Whether a request names a unit: such an extension is a service's.
 pub(crate) fn has_units(image: &Tree, wanted: &[RequestedPath], selections: &[Selection]) -> bool {
@@ -60,6 +61,28 @@ pub(crate) fn add(
     Ok(needs)
 }
 
+/// Writes the files in /etc as an image beside the extension's, in the same way.
+///
+/// # Errors
+/// The image can't be written.
+pub(crate) fn write_confext(
+    needs: &Needs,
+    extension: &Extension,
+    output: &OutputArgs,
+    options: &ImageOptions,
+    events: &dyn Events,
+) -> anyhow::Result<Option<Written>> {
+    let name = extension.name();
+    let Some(tree) = services::confext(needs, name, extension.epoch())? else {
+        let text = format!("{name}.confext.raw is not written: the services have no files in /etc");
+        events.event(Event::Warning(text.into()));
+        return Ok(None);
+    };
+    let volume = Volume { tree: &tree, ..extension.volume() };
+    let options = ImageOptions { first: Vec::new(), ..options.clone() };
+    Ok(Some(image::write(volume, &output.confext_path(name), &options, events)?))
+}
+
 fn report(needs: &Needs, name: &ExtensionName, args: &ServiceArgs, events: &dyn Events) {
     let note = |text: String| events.event(Event::Note(text.into()));
     let warn = |text: String| events.event(Event::Warning(text.into()));
@@ -86,7 +109,7 @@ fn report(needs: &Needs, name: &ExtensionName, args: &ServiceArgs, events: &dyn 
     }
     for (dir, count) in &needs.made {
         warn(format!(
-            "{dir}: {count} {} that no package owns, made when it was installed in the image, not included",
+            "{dir}: {count} {} that no package owns, made when it was installed in the image, not included (--state-files)",
             if *count == 1 { "file" } else { "files" }
         ));
     }

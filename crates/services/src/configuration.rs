@@ -137,7 +137,7 @@ impl Inventory {
     }
 
     /// Whether a script made a file that no two hosts may share: a private key, or a password.
-    fn is_secret(&self, path: &TreePath, node: &Node) -> Result<bool, ServicesError> {
+    pub(crate) fn is_secret(&self, path: &TreePath, node: &Node) -> Result<bool, ServicesError> {
         let Some(content) = node.content().filter(|c| c.len() <= TEXT_LIMIT) else { return Ok(false) };
         let text = content
             .read(TEXT_LIMIT)

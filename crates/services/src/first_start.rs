@@ -48,9 +48,12 @@ pub(crate) fn commands(
     let install = program("mariadb-install-db").or_else(|| program("mysql_install_db"));
     let server = program("mariadbd").or_else(|| program("mysqld"));
     if let (Some(install), Some(_), Some(data)) = (install, server, path("/var/lib/mysql")) {
-        let command = [install.as_str(), "--user=mysql", "--datadir=/var/lib/mysql", "--skip-test-db"];
+        // The configuration says where the server's package has it. `--rpm`: without looking up the host's name.
+        let options =
+            ["--no-defaults", "--rpm", "--user=mysql", "--datadir=/var/lib/mysql", "--skip-test-db"];
+        let command = [&[install.as_str()], options.as_slice()].concat();
         out.push(FirstStart {
-            command: command.map(str::to_owned).to_vec(),
+            command: command.into_iter().map(str::to_owned).collect(),
             unless: data.join("mysql").ok(),
             replaces: vec![data],
         });

@@ -138,9 +138,9 @@ impl Inventory {
         }
     }
 
-    /// Files of the packages below /etc, /srv and /var.
+    /// Files and directories of the packages below /etc, /srv and /var.
     pub fn files(&self) -> impl Iterator<Item = &TreePath> {
-        self.packages.iter().flat_map(|p| &p.files)
+        self.packages.iter().flat_map(|p| p.files.iter().chain(&p.directories))
     }
 
     /// The packages whose files below /etc, /srv and /var count.

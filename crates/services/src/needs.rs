@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sysext::extension::accounts::{Account, Made, made, mentions};
-use sysext::extension::unit_programs::{is_unit, programs};
+use sysext::extension::unit_programs::{is_unit, named as named_words};
 use sysext::extension::units::{Directive, parse, words};
 use tree::{Node, StaticPath, Tree, TreePath};
 
@@ -12,7 +12,7 @@ use crate::configuration::ConfigurationPath;
 use crate::first_start::{FirstStart, commands};
 use crate::inventory::{Inventory, ServicesError, TEXT_LIMIT};
 use crate::named;
-use crate::places::{Owner, RUN, StateKind, StatePath};
+use crate::places::{Owner, RUN, StateKind, StatePath, is_hosts_state, is_state};
 use crate::state::made_by_extension;
 
 pub(crate) const UNITS: StaticPath = StaticPath::new("/usr/lib/systemd/system");
@@ -68,6 +68,7 @@ pub struct Needs {
     pub configuration: Vec<ConfigurationPath>,
     /// Files below /var and /srv, if they were asked for, by path.
     pub contents: BTreeMap<TreePath, Node>,
+    pub(crate) owners: BTreeMap<TreePath, (Owner, Owner)>,
     /// What is made on each host before the first start.
     pub first_starts: Vec<FirstStart>,
     /// The services, sockets and the like that wait for all that: names of units of the extension.
@@ -76,7 +77,7 @@ pub struct Needs {
     pub secrets: BTreeSet<TreePath>,
     /// Directories of the state in which the image has files that no package owns, and how many.
     pub made: BTreeMap<TreePath, usize>,
-    /// Number of files that packages have below /var and /srv and that aren't included.
+    /// Files that packages have below /var and /srv and that aren't included.
     pub left_out: BTreeSet<TreePath>,
     pub(crate) etc: Etc,
     pub(crate) numbers: bool,
@@ -108,12 +109,26 @@ impl Needs {
         let of_units: BTreeSet<TreePath> =
             units.iter().flat_map(|u| &u.directives).flat_map(|d| named::paths(&d.value)).collect();
         let mut read = of_units.clone();
-        read.extend(of_scripts(extension, &units)?);
+        let mut scripts = Scripts { extension, seen: BTreeSet::new(), named: BTreeSet::new() };
+        for unit in &units {
+            scripts.follow(&unit.text, true)?;
+        }
+        read.extend(scripts.named.iter().cloned());
         let replaced = |starts: &[FirstStart]| -> Vec<TreePath> {
             starts.iter().flat_map(|s| s.replaces.clone()).collect()
         };
         let except = replaced(&commands(inventory, extension, &BTreeSet::new()));
-        let configuration = inventory.configuration(&read, &except)?;
+        let mut configuration = inventory.configuration(&read, &except)?;
+        // Configuration may start programs, too.
+        for found in configuration.paths.values() {
+            if let Some(text) = text_of_configuration(found)? {
+                scripts.follow(&text, false)?;
+            }
+        }
+        if !scripts.named.is_subset(&read) {
+            read.extend(scripts.named);
+            configuration = inventory.configuration(&read, &except)?;
+        }
         if !units.is_empty() {
             out.first_starts = commands(inventory, extension, &configuration.secrets);
         }
@@ -121,7 +136,7 @@ impl Needs {
         out.secrets = configuration.secrets.into_iter().filter(|s| !made_anew.contains(s)).collect();
         let mut named = read;
         for found in configuration.paths.values() {
-            named.extend(of_configuration(found)?);
+            named.extend(text_of_configuration(found)?.iter().flat_map(|text| uncommented(text.as_bytes())));
         }
         // systemd itself reads what units name, whatever the programs see.
         let is_seen = |p: &TreePath| (options.sees_host)(p) || of_units.contains(p);
@@ -146,10 +161,17 @@ impl Needs {
         state.retain(|path, _| (options.sees_host)(path) && !own.contains(path));
         out.made = inventory.made(state.values(), &made_anew);
         out.state = state.into_values().collect();
-        let contents = inventory.contents().into_iter().filter(|(path, _)| (options.sees_host)(path));
         match options.contents {
-            true => out.contents = contents.collect(),
-            false => out.left_out = contents.map(|(path, _)| path).collect(),
+            true => {
+                let found = inventory.contents(out.made.keys())?.into_iter();
+                out.contents = found.filter(|(path, _)| (options.sees_host)(path)).collect();
+                out.made.clear();
+                out.state_of_contents(inventory);
+            }
+            false => {
+                let found = inventory.contents(std::iter::empty())?.into_keys();
+                out.left_out = found.filter(|path| (options.sees_host)(path)).collect();
+            }
         }
         out.accounts(inventory, &made, mentioned);
         if !out.is_empty() || !lines.is_empty() || !made.users.is_empty() || !made.groups.is_empty() {
@@ -169,6 +191,21 @@ impl Needs {
             && self.first_starts.is_empty()
     }
 
+    /// The directories of the files.
+    fn state_of_contents(&mut self, inventory: &Inventory) {
+        let mut state: BTreeMap<TreePath, StatePath> =
+            std::mem::take(&mut self.state).into_iter().map(|s| (s.path.clone(), s)).collect();
+        let dirs = self.contents.keys().flat_map(|p| p.parent()).collect::<BTreeSet<_>>();
+        for dir in dirs.iter().flat_map(|d| d.ancestors_from_root()) {
+            if is_state(&dir) && !is_hosts_state(&dir) && !state.contains_key(&dir) {
+                let found =
+                    inventory.tree.get(&dir).and_then(|n| StatePath::of(&dir, n, &inventory.accounts));
+                state.extend(found.map(|s| (dir, s)));
+            }
+        }
+        self.state = state.into_values().collect();
+    }
+
     /// The accounts that are mentioned, own something that is made, or are made by the packages' scripts.
     fn accounts(&mut self, inventory: &Inventory, made: &Made, mentioned: BTreeSet<(Account, String)>) {
         if made.unclear {
@@ -184,9 +221,10 @@ impl Needs {
             owners.push((Account::User, owner.clone()));
             owners.push((Account::Group, group.clone()));
         }
-        for node in self.contents.values() {
+        for (path, node) in &self.contents {
             let (owner, group) = inventory.owners(node);
-            owners.extend([(Account::User, owner), (Account::Group, group)]);
+            owners.extend([(Account::User, owner.clone()), (Account::Group, group.clone())]);
+            self.owners.insert(path.clone(), (owner, group));
         }
         for (account, owner) in owners {
             if let Owner::Name(name) = owner {
@@ -302,25 +340,50 @@ fn text_of(tree: &Tree, path: &TreePath) -> Result<Option<String>, ServicesError
     Ok(String::from_utf8(bytes).ok())
 }
 
-/// Paths that the scripts name which units start.
-fn of_scripts(extension: &Tree, units: &[Unit]) -> Result<BTreeSet<TreePath>, ServicesError> {
-    let mut out = BTreeSet::new();
-    for exec in units.iter().flat_map(|u| programs(&u.text)) {
-        let Ok(path) = TreePath::new(&exec.program) else { continue };
-        if let Some(text) = text_of(extension, &path)?.filter(|t| t.starts_with("#!")) {
-            out.extend(uncommented(text.as_bytes()));
-        }
-    }
-    Ok(out)
+/// Scripts of the extension that texts start, and what they name.
+struct Scripts<'t> {
+    extension: &'t Tree,
+    seen: BTreeSet<TreePath>,
+    /// Paths below /etc, /run, /srv and /var.
+    named: BTreeSet<TreePath>,
 }
 
-fn of_configuration(found: &ConfigurationPath) -> Result<BTreeSet<TreePath>, ServicesError> {
+/// Scripts that are looked at.
+const SCRIPT_LIMIT: usize = 1000;
+
+impl Scripts<'_> {
+    /// Follows a text, and what it leads to: scripts, and other texts that scripts and units (`is_program`) read.
+    fn follow(&mut self, text: &str, is_program: bool) -> Result<(), ServicesError> {
+        let mut todo = vec![(text.to_owned(), is_program)];
+        while let Some((text, is_program)) = todo.pop() {
+            for exec in named_words(&text) {
+                let Ok(path) = TreePath::new(&exec.program) else { continue };
+                let of_extension = path
+                    .components()
+                    .next()
+                    .is_some_and(|top| [&b"usr"[..], b"opt", b"bin", b"sbin", b"lib"].contains(&top));
+                if !of_extension || self.seen.len() >= SCRIPT_LIMIT || !self.seen.insert(path.clone()) {
+                    continue;
+                }
+                let Some(text) = text_of(self.extension, &path)? else { continue };
+                let is_script = text.starts_with("#!");
+                if is_script || is_program {
+                    self.named.extend(uncommented(text.as_bytes()));
+                    todo.push((text, is_script));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn text_of_configuration(found: &ConfigurationPath) -> Result<Option<String>, ServicesError> {
     let content = found.node.content().filter(|c| c.len() <= TEXT_LIMIT);
-    let Some(content) = content else { return Ok(BTreeSet::new()) };
+    let Some(content) = content else { return Ok(None) };
     let text = content
         .read(TEXT_LIMIT)
         .map_err(|source| ServicesError::Content { path: found.path.clone(), source })?;
-    Ok(uncommented(&text))
+    Ok(String::from_utf8(text).ok())
 }
 
 /// Paths of a text but for those in comments.

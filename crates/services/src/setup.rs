@@ -45,8 +45,10 @@ impl Needs {
         let text = self.unit(extension, name, &sysusers, &tmpfiles);
         put(extension, UNITS.path().join(&setup)?, Node::file(0o644, text))?;
         for unit in &self.units {
-            // Not Requires=: what is there already is enough for many services, and they say themselves what they lack.
-            let text = format!("[Unit]\nWants={setup}\nAfter={setup}\n");
+            // What is there already is enough for many services, and they say themselves what they lack. A database that is
+            // half made is worse than none.
+            let needs = if self.first_starts.is_empty() { "Wants" } else { "Requires" };
+            let text = format!("[Unit]\n{needs}={setup}\nAfter={setup}\n");
             let path = UNITS.path().join(format!("{unit}.d/10-{name}-setup.conf"))?;
             put(extension, path, Node::file(0o644, text))?;
         }
@@ -134,7 +136,8 @@ impl Needs {
             let copy = factory.join(path.as_relative())?;
             let mode = node.meta.mode & 0o7777;
             let root = Owner::Name("root".to_owned());
-            lines.push(made(b"C", path, mode, &root, &root, &copy.to_absolute()));
+            let (owner, group) = self.owners.get(path).map_or((&root, &root), |(o, g)| (o, g));
+            lines.push(made(b"C", path, mode, owner, group, &copy.to_absolute()));
             put(extension, copy, Node::file(mode & 0o755, content.clone()))?;
         }
         Ok(file(&format!("State of {name}"), &lines))

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tree::{Node, Tree, TreePath};
 
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, ServicesError};
 use crate::places::{Owner, SRV, StatePath, VAR, is_hosts_state, is_state};
 
 impl Inventory {
@@ -31,10 +31,12 @@ impl Inventory {
             let owner = self.accounts.user_of(node.meta.uid).map(|u| u.name.as_str());
             let is_users = owner.is_some_and(|o| users.contains(o))
                 || (node.meta.uid == 0 && groups.contains(&node.meta.gid) && node.meta.gid != NOGROUP);
-            if is_users || named.contains(path) {
+            if is_users {
                 found.insert(path.clone());
             }
         }
+        let is_dir = |p: &&TreePath| self.tree.get(p).is_some_and(Node::is_dir);
+        found.extend(named.iter().filter(|p| is_state(p)).filter(is_dir).cloned());
         let mut out = BTreeMap::new();
         for path in found {
             for place in path.ancestors_from_root().filter(|p| is_state(p) && !is_hosts_state(p)) {
@@ -87,10 +89,26 @@ impl Inventory {
         out
     }
 
-    /// Files below /var and /srv that the packages own.
-    pub(crate) fn contents(&self) -> BTreeMap<TreePath, Node> {
-        let files = self.packages.iter().flat_map(|p| &p.files).filter(|f| is_state(f) && !is_hosts_state(f));
-        files.filter_map(|f| Some((f.clone(), self.tree.get(f).filter(|n| n.is_file())?.clone()))).collect()
+    /// Files below /var and /srv that the packages own, and those that scripts made in the directories `made`.
+    pub(crate) fn contents<'m>(
+        &self,
+        made: impl Iterator<Item = &'m TreePath>,
+    ) -> Result<BTreeMap<TreePath, Node>, ServicesError> {
+        let owned = self.packages.iter().flat_map(|p| &p.files).filter(|f| is_state(f) && !is_hosts_state(f));
+        let mut out: BTreeMap<TreePath, Node> = BTreeMap::new();
+        for path in owned {
+            out.extend(self.tree.get(path).filter(|n| n.is_file()).map(|n| (path.clone(), n.clone())));
+        }
+        for dir in made {
+            for (path, node) in
+                self.tree.subtree(dir).filter(|(p, n)| n.is_file() && !self.owned.contains(*p))
+            {
+                if !self.is_secret(path, node)? {
+                    out.insert(path.clone(), node.clone());
+                }
+            }
+        }
+        Ok(out)
     }
 
     /// The owners of an inode of the image.

@@ -1,6 +1,6 @@
 //! Units among the files of a request, and other texts that name programs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use sysext::extension::unit_programs::NOT_FOLLOWED;
 
 use tree::TreePath;
@@ -13,6 +13,7 @@ impl Planner<'_> {
     /// Follows moved programs in the texts that are included.
     pub(super) fn units(&mut self) -> Result<(), PlanError> {
         let moved = self.moved_programs();
+        let mut sourced = BTreeSet::new();
         for placed in self.placed.clone() {
             let is_unit = units::is_unit(&placed.target);
             let follows = is_unit || units::is_launcher(&placed.target);
@@ -36,7 +37,14 @@ impl Planner<'_> {
                 }
                 continue;
             };
-            let text = if follows { self.follow(&placed, text, is_unit) } else { text };
+            let text = match follows {
+                true => self.follow(&placed, text, is_unit),
+                false if is_shell_script(&text) => {
+                    sourced.extend(sourced_by(&text));
+                    self.follow_moved(&placed, text, &moved)
+                }
+                false => text,
+            };
             for (line, old) in units::lines_with(&text, moved.keys().map(String::as_str)) {
                 self.warnings.insert(format!(
                     "{}: line {line} names {old}, {NOT_FOLLOWED}: it is {} there",
@@ -44,7 +52,45 @@ impl Planner<'_> {
                 ));
             }
         }
+        for placed in self.placed.clone().into_iter().filter(|p| sourced.contains(&p.target)) {
+            let Some(content) = self.tree.get(&placed.source).and_then(|n| n.content()) else { continue };
+            if content.len() > units::UNIT_LIMIT {
+                continue;
+            }
+            let bytes = content
+                .read(units::UNIT_LIMIT)
+                .map_err(|source| PlanError::Content { path: placed.source.clone(), source })?;
+            if let Ok(text) = String::from_utf8(bytes) {
+                self.follow_moved(&placed, text, &moved);
+            }
+        }
         Ok(())
+    }
+
+    /// A shell script, or a file that one reads, with moved programs where they are in the extension. Where the names are
+    /// only part of a word, they stay.
+    fn follow_moved(&mut self, placed: &Placed, text: String, moved: &BTreeMap<String, TreePath>) -> String {
+        let mut edits = Vec::new();
+        for exec in units::named(&text) {
+            let Some(place) = moved.get(&exec.program) else { continue };
+            self.notes.insert(format!("{}: {} is {place} there", placed.target, exec.program));
+            edits.push((exec, place.to_string()));
+        }
+        if edits.is_empty() {
+            return text;
+        }
+        let text = units::replace(&text, &edits);
+        if let Some(entry) = self.plan.entries.get_mut(&placed.target) {
+            entry.action = match &entry.action {
+                // The first line has no moved program in it: interpreters are found by their places.
+                Action::Script { line, old } => {
+                    let rest = text.as_bytes().get(*old..).unwrap_or_default();
+                    Action::Text([line.as_slice(), rest].concat())
+                }
+                _ => Action::Text(text.clone().into_bytes()),
+            };
+        }
+        text
     }
 
     /// The text with the programs where they are in the extension.
@@ -129,4 +175,26 @@ impl Planner<'_> {
             self.plan.places.get(&real).cloned()
         })
     }
+}
+
+/// Whether the first line names a shell.
+fn is_shell_script(text: &str) -> bool {
+    let Some(line) = text.lines().next().and_then(|l| l.strip_prefix("#!")) else { return false };
+    let mut words = line.split_ascii_whitespace().map(|w| w.rsplit('/').next().unwrap_or_default());
+    let first = words.next().unwrap_or_default();
+    let shell = if first == "env" { words.next().unwrap_or_default() } else { first };
+    ["ash", "bash", "dash", "ksh", "sh", "zsh"].contains(&shell)
+}
+
+/// Files that a shell script reads as part of itself, by paths that are words.
+fn sourced_by(text: &str) -> impl Iterator<Item = TreePath> {
+    let of = |line: &str| {
+        let mut words = line.split_ascii_whitespace();
+        let path = match words.next() {
+            Some("." | "source") => words.next()?,
+            _ => return None,
+        };
+        TreePath::new(path.trim_matches(['"', '\'', ';'])).ok()
+    };
+    text.lines().filter_map(of)
 }

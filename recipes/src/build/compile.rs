@@ -1,9 +1,13 @@
 //! What is compiled or taken out of an OCI image.
 
+use std::collections::BTreeSet;
+
 use oci::Rootfs;
 use sandbox::{Network, Run, SandboxError, packages};
+use services::{Etc, Inventory, Needs, Options};
 use store::Digest;
 use sysext::extension::{Finding, rule};
+use sysext::request::locate;
 use sysext::{ExtensionName, RequestedPath};
 use tree::{Event, Events, Meta, StaticPath, Tree, TreePath};
 
@@ -105,17 +109,67 @@ fn below(tree: &Tree, dir: &TreePath) -> Result<Tree, BuildCause> {
     Ok(out)
 }
 
-/// What flix or flatwrap makes of an image, and what is to be said of it.
+/// What was taken out of an image.
+#[derive(Debug, Default)]
+pub(super) struct Extracted {
+    /// The tree, to which all else is added.
+    pub tree: Tree,
+    /// What is to be said of it.
+    pub findings: Vec<Finding>,
+    /// What the image has for units, if hosts are to get it.
+    inventory: Option<Inventory>,
+    /// What the programs see of the image, if not just the extension.
+    mounts: Option<flatwrap::Mounts>,
+}
+
+impl Extracted {
+    /// Adds what the units of the assembled extension need of the image.
+    pub(super) fn serve(
+        &self,
+        tree: &mut Tree,
+        name: &ExtensionName,
+        events: &dyn Events,
+    ) -> Result<(), BuildCause> {
+        let Self { inventory: Some(inventory), mounts, .. } = self else { return Ok(()) };
+        let sees_host = |path: &TreePath| mounts.as_ref().is_none_or(|m| m.hides(path));
+        let passwd = TreePath::new("/etc/passwd")?;
+        let options = Options {
+            sees_host: &sees_host,
+            etc: Etc::Factory,
+            numbers: mounts.as_ref().is_some_and(|m| m.keeps(&passwd)),
+            contents: false,
+            without_units: false,
+        };
+        let needs = Needs::new(inventory, tree, options).map_err(Box::new)?;
+        needs.write(tree, name).map_err(Box::new)?;
+        for secret in &needs.secrets {
+            let text = format!("{secret} is not included, since no two hosts may share a key or password");
+            events.event(Event::Warning(text.into()));
+        }
+        for dir in needs.made.keys() {
+            let text = format!("{dir}: files that no package owns, made in the image, are not included");
+            events.event(Event::Warning(text.into()));
+        }
+        Ok(())
+    }
+}
+
+/// What flix or flatwrap makes of an image.
 pub(super) fn extract(
     image: &Image,
     mut rootfs: Rootfs,
     name: &ExtensionName,
     context: BuildContext<'_>,
-) -> Result<(Tree, Vec<Finding>), BuildCause> {
+) -> Result<Extracted, BuildCause> {
     install(&mut rootfs, &image.packages, context)?;
     let wanted = image.paths.iter().map(|p| p.parse::<RequestedPath>()).collect::<Result<Vec<_>, _>>()?;
+    let inventory = match image.service_files {
+        true => Some(inventory(&rootfs.tree, &wanted)?),
+        false => None,
+    };
     match image.tool {
         Tool::Flix => {
+            let elsewhere = inventory.iter().flat_map(Inventory::files).cloned().collect();
             let request = flix::Request {
                 wanted,
                 selections: Vec::new(),
@@ -127,7 +181,7 @@ pub(super) fn extract(
                 keep_sbin: false,
                 charsets: false,
                 host_interpreters: false,
-                elsewhere: std::collections::BTreeSet::new(),
+                elsewhere,
             };
             let plan = flix::Plan::new(&rootfs.tree, &request).map_err(Box::new)?;
             tell(&plan.notes, &plan.warnings, context.events);
@@ -138,17 +192,28 @@ pub(super) fn extract(
                 let message = format!("needs {}, which the extension lacks", m.name);
                 Some(Finding { rule: rule.name, severity: rule.severity, path, message })
             });
-            Ok((tree, missing.collect()))
+            Ok(Extracted { tree, findings: missing.collect(), inventory, mounts: None })
         }
         Tool::Flatwrap => {
             let mut options = flatwrap::Options::new(name.clone())?;
             options.take_variables(&rootfs.config);
             let plan = flatwrap::Plan::new(&rootfs.tree, &wanted, options).map_err(Box::new)?;
             tell(&plan.notes, &plan.warnings, context.events);
+            let mounts = Some(plan.mounts().clone());
             let (tree, _) = plan.build(rootfs.tree).map_err(Box::new)?;
-            Ok((tree, Vec::new()))
+            Ok(Extracted { tree, findings: Vec::new(), inventory, mounts })
         }
     }
+}
+
+/// What the image has for services of the packages that own the paths.
+fn inventory(image: &Tree, wanted: &[RequestedPath]) -> Result<Inventory, BuildCause> {
+    let mut paths = BTreeSet::new();
+    for item in locate(image, wanted, false).map_err(Box::new)? {
+        paths.extend(image.subtree(&item.real).map(|(path, _)| path.clone()));
+        paths.insert(item.source);
+    }
+    Ok(Inventory::read(image, &paths).map_err(Box::new)?)
 }
 
 fn tell(notes: &[String], warnings: &[String], events: &dyn Events) {

@@ -242,12 +242,12 @@ impl Decides for Build {
 
 impl Decides for Image {
     fn add_to(&self, fields: &mut Fields) {
-        let Self { reference, tool, packages, paths } = self;
+        let Self { reference, tool, packages, paths, service_files } = self;
         let tool = match tool {
             Tool::Flix => "flix",
             Tool::Flatwrap => "flatwrap",
         };
-        fields.add(reference).add(tool).add(packages).add(paths);
+        fields.add(reference).add(tool).add(packages).add(paths).add(service_files);
     }
 }
 

@@ -90,6 +90,9 @@ pub enum BuildCause {
     /// flix can't do it.
     #[error(transparent)]
     FlixBuild(#[from] Box<flix::plan::BuildError>),
+    /// What services need can't be found.
+    #[error(transparent)]
+    Services(#[from] Box<services::ServicesError>),
     /// flatwrap can't do it.
     #[error(transparent)]
     Flatwrap(#[from] Box<flatwrap::PlanError>),
@@ -382,18 +385,20 @@ impl BuildContext<'_> {
             let out = compile::compile(build, rootfs, &sources, epoch, *self)?;
             inputs.insert(BUILD.to_owned(), Input::Tree(out));
         }
-        let (base, findings) = match &instance.image {
+        let mut extracted = match &instance.image {
             Some(image) => {
                 let rootfs = pinned(&image.reference)?;
                 compile::extract(image, rootfs, &plan.name, *self)?
             }
-            None => (Tree::default(), Vec::new()),
+            None => compile::Extracted::default(),
         };
-        let tree = assemble::assemble(instance, &inputs, base).map_err(|source| {
+        let base = std::mem::take(&mut extracted.tree);
+        let mut tree = assemble::assemble(instance, &inputs, base).map_err(|source| {
             let url = source.input().and_then(|id| instance.downloads.iter().find(|d| d.id == id));
             BuildCause::Assemble { url: url.map(|d| d.url.clone()), source: Box::new(source) }
         })?;
-        Ok((tree, findings))
+        extracted.serve(&mut tree, &plan.name, self.events)?;
+        Ok((tree, extracted.findings))
     }
 
     fn input(&self, download: &Download, file: &DownloadedFile) -> Result<Input, BuildCause> {

@@ -424,6 +424,9 @@ pub struct ImageTable {
     pub packages: Vec<String>,
     /// Programs, files, folders and units: PATH or PATH:DEST, as on the tool's command line. Templates.
     pub paths: Vec<Template>,
+    /// Whether hosts get users, directories in /var, and files in /etc that units need, as far as packages in the image have
+    /// them. Default: yes.
+    pub service_files: Option<bool>,
 }
 
 /// How files are taken out of an image.

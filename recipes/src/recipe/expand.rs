@@ -293,8 +293,9 @@ impl Expander<'_> {
         let mut image = None;
         if let Some(table) = rules.image.as_ref().map(|i| i.get_ref()) {
             let (packages, paths) = (table.packages.clone(), self.texts(&table.paths)?);
-            image =
-                Some(Image { reference: self.text(&table.reference)?, tool: table.tool, packages, paths });
+            let service_files = table.service_files.unwrap_or(true);
+            let reference = self.text(&table.reference)?;
+            image = Some(Image { reference, tool: table.tool, packages, paths, service_files });
         }
         let requires =
             rules.requires.iter().map(|r| r.get_ref()).map(|r| {

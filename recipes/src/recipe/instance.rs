@@ -197,4 +197,6 @@ pub struct Image {
     pub packages: Vec<String>,
     /// PATH or PATH:DEST.
     pub paths: Vec<String>,
+    /// Whether hosts get what units need.
+    pub service_files: bool,
 }

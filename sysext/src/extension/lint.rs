@@ -2,7 +2,7 @@
 
 use super::findings::Findings;
 use super::rules::*;
-use super::units::{exec_lines, parse};
+use super::units::{exec_lines, parse, words};
 use super::{ExtensionError, ExtensionName, HostLibrary, RELEASE_DIR, Release};
 use tree::{Kind, Machine, Node, StaticPath, Tree, TreePath};
 
@@ -36,6 +36,7 @@ mod at {
 
     pub(super) const USR: StaticPath = StaticPath::new("/usr");
     pub(super) const USR_LIB: StaticPath = StaticPath::new("/usr/lib");
+    pub(super) const TMPFILES: StaticPath = StaticPath::new("/usr/lib/tmpfiles.d");
     pub(super) const OPT: StaticPath = StaticPath::new("/opt");
     pub(super) const ETC: StaticPath = StaticPath::new("/etc");
     pub(super) const OS_RELEASE: [StaticPath; 2] =
@@ -288,6 +289,10 @@ fn has_program(tree: &Tree, program: &[u8]) -> bool {
     }
     let is_there =
         |path: &[u8]| tree.resolve(path, true).is_ok_and(|r| tree.get(&r.path).is_some_and(Node::is_file));
+    if program.starts_with(b"/etc/") {
+        // A copy that tmpfiles.d makes on the host.
+        return is_copied(tree, program);
+    }
     if program.first() == Some(&b'/') {
         // Hosts are usr-merged: /bin is a symlink to usr/bin there.
         return is_there(program) || is_there(&[b"/usr", program].concat());
@@ -296,4 +301,17 @@ fn has_program(tree: &Tree, program: &[u8]) -> bool {
     ["/usr/local/sbin/", "/usr/local/bin/", "/usr/sbin/", "/usr/bin/"]
         .iter()
         .any(|dir| is_there(&[dir.as_bytes(), program].concat()))
+}
+
+/// Whether a file of the extension's tmpfiles.d copies or links something to a path.
+fn is_copied(tree: &Tree, path: &[u8]) -> bool {
+    let files = tree.children(&at::TMPFILES.path()).filter_map(|(_, n)| n.content());
+    let texts = files.filter_map(|c| c.read(MAX_UNIT).ok());
+    texts.into_iter().any(|text| {
+        text.split(|&b| b == b'\n').any(|line| {
+            let columns = words(line.trim_ascii());
+            let kind = columns.first().and_then(|w| w.text.first());
+            matches!(kind, Some(b'C' | b'L')) && columns.get(1).is_some_and(|w| w.text == path)
+        })
+    })
 }

@@ -12,6 +12,8 @@ pub use needs::{Need, Needs};
 pub mod release_file;
 pub use release_file::ReleaseFile;
 
+mod state;
+
 pub mod verify;
 
 use std::collections::BTreeSet;
@@ -39,6 +41,8 @@ rules! {
         "files of other owners than root belong to whoever has that number on the host";
     UNIT_SYNTAX "unit-syntax" Warning true
         "systemd-analyze has something against a unit, and systemd ignores the line or the unit";
+    STATE "service-files" Warning true
+        "a unit needs a directory in /var or a file in /etc that nothing in the extension makes";
     COLLISION "collision" Error true
         "two extensions of a set have different files of one name: the one whose name sorts later hides the other's";
     SAME_FILE "same-file" Warning true
@@ -74,6 +78,7 @@ pub fn lint(tree: &Tree, name: &ExtensionName, options: &LintOptions) -> Result<
     let any = release.as_ref().is_none_or(Release::is_any);
     out.extend(of_tree(tree, name, release.unwrap_or_default())?);
     owners(tree, &mut out);
+    state::check(tree, &mut out)?;
     if any {
         out.extend(needs::findings(&Needs::of(tree), &options.host_libraries));
     }

@@ -149,6 +149,46 @@ fn findings_of(needs: &Needs, allowed: &[String]) -> Vec<String> {
 }
 
 #[test]
+fn what_units_need_beside_their_programs() {
+    let found = |unit: &str, more: &[(&str, &str)]| {
+        let mut files = vec![RELEASE, ("/usr/lib/systemd/system/a.service", unit), ("/usr/bin/a", "x")];
+        files.extend(more);
+        let found = check(&tree(&files), &LintOptions::default());
+        let ours = found.iter().filter(|f| f.ends_with("[service-files]"));
+        ours.map(|f| f.split(": ").nth(2).unwrap().to_owned()).collect::<Vec<_>>().join(", ")
+    };
+    let conf = "/usr/lib/tmpfiles.d/a.conf";
+    for (unit, more, expected) in [
+        ("EnvironmentFile=/etc/default/a\nEnvironmentFile=-/etc/b", "", "EnvironmentFile (line 2)"),
+        ("EnvironmentFile=/etc/default/a", "C /etc/default/a - - - - /usr/x", ""),
+        (
+            "WorkingDirectory=/var/lib/a\nReadWritePaths=-/var/x +/var/y",
+            "",
+            "WorkingDirectory (line 2), ReadWritePaths (line 3)",
+        ),
+        ("WorkingDirectory=/var/lib/a\nStateDirectory=a", "", ""),
+        ("WorkingDirectory=/var/lib/a", "d /var/lib/a/b", ""),
+        ("WorkingDirectory=/var/lib/a/b", "d /var/lib/a", "WorkingDirectory (line 2)"),
+        (
+            "ExecStart=/usr/bin/a -c /etc/a.conf --x=/etc/b /var/c",
+            "",
+            "ExecStart (line 2), ExecStart (line 2)",
+        ),
+        ("ExecStart=/usr/bin/a /etc/a/%i /etc/hosts\nExecStart=", "", ""),
+        ("ExecStartPre=/bin/mkdir -p /var/lib/a\nWorkingDirectory=/var/lib/a", "", ""),
+        (
+            "[Unit]\nConditionPathExists=/etc/a\nConditionPathExists=!/etc/b",
+            "",
+            "ConditionPathExists (line 3)",
+        ),
+        ("[Unit]\nConditionPathExists=/dev/kvm", "", ""),
+    ] {
+        let unit = format!("[Service]\n{unit}\n");
+        assert_eq!(found(&unit, &[(conf, more)]), expected, "{unit}");
+    }
+}
+
+#[test]
 fn units_by_systemd_itself() {
     let good = "[Unit]\nAfter=network-online.target docker.service\nRequires=docker.service\n\
                 [Service]\nExecStart=/usr/bin/a --x\nExecStartPre=/usr/bin/gone\n[Install]\nWantedBy=multi-user.target\n";

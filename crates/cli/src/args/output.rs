@@ -73,6 +73,11 @@ impl OutputArgs {
         }
     }
 
+    /// The path of the configuration extension, beside the image.
+    pub(crate) fn confext_path(&self, name: &ExtensionName) -> PathBuf {
+        self.path(name).with_file_name(format!("{name}.confext{}", self.format.suffix()))
+    }
+
     /// The directory that takes the image under its usual name, if one was asked for.
     pub fn directory(&self) -> Option<&Path> {
         let path = self.output.as_deref()?;

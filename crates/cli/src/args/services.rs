@@ -17,7 +17,7 @@ pub(crate) struct ServiceArgs {
     #[arg(long)]
     pub(crate) no_service_files: bool,
 
-    /// Copy files that packages have in /var to hosts that lack them
+    /// Copy the files that the image has in the services' directories in /var to hosts that lack them
     #[arg(long, conflicts_with = "no_service_files")]
     pub(crate) state_files: bool,
 

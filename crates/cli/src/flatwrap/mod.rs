@@ -45,13 +45,11 @@ impl Conversion for Args {
     const STATE_WITHOUT_UNITS: bool = true;
 
     fn sees_host(&self, plan: &Plan, path: &TreePath) -> bool {
-        // A file of the host over one of the image is there only if the host has it.
-        plan.mounts().over(path).is_some_and(|m| matches!(m.source, Source::Host(_)) && m.target.depth() == 1)
+        plan.mounts().hides(path)
     }
 
     fn sees_image_users(&self, plan: &Plan) -> bool {
-        let passwd = PASSWD.path();
-        plan.mounts().over(&passwd).is_none_or(|m| matches!(m.source, Source::Image(_)))
+        plan.mounts().keeps(&PASSWD.path())
     }
 
     fn service_paths(&self, image: &Tree, wanted: &[RequestedPath]) -> anyhow::Result<Vec<RequestedPath>> {

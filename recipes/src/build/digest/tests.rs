@@ -73,6 +73,7 @@ impl Sample {
                 tool: Tool::Flix,
                 packages: vec!["nginx".into()],
                 paths: vec!["/usr/sbin/nginx".into()],
+                service_files: true,
             }),
             tests: Vec::new(),
         };
@@ -178,6 +179,7 @@ fn each_field_that_decides_bytes_changes_the_digest() {
         ("image's tool", |s| s.image().tool = Tool::Flatwrap),
         ("image's packages", |s| s.image().packages.clear()),
         ("image's paths", |s| s.image().paths.clear()),
+        ("image's service files", |s| s.image().service_files = false),
         ("no image", |s| s.instance.image = None),
         ("pinned input", |s| s.input().sha256 = Digested(Digest::of("other"))),
         ("pinned image", |s| {

@@ -7,6 +7,7 @@ use tree::TreePath;
 
 use super::planner::{Placed, Planner};
 use super::{Action, PlanError};
+use crate::scripts::{Shebang, counts_bytes};
 use sysext::extension::unit_programs as units;
 
 impl Planner<'_> {
@@ -28,9 +29,8 @@ impl Planner<'_> {
                 }
                 continue;
             }
-            let bytes = content
-                .read(units::UNIT_LIMIT)
-                .map_err(|source| PlanError::Content { path: placed.source.clone(), source })?;
+            let unreadable = |source| PlanError::Content { path: placed.source.clone(), source };
+            let bytes = content.read(units::UNIT_LIMIT).map_err(unreadable)?;
             let Ok(text) = String::from_utf8(bytes) else {
                 if is_unit {
                     self.warnings.insert(format!("{}: unit is not UTF-8, left as it is", placed.target));
@@ -39,7 +39,7 @@ impl Planner<'_> {
             };
             let text = match follows {
                 true => self.follow(&placed, text, is_unit),
-                false if is_shell_script(&text) => {
+                false if is_shell_script(&text) && counts_bytes(content).map_err(unreadable)?.is_none() => {
                     sourced.extend(sourced_by(&text));
                     self.follow_moved(&placed, text, &moved)
                 }
@@ -179,11 +179,7 @@ impl Planner<'_> {
 
 /// Whether the first line names a shell.
 fn is_shell_script(text: &str) -> bool {
-    let Some(line) = text.lines().next().and_then(|l| l.strip_prefix("#!")) else { return false };
-    let mut words = line.split_ascii_whitespace().map(|w| w.rsplit('/').next().unwrap_or_default());
-    let first = words.next().unwrap_or_default();
-    let shell = if first == "env" { words.next().unwrap_or_default() } else { first };
-    ["ash", "bash", "dash", "ksh", "sh", "zsh"].contains(&shell)
+    Shebang::parse(text.as_bytes()).is_some_and(|shebang| shebang.is_shell())
 }
 
 /// Files that a shell script reads as part of itself, by paths that are words.

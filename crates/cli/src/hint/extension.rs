@@ -3,6 +3,7 @@
 use std::io;
 
 use image::{ImageError, SignerError};
+use services::{ServicesError, StartError};
 use sysext::{ExtensionError, RequestError, Severity};
 use tree::{HostError, TarError, TreePath};
 
@@ -64,6 +65,32 @@ pub(super) fn extension(error: &ExtensionError) -> Option<String> {
             let allow: Vec<String> = rules.iter().map(|r| format!("--allow {r}")).collect();
             Some(format!("PATH:DEST gives a file another place; {} accepts the risk", allow.join(" ")))
         }
+        _ => None,
+    }
+}
+
+pub(super) fn start(error: &StartError) -> Option<String> {
+    match error {
+        StartError::Missing { units, .. } if units.is_empty() => Some(
+            "the extension has no units: add the unit to the PATHs, or its package (package:NAME)".to_owned(),
+        ),
+        StartError::Missing { units, .. } => {
+            let list: Vec<&str> = units.iter().take(UNITS_SHOWN).map(String::as_str).collect();
+            Some(format!("the extension has {}", list.join(", ")))
+        }
+        _ => None,
+    }
+}
+
+/// More units than a line takes aren't listed.
+const UNITS_SHOWN: usize = 10;
+
+pub(super) fn services(error: &ServicesError) -> Option<String> {
+    match error {
+        ServicesError::Taken(_) => Some(
+            "give the extension another NAME, or leave out generated files with --no-service-files"
+                .to_owned(),
+        ),
         _ => None,
     }
 }

@@ -48,3 +48,16 @@ fn what_is_missing_in_the_sandbox_or_the_source_is_named() {
     let several = oci::SourceError::Several { path: "x".into(), names: "one, two".to_owned(), example };
     assert_eq!(hint(&several).unwrap(), "name one of them, such as oci:x:one");
 }
+
+#[test]
+fn a_unit_that_is_missing_is_found_among_those_that_are_there() {
+    let missing = |units: &[&str]| services::StartError::Missing {
+        unit: "x.service".to_owned(),
+        units: units.iter().map(|u| (*u).to_owned()).collect(),
+    };
+    let found = hint(&missing(&["a.service", "b.socket"])).unwrap();
+    assert_eq!(found, "the extension has a.service, b.socket");
+    assert!(hint(&missing(&[])).unwrap().contains("package:NAME"));
+    let taken = services::ServicesError::Taken("/usr/lib/tmpfiles.d/x-setup.conf".parse().unwrap());
+    assert!(hint(&taken).unwrap().contains("--no-service-files"));
+}

@@ -23,8 +23,13 @@ mod key_stores;
 mod build;
 pub use build::Report;
 
+pub mod state;
+pub use state::{StateDir, add_state};
+
 mod narrow;
 pub use narrow::{narrow, programs};
+
+mod view;
 
 mod prune;
 pub use prune::Pruned;

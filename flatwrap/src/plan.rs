@@ -208,6 +208,11 @@ impl Plan {
         TOOLS.iter().chain([&BUSYBOX]).any(|tool| place.as_ref() == Some(&tool.path()))
     }
 
+    /// Where the image's files go.
+    pub fn sysroot(&self) -> &TreePath {
+        &self.options.sysroot
+    }
+
     /// The mounts of the private root.
     pub fn mounts(&self) -> &Mounts {
         &self.mounts

@@ -153,6 +153,8 @@ _flatwrap_try() {
 "#;
 
 const ENTER_ROOT: &str = r#"if [ "$_flatwrap_uid" = 0 ]; then
+  # shellcheck source=/dev/null
+  [ -n "${FLATWRAP_ROOT-}" ] || [ ! -e "$_flatwrap_dir/.flatwrap/state" ] || . "$_flatwrap_dir/.flatwrap/state"
   _flatwrap_try --mount
   exec "$_flatwrap_unshare" --mount --propagation slave -- "$_flatwrap_dir/.flatwrap/as-root" "$@"
 fi

@@ -51,6 +51,14 @@ impl Host {
         Ok(Host { root: roots::host("bookworm")?, merger: None })
     }
 
+    /// Debian 13, systemd 257.
+    ///
+    /// # Errors
+    /// Its root can't be made.
+    pub fn trixie() -> Result<Host> {
+        Ok(Host { root: roots::host("trixie")?, merger: None })
+    }
+
     /// A root without systemd, into which Debian 12's merges. It has to have /etc/os-release and /usr, and of the
     /// directories that a host mounts something on: dev, etc/extensions, proc, run, sys, tmp.
     ///

@@ -8,6 +8,8 @@ use flix::plan::Selection;
 use image::ImageOptions;
 use image::Written;
 use oci::{ImageRef, Rootfs};
+use run_check::Outcome;
+use services::Needs;
 use sysext::extension::Finding;
 use sysext::extension::unit_programs::NOT_FOLLOWED;
 use sysext::{Extension, ExtensionName, RequestedPath};
@@ -15,10 +17,12 @@ use tree::{Event, Events, Machine, Tree, TreePath};
 
 use crate::args::written_line;
 use crate::args::{
-    OtherArgs, OutputArgs, ReleaseArgs, ReportArgs, SandboxArgs, SelectionArgs, ServiceArgs, SourceArgs,
+    CheckArgs, OtherArgs, OutputArgs, ReleaseArgs, ReportArgs, SandboxArgs, SelectionArgs, ServiceArgs,
+    SourceArgs,
 };
 use crate::package_selection::PackagesError;
 use crate::root::{RootError, Wanted, check_machines, root_file_system};
+use crate::run_check::{CheckError, Programs, RunCheck};
 use crate::selection::{LeaveOut, programs, select};
 use crate::service_files::{self, has_units, inventory};
 use crate::{Terminal, print};
@@ -34,6 +38,8 @@ pub(crate) struct ConvertArgs {
     pub(crate) selection: SelectionArgs,
     #[command(flatten)]
     pub(crate) services: ServiceArgs,
+    #[command(flatten)]
+    pub(crate) check: CheckArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     #[command(flatten)]
@@ -136,12 +142,32 @@ pub(crate) trait Conversion {
         events: &dyn Events,
     ) -> anyhow::Result<(Built, Self::Report)>;
 
+    /// Has the programs themselves make the directories that their services need.
+    ///
+    /// # Errors
+    /// The tree is not the plan's.
+    fn add_state(&self, _plan: &Self::Plan, _tree: &mut Tree, _needs: &Needs) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// The programs of the extension and what they see on `host`. `image` is the root file system of the plan; scripts of the
+    /// user's need a shell.
+    fn programs(
+        &self,
+        plan: &Self::Plan,
+        image: &Rootfs,
+        extension: &Tree,
+        host: Tree,
+        needs_shell: bool,
+    ) -> Result<Programs, CheckError>;
+
     /// What is printed on stdout.
     fn report(
         &self,
         plan: &Self::Plan,
         report: &Self::Report,
         extension: &Extension,
+        checked: &[Outcome],
         written: Option<&Written>,
     ) -> anyhow::Result<String>;
 }
@@ -185,9 +211,13 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
         false => None,
     };
     let elsewhere = inventory.iter().flat_map(services::Inventory::files).cloned().collect();
+    // The check starts nothing if nothing is written.
+    let is_checked = !args.check.no_check && !args.report.dry_run;
+    let original = is_checked.then(|| rootfs.tree.clone());
     let (rootfs, shown) = command.narrow(rootfs, paths, &selections)?;
     let plan = command.plan(name, &rootfs, shown, selections, elsewhere)?;
     let machines = command.machines(&plan, &rootfs);
+    let narrowed = is_checked.then(|| rootfs.clone());
     check_machines(&args.source, image, machines.iter().copied())?;
     let image_for = args.source.image_architecture(rootfs.config.platform.as_ref());
     let (mut built, report) = command.build(&plan, rootfs, &events)?;
@@ -196,7 +226,9 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
         let sees_host = |path: &TreePath| command.sees_host(&plan, path);
         let view: (&dyn Fn(&TreePath) -> bool, _, _) =
             (&sees_host, command.sees_image_users(&plan), C::STATE_WITHOUT_UNITS);
-        needs = Some(service_files::add(inventory, &mut built.tree, name, &args.services, view, &events)?);
+        let added = service_files::add(inventory, &mut built.tree, name, &args.services, view, &events)?;
+        command.add_state(&plan, &mut built.tree, &added)?;
+        needs = Some(added);
     }
     for unit in &args.services.enable {
         services::enable(&mut built.tree, name, unit)?;
@@ -210,6 +242,14 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
     let mut options = args.output.extension_options();
     options.findings.extend(built.findings);
     let extension = Extension::new(built.tree, name.clone(), release, &options)?;
+    let mut checked = Vec::new();
+    if let (Some(original), Some(narrowed)) = (original, narrowed) {
+        let (cache, args) = (&context.cache, &args.check);
+        let check = RunCheck { args, sandbox: &sandbox, cache, machines: &machines, events: &events };
+        checked = check.run(&original, extension.tree(), |host, needs_shell| {
+            command.programs(&plan, &narrowed, extension.tree(), host, needs_shell)
+        })?;
+    }
     let options = ImageOptions { first: built.load_order, ..image_options };
     let written = args.output.write(&extension, &options, &args.report, &events)?;
     let wanted = needs.filter(|_| args.services.confext && !args.report.dry_run);
@@ -218,7 +258,7 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
         None => None,
     };
     events.clear();
-    let mut text = command.report(&plan, &report, &extension, written.as_ref())?;
+    let mut text = command.report(&plan, &report, &extension, &checked, written.as_ref())?;
     if let Some(confext) = confext.filter(|_| !args.report.json && !args.report.quiet) {
         text += &written_line(&confext);
     }

@@ -31,6 +31,8 @@ mod private_root;
 
 mod service_files;
 
+mod run_check;
+
 mod convert;
 
 pub mod flatwrap;

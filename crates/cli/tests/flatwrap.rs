@@ -315,3 +315,65 @@ fn a_command_that_fails_under_the_trace() {
         "error: trace: command \"echo oh dear; exit 4\" ended with exit status 4; the last that it printed:\n  oh dear\n"
     );
 }
+
+/// A service that needs a directory, a user and a file of /etc, all of which only the image has.
+#[test]
+fn programs_are_started_in_what_a_host_will_see() {
+    let bench = Bench::new();
+    with_data(&bench);
+    let image = bench.0.path().join("image");
+    let script = "#!/bin/sh\n[ \"$1\" = -t ] || exit 2\nread x </etc/web.conf || exit 1\n\
+                  [ -e /var/lib/web/body ] || mkdir /var/lib/web/body || exit 1\nread x </usr/share/d/two\n";
+    for (path, text) in [
+        ("usr/bin/web", script),
+        (
+            "usr/lib/systemd/system/web.service",
+            "[Service]\nExecStartPre=/usr/bin/web -t\nExecStart=/usr/bin/web\n",
+        ),
+        ("etc/web.conf", "x\n"),
+        ("var/lib/web/old", "x\n"),
+        (
+            "var/lib/dpkg/info/other.list",
+            "/usr/bin/web\n/usr/lib/systemd/system/web.service\n/etc/web.conf\n/var/lib/web\n",
+        ),
+    ] {
+        let path = image.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+    }
+    std::fs::remove_file(image.join("var/lib/web/old")).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(image.join("usr/bin/web"), mode).unwrap();
+    let run = |args: &[&str]| {
+        let _ = std::fs::remove_dir_all(bench.0.path().join("home/one"));
+        let image = bench.image();
+        let mut all = vec!["--no-install", "--format", "dir", &image, "one", "/usr/bin/web"];
+        all.extend(args);
+        let (code, _, err) = said(bench.command(&all).output().unwrap());
+        let lines: Vec<&str> =
+            err.lines().filter(|l| l.contains("web -t") || l.starts_with("error")).collect();
+        (code, lines.join("\n"))
+    };
+    let test = "warning: web -t (web.service):";
+    for (args, expected) in [
+        (&[][..], String::new()),
+        (
+            &["--no-service-files"],
+            format!("{test} writes to /var/lib/web, which the image has and a host won't have"),
+        ),
+        (
+            &["--etcmap", "host", "--no-service-files"],
+            format!("{test} looks for /etc/web.conf, which the image has and a host won't have"),
+        ),
+        (&["--no-service-files", "--no-check"], String::new()),
+        (&["--check", "web -t && [ -d /var/lib/web/body ]"], String::new()),
+    ] {
+        assert_eq!(run(args), (0, expected), "{args:?}");
+    }
+    let (code, said) = run(&["--check", "echo before; exit 3"]);
+    assert_eq!(
+        (code, said.as_str()),
+        (1, "error: check \"echo before; exit 3\" ended with exit status 3; it printed:")
+    );
+    assert!(!bench.0.path().join("home/one").exists());
+}

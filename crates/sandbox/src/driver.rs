@@ -16,7 +16,7 @@ use super::output::Lines;
 use super::program::Program;
 use super::unavailable::{Cause, Unavailable};
 use super::wire::{Access, Channel, Go, Order, Report, Setup, Step};
-use super::{Exceeded, Mode, Network, Run, SandboxError, Status, helper, subid};
+use super::{End, Exceeded, Mode, Network, Run, SandboxError, Status, helper, subid};
 
 /// Lines of output that an error shows.
 const TAIL: usize = 20;
@@ -35,6 +35,8 @@ pub(super) enum Outcome<T> {
     Changes(T),
     /// What the command looked up, in no order.
     Traced(Vec<Access>),
+    /// How each of the commands that were tried ended, what it printed, and what it looked up.
+    Probed(Vec<(End, Vec<u8>, Vec<Access>)>),
     /// The command ended otherwise than with status 0.
     Ended(Status),
     /// It was killed, since it took too much.
@@ -267,6 +269,7 @@ fn follow<T>(
     let socket = |e: std::io::Error| SandboxError::Step { step: "socket".into(), message: e.to_string() };
     let mut taken = None;
     let mut looked = Vec::new();
+    let mut probed = Vec::new();
     loop {
         let report = control.receive::<Report>().map_err(socket)?;
         match report {
@@ -276,6 +279,8 @@ fn follow<T>(
             Some(Report::NoExec { errno }) => return Ok(Some(Outcome::NoExec(errno))),
             Some(Report::Warning(text)) => events.event(Event::Warning(text.into())),
             Some(Report::Looked(some)) => looked.extend(some),
+            Some(Report::Probed { end, output }) => probed.push((end, output, std::mem::take(&mut looked))),
+            Some(Report::Traced) if !probed.is_empty() => return Ok(Some(Outcome::Probed(probed))),
             Some(Report::Traced) => return Ok(Some(Outcome::Traced(looked))),
             Some(Report::Changes) => {
                 if let Some(take) = take.take() {

@@ -17,6 +17,17 @@ pub enum Status {
     Signaled(i32),
 }
 
+/// How a command that was tried ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum End {
+    /// By itself, or by a signal.
+    Ended(Status),
+    /// It wasn't started: the errno of execve(2).
+    NotStarted(i32),
+    /// It was killed, since it took too much.
+    Stopped(Exceeded),
+}
+
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

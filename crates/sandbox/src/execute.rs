@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -11,9 +12,11 @@ use tree::{Event, Events, Kind, Meta, Node, StaticPath, Tree, TreePath};
 use oci::{Config, Rootfs};
 
 use crate::driver::{self, Helper, Outcome, Root};
+use crate::missing::Looked;
+use crate::output::Lines;
 use crate::prepare::Prepared;
 use crate::wire::Access;
-use crate::{Mode, Network, Run, SandboxError, explain, helper, packages, prepare, traced};
+use crate::{End, Mode, Network, Run, SandboxError, explain, helper, packages, prepare, traced};
 use store::{Cache, Digest, Environment, LayerBlob, cache::ExpectedLayer};
 
 /// The cache's key space for runs.
@@ -244,6 +247,75 @@ fn run_traced(
     Ok(out)
 }
 
+/// What came of a command that was tried.
+#[derive(Debug, Clone)]
+pub struct Probed {
+    /// How it ended.
+    pub end: End,
+    /// The first lines that it printed.
+    pub output: Vec<String>,
+    /// The paths that it looked up.
+    pub looked: Looked,
+}
+
+/// Tries commands in a root file system, one after the other, without a network, as nobody but root of a user name space, and
+/// under the limits of `run`. What they change is thrown away. `scratch` is an empty directory, and removed afterwards.
+///
+/// # Errors
+/// No sandbox works here, or none that sees what a command does.
+pub fn probe(
+    tree: &Tree,
+    config: &Config,
+    run: &Run,
+    commands: &[Vec<OsString>],
+    scratch: &Path,
+    events: &dyn Events,
+) -> Result<Vec<Probed>, SandboxError> {
+    let result = start_probes(tree, config, run, commands, scratch, events);
+    let _ = store::cache::remove_tree(scratch);
+    let probed = result?.into_iter().map(|(end, output, looked)| {
+        let looked = Looked(looked);
+        let mut lines = Vec::new();
+        let mut cutter = Lines::default();
+        cutter.take(&output, &mut |line| lines.push(line));
+        cutter.finish(&mut |line| lines.push(line));
+        Probed { end, output: lines, looked }
+    });
+    Ok(probed.collect())
+}
+
+fn start_probes(
+    tree: &Tree,
+    config: &Config,
+    run: &Run,
+    commands: &[Vec<OsString>],
+    scratch: &Path,
+    events: &dyn Events,
+) -> Result<Vec<(End, Vec<u8>, Vec<Access>)>, SandboxError> {
+    if commands.is_empty() {
+        return Ok(Vec::new());
+    }
+    let run = Run { network: Network::None, no_overlay: true, ..run.clone() };
+    // A name space without any other user is made in no time, and takes no other program.
+    let modes = match run.mode {
+        Some(mode) => vec![mode],
+        None if rustix::process::geteuid().is_root() => vec![Mode::Single, Mode::Root],
+        None => vec![Mode::Single, Mode::Subuid],
+    };
+    let env = environment(config, &run)?;
+    let helper = Helper::start(&modes, &run, scratch, events)?;
+    let host_files = prepare::host_files(run.network);
+    let Prepared { tree, mut go } = prepare::prepare(tree, &run, helper.mode, &env, host_files, true)?;
+    let bytes = |word: &OsString| word.clone().into_vec();
+    go.probes = commands.iter().map(|words| words.iter().map(bytes).collect()).collect();
+    let no_changes = |_: &mut (dyn Read + Send)| Ok(());
+    let (outcomes, _) = helper.run(&Root::Tree(&tree), vec![go], events, no_changes)?;
+    match outcomes.into_iter().next() {
+        Some(Outcome::Probed(probed)) => Ok(probed),
+        _ => Err(SandboxError::Protocol { expected: "the commands that were tried" }),
+    }
+}
+
 fn run_there<T: Send>(
     tree: &Tree,
     config: &Config,
@@ -310,7 +382,7 @@ fn failed<T>(
             },
             None => SandboxError::Failed { command: run.display(), status, tail: tail.to_vec() },
         },
-        Outcome::Changes(_) | Outcome::Traced(_) => {
+        Outcome::Changes(_) | Outcome::Traced(_) | Outcome::Probed(_) => {
             SandboxError::Protocol { expected: "the result of a command" }
         }
     }

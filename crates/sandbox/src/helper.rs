@@ -6,7 +6,7 @@
 //! the scratch directory, too.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -98,6 +98,9 @@ fn live(control: &mut Channel, layer: File, setup: &Setup) -> Result<(), End> {
     let Ok(Some(Order::Go(go))) = control.receive() else { return Err(End::Orphaned) };
     let (mut next, mut layer) = (Some(go), Some(layer));
     while let Some(go) = next.take() {
+        if !go.probes.is_empty() {
+            return probe_all(control, &go, setup.mode);
+        }
         let is_traced = one(control, &mut layer, setup, &go, overlay.then_some(userxattr))?;
         if !is_traced || !overlay {
             return Ok(());
@@ -140,7 +143,7 @@ fn one(
     };
     let written = if overlay.is_some() { "upper" } else { "lower" };
     let mut disk = Disk::new(go.limits.disk, written).at("disk")?;
-    let ended = watch(control, &mut first, &mut disk, pid)?;
+    let ended = watch(control, &mut first, &mut disk, pid, None)?;
     let Report::Ended { status, unrecorded } = ended else {
         let _ = control.send(&ended);
         return Ok(false);
@@ -164,6 +167,77 @@ fn one(
     }
     let _ = control.send(&Report::Complete);
     Ok(false)
+}
+
+/// Tries commands, all in `lower` itself: nothing of what they do is kept.
+fn probe_all(control: &mut Channel, go: &Go, mode: Mode) -> Result<(), End> {
+    lower::prepare(go, mode, true)?;
+    for argv in &go.probes {
+        let one = Go { argv: argv.clone(), is_probe: true, ..go.with(&[], &[]) };
+        let one = Go { env: go.env.clone(), ..one };
+        let report = probe(control, &one, mode)?;
+        let _ = control.send(&report);
+    }
+    let _ = control.send(&Report::Traced);
+    Ok(())
+}
+
+/// Runs a command with a first process, a root and an output of its own.
+fn probe(control: &mut Channel, go: &Go, mode: Mode) -> Result<Report, End> {
+    let (ours, theirs) = UnixStream::pair().at("socket pair")?;
+    let (output, output_theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at("pipe")?;
+    let pid = match sys::fork_into_pid_space().at("new pid name space")? {
+        Fork::Parent(pid) => pid,
+        Fork::Child => {
+            drop((ours, output));
+            let code = match rustix::stdio::dup2_stderr(&output_theirs) {
+                Ok(()) => pid1::main(go, mode, None, Channel::new(theirs)),
+                Err(_) => 1,
+            };
+            std::process::exit(code);
+        }
+    };
+    drop((theirs, output_theirs));
+    let mut printed = Printed { from: File::from(output), text: Vec::new() };
+    let mut disk = Disk::new(go.limits.disk, "lower").at("disk")?;
+    let report = watch(control, &mut Channel::new(ours), &mut disk, pid, Some(&mut printed))?;
+    // Nobody is left who could write more.
+    while printed.read() {}
+    let end = match report {
+        Report::Ended { status, .. } => super::End::Ended(status),
+        Report::NoExec { errno } => super::End::NotStarted(errno),
+        Report::Stopped(exceeded) => super::End::Stopped(exceeded),
+        _ => {
+            let message = "unexpected report".to_owned();
+            return Err(Step { step: "the sandbox's first process".into(), message }.into());
+        }
+    };
+    Ok(Report::Probed { end, output: printed.text })
+}
+
+/// Bytes of a command's output that are kept.
+const OUTPUT_MAX: usize = 16 << 10;
+
+/// The beginning of what a command prints.
+struct Printed {
+    from: File,
+    text: Vec<u8>,
+}
+
+impl Printed {
+    /// Takes what is there, or waits for it. `false`: there is no more.
+    fn read(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        match self.from.read(&mut buffer) {
+            Ok(0) => false,
+            Ok(n) => {
+                let room = OUTPUT_MAX - self.text.len().min(OUTPUT_MAX);
+                self.text.extend_from_slice(&buffer[..n.min(room)]);
+                true
+            }
+            Err(e) => e.kind() == std::io::ErrorKind::Interrupted,
+        }
+    }
 }
 
 /// Makes the name spaces, all but that of the processes, which comes with the first of them.
@@ -194,6 +268,8 @@ fn enter(control: &mut Channel, setup: &Setup) -> Result<(), Step> {
     root::make_private().at("private mounts")?;
     if setup.own_network {
         sys::loopback_up().at("interface lo")?;
+        // A server's ports are as good as any others where nobody else is; it has no capability for them. ip-sysctl.
+        let _ = std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
     }
     Ok(())
 }
@@ -209,23 +285,34 @@ fn has_all_ids() -> bool {
 const INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
 
 /// Waits for the first process's last word, for a full disk, or for the program's end. Earlier reports are forwarded.
-fn watch(control: &mut Channel, first: &mut Channel, disk: &mut Disk, pid: Pid) -> Result<Report, End> {
+fn watch(
+    control: &mut Channel,
+    first: &mut Channel,
+    disk: &mut Disk,
+    pid: Pid,
+    mut printed: Option<&mut Printed>,
+) -> Result<Report, End> {
     loop {
-        let (gone, said) = {
+        let (gone, said, printed_some) = {
             // The program has nothing more to say: all that can happen on its socket is its end.
-            let mut fds = [
+            let mut fds = vec![
                 PollFd::from_borrowed_fd(control.as_fd(), PollFlags::IN),
                 PollFd::from_borrowed_fd(first.as_fd(), PollFlags::IN),
             ];
+            fds.extend(printed.as_ref().map(|p| PollFd::from_borrowed_fd(p.from.as_fd(), PollFlags::IN)));
             match poll(&mut fds, Some(&INTERVAL)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(e) => return Err(Step { step: "poll".into(), message: e.to_string() }.into()),
             }
-            (!fds[0].revents().is_empty(), !fds[1].revents().is_empty())
+            let happened = |i: usize| fds.get(i).is_some_and(|fd| !fd.revents().is_empty());
+            (happened(0), happened(1), happened(2))
         };
         if gone {
             kill(pid);
             return Err(Orphaned.into());
+        }
+        if printed_some && printed.as_mut().is_some_and(|p| !p.read()) {
+            printed = None;
         }
         if !said {
             if let Some(exceeded) = disk.exceeded().at("disk")? {

@@ -15,7 +15,7 @@ pub mod packages;
 pub use packages::{Manager, PackageError};
 
 mod error;
-pub use error::{SandboxError, Status};
+pub use error::{End, SandboxError, Status};
 
 mod unavailable;
 pub use unavailable::{Cause, Unavailable};
@@ -23,6 +23,7 @@ pub use unavailable::{Cause, Unavailable};
 // The program's side.
 mod driver;
 mod explain;
+mod missing;
 mod output;
 mod prepare;
 mod program;
@@ -47,4 +48,5 @@ mod sys;
 mod tracer;
 
 mod execute;
-pub use execute::{init, layer, run, run_in, trace};
+pub use execute::{Probed, init, layer, probe, run, run_in, trace};
+pub use missing::{Looked, Missing, MissingKind};

@@ -1,7 +1,7 @@
 //! The system calls that look up an existing path, and which argument holds it. Used by the trace.
 //!
-//! Calls that make, remove or rename files aren't among them, nor those by descriptor: whatever a descriptor stands for
-//! was opened by its path.
+//! Calls that remove or rename files aren't among them, nor those by descriptor: whatever a descriptor stands for was
+//! opened by its path. Those that make directories are: a directory that is missing above them is of interest.
 
 /// AT_SYMLINK_NOFOLLOW, linux/fcntl.h.
 pub(super) const NO_FOLLOW: u32 = 0x100;
@@ -39,6 +39,8 @@ pub(super) enum Then {
     Chroot,
     /// Makes a symlink that leads there.
     Link,
+    /// Makes a directory there.
+    Make,
 }
 
 /// path, …
@@ -51,6 +53,8 @@ const EXEC: Lookup = Lookup { then: Then::Exec, ..PATH };
 const OPEN: Lookup = Lookup { open: Some(1), ..PATH };
 /// target, …
 const SYMLINK: Lookup = Lookup { then: Then::Link, ..PATH };
+const MAKE: Lookup = Lookup { then: Then::Make, ..PATH };
+const MAKE_AT: Lookup = Lookup { then: Then::Make, ..AT };
 const CHROOT: Lookup = Lookup { then: Then::Chroot, ..PATH };
 /// dirfd, path, …
 const AT: Lookup = Lookup { dir: Some(0), path: 1, ..PATH };
@@ -88,6 +92,8 @@ pub(super) const X86_64: &[(u32, Lookup)] = &[
     (192, LINK),       // lgetxattr
     (88, SYMLINK),     // symlink
     (266, SYMLINK),    // symlinkat
+    (83, MAKE),        // mkdir
+    (258, MAKE_AT),    // mkdirat
 ];
 
 /// asm/unistd_32.h.
@@ -119,6 +125,8 @@ pub(super) const I386: &[(u32, Lookup)] = &[
     (230, LINK),       // lgetxattr
     (83, SYMLINK),     // symlink
     (304, SYMLINK),    // symlinkat
+    (39, MAKE),        // mkdir
+    (296, MAKE_AT),    // mkdirat
 ];
 
 /// asm-generic/unistd.h.
@@ -139,6 +147,7 @@ pub(super) const GENERIC: &[(u32, Lookup)] = &[
     (8, PATH),         // getxattr
     (9, LINK),         // lgetxattr
     (36, SYMLINK),     // symlinkat
+    (34, MAKE_AT),     // mkdirat
 ];
 
 /// arch/arm/tools/syscall.tbl.
@@ -168,6 +177,8 @@ pub(super) const ARM: &[(u32, Lookup)] = &[
     (230, LINK),       // lgetxattr
     (83, SYMLINK),     // symlink
     (331, SYMLINK),    // symlinkat
+    (39, MAKE),        // mkdir
+    (323, MAKE_AT),    // mkdirat
 ];
 
 #[cfg(test)]
@@ -200,6 +211,8 @@ mod tests {
             libc::SYS_lgetxattr,
             libc::SYS_symlink,
             libc::SYS_symlinkat,
+            libc::SYS_mkdir,
+            libc::SYS_mkdirat,
         ];
         assert_eq!(ours, libcs);
     }

@@ -55,7 +55,8 @@ fn live(go: &Go, mode: Mode, overlay: Option<bool>, helper: &Channel) -> Result<
     if mode == Mode::Single || go.traced {
         match command::receive_listener(&listener).at("seccomp listener")? {
             Some(listener) => {
-                let tracer = go.traced.then(Tracer::default);
+                let tracer =
+                    go.traced.then(|| if go.is_probe { Tracer::for_probe() } else { Tracer::default() });
                 supervisor = Some(Supervisor::start(listener, tracer).at("thread for system calls")?);
             }
             None if go.traced => {
@@ -74,11 +75,7 @@ fn live(go: &Go, mode: Mode, overlay: Option<bool>, helper: &Channel) -> Result<
         }
         return Ok(Report::NoExec { errno });
     }
-    let status = match wait_for(pid, supervisor.as_ref(), &processes, helper).at("waiting for the command")? {
-        Ok(status) => status,
-        // With the end of this process the kernel kills all the others.
-        Err(exceeded) => return Ok(Report::Stopped(exceeded)),
-    };
+    let status = wait_for(pid, supervisor.as_ref(), &processes, helper).at("waiting for the command")?;
     if let Some(supervisor) = supervisor {
         let records = supervisor.take().at("answering system calls")?;
         unrecorded |= records.unrecorded;
@@ -86,7 +83,8 @@ fn live(go: &Go, mode: Mode, overlay: Option<bool>, helper: &Channel) -> Result<
             helper.send(&Report::Looked(some.to_vec())).at("socket")?;
         }
     }
-    Ok(Report::Ended { status, unrecorded })
+    // With the end of this process the kernel kills all the others.
+    Ok(status.map_or_else(Report::Stopped, |status| Report::Ended { status, unrecorded }))
 }
 
 /// Waits until the command's program is executed, which closes the pipe; or gives the errno that it failed with.

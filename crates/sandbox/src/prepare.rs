@@ -144,6 +144,8 @@ pub(super) fn prepare(
         traced,
         own_network: run.network == Network::None,
         lent: false,
+        probes: Vec::new(),
+        is_probe: false,
     };
     Ok(Prepared { tree, go })
 }

@@ -279,15 +279,7 @@ fn sockets(out: &mut Vec<Instruction>, abi: &Abi, own_network: bool) {
 
 /// Notifies the supervisor of a lookup. With nothing but AT_EMPTY_PATH among its flags it is the C libraries' fstat(3), which has
 /// no path, and is called for each file that is opened.
-/// A file that is made, or made anew, is the command's own.
 fn notify(out: &mut Vec<Instruction>, number: u32, lookup: &Lookup) {
-    if let Some(flags) = lookup.open {
-        out.push(Instruction { code: JUMP_EQUAL, jt: 0, jf: 5, k: number });
-        out.push(load(ARG_0 + ARG_LEN * flags as u32));
-        out.push(Instruction { code: JUMP_BITS, jt: 0, jf: 2, k: lookups::CREATE });
-        on(out, JUMP_BITS, lookups::ANEW, Action::Allow);
-        return out.push(ret(Action::Notify));
-    }
     let Some(flags) = lookup.flags.filter(|_| lookup.then == lookups::Then::Nothing) else {
         return on(out, JUMP_EQUAL, number, Action::Notify);
     };
@@ -409,8 +401,8 @@ mod tests {
             ("statx of a descriptor", x86_64, 332, [0, 0, 0x1000, 0xfff], OK),
             ("unlink", x86_64, 87, [0; 4], OK),
             ("openat for appending", x86_64, 257, [0, 0, 0o2101, 0], TOLD),
-            ("openat of a new file", x86_64, 257, [0, 0, 0o301, 0], OK),
-            ("open of a file anew", x86_64, 2, [0, 0o1101, 0, 0], OK),
+            ("openat of a new file", x86_64, 257, [0, 0, 0o301, 0], TOLD),
+            ("open of a file anew", x86_64, 2, [0, 0o1101, 0, 0], TOLD),
             ("open that cuts a file", x86_64, 2, [0, 0o1001, 0, 0], TOLD),
             ("read", x86_64, 0, [0; 4], OK),
             ("i386 open", i386, 5, [0; 4], TOLD),

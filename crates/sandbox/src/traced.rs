@@ -113,7 +113,12 @@ mod tests {
             ("/usr/bin/loop", true, true, "/usr/bin/loop"),
         ];
         for (path, followed, executed, expected) in rows {
-            let access = Access { path: path.as_bytes().to_vec(), followed: *followed, executed: *executed };
+            let access = Access {
+                path: path.as_bytes().to_vec(),
+                followed: *followed,
+                executed: *executed,
+                made: false,
+            };
             let got: Vec<String> = paths(&image, &[access]).iter().map(ToString::to_string).collect();
             assert_eq!(got.join(" "), *expected, "{path}");
         }

@@ -23,6 +23,9 @@ use super::wire::Access;
 /// Bytes of all paths together, and of what holds them. 200,000 paths take less than a tenth of it.
 const LIMIT: usize = 256 << 20;
 
+/// The same for a run of a few seconds.
+const PROBE_LIMIT: usize = 16 << 20;
+
 /// Bytes, the final NUL included. linux/limits.h.
 const PATH_MAX: usize = 4096;
 /// Bytes. Memory is there, or isn't, by the page; machines with larger pages have boundaries here, too.
@@ -38,16 +41,30 @@ pub(super) struct Tracer {
     chroots: bool,
     /// Some command has made a symlink.
     links: bool,
+    /// Record what is to be made, too.
+    makes: bool,
     buffer: Vec<u8>,
 }
 
 impl Default for Tracer {
     fn default() -> Self {
-        Tracer { seen: HashSet::new(), left: LIMIT, chroots: false, links: false, buffer: Vec::new() }
+        Tracer {
+            seen: HashSet::new(),
+            left: LIMIT,
+            chroots: false,
+            links: false,
+            makes: false,
+            buffer: Vec::new(),
+        }
     }
 }
 
 impl Tracer {
+    /// One for short runs, which also records what is to be made.
+    pub(super) fn for_probe() -> Tracer {
+        Tracer { left: PROBE_LIMIT, makes: true, ..Tracer::default() }
+    }
+
     /// Reads the call's path, lets the call continue with `reply`, and records the path meanwhile.
     ///
     /// # Errors
@@ -58,6 +75,10 @@ impl Tracer {
         lookup: Lookup,
         reply: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<()> {
+        // A file that is made, or made anew, is the command's own.
+        if !self.makes && (lookup.then == Then::Make || opens_anew(call, lookup)) {
+            return reply();
+        }
         if lookup.then == Then::Link {
             self.links = true;
             return reply();
@@ -129,8 +150,15 @@ impl Tracer {
             }
         }
         let followed = lookup.follows && flags & lookups::NO_FOLLOW == 0;
-        Some(Access { path, followed, executed: lookup.then == Then::Exec })
+        let created = lookup.open.is_some_and(|i| call.args[i] as u32 & lookups::CREATE != 0);
+        let made = created || lookup.then == Then::Make;
+        Some(Access { path, followed, executed: lookup.then == Then::Exec, made })
     }
+}
+
+fn opens_anew(call: &Notification, lookup: Lookup) -> bool {
+    let flags = lookup.open.map_or(0, |i| call.args[i] as u32);
+    flags & lookups::CREATE != 0 && flags & lookups::ANEW != 0
 }
 
 /// Where a path leads at this moment.
@@ -172,7 +200,8 @@ mod tests {
     #[test]
     fn short_paths_count_with_what_holds_them() {
         let mut tracer = Tracer { left: 100, ..Tracer::default() };
-        let mut add = |path: u8| tracer.add(Access { path: vec![path], followed: true, executed: false });
+        let mut add =
+            |path: u8| tracer.add(Access { path: vec![path], followed: true, executed: false, made: false });
         // The same again costs nothing.
         for path in [1, 2, 1, 2, 1, 2] {
             add(path).unwrap();

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Exceeded, Mode, RunLimits, Status};
+use super::{End, Exceeded, Mode, RunLimits, Status};
 
 /// From the program to its helper.
 #[derive(Debug, Serialize, Deserialize)]
@@ -55,6 +55,10 @@ pub(super) struct Go {
     pub(super) own_network: bool,
     /// Over `lower` there is `lent` with files of the user's.
     pub(super) lent: bool,
+    /// Commands that are tried in place of `argv`, one after the other.
+    pub(super) probes: Vec<Vec<Vec<u8>>>,
+    /// It is one of them: record what it is to make, too.
+    pub(super) is_probe: bool,
 }
 
 impl Go {
@@ -72,6 +76,8 @@ impl Go {
             traced: self.traced,
             own_network: self.own_network,
             lent: self.lent,
+            probes: Vec::new(),
+            is_probe: false,
         }
     }
 }
@@ -85,6 +91,8 @@ pub(super) struct Access {
     pub(super) followed: bool,
     /// Whether it was executed.
     pub(super) executed: bool,
+    /// Whether it was to be made if it wasn't there.
+    pub(super) made: bool,
 }
 
 /// Metadata of a file that only the owner of the name space can set.
@@ -114,6 +122,8 @@ pub(super) enum Report {
     Stopped(Exceeded),
     /// Some of what was looked up; before `Ended`.
     Looked(Vec<Access>),
+    /// What came of the next command that was tried, after all that it looked up.
+    Probed { end: End, output: Vec<u8> },
     /// All that was looked up is reported; in place of `Changes` and `Complete`.
     Traced,
     /// The changes are on the layer pipe from now on.

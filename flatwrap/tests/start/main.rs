@@ -193,6 +193,64 @@ fn a_merged_etc_follows_the_hosts_files() {
 }
 
 #[test]
+fn state_directories_are_made_once() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let dir = tempfile::Builder::new().prefix("flatwrap-state-").tempdir_in("/var/tmp").unwrap();
+    let at = |path: &str| dir.path().join(path);
+    let state = |path: &str, mode, owner: &str| flatwrap::StateDir {
+        path: at(path).to_str().unwrap().parse().unwrap(),
+        mode,
+        owner: owner.into(),
+        group: owner.into(),
+    };
+    let dirs = [
+        state("lib/web", 0o2750, "daemon"),
+        state("log/web/body", 0o700, "daemon"),
+        state("log/web", 0o755, "nobody-knows-this-user"),
+        state("link", 0o755, "root"),
+        state("given/below", 0o755, "root"),
+        state("given", 0o755, "daemon"),
+    ];
+    std::os::unix::fs::symlink("/var/tmp/nowhere", at("link")).unwrap();
+    std::fs::create_dir(at("given")).unwrap();
+    let script = at("state");
+    std::fs::write(&script, flatwrap::state::script(&dirs).unwrap()).unwrap();
+    for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]] {
+        let mut c = Command::new(shell[0]);
+        let out = c
+            .args(&shell[1..])
+            .arg("-euc")
+            .arg(". \"$1\"; echo \"$2\"")
+            .arg("sh")
+            .arg(&script)
+            .arg("on")
+            .output();
+        let out = out.unwrap();
+        assert_eq!(
+            (out.stdout.as_slice(), out.stderr.as_slice()),
+            (&b"on\n"[..], &b""[..]),
+            "{shell:?} {out:?}"
+        );
+        let daemon = std::fs::metadata(at("log/web/body")).unwrap();
+        assert_eq!(
+            (daemon.permissions().mode() & 0o7777, daemon.uid(), daemon.gid()),
+            (0o700, 1, 1),
+            "{shell:?}"
+        );
+        let web = std::fs::metadata(at("lib/web")).unwrap();
+        assert_eq!((web.permissions().mode() & 0o7777, web.uid()), (0o2750, 1), "{shell:?}");
+        assert_eq!(std::fs::metadata(at("log/web")).unwrap().uid(), 0, "{shell:?}");
+        // Nothing through a symlink, and nothing below what somebody else has had.
+        assert!(
+            !std::path::Path::new("/var/tmp/nowhere").exists() && !at("given/below").exists(),
+            "{shell:?}"
+        );
+        std::fs::remove_dir_all(at("lib")).unwrap();
+        std::fs::remove_dir_all(at("log")).unwrap();
+    }
+}
+
+#[test]
 fn a_kernel_that_gives_no_namespaces_is_named() {
     let extension = Extension::new(image(), |_| {});
     let entry = extension.root().join("usr/bin/probe");

@@ -143,6 +143,25 @@ pub fn exec_lines(directives: &[Directive]) -> Vec<ExecLine> {
     out
 }
 
+/// The commands of a line, each with its arguments. What only says how a program is started is taken off it; a lone `;` ends a
+/// command.
+pub fn command_lines(value: &[u8]) -> Vec<Vec<Vec<u8>>> {
+    let mut out: Vec<Vec<Vec<u8>>> = Vec::new();
+    let mut first = true;
+    for word in words(value) {
+        match (word.text == b";", out.last_mut()) {
+            (true, _) => {
+                first = true;
+                continue;
+            }
+            (false, Some(command)) if !first => command.push(word.text),
+            _ => out.push(vec![word.text[prefixes(&word.text)..].to_vec()]),
+        }
+        first = false;
+    }
+    out
+}
+
 /// How many of the characters at its start only say how a program is started. systemd.service(5), "Command lines".
 pub(super) fn prefixes(word: &[u8]) -> usize {
     word.iter().take_while(|b| b"@-:+!|".contains(b)).count()

@@ -1,5 +1,8 @@
 //! Arguments that the commands share, as typed, and what they resolve to.
 
+mod check;
+pub(crate) use check::CheckArgs;
+
 mod host_arch;
 
 mod other;

@@ -5,12 +5,16 @@ pub use args::Args;
 
 use std::collections::BTreeSet;
 
+use ::run_check::{Outcome, Program};
 use anyhow::Context as _;
 use flatwrap::options::{Map, Workdir, absolute};
-use flatwrap::{Options, Plan, PlanError, Process, Pruned, Report, Shown, Source, narrow};
+use flatwrap::{
+    Options, Plan, PlanError, Process, Pruned, Report, Shown, Source, StateDir, add_state, narrow,
+};
 use flix::plan::{Selection, is_host_program};
 use image::Written;
 use oci::{Config, Rootfs};
+use services::{Needs, StateKind};
 use sysext::extension::unit_programs::is_unit;
 use sysext::request::{home, locate};
 use sysext::{Extension, ExtensionName, RequestedPath};
@@ -21,7 +25,11 @@ use crate::convert::{Built, Conversion, convert, hint_at_texts};
 use crate::package_selection::{PackagesError, shown};
 use crate::private_root;
 use crate::root::program;
+use crate::run_check::{self, CheckError, Programs};
 use crate::selection::{LeaveOut, programs};
+
+const HINT: &str = "--trace CMD includes the files that CMD opens, --etcmap merge shows the image's /etc, and directories in /var are made \
+                    unless --no-service-files is given; --no-check leaves the check out";
 
 const VAR: StaticPath = StaticPath::new("/var");
 const PASSWD: StaticPath = StaticPath::new("/etc/passwd");
@@ -141,15 +149,44 @@ impl Conversion for Args {
         Ok((Built { tree, has_units, findings: Vec::new(), load_order: Vec::new() }, report))
     }
 
+    fn add_state(&self, plan: &Plan, tree: &mut Tree, needs: &Needs) -> anyhow::Result<()> {
+        let dirs = needs.state.iter().filter(|s| s.kind == StateKind::Directory).map(|s| StateDir {
+            path: s.path.clone(),
+            mode: s.mode,
+            owner: s.owner.text(),
+            group: s.group.text(),
+        });
+        Ok(add_state(tree, plan.sysroot(), &dirs.collect::<Vec<_>>())?)
+    }
+
+    fn programs(
+        &self,
+        plan: &Plan,
+        image: &Rootfs,
+        _extension: &Tree,
+        host: Tree,
+        _needs_shell: bool,
+    ) -> Result<Programs, CheckError> {
+        let program = |path: &TreePath| Program { place: path.clone(), source: path.clone() };
+        let env = plan.environment().into_iter().map(|(name, value)| format!("{name}={value}"));
+        Ok(Programs {
+            programs: plan.programs().map(program).collect(),
+            config: Config { env: env.collect(), ..Config::default() },
+            seen: plan.private_root(&image.tree, &host)?,
+            hint: HINT,
+        })
+    }
+
     fn report(
         &self,
         plan: &Plan,
         report: &Report,
         extension: &Extension,
+        checked: &[Outcome],
         written: Option<&Written>,
     ) -> anyhow::Result<String> {
         match &self.common.report {
-            args if args.json => json(plan, report, extension, written),
+            args if args.json => json(plan, report, extension, checked, written),
             args if args.quiet && written.is_some() => Ok(String::new()),
             _ => Ok(written.map_or_else(|| plan.to_string(), written_line)),
         }
@@ -337,6 +374,7 @@ fn json(
     plan: &Plan,
     report: &Report,
     extension: &Extension,
+    checked: &[Outcome],
     written: Option<&Written>,
 ) -> anyhow::Result<String> {
     let shown: Vec<_> = plan
@@ -389,6 +427,7 @@ fn json(
         "pruned_bytes": report.pruned.as_ref().map(Pruned::bytes),
         "notes": plan.notes,
         "warnings": warnings,
+        "checked": run_check::json(checked),
     });
     Ok(format!("{value:#}\n"))
 }

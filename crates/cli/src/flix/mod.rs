@@ -11,23 +11,28 @@ mod warnings;
 
 use std::collections::BTreeSet;
 
+use ::run_check::{Outcome, Program, merge};
 use anyhow::Context as _;
 use elf::closure::{self, ExtraLib};
 use flix::Explanation;
-use flix::plan::{Plan, Request, Selection};
+use flix::plan::{Action, Entry, Plan, Request, Selection, Why, is_host_program};
 use image::Written;
-use oci::Rootfs;
+use oci::{Config, Rootfs};
 use packages::{Database, DatabaseError};
 use sysext::extension::{Finding, rule};
 use sysext::{Extension, ExtensionName, RequestedPath};
-use tree::{Event, Events, Machine, StaticPath, TreePath};
+use tree::{Event, Events, Machine, StaticPath, Tree, TreePath};
 
 use crate::args::PathArg;
 use crate::convert::{Built, Conversion, convert, hint_at_texts};
 use crate::hint::MISSING;
 use crate::package_selection::{PackagesError, select};
+use crate::run_check::{CheckError, Programs};
 use crate::selection::{LeaveOut, leave_out_hosts};
 use report::Report;
+
+const HINT: &str = "add files and directories as further PATHs, libraries with --extra-lib, or the whole package as package:NAME; with a \
+                    unit among the PATHs, what is to be in /var and /etc is made; --no-check leaves the check out";
 
 /// Where extensions have their libraries, each below its name.
 const SYSROOTS: StaticPath = StaticPath::new("/usr/lib/flix");
@@ -108,23 +113,57 @@ impl Conversion for Args {
         Ok((Built { tree, has_units: plan.has_units, findings: findings(plan), load_order }, ()))
     }
 
+    fn programs(
+        &self,
+        planned: &Planned,
+        image: &Rootfs,
+        extension: &Tree,
+        host: Tree,
+        needs_shell: bool,
+    ) -> Result<Programs, CheckError> {
+        let programs = tried(&planned.plan);
+        let seen = merge(host, extension, &image.tree, &programs, &is_host_program, needs_shell)?;
+        Ok(Programs { programs, config: Config::default(), seen, hint: HINT })
+    }
+
     fn report(
         &self,
         planned: &Planned,
         _report: &(),
         extension: &Extension,
+        checked: &[Outcome],
         written: Option<&Written>,
     ) -> anyhow::Result<String> {
         let Planned { plan, database } = planned;
         let database = database.as_ref().ok().and_then(Option::as_ref);
         let owner = |path: &TreePath| Some(database?.owner(path)?.name.clone());
-        let (report, args) = (Report { plan, extension, written, owner: &owner }, &self.common.report);
+        let report = Report { plan, extension, checked, written, owner: &owner };
+        let args = &self.common.report;
         if args.json {
             return Ok(report.json()?);
         }
         let explanation = self.explain.then(|| Explanation::with_packages(plan, extension.tree(), &owner));
         Ok(report.text(args.dry_run, args.quiet, explanation.as_ref()))
     }
+}
+
+/// The programs that were named, or that a package has for its users.
+fn tried(plan: &Plan) -> Vec<Program> {
+    let runs = |action: &Action| match action {
+        Action::Relocate(relocation) => relocation.interpreter.is_some(),
+        Action::Script { .. } => true,
+        _ => false,
+    };
+    let named = |why: &Why| matches!(why, Why::Asked(_) | Why::Selected(_));
+    let tried = plan.entries.iter().filter(|(place, entry)| {
+        let in_path =
+            place.parent().is_some_and(|dir| dir.file_name().is_some_and(|n| n == b"bin" || n == b"sbin"));
+        runs(&entry.action) && in_path && entry.why.iter().any(named)
+    });
+    let program = |(place, entry): (&TreePath, &Entry)| {
+        Some(Program { place: place.clone(), source: entry.source.clone()? })
+    };
+    tried.filter_map(program).collect()
 }
 
 /// The request, from the flags and from the environment that the shell tool reads.

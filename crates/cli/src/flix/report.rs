@@ -6,6 +6,7 @@ use elf::closure::Reason;
 use flix::Explanation;
 use flix::plan::{Action, Entry, Plan, Unbundled, UnbundledKind, Why};
 use image::Written;
+use run_check::Outcome;
 use serde::Serialize;
 use sysext::Extension;
 use tree::TreePath;
@@ -17,6 +18,8 @@ pub(super) struct Report<'a> {
     pub plan: &'a Plan,
     /// What was made of it.
     pub extension: &'a Extension,
+    /// What came of the commands that were tried.
+    pub checked: &'a [Outcome],
     /// The package that a file of the image belongs to.
     pub owner: &'a dyn Fn(&TreePath) -> Option<String>,
     /// The image; none after a dry run.
@@ -32,6 +35,7 @@ struct Json<'a> {
     sysroot: String,
     files: Vec<File>,
     unbundled: Vec<UnbundledJson>,
+    checked: serde_json::Value,
     notes: &'a [String],
     warnings: Vec<String>,
 }
@@ -143,6 +147,7 @@ impl Report<'_> {
             sysroot: self.plan.sysroot.to_string(),
             files: self.plan.entries.iter().map(file).collect(),
             unbundled: self.plan.unbundled.iter().map(unbundled).collect(),
+            checked: crate::run_check::json(self.checked),
             notes: &self.plan.notes,
             warnings,
         };

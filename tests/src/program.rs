@@ -194,3 +194,20 @@ pub fn processes(mark: &str) -> Result<Vec<String>> {
     }
     Ok(found)
 }
+
+/// Bytes on the disk of files in a directory that have no name, or one that goes when they are complete: what is written there just now.
+pub fn being_written(dir: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |meta| meta.blocks() * 512);
+    let names = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let named = names.filter(|e| e.file_name().as_encoded_bytes().ends_with(b".tmp"));
+    let named: u64 = named.map(|e| size(&e.path())).sum();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let open = processes.filter_map(|p| std::fs::read_dir(p.path().join("fd")).ok()).flatten().flatten();
+    let nameless = open.filter(|e| {
+        let link = std::fs::read_link(e.path()).unwrap_or_default();
+        link.starts_with(dir) && link.as_os_str().as_encoded_bytes().ends_with(b" (deleted)")
+    });
+    // Several processes and descriptors may have the same.
+    named + nameless.map(|e| size(&e.path())).max().unwrap_or(0)
+}

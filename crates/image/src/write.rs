@@ -21,7 +21,10 @@ use crate::tool::Stage;
 use crate::volume::Volume;
 use crate::{btrfs, erofs, ext, plain, squashfs};
 use base16ct::lower::encode_string as hex;
-use tree::{Event, Events, Kind, Node, Tree, TreePath, escape, output::OutputFile};
+use tree::{
+    Event, Events, Kind, Node, Tree, TreePath, escape,
+    output::{OutputError, OutputFile},
+};
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +66,8 @@ pub fn write(
             Ok(Written { path: path.to_owned(), bytes, sha256: None, root_hash: None })
         }
         (_, None) => to_file(path, |output| {
-            file_system(volume, output.file(), output.path(), path, options, events)?;
+            let named = || Ok(output.path()?.to_owned());
+            file_system(volume, output.file(), &named, path, options, events)?;
             Ok(None)
         }),
         (_, Some(verity)) => {
@@ -89,11 +93,11 @@ fn check_devices(tree: &Tree, format: Format) -> Result<(), ImageError> {
     }
 }
 
-/// Fills an empty file with a file system.
+/// Fills an empty file with a file system. `temporary` gives it a name, for tools that want one.
 fn file_system(
     volume: Volume<'_>,
     file: &File,
-    temporary: &Path,
+    temporary: &dyn Fn() -> Result<PathBuf, OutputError>,
     path: &Path,
     options: &ImageOptions,
     events: &dyn Events,
@@ -101,8 +105,8 @@ fn file_system(
     match options.format {
         Format::Squashfs => squashfs(volume, file, 0, path, options, events),
         Format::Erofs => erofs(volume, file, 0, path, options, events),
-        Format::Ext4 | Format::Ext2 => ext::write(volume, file, temporary, path, options.format),
-        Format::Btrfs => btrfs::write(volume, file, temporary, path),
+        Format::Ext4 | Format::Ext2 => ext::write(volume, file, &temporary()?, path, options.format),
+        Format::Btrfs => btrfs::write(volume, file, &temporary()?, path),
         format @ (Format::Tar | Format::Dir) => Err(ImageError::NoDisk { format }),
     }
 }
@@ -128,7 +132,7 @@ fn disk_image(
         let stage = Stage::beside(path)?;
         let place = stage.path().join("image");
         let mut file = File::create_new(&place).map_err(io)?;
-        file_system(volume, &file, &place, path, options, events)?;
+        file_system(volume, &file, &|| Ok(place.clone()), path, options, events)?;
         (&*disk).seek(SeekFrom::Start(start)).map_err(io)?;
         file.rewind().map_err(io)?;
         io::copy(&mut file, &mut &*disk).map_err(io)?;

@@ -91,8 +91,8 @@ pub fn bake(
         let dir = stage.path().join(install.name());
         std::fs::create_dir(&dir).map_err(bad_output)?;
         match install {
-            InstallPartition::Root => ext4::insert(out.path(), partition, &entries, &dir)?,
-            InstallPartition::Oem => mounted::insert(out.path(), partition, &entries, &dir)?,
+            InstallPartition::Root => ext4::insert(out.path()?, partition, &entries, &dir)?,
+            InstallPartition::Oem => mounted::insert(out.path()?, partition, &entries, &dir)?,
         }
     }
     let bytes = out.file().metadata().map_err(bad_output)?.len();

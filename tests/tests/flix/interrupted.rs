@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use e2e::program::{processes, wait_for};
+use e2e::program::{being_written, processes, wait_for};
 use e2e::{Account, Program, Work, World};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -76,10 +76,12 @@ fn killed_while_writing() -> Result<()> {
         let mut flix = folder()?;
         flix.command().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = flix.start()?;
-        if wait_for(&mut child, || disk_use(&out) >= point)? {
+        if wait_for(&mut child, || being_written(&out) >= point)? {
             child.kill()?;
         }
         child.wait()?;
+        // Without a name nothing stays, not even for the next run to sweep.
+        assert!(names(&out)?.iter().all(|name| name == "many.raw"), "{:?}", names(&out)?);
         if let Ok(bytes) = fs::read(out.join("many.raw")) {
             assert!(bytes == whole, "a partial image has the final name");
             fs::remove_file(out.join("many.raw"))?;

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use e2e::program::wait_for;
+use e2e::program::{being_written, wait_for};
 use e2e::{Account, Program};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
@@ -176,13 +176,6 @@ fn no_space_and_no_such_partition() -> Result<()> {
     Ok(())
 }
 
-/// How much of the output is there under its temporary name.
-fn written(dir: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(dir) else { return 0 };
-    let temporary = entries.flatten().filter(|e| e.file_name().to_string_lossy().ends_with(".tmp"));
-    temporary.filter_map(|e| disk::taken(&e.path()).ok()).sum()
-}
-
 /// Ctrl-C, for all of a terminal's processes, and SIGTERM for this one: while the image is written, and while OEM is mounted.
 #[test]
 fn interrupted() -> Result<()> {
@@ -211,7 +204,7 @@ fn interrupted() -> Result<()> {
         let mut child = bake.start()?;
         let is_early = round % 4 < 2;
         let caught = if is_early {
-            wait_for(&mut child, || written(&home) > 2 * MIB)?
+            wait_for(&mut child, || being_written(&home) > 2 * MIB)?
         } else {
             wait_for(&mut child, || disk::in_use(&home).is_ok_and(|u| !u.is_empty()))?
         };

@@ -417,7 +417,7 @@ fn to_vendor(
         let name = path.file_name().context("internal error: an image of the Flatcar SDK has no name")?;
         let place = target.join(name);
         let out = tree::OutputFile::create(&place)?;
-        std::fs::copy(&path, out.path()).with_context(|| format!("{place:?}"))?;
+        std::fs::copy(&path, out.path()?).with_context(|| format!("{place:?}"))?;
         out.commit()?;
         written.push(place);
     }

@@ -1,6 +1,6 @@
 //! Outputs that are there as a whole or not at all.
 //!
-//! An output is written beside its place under a temporary name, synced and renamed. What is not committed is removed
+//! An output is written in the directory of its place, without a name or under a temporary one, synced, and linked or renamed. What is not committed is removed
 //! on drop, and on SIGINT, SIGTERM and SIGHUP once [`remove_on_interrupt`] was called. What a run that was killed has left is removed by the
 //! next one that writes the same output, or works in the same directory.
 
@@ -12,9 +12,12 @@ mod stale;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use rustix::fs::{AtFlags, CWD, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 
 /// What temporary names end with, and how many random characters are before that.
 const SUFFIX: &str = ".tmp";
@@ -62,16 +65,34 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> OutputError + '_ {
     move |source| OutputError::Io { path: path.to_owned(), source }
 }
 
-/// A file that takes its place when it is complete.
+/// A file that takes its place when it is complete. Until then it has no name, where the file system can do that (O_TMPFILE), so that nothing of
+/// it stays whatever ends the program; elsewhere, and for tools that want one, it has a temporary name.
 #[derive(Debug)]
 pub struct OutputFile {
     place: PathBuf,
-    temporary: tempfile::NamedTempFile,
+    file: File,
+    /// Its directory, and how a temporary name begins.
+    dir: PathBuf,
+    prefix: OsString,
+    name: OnceLock<TemporaryName>,
+}
+
+/// A name that goes on drop and on signals.
+#[derive(Debug)]
+struct TemporaryName {
+    path: tempfile::TempPath,
     _cleanup: Cleanup,
 }
 
+impl TemporaryName {
+    fn new(path: tempfile::TempPath) -> Self {
+        let cleanup = interrupt::register_path(&path);
+        TemporaryName { path, _cleanup: cleanup }
+    }
+}
+
 impl OutputFile {
-    /// Makes the temporary file beside `place`. Its mode is that of a new file: 0666 less the umask.
+    /// Makes the file in the directory of `place`. Its mode is that of a new file: 0666 less the umask.
     ///
     /// # Errors
     /// `place` is no file name, a directory or a special file, or its directory can't be written.
@@ -85,28 +106,42 @@ impl OutputFile {
             return Err(OutputError::Special { path: place });
         }
         stale::sweep(&dir, &prefix);
+        if let Some(file) = nameless(&dir) {
+            return Ok(OutputFile { place, file, dir, prefix, name: OnceLock::new() });
+        }
         let open = |path: &Path| OpenOptions::new().read(true).write(true).create_new(true).open(path);
-        let (file, path) = loop {
-            let mut builder = tempfile::Builder::new();
-            builder.prefix(&prefix).rand_bytes(RANDOM).suffix(SUFFIX);
-            let (file, path) = builder.make_in(&dir, open).map_err(io_error(&place))?.into_parts();
+        loop {
+            let (file, path) = builder(&prefix).make_in(&dir, open).map_err(io_error(&place))?.into_parts();
             if stale::hold(&file, &path).map_err(io_error(&place))? {
-                break (file, path);
+                let name = OnceLock::from(TemporaryName::new(path));
+                return Ok(OutputFile { place, file, dir, prefix, name });
             }
-        };
-        let cleanup = interrupt::register_path(&path);
-        let temporary = tempfile::NamedTempFile::from_parts(file, path);
-        Ok(OutputFile { place, temporary, _cleanup: cleanup })
+        }
     }
 
-    /// The open temporary file.
+    /// The open file.
     pub fn file(&self) -> &File {
-        self.temporary.as_file()
+        &self.file
     }
 
-    /// The temporary path, for tools that want a name.
-    pub fn path(&self) -> &Path {
-        self.temporary.path()
+    /// A temporary path, for tools that want a name.
+    ///
+    /// # Errors
+    /// The directory doesn't take the name.
+    pub fn path(&self) -> Result<&Path, OutputError> {
+        if let Some(name) = self.name.get() {
+            return Ok(&name.path);
+        }
+        let made = self.named().map_err(io_error(&self.place))?;
+        Ok(&self.name.get_or_init(|| made).path)
+    }
+
+    /// Links the file to a temporary name.
+    fn named(&self) -> io::Result<TemporaryName> {
+        // Locked before it can be seen.
+        stale::lock(&self.file);
+        let made = builder(&self.prefix).make_in(&self.dir, |path| link(&self.file, path))?;
+        Ok(TemporaryName::new(made.into_temp_path()))
     }
 
     /// Where it goes.
@@ -114,17 +149,56 @@ impl OutputFile {
         &self.place
     }
 
-    /// Syncs the file and renames it to its place, replacing a file there.
+    /// Syncs the file and gives it its place, replacing a file there.
     ///
     /// # Errors
     /// The system refuses; then nothing is left behind, and what was in its place before is still there.
     pub fn commit(self) -> Result<(), OutputError> {
-        let OutputFile { place, temporary, _cleanup } = self;
-        temporary.as_file().sync_all().map_err(io_error(&place))?;
-        temporary.persist(&place).map_err(|e| OutputError::Io { path: place.clone(), source: e.error })?;
-        sync_parent(&place);
+        let failed = io_error(&self.place);
+        self.file.sync_all().map_err(failed)?;
+        let failed = io_error(&self.place);
+        let linked = match self.name.get() {
+            Some(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            None => link(&self.file, &self.place),
+        };
+        match linked {
+            Ok(()) => {}
+            // Only a rename replaces what is there, and a rename takes a name.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                self.path()?;
+                if let Some(name) = self.name.into_inner() {
+                    name.path.persist(&self.place).map_err(|e| failed(e.error))?;
+                }
+            }
+            Err(e) => return Err(failed(e)),
+        }
+        sync_parent(&self.place);
         Ok(())
     }
+}
+
+fn builder(prefix: &OsStr) -> tempfile::Builder<'_, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix).rand_bytes(RANDOM).suffix(SUFFIX);
+    builder
+}
+
+/// A file without a name, if the file system has such, and if it can be given one later. open(2), O_TMPFILE.
+fn nameless(dir: &Path) -> Option<File> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(dir, flags, Mode::from_raw_mode(0o666)).ok()?);
+    // Where /proc isn't mounted there is no way back.
+    let there = std::fs::metadata(descriptor(&file)).ok()?;
+    let ours = file.metadata().ok()?;
+    ((there.dev(), there.ino()) == (ours.dev(), ours.ino())).then_some(file)
+}
+
+fn descriptor(file: &File) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+}
+
+fn link(file: &File, path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::linkat(CWD, descriptor(file), CWD, path, AtFlags::SYMLINK_FOLLOW)?)
 }
 
 /// Whether renaming a file to this place would break a part of the system: `/dev/null`, and `/dev/stdout`, which is a

@@ -15,10 +15,14 @@ use super::{RANDOM, SUFFIX};
 
 /// Marks an open file or directory as being made, unless somebody has swept it away before this could be done.
 pub(super) fn hold(file: &File, path: &Path) -> io::Result<bool> {
-    // A file system without locks keeps what is left for ever.
-    let _ = rustix::io::retry_on_intr(|| flock(file, FlockOperation::LockExclusive));
+    lock(file);
     let (ours, there) = (file.metadata()?, path.symlink_metadata());
     Ok(there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())))
+}
+
+/// Marks an open file as being made. A file system without locks keeps what is left for ever.
+pub(super) fn lock(file: &File) {
+    let _ = rustix::io::retry_on_intr(|| flock(file, FlockOperation::LockExclusive));
 }
 
 /// Whether `name` is `prefix`, random characters and the suffix of what isn't complete.

@@ -16,7 +16,7 @@ fn temporary_names_are_known_again() {
     let file = OutputFile::create(dir.path().join("a.raw")).unwrap();
     let long = OutputFile::create(dir.path().join("x".repeat(255))).unwrap();
     let folder = OutputDir::create(dir.path().join("b"), |_| false).unwrap();
-    for path in [file.path(), long.path(), folder.path()] {
+    for path in [file.path().unwrap(), long.path().unwrap(), folder.path()] {
         assert!(is_temporary(path.file_name().unwrap()), "{path:?}");
     }
     for name in [
@@ -41,6 +41,9 @@ fn a_file_is_there_whole_or_not_at_all() {
     let output = OutputFile::create(&place).unwrap();
     output.file().write_all(b"new").unwrap();
     assert_eq!(std::fs::read(&place).unwrap(), b"old");
+    // Nothing is there that could stay, until a tool asks for it.
+    assert_eq!(names(dir.path()), ["a.raw"]);
+    assert_eq!(std::fs::read(output.path().unwrap()).unwrap(), b"new");
     assert_eq!(names(dir.path()).len(), 2);
     drop(output);
     assert_eq!(names(dir.path()), ["a.raw"]);
@@ -49,6 +52,14 @@ fn a_file_is_there_whole_or_not_at_all() {
     output.commit().unwrap();
     assert_eq!(std::fs::read(&place).unwrap(), b"new");
     assert_eq!(names(dir.path()), ["a.raw"]);
+    std::fs::remove_file(&place).unwrap();
+    for named in [false, true] {
+        let output = OutputFile::create(dir.path().join("b.raw")).unwrap();
+        output.file().write_all(b"b").unwrap();
+        let path = named.then(|| output.path().unwrap().to_owned());
+        output.commit().unwrap();
+        assert_eq!(names(dir.path()), ["b.raw"], "{path:?}");
+    }
 }
 
 #[test]
@@ -126,7 +137,8 @@ fn an_uncommitted_directory_goes() {
 fn helper_that_waits_for_a_signal() {
     let Some(dir) = std::env::var_os("SYSEXT_TEST_INTERRUPT_DIR") else { return };
     remove_on_interrupt().unwrap();
-    let _file = OutputFile::create(Path::new(&dir).join("a.raw")).unwrap();
+    let file = OutputFile::create(Path::new(&dir).join("a.raw")).unwrap();
+    file.path().unwrap();
     let output = OutputDir::create(Path::new(&dir).join("b"), |_| false).unwrap();
     std::fs::write(output.path().join("x"), "").unwrap();
     std::fs::write(Path::new(&dir).join("ready"), "").unwrap();
@@ -167,6 +179,7 @@ fn what_killed_runs_have_left_is_swept() {
     let dir = tempfile::tempdir().unwrap();
     let place = dir.path().join("a.raw");
     let busy = OutputFile::create(&place).unwrap();
+    let busy_path = busy.path().unwrap().to_owned();
     std::fs::write(dir.path().join(".a.raw.AbC123.tmp"), "left").unwrap();
     std::fs::create_dir_all(dir.path().join(".work.AbC123.tmp/some/where")).unwrap();
     for kept in [".a.raw.AbC12.tmp", ".b.raw.AbC123.tmp", ".a.raw.AbC123", ".other.AbC123.tmp"] {
@@ -175,7 +188,7 @@ fn what_killed_runs_have_left_is_swept() {
     let other = OutputFile::create(&place).unwrap();
     let work = TemporaryDir::new(dir.path(), "work").unwrap();
     let another = TemporaryDir::new(dir.path(), "work").unwrap();
-    for path in [busy.path(), other.path(), work.path(), another.path()] {
+    for path in [busy_path.as_path(), other.path().unwrap(), work.path(), another.path()] {
         assert!(path.exists(), "{path:?} is in use");
     }
     drop((busy, other, work, another));

@@ -180,7 +180,8 @@ impl Pull<'_> {
             BlobKind::Manifest => self.document(d),
             BlobKind::Config => self.config_bytes(d),
         })?;
-        if self.image.digest().is_none() {
+        // Offline it is what the cache says, which nothing may be written to.
+        if self.image.digest().is_none() && !self.context.offline {
             self.context.cache.set_key("tag", &self.name(), &top.to_string())?;
         }
         Ok((descriptor.map_or(top, |d| d.digest), manifest))

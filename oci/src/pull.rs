@@ -261,7 +261,9 @@ impl Pull<'_> {
             let (got, wanted) = (shorten(&got.to_string()), wanted.to_string());
             return Err(PullCause::Platform { got, wanted });
         }
-        self.context.cache.put_blob(&bytes)?;
+        if !self.context.offline {
+            self.context.cache.put_blob(&bytes)?;
+        }
         Ok(config)
     }
 

@@ -225,8 +225,7 @@ impl Uses {
         // systemd-sysext holds the file's name against that of the release file.
         let folder = self.work.dir(&format!("{}-{}", program.name, way.name()))?;
         let image = folder.join(format!("{}.raw", program.name.to_lowercase()));
-        let list = self.work.path().join(format!("{}.paths", program.name));
-        let by = self.work.root(&format!("home-{}", program.name))?;
+        let by = self.work.root(&format!("home-{}-{}", program.name, way.name()))?;
         // Of all programs: a root is written once for all traces.
         let cache = self.work.path().join("cache");
         let mut tool = by.program(tool).env("XDG_CACHE_HOME", cache).arg("-o").arg(&image);
@@ -234,13 +233,8 @@ impl Uses {
             tool = tool.args(&program.flatwrap);
         }
         if matches!(way, Way::Trace | Way::RootTrace) {
-            if list.exists() {
-                tool = tool.arg("--paths-from").arg(&list);
-            } else {
-                let files = self.files_of(program, &by.home().join("files"))?;
-                tool = tool.arg("--trace").arg(self.script(program)?).arg("--trace-files").arg(files);
-                tool = tool.arg("--paths-to").arg(&list);
-            }
+            let files = self.files_of(program, &by.home().join("files"))?;
+            tool = tool.arg("--trace").arg(self.script(program)?).arg("--trace-files").arg(files);
         }
         let tool = tool.arg(format!("dir:{}", self.root.display())).arg(program.name.to_lowercase());
         let tool = match way {

@@ -33,6 +33,16 @@ timeout --kill-after=5 120 unshare --pid --fork --kill-child \
 echo "$status" > "$work/status"
 "#;
 
+/// What a host does once an extension is merged: users and files in /etc and /var. sysusers.d(5), tmpfiles.d(5).
+const SET_UP: &str = r#"
+cp -a "$place/etc" "$work/etc"
+mount -t tmpfs tmpfs "$place/etc"
+cp -a "$work/etc/." "$place/etc/"
+for dir in var home; do mount -t tmpfs tmpfs "$place/$dir"; done
+chroot "$at" systemd-sysusers --root="$root" > "$work/set-up" 2>&1 || :
+chroot "$at" systemd-tmpfiles --root="$root" --create --prefix=/etc --prefix=/var >> "$work/set-up" 2>&1 || :
+"#;
+
 /// The root with a layer in memory over it, so that nothing stays.
 const AT_HOME: &str = r#"
 work=$1; root=$2; place=$work/place
@@ -81,7 +91,9 @@ impl Uses {
         if way.is_flatwrap() {
             extensions.push(&self.tools);
         }
-        match self.host.merged(work.path(), &extensions, RUN) {
+        // /var and /home are set up.
+        let run = RUN.replacen("tmp var root home", "tmp root", 1);
+        match self.host.merged(work.path(), &extensions, &format!("{SET_UP}{run}")) {
             Ok(_) => Ran::read(work.path()),
             // A host that can't merge it prints why.
             Err(e) => Ok(Ran { status: 1, stdout: String::new(), stderr: format!("{e:#}") }),

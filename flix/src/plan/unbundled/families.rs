@@ -127,6 +127,11 @@ pub(super) fn by_mark(string: &[u8]) -> impl Iterator<Item = &'static Family> {
 }
 
 impl Family {
+    /// Whether it is an interpreter whose variables others list, too: sudo, to remove them.
+    pub(super) fn is_listed(&self) -> bool {
+        matches!(self.mark, "PERL5LIB" | "PYTHONUNBUFFERED" | "RUBYLIB")
+    }
+
     /// Whether a program that only loads the family's library needs the directories. One that can be extended in Lua doesn't.
     pub(super) fn is_embedded(&self) -> bool {
         self.mark != "LUA_PATH"

@@ -103,6 +103,9 @@ impl Planner<'_> {
             if let Some(object) = object {
                 self.suggested(object, &names, &mut found);
             }
+            if families.iter().filter(|f| f.is_listed()).count() > 1 {
+                families.retain(|f| !f.is_listed());
+            }
             for family in families {
                 let folders = family.folders(self.tree).into_iter().filter(|f| bundled.lacks(f));
                 let likely = is_root || family.is_embedded();

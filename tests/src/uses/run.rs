@@ -35,6 +35,7 @@ echo "$status" > "$work/status"
 
 /// What a host does once an extension is merged: users and files in /etc and /var. sysusers.d(5), tmpfiles.d(5).
 const SET_UP: &str = r#"
+umount --lazy "$place/etc/extensions"
 cp -a "$place/etc" "$work/etc"
 mount -t tmpfs tmpfs "$place/etc"
 cp -a "$work/etc/." "$place/etc/"

@@ -238,7 +238,9 @@ impl Uses {
         }
         let tool = tool.arg(format!("dir:{}", self.root.display())).arg(program.name.to_lowercase());
         let tool = match way {
-            Way::Package | Way::RootPackage => tool.args(program.take()),
+            Way::Package => tool.args(program.take()),
+            // Those elsewhere are no entry points by themselves.
+            Way::RootPackage => tool.args(program.take()).args(program.elsewhere()),
             _ => tool.args(&program.paths),
         };
         made(tool, &image)

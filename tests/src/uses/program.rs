@@ -76,6 +76,12 @@ impl Use {
         }
     }
 
+    /// Its programs that aren't in a folder of programs.
+    pub(super) fn elsewhere(&self) -> impl Iterator<Item = &String> {
+        let usual = ["/usr/bin/", "/usr/sbin/", "/bin/"];
+        self.paths.iter().filter(move |path| !usual.iter().any(|dir| path.starts_with(dir)))
+    }
+
     /// One of them stands in what flix says if the program fails.
     pub(super) fn told(&self) -> Vec<String> {
         let packages = self.packages.iter().map(|name| format!("package:{name}"));

@@ -1,7 +1,6 @@
 //! What recipes are made of, and what they fetch.
 
 use std::path::Path;
-use std::sync::OnceLock;
 
 use recipes::{Lock, Recipe, UnpackOptions, unpack};
 use signature::Scheme;
@@ -10,21 +9,11 @@ use tree::{Content, Silent};
 
 use crate::{images, seeds};
 
-/// One for all inputs.
-fn cache() -> Option<&'static Cache> {
-    static CACHE: OnceLock<Option<(tempfile::TempDir, Cache)>> = OnceLock::new();
-    let made = CACHE.get_or_init(|| {
-        let dir = tempfile::tempdir().ok()?;
-        let cache = Cache::open(dir.path()).ok()?;
-        Some((dir, cache))
-    });
-    made.as_ref().map(|(_, cache)| cache)
-}
-
 fn unpacked(data: &[u8], name: &str) {
-    let Some(cache) = cache() else { return };
+    let Ok(dir) = tempfile::tempdir() else { return };
+    let Ok(cache) = Cache::open(dir.path()) else { return };
     let content = Content::from(data);
-    let tree = unpack(&content, &Digest::of(data), name, &UnpackOptions::default(), cache, &Silent);
+    let tree = unpack(&content, &Digest::of(data), name, &UnpackOptions::default(), &cache, &Silent);
     if let Ok(tree) = tree {
         for (path, node) in tree.iter() {
             let head = node.content().map(|content| content.head(1 << 16));

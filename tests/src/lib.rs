@@ -25,6 +25,7 @@ pub use world::World;
 
 pub mod host;
 pub use host::Host;
+pub mod daemons;
 pub mod matrix;
 pub mod updater;
 pub mod uses;

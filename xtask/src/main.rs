@@ -48,6 +48,9 @@ enum Task {
         /// Demanding programs, taken in several ways and used, instead: prints docs/programs.md. Takes an hour the first time.
         #[arg(long, conflicts_with_all = ["images", "matrix"])]
         programs: bool,
+        /// A dozen daemons on a host that has never heard of them instead: prints the table of docs/daemons.md. Takes an hour.
+        #[arg(long, conflicts_with_all = ["images", "matrix", "programs"])]
+        daemons: bool,
         /// Ways of --programs, separated by commas: name, package, trace, root, root-package, root-trace.
         #[arg(long, requires = "programs")]
         way: Option<String>,
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Bench { matrix: true, .. } => matrix(),
         Task::Bench { programs: true, only, way, results, .. } => programs(only, way, results),
+        Task::Bench { daemons: true, only, .. } => daemons(only),
         Task::Bench { images: true, runs, .. } => bench_images(runs),
         Task::Bench { runs, only, .. } => bench(runs, only.as_deref()),
         Task::Architecture => architecture::write().map(|()| ExitCode::SUCCESS),
@@ -136,6 +140,18 @@ fn matrix() -> anyhow::Result<ExitCode> {
     release_build("cli", &["--bins"])?;
     let mut matrix = measuring("matrix");
     command::run(matrix.env("FLIX_BIN", target().join("release/flix")))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn daemons(only: Option<String>) -> anyhow::Result<ExitCode> {
+    packages::install()?;
+    release_build("cli", &["--bins"])?;
+    let mut bench = measuring("daemons");
+    bench
+        .env("FLIX_BIN", target().join("release/flix"))
+        .env("FLATWRAP_BIN", target().join("release/flatwrap"))
+        .args(only);
+    command::run(&mut bench)?;
     Ok(ExitCode::SUCCESS)
 }
 

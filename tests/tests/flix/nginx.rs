@@ -9,29 +9,23 @@ use e2e::{Account, Vm, Work, World};
 const PATHS: [&str; 3] =
     ["/usr/sbin/nginx", "/usr/sbin/start-stop-daemon", "/usr/lib/systemd/system/nginx.service"];
 
-/// The configuration of the README: an extension has no /etc.
+/// A configuration of the host's own, which stays. Directories in /var, and the user, come with the extension.
 const CONFIGURATION: &str = r#"
 mkdir -p /etc/nginx /srv/www
 echo "a page from the extension" > /srv/www/index.html
 cat > /etc/nginx/nginx.conf <<'END'
-user root;
+user www-data;
 pid /run/nginx.pid;
 events {
 }
 http {
-  access_log /dev/null;
-  proxy_temp_path /tmp/proxy;
-  client_body_temp_path /tmp/body;
-  fastcgi_temp_path /tmp/fastcgi;
-  uwsgi_temp_path /tmp/uwsgi;
-  scgi_temp_path /tmp/scgi;
+  include mime.types;
   server {
     listen 127.0.0.1:80;
     root /srv/www;
   }
 }
 END
-mkdir -p /var/log/nginx
 "#;
 
 const SERVE: &str = r#"

@@ -54,7 +54,7 @@ const NGINX: [&str; 5] = [
 
 /// A page for the world, and an access log that can be waited for.
 const SERVE: &str = r#"
-mkdir -p /etc/nginx /srv/www /var/log/nginx
+mkdir -p /etc/nginx /srv/www
 echo "a page from the extension" > /srv/www/index.html
 mkfifo /run/access
 exec 4<>/run/access
@@ -64,11 +64,6 @@ pid /run/nginx.pid;
 events { }
 http {
   access_log /run/access;
-  proxy_temp_path /tmp/proxy;
-  client_body_temp_path /tmp/body;
-  fastcgi_temp_path /tmp/fastcgi;
-  uwsgi_temp_path /tmp/uwsgi;
-  scgi_temp_path /tmp/scgi;
   server { listen 80; root /srv/www; }
 }
 END

@@ -1,77 +1,11 @@
 //! Daemons of Debian's packages, on hosts that have never heard of them: users, directories and configuration are theirs.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use e2e::{Account, Vm, Work, World};
-
-/// Merged by hand, asked, restarted, replaced by another version, unmerged. `$1` is the extension, `$2` its unit; `ask` says
-/// how it is asked.
-const LIFE: &str = r#"
-mkdir -p /etc/extensions /run/images
-cp /opt/images/* /run/images/
-version=$(systemctl --version | sed -n '1s/systemd \([0-9]*\).*/\1/p')
-merge() {
-    systemd-sysext refresh
-    # Older ones don't know that an extension brings units.
-    [ "$version" -ge 255 ] || systemctl daemon-reload
-}
-wait_for() {
-    n=0
-    until systemctl --quiet is-active "$1"; do
-        n=$((n + 1))
-        [ $n -lt 300 ] || { systemctl --no-pager --full status "$1"; journalctl --no-pager -o cat -n 50; exit 1; }
-        sleep 0.2
-    done
-}
-talk() { bash -c 'exec 3<>/dev/tcp/127.0.0.1/$1; printf "$2" >&3; timeout 20 head -c "$3" <&3' talk "$@"; echo; }
-# What isn't answered yet is asked again: some are active before they listen.
-ask() {
-    n=0
-    until talk "$@" 2>/dev/null; do
-        n=$((n + 1))
-        [ $n -lt 100 ] || exit 1
-        sleep 0.2
-    done
-}
-live() {
-    ! id "$3" 2>/dev/null || echo "$1: has $3"
-    install /run/images/$1.raw /etc/extensions/$1.raw
-    merge
-    wait_for $2
-    echo "$1: active, $(id -un $3)"
-    ask $4 "$5" $6
-    systemctl restart $2
-    ask $4 "$5" $6
-    # Another version.
-    rm /etc/extensions/$1.raw
-    mkdir -p /run/other
-    install /run/images/$1-2.image /etc/extensions/$1.raw
-    merge
-    wait_for $2
-    systemctl restart $2
-    ask $4 "$5" $6
-    rm /etc/extensions/$1.raw
-    merge
-    systemctl daemon-reload
-    systemctl stop $2
-    echo "$1: $(systemctl is-active $2 || true), failed: $(systemctl --failed --no-legend --plain | wc -l)"
-}
-"#;
-
-/// A package as an extension whose unit starts by itself, in two versions.
-fn make(by: &Account, tool: &str, name: &str, package: &str, unit: &str) -> Result<[PathBuf; 2]> {
-    let world = World::get()?;
-    let build = |output: &str, epoch: &str| {
-        let program = if tool == "flix" { world.flix(by) } else { world.flatwrap(by) };
-        let words = ["debian:bookworm", name, &format!("package:{package}"), "--enable", unit];
-        program.args(words).args(["--output", output, "--epoch", epoch]).run()
-    };
-    let (first, second) = (format!("{name}.raw"), format!("{name}-2.image"));
-    build(&first, "1")?;
-    build(&second, "2")?;
-    Ok([by.home().join(first), by.home().join(second)])
-}
+use anyhow::{Context, Result};
+use e2e::daemons::{self, Daemon, Tool, quoted, script};
+use e2e::{Vm, Work, World, place};
 
 /// In the order of a host's life: what its administrator has made is left alone.
 const OWN: &str = r#"
@@ -95,42 +29,114 @@ END
 install /run/images/haproxy.raw /etc/extensions/haproxy.raw
 merge
 wait_for haproxy.service
-ask 8080 'GET / HTTP/1.0\r\n\r\n' 200
+answer "talk 8080 'GET / HTTP/1.0\r\n\r\n' 200" "the host's own"
 echo "user $(id -u haproxy), directory $(stat -c %a:%u /var/lib/haproxy), $(grep -c "host's own" /etc/haproxy/haproxy.cfg) line"
 systemctl is-failed haproxy-setup.service || true
 "#;
-
-fn script(with: &str) -> String {
-    format!("{LIFE}\n{with}\n")
-}
-
-/// What it says of one.
-fn assert_lived(text: &str, name: &str, user: &str, answer: &str) {
-    assert!(text.contains(&format!("{name}: active, {user}\n")), "{name}: {text}");
-    assert!(text.contains(&format!("{name}: inactive, failed: 0\n")), "{name}: {text}");
-    assert!(!text.contains(&format!("{name}: has ")), "{name}: {text}");
-    assert!(text.matches(answer).count() >= 3, "{name}: {answer}: {text}");
-}
 
 #[test]
 fn daemons_run_on_a_host_that_never_heard_of_them() -> Result<()> {
     let work = Work::new()?;
     let root = work.root("root")?;
-    let nginx = make(&root, "flix", "nginx", "nginx", "nginx.service")?;
-    let redis = make(&root, "flix", "redis", "redis-server", "redis-server.service")?;
-    let haproxy = make(&root, "flix", "haproxy", "haproxy", "haproxy.service")?;
-    let images: Vec<&Path> = redis.iter().chain(&haproxy).map(PathBuf::as_path).collect();
+    let [nginx, redis, haproxy] = ["nginx", "redis", "haproxy"].map(Daemon::called);
+    let first = nginx.make(&root, Tool::Flix)?;
+    let later = [redis.make(&root, Tool::Flix)?, haproxy.make(&root, Tool::Flix)?].concat();
+    let images: Vec<&Path> = later.iter().map(PathBuf::as_path).collect();
     let carrier = Vm::carrier(work.path(), &images)?;
     // nginx is merged early in the boot.
-    let lives = "[ $version -ge 255 ] || systemctl daemon-reload\nwait_for nginx.service\n\
-                 ask 80 'GET / HTTP/1.0\\r\\n\\r\\n' 80\n\
-                 live redis redis-server.service redis 6379 'PING\\r\\n' 5\n";
+    let lives = format!(
+        "[ $version -ge 255 ] || systemctl daemon-reload\nwait_for nginx.service\nanswer {} {}\n{}{OWN}",
+        quoted(nginx.ask),
+        quoted(nginx.expect),
+        redis.life()
+    );
     for vm in [Vm::bookworm()?, Vm::trixie()?] {
-        let text = vm.run(&work.dir("vm")?, &[&nginx[0], &carrier], &script(&format!("{lives}{OWN}")))?;
-        assert!(text.contains("HTTP/1.1 403 Forbidden"), "{text}");
-        assert_lived(&text, "redis", "redis", "+PONG");
+        let text = vm.run(&work.dir("vm")?, &[&first[0], &carrier], &script(&lives))?;
+        assert!(text.contains(nginx.expect), "{text}");
+        redis.lived(&text)?;
         assert!(text.contains("the host's own\n"), "{text}");
         assert!(text.contains("\nuser 4321, directory 711:0, 1 line\ninactive\n"), "{text}");
+    }
+    Ok(())
+}
+
+/// Configuration from an image of its own, unsigned and on a host that demands signatures.
+const CONFEXT: &str = r#"
+mkdir -p /var/lib/confexts /etc/verity.d
+cp /run/images/ours.crt /etc/verity.d/
+cp /run/images/nginx.raw /etc/extensions/
+merge
+systemctl start nginx-setup.service
+test ! -e /etc/nginx/nginx.conf
+for kind in plain signed; do
+    cp /run/images/$kind.image /var/lib/confexts/nginx.confext.raw
+    policy='*'
+    [ $kind = plain ] || policy='root=signed'
+    systemd-confext --image-policy="$policy" merge
+    nginx -t 2>&1 | sed "s/^/$kind: /"
+    touch /etc/nginx/nginx.conf 2>&1 | grep -o 'Read-only file system' || true
+    systemctl reset-failed
+    systemctl start nginx.service
+    answer "talk 80 'GET / HTTP/1.0\r\n\r\n' 80" '403 Forbidden'
+    systemctl stop nginx.service
+    systemd-confext unmerge
+    rm /var/lib/confexts/nginx.confext.raw
+done
+"#;
+
+#[test]
+fn a_daemons_configuration_is_an_image_of_its_own() -> Result<()> {
+    let work = Work::new()?;
+    let root = work.root("root")?;
+    let request =
+        "req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /O=tests -keyout ours.pem -out ours.crt";
+    root.program("openssl").args(request.split(' ')).run()?;
+    let build = |more: &[&str], to: &str| -> Result<PathBuf> {
+        let words = ["debian:bookworm", "nginx", "package:nginx", "--confext"];
+        let out = World::get()?.flix(&root).args(words).args(more).run()?;
+        assert!(out.stdout.contains("nginx.confext.raw: "), "{}", out.stdout);
+        fs::rename(root.home().join("nginx.confext.raw"), root.home().join(to))?;
+        Ok(root.home().join(to))
+    };
+    let signed = build(&["--sign-verity", "ours.pem", "--cert", "ours.crt"], "signed.image")?;
+    let plain = build(&[], "plain.image")?;
+    let (image, key) = (root.home().join("nginx.raw"), root.home().join("ours.crt"));
+    let carrier = Vm::carrier(work.path(), &[&image, &plain, &signed, &key])?;
+    let text = Vm::trixie()?.run(&work.dir("vm")?, &[&carrier], &script(CONFEXT))?;
+    for kind in ["plain", "signed"] {
+        let said = format!("{kind}: nginx: configuration file /etc/nginx/nginx.conf test is successful\n");
+        assert!(text.contains(&said), "{text}");
+    }
+    assert_eq!(text.matches("Read-only file system\n").count(), 2, "{text}");
+    assert_eq!(text.matches("HTTP/1.1 403 Forbidden").count(), 2, "{text}");
+    Ok(())
+}
+
+/// docs/daemons.md, as it stands: `$` is whoever builds, `#` is the host, and what follows is its answer.
+#[test]
+fn the_guides_daemon_answers() -> Result<()> {
+    let guide = fs::read_to_string(place::repository().join("docs/daemons.md"))?;
+    let guide = guide.split("\n## ").next().context("the guide is empty")?;
+    let block = || guide.lines().filter_map(|l| l.strip_prefix("    "));
+    let work = Work::new()?;
+    let root = work.root("root")?;
+    for line in block().filter_map(|l| l.strip_prefix("$ flix ")) {
+        World::get()?.flix(&root).args(line.split(' ')).run()?;
+    }
+    let carrier = Vm::carrier(work.path(), &[&root.home().join("redis.raw")])?;
+    let (ask, commands): (Vec<&str>, Vec<&str>) =
+        block().filter_map(|l| l.strip_prefix("# ")).partition(|l| l.starts_with("redis-cli"));
+    assert_eq!((ask.len(), commands.len()), (1, 2), "{guide}");
+    let answer = block().find(|l| !l.starts_with(['$', '#'])).context("no answer")?;
+    let script = format!(
+        "cd /run/images\n{}\n[ $version -ge 255 ] || systemctl daemon-reload\n\
+         wait_for redis-server.service\necho \"it says $({})\"\n",
+        commands.join("\n"),
+        ask[0]
+    );
+    for vm in [Vm::bookworm()?, Vm::trixie()?] {
+        let text = vm.run(&work.dir("vm")?, &[&carrier], &daemons::script(&script))?;
+        assert!(text.contains(&format!("it says {answer}\n")), "{text}");
     }
     Ok(())
 }
@@ -139,13 +145,10 @@ fn daemons_run_on_a_host_that_never_heard_of_them() -> Result<()> {
 fn a_daemon_in_a_private_root_has_what_it_needs() -> Result<()> {
     let work = Work::new()?;
     let root = work.root("root")?;
-    let nginx = make(&root, "flatwrap", "nginx", "nginx", "nginx.service")?;
-    let images: Vec<&Path> = nginx.iter().map(PathBuf::as_path).collect();
+    let nginx = Daemon::called("nginx");
+    let images = nginx.make(&root, Tool::Flatwrap)?;
+    let images: Vec<&Path> = images.iter().map(PathBuf::as_path).collect();
     let carrier = Vm::carrier(work.path(), &images)?;
-    let live = "live nginx nginx.service www-data 80 'GET / HTTP/1.0\\r\\n\\r\\n' 80\n";
-    let text = Vm::trixie()?.run(&work.dir("vm")?, &[&carrier], &script(live))?;
-    assert!(text.contains("nginx: active, www-data\n"), "{text}");
-    assert!(text.contains("nginx: inactive, failed: 0\n"), "{text}");
-    assert_eq!(text.matches("HTTP/1.1 403 Forbidden").count(), 3, "{text}");
-    Ok(())
+    let text = Vm::trixie()?.run(&work.dir("vm")?, &[&carrier], &script(&nginx.life()))?;
+    nginx.lived(&text)
 }

@@ -24,7 +24,7 @@ use crate::package_selection::PackagesError;
 use crate::root::{RootError, Wanted, check_machines, root_file_system};
 use crate::run_check::{CheckError, Programs, RunCheck};
 use crate::selection::{LeaveOut, programs, select};
-use crate::service_files::{self, has_units, inventory};
+use crate::service_files::{self, View, has_units, inventory};
 use crate::{Terminal, print};
 
 /// The arguments of both commands.
@@ -224,8 +224,11 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
     let mut needs = None;
     if let Some(inventory) = &inventory {
         let sees_host = |path: &TreePath| command.sees_host(&plan, path);
-        let view: (&dyn Fn(&TreePath) -> bool, _, _) =
-            (&sees_host, command.sees_image_users(&plan), C::STATE_WITHOUT_UNITS);
+        let view = View {
+            sees_host: &sees_host,
+            sees_image_users: command.sees_image_users(&plan),
+            without_units: C::STATE_WITHOUT_UNITS,
+        };
         let added = service_files::add(inventory, &mut built.tree, name, &args.services, view, &events)?;
         command.add_state(&plan, &mut built.tree, &added)?;
         needs = Some(added);

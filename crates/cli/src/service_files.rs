@@ -39,6 +39,17 @@ pub(crate) fn inventory(
     Inventory::read(image, &paths(image, wanted, selections))
 }
 
+/// What the programs of an extension see.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    /// Whether that is the host's file at a path of the image.
+    pub(crate) sees_host: &'a dyn Fn(&TreePath) -> bool,
+    /// Whether they see the image's users with their numbers.
+    pub(crate) sees_image_users: bool,
+    /// Whether state is made without any unit.
+    pub(crate) without_units: bool,
+}
+
 /// Adds to the extension what its services need, and reports it.
 ///
 /// # Errors
@@ -48,12 +59,13 @@ pub(crate) fn add(
     extension: &mut Tree,
     name: &ExtensionName,
     args: &ServiceArgs,
-    (sees_host, numbers, without_units): (&dyn Fn(&TreePath) -> bool, bool, bool),
+    view: View<'_>,
     events: &dyn Events,
 ) -> Result<Needs, ServicesError> {
     let etc = if args.confext { Etc::Confext } else { Etc::Factory };
     // Files of an image belong to numbers.
-    let numbers = numbers || args.confext;
+    let numbers = view.sees_image_users || args.confext;
+    let View { sees_host, without_units, .. } = view;
     let options = Options { sees_host, etc, numbers, contents: args.state_files, without_units };
     let needs = Needs::new(inventory, extension, options)?;
     needs.write(extension, name)?;

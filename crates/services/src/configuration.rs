@@ -122,7 +122,7 @@ impl Inventory {
             Kind::Symlink(target) => {
                 let mut node = node.clone();
                 if let Ok(found) = self.tree.resolve(path.to_absolute(), true)
-                    && found.links.iter().any(|l| is_hosts_configuration(l))
+                    && found.links.iter().any(is_hosts_configuration)
                 {
                     node.kind = Kind::Symlink(found.path.to_absolute().into());
                 } else if target.starts_with(b"/etc/alternatives/") {

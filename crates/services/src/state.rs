@@ -78,7 +78,7 @@ impl Inventory {
                 continue;
             }
             let is_made = |(path, node): &(&TreePath, &Node)| {
-                let empty = node.content().is_none_or(|c| c.len() == 0);
+                let empty = node.content().is_none_or(tree::Content::is_empty);
                 node.is_file() && !empty && !self.owned.contains(*path)
             };
             let count = self.tree.subtree(dir).filter(is_made).count();

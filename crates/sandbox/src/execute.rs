@@ -28,6 +28,9 @@ const TMP: &str = "/tmp";
 /// The proxies of commands that use the host's network; set by [`init`].
 static PROXIES: OnceLock<Vec<(OsString, OsString)>> = OnceLock::new();
 
+/// Names and values of an environment.
+type Variables = Vec<(OsString, OsString)>;
+
 /// First thing in `main`: if this program was executed as the sandbox's helper, becomes that, and doesn't come back. The
 /// environment has the proxies for commands that use the host's network.
 pub fn init(environment: &Environment) {
@@ -338,7 +341,7 @@ fn run_there<T: Send>(
 }
 
 /// The command's environment, with the host's proxies if it uses the host's network.
-fn environment(config: &Config, run: &Run) -> Result<Vec<(OsString, OsString)>, SandboxError> {
+fn environment(config: &Config, run: &Run) -> Result<Variables, SandboxError> {
     let proxies = PROXIES.get().ok_or(SandboxError::NotInitialised)?;
     let mut env = prepare::environment(config, run);
     for (name, value) in proxies {

@@ -138,8 +138,14 @@ impl Needs {
         for found in configuration.paths.values() {
             named.extend(text_of_configuration(found)?.iter().flat_map(|text| uncommented(text.as_bytes())));
         }
-        // systemd itself reads what units name, whatever the programs see.
-        let is_seen = |p: &TreePath| (options.sees_host)(p) || of_units.contains(p);
+        // systemd itself reads these, whatever the programs see. Any other file would hide its directory in the image.
+        let of_systemd: BTreeSet<TreePath> = units
+            .iter()
+            .flat_map(|u| &u.directives)
+            .filter(|d| d.key == "EnvironmentFile")
+            .flat_map(|d| named::paths(&d.value))
+            .collect();
+        let is_seen = |p: &TreePath| (options.sees_host)(p) || of_systemd.contains(p);
         if !units.is_empty() {
             let seen = configuration.paths.into_values().filter(|c| is_seen(&c.path));
             out.configuration = with_needed_directories(seen.collect());

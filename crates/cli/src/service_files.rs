@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use flix::plan::Selection;
 use image::{ImageOptions, Volume, Written};
 use services::{Etc, Inventory, Needs, Options, ServicesError, StateKind};
-use sysext::extension::unit_programs::is_unit;
+use sysext::extension::unit_programs::{UNIT_LIMIT, is_unit, programs};
 use sysext::request::{home, locate};
 use sysext::{Extension, ExtensionName, RequestedPath};
-use tree::{Event, Events, Tree, TreePath};
+use tree::{Event, Events, Node, Tree, TreePath};
 
 use crate::args::{OutputArgs, ServiceArgs};
 
@@ -36,7 +36,25 @@ pub(crate) fn inventory(
     wanted: &[RequestedPath],
     selections: &[Selection],
 ) -> Result<Inventory, ServicesError> {
-    Inventory::read(image, &paths(image, wanted, selections))
+    let mut paths = paths(image, wanted, selections);
+    paths.extend(units_of(image, &paths));
+    Inventory::read(image, &paths)
+}
+
+/// The units of the image that start one of the files: the package that has one has what the service keeps, too
+/// (nginx-common for nginx).
+fn units_of(image: &Tree, files: &BTreeSet<TreePath>) -> Vec<TreePath> {
+    let real = |path: &[u8]| image.resolve(path, true).ok().map(|found| found.path);
+    let files: BTreeSet<TreePath> = files.iter().filter_map(|path| real(&path.to_absolute())).collect();
+    let Ok(dir) = image.resolve("/usr/lib/systemd/system", true) else { return Vec::new() };
+    let starts = |node: &Node| {
+        let text = node.content().and_then(|content| content.read(UNIT_LIMIT).ok());
+        let text = text.and_then(|text| String::from_utf8(text).ok()).unwrap_or_default();
+        let mut programs = programs(&text).into_iter().filter(|exec| exec.starts && exec.key == "ExecStart");
+        programs.any(|exec| real(exec.program.as_bytes()).is_some_and(|path| files.contains(&path)))
+    };
+    let units = image.children(&dir.path).filter(|(path, node)| is_unit(path) && starts(node));
+    units.map(|(path, _)| path.clone()).collect()
 }
 
 /// What the programs of an extension see.

@@ -67,7 +67,8 @@ pub fn variables(image: &Tree, mounts: &Mounts, options: &Options) -> (Vec<Varia
             continue;
         }
         // env(1) sets those that no shell can, and no shell knows whether the caller has one.
-        if value.contains('\0') || (!options::is_name(name) && !(env && options::is_plain(name))) {
+        let is_kept = options::is_name(name) || env && options::is_plain(name);
+        if value.contains('\0') || !is_kept {
             odd.push(name.clone());
             continue;
         }

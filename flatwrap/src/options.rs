@@ -225,7 +225,8 @@ pub fn environment(text: &str) -> Result<Setting, ParseError> {
         Some((name, value)) => (name, Some(value)),
         None => (text, None),
     };
-    if !is_name(name) && !(value.is_some() && is_plain(name)) {
+    let is_kept = is_name(name) || value.is_some() && is_plain(name);
+    if !is_kept {
         return Err(ParseError::Env(text.to_owned()));
     }
     if value.is_some_and(|v| v.contains('\0')) {

@@ -29,6 +29,9 @@ pub(super) enum Root<'a> {
     Kept(&'a Path, Option<&'a Tree>),
 }
 
+/// How a command that was tried ended, what it printed, and what it looked for.
+pub(super) type RawProbe = (End, Vec<u8>, Vec<Access>);
+
 /// How a run that was started went.
 pub(super) enum Outcome<T> {
     /// The changes were taken.
@@ -36,7 +39,7 @@ pub(super) enum Outcome<T> {
     /// What the command looked up, in no order.
     Traced(Vec<Access>),
     /// How each of the commands that were tried ended, what it printed, and what it looked up.
-    Probed(Vec<(End, Vec<u8>, Vec<Access>)>),
+    Probed(Vec<RawProbe>),
     /// The command ended otherwise than with status 0.
     Ended(Status),
     /// It was killed, since it took too much.

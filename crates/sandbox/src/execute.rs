@@ -11,7 +11,7 @@ use tree::{Event, Events, Kind, Meta, Node, StaticPath, Tree, TreePath};
 
 use oci::{Config, Rootfs};
 
-use crate::driver::{self, Helper, Outcome, Root};
+use crate::driver::{self, Helper, Outcome, RawProbe, Root};
 use crate::missing::Looked;
 use crate::output::Lines;
 use crate::prepare::Prepared;
@@ -294,7 +294,7 @@ fn start_probes(
     commands: &[Vec<OsString>],
     scratch: &Path,
     events: &dyn Events,
-) -> Result<Vec<(End, Vec<u8>, Vec<Access>)>, SandboxError> {
+) -> Result<Vec<RawProbe>, SandboxError> {
     if commands.is_empty() {
         return Ok(Vec::new());
     }

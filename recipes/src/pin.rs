@@ -2,12 +2,12 @@
 
 use oci::ImageRef;
 use store::Digest;
-use tree::{Arch, Event};
+use tree::{Arch, Content, Event};
 
 use crate::{
     checksum::{self, Checksum as Sum, ChecksumError, LIST_MAX},
     context::{BuildContext, ImageUseError},
-    fetch::{DownloadedFile, FetchError, FileRequest},
+    fetch::{FetchError, FileRequest},
     lock::{Digested, Input, Key, Pins},
     recipe::instance::{Checksum, Download, Instance, Signature, SignatureKind},
     recipe::{InstanceError, Recipe},
@@ -53,6 +53,9 @@ pub enum PinCause {
     /// The signature doesn't hold.
     #[error("{url}: {signature}: {source}")]
     Signature { url: String, signature: String, source: SignatureError },
+    /// The signature of a list of checksums can't be fetched. No other way stands in: the list is there.
+    #[error("{list}: unsigned: {source}")]
+    Unsigned { list: String, source: Box<FetchError> },
     #[error(transparent)]
     ImageUse(#[from] ImageUseError),
 }
@@ -143,7 +146,7 @@ impl BuildContext<'_> {
         let fetched = self.fetcher.get_all(&wants, self.events)?;
         for ((download, mut how), file) in instance.downloads.iter().zip(said).zip(fetched) {
             if let Some(signature) = &download.signature {
-                how.signature = Some(self.signature(&file, signature)?);
+                how.signature = Some(self.signature(&file.url, &file.content(), signature)?);
             }
             let input = Input {
                 url: download.url.clone(),
@@ -181,12 +184,14 @@ impl BuildContext<'_> {
             Checksum::LockOnly => {
                 Ok((None, Against::Nothing("upstream publishes no checksum".to_owned()).into()))
             }
-            Checksum::List { url: list, name } => {
+            Checksum::List { url: list, name, signature } => {
                 let text = self.fetcher.text(list, LIST_MAX, self.events)?;
+                let signature =
+                    signature.as_ref().map(|s| self.list_signature(list, &text, s)).transpose()?;
                 let found = checksum::find(&String::from_utf8_lossy(&text), name);
                 let sum =
                     found.map_err(|source| PinCause::List { url: url(), list: list.clone(), source })?;
-                Ok((Some(sum), Against::Checksums(list.clone()).into()))
+                Ok((Some(sum), Verified { digest: Against::Checksums(list.clone()), signature }))
             }
             Checksum::GithubDigest => {
                 let asset = checksum::github_release(&download.url);
@@ -208,7 +213,16 @@ impl BuildContext<'_> {
         }
     }
 
-    fn signature(&self, file: &DownloadedFile, wanted: &Signature) -> Result<String, PinCause> {
+    fn list_signature(&self, list: &str, text: &[u8], wanted: &Signature) -> Result<String, PinCause> {
+        let by = self.signature(list, &text.to_vec().into(), wanted).map_err(|cause| match cause {
+            PinCause::Fetch(source) => PinCause::Unsigned { list: list.to_owned(), source },
+            other => other,
+        })?;
+        Ok(format!("list has {by}"))
+    }
+
+    /// Scheme and key of a signature that holds.
+    fn signature(&self, url: &str, signed: &Content, wanted: &Signature) -> Result<String, PinCause> {
         let scheme = match wanted.kind {
             SignatureKind::Openpgp => Scheme::OpenPgp,
             SignatureKind::Ed25519 => Scheme::Ed25519,
@@ -216,9 +230,9 @@ impl BuildContext<'_> {
             SignatureKind::Cosign => Scheme::Cosign,
         };
         let bytes = self.fetcher.text(&wanted.url, SIGNATURE_MAX, self.events)?;
-        let verified = signature::verify(scheme, &wanted.key, &bytes, &file.content());
+        let verified = signature::verify(scheme, &wanted.key, &bytes, signed);
         let verified = verified.map_err(|source| PinCause::Signature {
-            url: file.url.clone(),
+            url: url.to_owned(),
             signature: wanted.url.clone(),
             source,
         })?;

@@ -14,9 +14,13 @@ type Example = (&'static str, &'static [&'static str], &'static [(&'static str, 
 
 /// A version of each that upstream has, further ones where a rule depends on the version, and values for parameters.
 const VERSIONS: &[Example] = &[
+    ("bird", &["3.3.1", "2.18"], &[]),
+    ("btop", &["1.4.6", "1.4.4", "1.4.7"], &[]),
+    ("chrony", &["4.8", "4.6.1"], &[]),
     ("cilium", &["v0.19.6"], &[]),
     ("cloud-hypervisor", &["v53.0", "v41.0.1"], &[]),
     ("coder", &["v2.35.2"], &[]),
+    ("consul", &["2.0.2"], &[]),
     ("containerd", &["2.1.4", "1.7.29"], &[("runc-version", "1.3.0")]),
     ("crio", &["v1.32.0"], &[]),
     ("dataplaneapi", &["v3.4.0"], &[]),
@@ -24,16 +28,23 @@ const VERSIONS: &[Example] = &[
     ("docker-buildx", &["0.35.0"], &[]),
     ("docker-compose", &["2.33.1"], &[]),
     ("falco", &["0.40.0"], &[]),
+    ("haproxy", &["3.4.2"], &[]),
+    ("ig", &["v0.54.1"], &[]),
     ("k3s", &["v1.32.2+k3s1"], &[]),
+    ("kata-containers", &["4.0.0", "3.20.0"], &[]),
     ("keepalived", &["v2.3.1"], &[]),
     ("kubernetes", &["v1.32.2"], &[("cni-version", "v1.6.2")]),
     ("llamaedge", &["0.16.8"], &[("wasmedge-version", "0.14.1")]),
     ("nebula", &["v1.9.5"], &[]),
+    ("nerdctl", &["v2.3.5"], &[("cni-version", "v1.6.2")]),
+    ("nomad", &["2.0.4"], &[]),
     ("nvidia-runtime", &["v1.17.4"], &[]),
     ("ollama", &["v0.14.0", "v0.13.2"], &[]),
     ("opkssh", &["v0.16.0"], &[]),
     ("rke2", &["v1.32.2+rke2r1"], &[]),
     ("tailscale", &["v1.80.2"], &[]),
+    ("tilde", &["1.1.2"], &[]),
+    ("vault", &["2.0.3"], &[]),
     ("wasmcloud", &["v2.0.0", "v1.6.1"], &[("nats-version", "v2.10.25")]),
     ("wasmedge", &["0.14.1", "0.15.0"], &[]),
     ("wasmtime", &["v30.0.2"], &[]),
@@ -164,5 +175,5 @@ fn what_upstream_offers_is_checked() {
     });
     let mut pinned: Vec<String> = pinned.collect();
     pinned.dedup();
-    assert_eq!(pinned, ["docker", "falco", "keepalived"]);
+    assert_eq!(pinned, ["bird", "docker", "falco", "keepalived"]);
 }

@@ -145,7 +145,7 @@ impl Manager {
         Ok(run)
     }
 
-    /// Versions may be given as the manager writes them: `curl=8.5.0-r0`, `nginx/bookworm-backports`, `libc6:i386`.
+    /// Versions may be given as the manager writes them: `curl=8.5.0-r0`, `tilde=1.1.2*`, `nginx/bookworm-backports`, `libc6:i386`.
     fn check(self, name: &str) -> Result<(), PackageError> {
         let allowed = match self {
             Manager::Apk => "+-._=~<>",
@@ -153,12 +153,17 @@ impl Manager {
             _ => "+-._=~:",
         };
         let bad = |bad: &str| PackageError::BadName { name: name.to_owned(), bad: bad.to_owned(), allowed };
-        let mut chars = name.chars();
-        let first = chars.next().ok_or(PackageError::Empty)?;
+        let first = name.chars().next().ok_or(PackageError::Empty)?;
         if !first.is_ascii_alphanumeric() {
             return Err(bad(&format!("{first} as its first sign")));
         }
-        if let Some(c) = chars.find(|c| !c.is_ascii_alphanumeric() && !allowed.contains(*c)) {
+        // `NAME=1.2*` is any revision of a version. In a name, apt takes a star for a regular expression's.
+        let is_revision = |at: usize| self == Manager::Apt && at + 1 == name.len() && name.contains('=');
+        let mut rest = name.char_indices().skip(1);
+        let is_bad = |(at, c): &(usize, char)| {
+            !c.is_ascii_alphanumeric() && !allowed.contains(*c) && !(*c == '*' && is_revision(*at))
+        };
+        if let Some((_, c)) = rest.find(is_bad) {
             return Err(bad(&c.to_string()));
         }
         // "name-" asks apt to remove the package.

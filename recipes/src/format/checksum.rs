@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::SignatureTable;
 use crate::template::Template;
 
 /// How a download is checked before it is pinned.
@@ -49,6 +50,8 @@ pub struct ListTable {
     pub list: Template,
     /// The file's name in the list, directories aside. A template. Default: the last part of the download's URL.
     pub name: Option<Template>,
+    /// The list's signature, if upstream signs the list. `{url}` and `{file}` are the download's.
+    pub signature: Option<SignatureTable>,
 }
 
 impl<'de> Deserialize<'de> for ChecksumTable {

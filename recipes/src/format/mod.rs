@@ -257,7 +257,7 @@ pub struct DownloadTable {
 }
 
 /// A signature: one of openpgp, ed25519, minisign and cosign. URLs are templates; `{url}` and `{file}` are the download's.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SignatureTable {
     /// URL of a detached OpenPGP signature.
@@ -398,9 +398,10 @@ pub struct RestartTable {
 pub struct BuildTable {
     /// The image. A template.
     pub image: Template,
-    /// Packages of the image's distribution that are installed first.
+    /// Packages of the image's distribution that are installed first, as its package manager takes them: `NAME`, or for apt
+    /// `NAME={version}*`. Templates.
     #[serde(default)]
-    pub packages: Vec<String>,
+    pub packages: Vec<Template>,
     /// Downloads that the script finds unpacked as `/src/ID`.
     #[serde(default)]
     pub sources: Vec<String>,
@@ -419,9 +420,10 @@ pub struct ImageTable {
     pub reference: Template,
     /// How.
     pub tool: Tool,
-    /// Packages of the image's distribution that are installed first.
+    /// Packages of the image's distribution that are installed first, as its package manager takes them: `NAME`, or for apt
+    /// `NAME={version}*`. Templates.
     #[serde(default)]
-    pub packages: Vec<String>,
+    pub packages: Vec<Template>,
     /// Programs, files, folders and units: PATH or PATH:DEST, as on the tool's command line. Templates.
     pub paths: Vec<Template>,
     /// Whether hosts get users, directories in /var, and files in /etc that units need, as far as packages in the image have

@@ -76,11 +76,12 @@ pub(super) fn check(name: &str, recipe: &RecipeFile, files: &Files) -> Result<()
         checker.when(&t.when)
     });
     each!(recipe.build.iter(), |t: &crate::format::BuildTable| {
-        checker.templates([&t.image, &t.script].into_iter().chain(t.environment.values()))?;
+        checker
+            .templates([&t.image, &t.script].into_iter().chain(t.environment.values()).chain(&t.packages))?;
         t.sources.iter().try_for_each(|id| checker.known("download", id, &checker.downloads))
     });
     each!(recipe.image.iter(), |t: &crate::format::ImageTable| checker
-        .templates(std::iter::once(&t.reference).chain(&t.paths)));
+        .templates(std::iter::once(&t.reference).chain(&t.packages).chain(&t.paths)));
     each!(&recipe.test, |t: &crate::format::TestTable| {
         checker.when(&t.when)?;
         checker.templates(std::iter::once(&t.run).chain(&t.expect))
@@ -239,6 +240,7 @@ impl<'a> Checker<'a> {
         for way in table.checksum.ways() {
             if let ChecksumTable::List(list) = way {
                 self.words(std::iter::once(&list.list).chain(&list.name), &words)?;
+                list.signature.as_ref().map_or(Ok(()), |s| self.signature(s, &words))?;
             }
         }
         let ways = table.checksum.ways();
@@ -246,10 +248,13 @@ impl<'a> Checker<'a> {
         if unchecked.is_some_and(|at| at + 1 < ways.len()) {
             return Err("checksum: \"lock-only\" must come last".to_owned());
         }
-        let Some(signature) = &table.signature else { return Ok(()) };
+        table.signature.as_ref().map_or(Ok(()), |s| self.signature(s, &words))
+    }
+
+    fn signature(&self, signature: &SignatureTable, words: &BTreeSet<&str>) -> Checked {
         let SignatureTable { openpgp, ed25519, minisign, cosign, .. } = signature;
         let kinds = [openpgp, ed25519, minisign, cosign];
-        self.words(kinds.into_iter().flatten(), &words)?;
+        self.words(kinds.into_iter().flatten(), words)?;
         if kinds.into_iter().flatten().count() != 1 {
             return Err("signature needs one of openpgp, ed25519, minisign and cosign".to_owned());
         }

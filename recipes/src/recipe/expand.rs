@@ -284,7 +284,7 @@ impl Expander<'_> {
             let environment = table.environment.iter().map(|(k, v)| Ok((k.clone(), self.text(v)?)));
             build = Some(Build {
                 image: self.text(&table.image)?,
-                packages: table.packages.clone(),
+                packages: self.texts(&table.packages)?,
                 sources: table.sources.clone(),
                 environment: environment.collect::<Result<_, InstanceError>>()?,
                 script: self.text(&table.script)?,
@@ -292,7 +292,7 @@ impl Expander<'_> {
         }
         let mut image = None;
         if let Some(table) = rules.image.as_ref().map(|i| i.get_ref()) {
-            let (packages, paths) = (table.packages.clone(), self.texts(&table.paths)?);
+            let (packages, paths) = (self.texts(&table.packages)?, self.texts(&table.paths)?);
             let service_files = table.service_files.unwrap_or(true);
             let reference = self.text(&table.reference)?;
             image = Some(Image { reference, tool: table.tool, packages, paths, service_files });
@@ -354,6 +354,7 @@ impl Expander<'_> {
                 ChecksumTable::List(list) => Checksum::List {
                     url: within.text(&list.list)?,
                     name: within.optional(&list.name)?.unwrap_or_else(|| file.clone()),
+                    signature: list.signature.as_ref().map(|s| within.signature(s)).transpose()?,
                 },
                 ChecksumTable::FirstOf(_) => return Err(self.wrong("checksum has lists of lists".to_owned())),
             });

@@ -105,6 +105,8 @@ pub enum Checksum {
         url: String,
         /// The file's name in it.
         name: String,
+        /// Upstream's signature of the list.
+        signature: Option<Signature>,
     },
     /// With the digest from GitHub's API.
     GithubDigest,

@@ -134,6 +134,7 @@ fn downloads_are_expanded() {
     let list = Checksum::List {
         url: format!("{}/x-x86_64-amd64-x86-64.tar.zst/0.14/0", x.url),
         name: "x-x86_64-amd64-x86-64.tar.zst".into(),
+        signature: None,
     };
     assert_eq!(x.checksums, [list]);
     let old = recipe.at(&"v0.13.9".parse().unwrap(), Arch::Arm64, &Settings::default()).unwrap();

@@ -37,12 +37,13 @@ for deb in *.deb; do
 done
 "#;
 
-/// The same for a source package of Debian 13: upstream's archive is a part of it. Its mirror is the root's.
+/// The same for a source package: upstream's archive is a part of it, with upstream's signature if there is one. Its mirror is the
+/// root's; updates of Debian's own aren't needed.
 const SOURCE: &str = r#"
 cd "$1"
 mkdir -p lists/partial archives/partial
 : > status
-sed -n 's/^deb /deb-src /p' "$2/etc/apt/sources.list" > sources.list
+sed -n -e '/-security\|-updates/d' -e 's/^deb /deb-src /p' "$2/etc/apt/sources.list" > sources.list
 cat > apt.conf <<END
 Dir::State::Lists "$PWD/lists";
 Dir::State::status "$PWD/status";
@@ -54,17 +55,32 @@ Debug::NoLocking "true";
 END
 export APT_CONFIG=$PWD/apt.conf
 apt-get -q update >&2
-apt-get -q source --download-only --only-source "$3" >&2
+# Just what is upstream's; 'URI' NAME SIZE HASH.
+apt-get -q source --print-uris --only-source "$3" | sed -n "s/^'\(.*\)' \(.*\.orig\.tar.*\) [0-9]* \(.*\)/\1 \2 \3/p" > files
+while read -r uri name hash; do
+    /usr/lib/apt/apt-helper download-file "$uri" "$name" "$hash" >&2
+done < files
 rm -r lists archives
 "#;
 
-/// A version, as upstream writes it, and upstream's source archive of it.
+/// What upstream released.
+#[derive(Debug)]
+pub struct Source {
+    /// The version, as upstream writes it.
+    pub version: String,
+    /// The source archive, compressed by gzip.
+    pub archive: Vec<u8>,
+    /// Upstream's OpenPGP signature of it, armored.
+    pub signature: Option<Vec<u8>>,
+}
+
+/// Upstream's source of a package, as Debian's `suite` has it.
 ///
 /// # Errors
 /// apt's.
-pub fn source(package: &str) -> Result<(String, Vec<u8>)> {
-    let root = roots::host("trixie")?;
-    let dir = cached(&format!("source-{package}"), SOURCE, |dir| {
+pub fn source(package: &str, suite: &str) -> Result<Source> {
+    let root = roots::host(suite)?;
+    let dir = cached(&format!("source-{package}"), &format!("{SOURCE}{suite}"), |dir| {
         Program::new("sh").args(["-euc", SOURCE, "source"]).arg(dir).arg(&root).arg(package).run().map(drop)
     })?;
     for entry in fs::read_dir(&dir)? {
@@ -72,7 +88,9 @@ pub fn source(package: &str) -> Result<(String, Vec<u8>)> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let version = name.strip_prefix(&format!("{package}_")).and_then(|n| n.strip_suffix(".orig.tar.gz"));
         if let Some(version) = version {
-            return Ok((version.to_owned(), fs::read(&path).with_context(|| format!("{path:?}"))?));
+            let archive = fs::read(&path).with_context(|| format!("{path:?}"))?;
+            let signature = fs::read(path.with_file_name(format!("{name}.asc"))).ok();
+            return Ok(Source { version: version.to_owned(), archive, signature });
         }
     }
     bail!("{dir:?}: has no {package}_VERSION.orig.tar.gz")

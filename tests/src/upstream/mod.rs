@@ -7,6 +7,7 @@ mod kubernetes;
 pub mod programs;
 mod projects;
 mod runtimes;
+pub mod signed;
 pub mod site;
 
 use std::fs;
@@ -16,7 +17,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, Result};
 
-use crate::{Program, http, place::cached};
+use crate::place::{cached, repository};
+use crate::{Program, http};
 use programs::Programs;
 use site::Site;
 
@@ -28,20 +30,27 @@ const RECIPE: &str = concat!(
     include_str!("programs.rs"),
     include_str!("projects.rs"),
     include_str!("runtimes.rs"),
+    include_str!("signed.rs"),
     include_str!("site.rs"),
     include_str!("../../programs/stand-in.c"),
 );
 
 /// The hosts that recipes name.
-const HOSTS: [&str; 9] = [
+const HOSTS: [&str; 15] = [
     "api.github.com",
+    "bird.nic.cz",
+    "chrony-project.org",
     "dl.k8s.io",
     "download.docker.com",
     "download.falco.org",
     "github.com",
+    "gitlab.com",
+    "packages.debian.org",
     "pkgs.tailscale.com",
     "raw.githubusercontent.com",
+    "releases.hashicorp.com",
     "storage.googleapis.com",
+    "www.haproxy.org",
     "www.keepalived.org",
 ];
 
@@ -114,6 +123,15 @@ impl Upstream {
         fs::read(&path).with_context(|| format!("{path:?}"))
     }
 
+    /// Copies recipes that verify signatures into a directory, with keys that this server's files are signed by: for
+    /// `--recipes`. [`signed::KEYS`] are those recipes.
+    ///
+    /// # Errors
+    /// They can't be written.
+    pub fn trust(&self, dir: &Path) -> Result<()> {
+        signed::trust(&self.dir.with_file_name("keys"), &repository().join("recipes/catalogue"), dir)
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -136,10 +154,12 @@ fn fill(dir: &Path) -> Result<()> {
     let programs = Programs::make(scratch.path())?;
     let site = Site::new(&dir.join("site"));
     let real = debian::packages(scratch.path())?;
-    let maker = Maker { site, programs, scratch: scratch.path().to_owned(), real };
+    let signers = signed::Signers::make(dir.join("keys"))?;
+    let maker = Maker { site, programs, scratch: scratch.path().to_owned(), real, signers };
     maker.runtimes()?;
     maker.kubernetes()?;
-    maker.projects()
+    maker.projects()?;
+    maker.signed()
 }
 
 /// What the tree is made from.
@@ -148,4 +168,5 @@ struct Maker {
     programs: Programs,
     scratch: PathBuf,
     real: debian::Unpacked,
+    signers: signed::Signers,
 }

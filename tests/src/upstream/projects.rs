@@ -8,6 +8,9 @@ use super::site::{Assets, Member, sha256, sums, tar_by, tgz, with_sums};
 
 impl Maker {
     pub(super) fn projects(&self) -> Result<()> {
+        self.bird()?;
+        self.btop()?;
+        self.chrony()?;
         self.compose()?;
         self.cilium()?;
         self.cloud_hypervisor()?;
@@ -16,9 +19,12 @@ impl Maker {
         self.docker_buildx()?;
         self.opkssh()?;
         self.falco()?;
+        self.haproxy()?;
+        self.kata()?;
         self.nebula()?;
         self.ollama()?;
         self.tailscale()?;
+        self.tilde()?;
         self.wasmcloud()?;
         self.wasmedge()?;
         self.wasmtime()
@@ -26,6 +32,78 @@ impl Maker {
 
     fn each(&self, make: impl Fn(Machine) -> Result<Assets>) -> Result<Assets> {
         Ok(MACHINES.into_iter().map(make).collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    /// The list only: sources of what is compiled are put in by its test.
+    fn bird(&self) -> Result<()> {
+        let page = "<a href=\"bird-2.19.1.tar.gz\">bird-2.19.1.tar.gz</a> <a href=\"bird-3.3.1.tar.gz\">bird-3.3.1.tar.gz</a> \
+                    <a href=\"bird-doc-3.3.1.tar.gz\">bird-doc-3.3.1.tar.gz</a> <a href=\"bird-3.0alpha2.tar.gz\">old</a>\n";
+        self.site.put("https://bird.nic.cz/download/", page)
+    }
+
+    fn btop(&self) -> Result<()> {
+        let assets = self.each(|machine| {
+            let members = [
+                ("btop/bin/btop".to_owned(), 0o755, self.programs.fixed(machine, "btop version: 1.4.6\n")?),
+                ("btop/themes/nord.theme".to_owned(), 0o644, b"theme[main_bg]=\"#2E3440\"\n".to_vec()),
+                ("btop/README.md".to_owned(), 0o644, b"# btop\n".to_vec()),
+            ];
+            let name = format!("btop-{}-unknown-linux-musl.tbz", machine.uname());
+            Ok(vec![(name, tar_by("bzip2", &self.scratch, &members)?)])
+        })?;
+        self.site.releases("aristocratos/btop", &[("v1.4.6", assets)])
+    }
+
+    /// As of [`bird`](Self::bird).
+    fn chrony(&self) -> Result<()> {
+        let tags = "[{\"name\":\"4.9-pre1\"},{\"name\":\"4.8\"},{\"name\":\"4.6.1\"}]";
+        self.site.put("https://gitlab.com/api/v4/projects/chrony%2Fchrony/repository/tags", tags)
+    }
+
+    /// As of [`bird`](Self::bird). The list is that of the makers of an image, for each branch.
+    fn haproxy(&self) -> Result<()> {
+        let branch =
+            |version: &str| serde_json::json!({ "version": version, "alpine": "3.22", "debian": "trixie" });
+        let list = serde_json::json!({
+            "2.8": branch("2.8.20"), "3.0": branch("3.0.15"), "3.4": branch("3.4.2"), "3.5-rc": branch("3.5-dev4"),
+        });
+        let url = "https://raw.githubusercontent.com/docker-library/haproxy/master/versions.json";
+        self.site.put(url, list.to_string())
+    }
+
+    /// `kata-static-4.0.0-amd64.tar.zst`: everything below `./opt/kata`, configurations by links.
+    fn kata(&self) -> Result<()> {
+        let assets = self.each(|machine| {
+            let file = |path: &str, mode: u32, content: &[u8]| -> Member {
+                (format!("./opt/kata/{path}"), mode, content.to_vec())
+            };
+            let program = |name: &str| -> Result<Member> {
+                Ok(file(
+                    &format!("bin/{name}"),
+                    0o755,
+                    &self.programs.fixed(machine, "kata-runtime  : 4.0.0\n")?,
+                ))
+            };
+            let config = b"[hypervisor.qemu]\npath = \"/opt/kata/bin/qemu-system-x86_64\"\n";
+            let members = [
+                program("kata-runtime")?,
+                program("containerd-shim-kata-v2")?,
+                program("qemu-system-x86_64")?,
+                file("bin/kata-collect-data.sh", 0o755, b"#!/bin/sh\nkata-runtime env\n"),
+                file("share/defaults/kata-containers/configuration.toml", 0o644, config),
+                file("share/kata-containers/vmlinux.container", 0o644, b"kernel\n"),
+            ];
+            let tar = tar_by("zstd", &self.scratch, &members)?;
+            Ok(vec![(format!("kata-static-4.0.0-{}.tar.zst", machine.goarch()), tar)])
+        })?;
+        self.site.releases("kata-containers/kata-containers", &[("4.0.0", assets)])
+    }
+
+    /// Debian's page of the package, as far as its links go.
+    fn tilde(&self) -> Result<()> {
+        let page = "<a href=\"pool/main/t/tilde/tilde_1.1.2-1.dsc\">[tilde_1.1.2-1.dsc]</a> \
+                    <a href=\"pool/main/t/tilde/tilde_1.1.2.orig.tar.bz2\">[tilde_1.1.2.orig.tar.bz2]</a>\n";
+        self.site.put("https://packages.debian.org/bookworm/tilde", page)
     }
 
     fn compose(&self) -> Result<()> {

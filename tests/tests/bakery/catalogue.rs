@@ -64,9 +64,9 @@ fn together(kitchen: &Kitchen) -> Result<()> {
         let run = format!("test -e /usr/lib/extension-release.d/extension-release.{name}");
         tests.push(Test { run, expect: None });
     }
-    images.push(("keepalived".parse()?, keepalived::image()?.to_owned()));
+    images.push(("keepalived".parse()?, keepalived::image()?));
     tests.push(Test { run: "keepalived --version".into(), expect: None });
-    assert_eq!(images.len(), 20, "{images:?}");
+    assert_eq!(images.len(), 27, "{images:?}");
     tests.push(Test {
         run: "docker --version && kubelet --version && wasmedge --version".into(),
         expect: None,

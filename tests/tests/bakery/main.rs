@@ -1,7 +1,9 @@
 //! `bakery` against a mirror with upstream's tree of URLs, and real hosts for what it builds.
 
 mod catalogue;
+mod compiled;
 mod docs;
+mod forge;
 mod forms;
 mod keepalived;
 mod kitchen;

@@ -6,6 +6,8 @@ use std::path::Path;
 use anyhow::Result;
 use e2e::{Program, Upstream, Vm, place};
 
+use crate::compiled::HAPROXY;
+use crate::forge::Forge;
 use crate::{keepalived, kitchen::Kitchen};
 
 /// The images are in another extension, which is merged from the start.
@@ -30,6 +32,14 @@ put containerd containerd.service
 ctr version
 put keepalived keepalived.service
 put docker docker.socket
+put haproxy haproxy.service
+cat > /run/ask <<'END'
+exec 3<>/dev/tcp/127.0.0.1/8404
+printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3
+grep -q haproxy_process_build_info <&3
+END
+bash /run/ask && echo \"haproxy: has metrics, as $(stat -c %U /proc/$(systemctl show -P MainPID haproxy))\"
+systemctl reload haproxy && echo \"haproxy: reloaded, $(systemctl is-active haproxy)\"
 ";
 
 #[test]
@@ -46,6 +56,7 @@ fn a_refresh_starts_what_extensions_uphold() -> Result<()> {
     fs::copy(work.join("containerd-1.6.20-x86-64.raw"), files.join("containerd.raw"))?;
     fs::copy(work.join("docker-27.5.1-x86-64.raw"), files.join("docker.raw"))?;
     fs::copy(keepalived::image()?, files.join("keepalived.raw"))?;
+    fs::copy(Forge::get(&HAPROXY)?.image(), files.join("haproxy.raw"))?;
     let release = work.join("carrier/usr/lib/extension-release.d");
     fs::create_dir_all(&release)?;
     fs::write(release.join("extension-release.carrier"), "ID=_any\n")?;
@@ -56,12 +67,21 @@ fn a_refresh_starts_what_extensions_uphold() -> Result<()> {
         .run()?;
 
     let told = Vm::trixie()?.run(&kitchen.work.dir("vm")?, &[Path::new(&carrier)], SCRIPT)?;
-    for unit in ["containerd: containerd.service", "keepalived: keepalived.service", "docker: docker.socket"]
-    {
+    let units = [
+        "containerd: containerd.service",
+        "keepalived: keepalived.service",
+        "docker: docker.socket",
+        "haproxy: haproxy.service",
+    ];
+    for unit in units {
         let before = unit.replace(": ", ": before, ");
         assert!(told.contains(&format!("{before} is inactive\n")), "{unit}: {told}");
         assert!(told.contains(&format!("{unit} is active\n")), "{unit}: {told}");
     }
+    assert!(
+        told.contains("haproxy: has metrics, as haproxy\n") && told.contains("haproxy: reloaded, active\n"),
+        "{told}"
+    );
     assert!(told.contains("systemd 257") && told.contains("Version:"), "{told}");
     Ok(())
 }

@@ -6,7 +6,7 @@ pub(crate) use page::page;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use recipes::format::{ChecksumTable, ChecksumWord, DownloadTable, Stream};
+use recipes::format::{ChecksumTable, ChecksumWord, DownloadTable, SignatureTable, Stream};
 use recipes::recipe::Recipe;
 
 const UNITS: &str = "files/usr/lib/systemd/system/";
@@ -60,7 +60,8 @@ fn code(words: &[String]) -> String {
 pub(crate) fn verified(recipe: &Recipe) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
     for download in recipe.as_typed().download.iter().map(|d| d.get_ref()) {
-        let ways = [Some(checksum(download)), signature(download).map(str::to_owned)];
+        let signature = download.signature.as_ref().and_then(scheme);
+        let ways = [Some(checksum(download)), signature.map(str::to_owned)];
         for way in ways.into_iter().flatten() {
             if !out.contains(&way) {
                 out.push(way);
@@ -73,15 +74,18 @@ pub(crate) fn verified(recipe: &Recipe) -> Vec<String> {
 /// The ways in order: `upstream's checksums or GitHub's digest`.
 fn checksum(download: &DownloadTable) -> String {
     let way = |table: &ChecksumTable| match table {
-        ChecksumTable::List(_) | ChecksumTable::FirstOf(_) => "upstream's checksums",
-        ChecksumTable::Word(ChecksumWord::GithubDigest) => "GitHub's digest",
-        ChecksumTable::Word(ChecksumWord::LockOnly) => "nothing, pinned at first sight",
+        ChecksumTable::List(list) => match list.signature.as_ref().and_then(scheme) {
+            Some(scheme) => format!("upstream's checksums with their {scheme}"),
+            None => "upstream's checksums".to_owned(),
+        },
+        ChecksumTable::FirstOf(_) => "upstream's checksums".to_owned(),
+        ChecksumTable::Word(ChecksumWord::GithubDigest) => "GitHub's digest".to_owned(),
+        ChecksumTable::Word(ChecksumWord::LockOnly) => "nothing, pinned at first sight".to_owned(),
     };
     download.checksum.ways().iter().map(way).collect::<Vec<_>>().join(" or ")
 }
 
-fn signature(download: &DownloadTable) -> Option<&'static str> {
-    let signature = download.signature.as_ref()?;
+fn scheme(signature: &SignatureTable) -> Option<&'static str> {
     let kinds = [
         (signature.openpgp.is_some(), "OpenPGP signature"),
         (signature.ed25519.is_some(), "Ed25519 signature"),

@@ -1,0 +1,135 @@
+//! Recipes that compile upstream's source, built by somebody without any rights.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Result;
+use e2e::registry::{Registry, Settings};
+use e2e::upstream::debian::{self, Source};
+use e2e::work::USER;
+use e2e::{Host, Program, Upstream, Work, images, place, place_program, world};
+use recipes::Catalogue;
+use sysext::merge_test::{MergeTest, Test};
+
+use crate::catalogue::VERIFY;
+
+/// A recipe that compiles, and where Debian has what its upstream released.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Project {
+    pub recipe: &'static str,
+    /// Debian's source package, and the suite whose version the recipe's script compiles.
+    pub package: &'static str,
+    pub suite: &'static str,
+    /// Where upstream publishes it: `VERSION` stands for the version, `MINOR` for its first two numbers.
+    pub url: &'static str,
+    pub signature: Option<&'static str>,
+    /// Before the version in a tag.
+    pub prefix: &'static str,
+}
+
+/// The image of a project, and what it takes to build it again.
+pub(crate) struct Forge {
+    pub work: Work,
+    pub version: String,
+    project: &'static Project,
+    pub upstream: Upstream,
+    _registry: Registry,
+}
+
+impl Forge {
+    /// The one of this project that all tests of this process share.
+    pub(crate) fn get(project: &'static Project) -> Result<Arc<Forge>> {
+        static FORGES: Mutex<Vec<Arc<Forge>>> = Mutex::new(Vec::new());
+        let mut forges = FORGES.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(forge) = forges.iter().find(|f| f.project == project) {
+            return Ok(Arc::clone(forge));
+        }
+        let forge = Forge::new(project)?;
+        forge.bakery(&["lock", project.recipe, &forge.tag(), "--arch", "x86-64"])?.run()?;
+        forge.bakery(&["build", project.recipe])?.run()?;
+        let forge = Arc::new(forge);
+        forges.push(Arc::clone(&forge));
+        Ok(forge)
+    }
+
+    /// One that has built nothing yet.
+    pub(crate) fn new(project: &'static Project) -> Result<Forge> {
+        let work = Work::new()?;
+        let Source { version, archive, signature } = debian::source(project.package, project.suite)?;
+        let upstream = Upstream::get()?.copy(&work.path().join("site"))?;
+        let minor = version.split('.').take(2).collect::<Vec<_>>().join(".");
+        let url = |template: &str| template.replace("VERSION", &version).replace("MINOR", &minor);
+        let archive_url = url(project.url);
+        let file = archive_url.rsplit('/').next().unwrap_or_default();
+        let sums = e2e::upstream::site::sums([(file, archive.as_slice())]);
+        upstream.replace(&format!("{archive_url}.sha256"), sums)?;
+        upstream.replace(&archive_url, archive)?;
+        if let (Some(template), Some(signature)) = (project.signature, signature) {
+            upstream.replace(&url(template), signature)?;
+        }
+        let registry = Registry::start(work.path(), &Settings { remove: true, ..Settings::default() })?;
+        world::push(&images::trixie()?, "trixie-slim", registry.address, "library/debian:trixie")?;
+        fs::write(
+            work.path().join("registries.conf"),
+            format!(
+                "[[registry]]\nprefix = \"docker.io\"\nlocation = \"docker.io\"\n\
+                 [[registry.mirror]]\nlocation = \"{}\"\ninsecure = true\n",
+                registry.address
+            ),
+        )?;
+        fs::write(work.path().join("config.toml"), upstream.config())?;
+        place_program(&place::bakery()?, &work.path().join("bakery"))?;
+        Ok(Forge { work, version, project, upstream, _registry: registry })
+    }
+
+    pub(crate) fn tag(&self) -> String {
+        format!("{}{}", self.project.prefix, self.version)
+    }
+
+    /// Run by a user id that nobody knows.
+    pub(crate) fn bakery(&self, args: &[&str]) -> Result<Program> {
+        let user = self.work.user("user")?;
+        let program = user.program(self.work.path().join("bakery"));
+        Ok(program
+            .env("BAKERY_CONFIG", self.work.path().join("config.toml"))
+            .env("CONTAINERS_REGISTRIES_CONF", self.work.path().join("registries.conf"))
+            .args(args))
+    }
+
+    pub(crate) fn image(&self) -> PathBuf {
+        let name = format!("{}-{}-x86-64.raw", self.project.recipe, self.tag());
+        self.work.path().join("user").join(name)
+    }
+
+    /// Merges it over a fresh host. The recipe's own tests have to pass there, and its units have to be right.
+    pub(crate) fn merged(&self) -> Result<()> {
+        let recipe = self.project.recipe;
+        let instance = Catalogue::embedded().recipe(recipe)?.at(
+            &self.tag().parse()?,
+            "x86-64".parse()?,
+            &Default::default(),
+        )?;
+        let mut tests = instance.tests;
+        tests.push(Test { run: VERIFY.to_owned(), expect: None });
+        let images = vec![(recipe.parse()?, self.image())];
+        let merge_test = MergeTest { root: Host::bookworm()?.root().to_owned(), images, tests };
+        let report = merge_test.run(&self.work.dir("merge-test")?)?;
+        anyhow::ensure!(report.passed(), "{report:?}");
+        let script =
+            "unsquashfs -q -n -d out \"$1\" >&2 && for f in out/usr/bin/*; do readelf -ld \"$f\"; done";
+        let program = Program::new("sh").args(["-euc", script, "elf"]).arg(self.image());
+        let elf = program.dir(&self.work.dir("elf")?).run()?.stdout;
+        anyhow::ensure!(!elf.contains("INTERP") && !elf.contains("NEEDED"), "not static: {elf}");
+        Ok(())
+    }
+
+    /// The file of a recipe in a directory of the user's, to be changed.
+    pub(crate) fn copy_recipe(&self, dir: &str) -> Result<PathBuf> {
+        let recipe = place::repository().join("recipes/catalogue").join(self.project.recipe);
+        let other = self.work.path().join("user").join(dir);
+        Program::new("cp").arg("-r").args([&recipe, &other]).run()?;
+        std::os::unix::fs::chown(&other, Some(USER), Some(USER))?;
+        Ok(other.join("recipe.toml"))
+    }
+}

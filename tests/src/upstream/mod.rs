@@ -58,6 +58,8 @@ const HOSTS: [&str; 15] = [
 #[derive(Debug)]
 pub struct Upstream {
     dir: PathBuf,
+    /// Of what it signs.
+    keys: PathBuf,
     address: SocketAddr,
 }
 
@@ -74,12 +76,12 @@ impl Upstream {
             return Ok(upstream);
         }
         let dir = cached("upstream", RECIPE, fill)?;
-        let upstream = Upstream::serve(dir.join("site"))?;
+        let upstream = Upstream::serve(dir.join("site"), dir.join("keys"))?;
         Ok(UPSTREAM.get_or_init(|| upstream))
     }
 
-    fn serve(dir: PathBuf) -> Result<Upstream> {
-        Ok(Upstream { address: http::serve(dir.clone())?, dir })
+    fn serve(dir: PathBuf, keys: PathBuf) -> Result<Upstream> {
+        Ok(Upstream { address: http::serve(dir.clone())?, dir, keys })
     }
 
     /// Another server with links to the same files, in a directory of the caller's, to be changed by
@@ -91,7 +93,7 @@ impl Upstream {
         // Another file system takes copies; the build directory may be on one.
         let copy = r#"cp -a --link "$1" "$2" 2>/dev/null || { rm -rf "$2"; cp -a "$1" "$2"; }"#;
         Program::new("sh").args(["-euc", copy, "copy"]).args([&self.dir, dir]).run()?;
-        Upstream::serve(dir.to_owned())
+        Upstream::serve(dir.to_owned(), self.keys.clone())
     }
 
     /// Other content for a URL.
@@ -129,7 +131,7 @@ impl Upstream {
     /// # Errors
     /// They can't be written.
     pub fn trust(&self, dir: &Path) -> Result<()> {
-        signed::trust(&self.dir.with_file_name("keys"), &repository().join("recipes/catalogue"), dir)
+        signed::trust(&self.keys, &repository().join("recipes/catalogue"), dir)
     }
 
     /// Where it listens.

@@ -15,7 +15,7 @@ const SCRIPT: &str = "\
 systemctl --version | head -n 1
 put() {
     rm -f /etc/extensions/containerd.raw /etc/extensions/keepalived.raw
-    cp \"/opt/images/$1.raw\" /etc/extensions/
+    cp \"/usr/share/images/$1.raw\" /etc/extensions/
     echo \"$1: before, $2 is $(systemctl is-active \"$2\")\"
     systemd-sysext refresh
     # No daemon-reload, no start: the manager does both when it is told of the merge.
@@ -32,6 +32,8 @@ put containerd containerd.service
 ctr version
 put keepalived keepalived.service
 put docker docker.socket
+put kata-containers kata-containers-setup.service
+/opt/kata/bin/kata-runtime --version
 put haproxy haproxy.service
 cat > /run/ask <<'END'
 exec 3<>/dev/tcp/127.0.0.1/8404
@@ -50,11 +52,14 @@ fn a_refresh_starts_what_extensions_uphold() -> Result<()> {
         kitchen.bakery(&["lock", name, version, "--arch", arch])?.run()?;
         kitchen.bakery(&["build", name, version, "--allow", "needs-host-libraries"])?.run()?;
     }
+    kitchen.lock("kata-containers", "4.0.0", &[])?;
+    kitchen.bakery(&["build", "kata-containers", "4.0.0", "--arch", "x86-64"])?.run()?;
     let work = kitchen.work.path();
-    let files = work.join("carrier/opt/images");
+    let files = work.join("carrier/usr/share/images");
     fs::create_dir_all(&files)?;
     fs::copy(work.join("containerd-1.6.20-x86-64.raw"), files.join("containerd.raw"))?;
     fs::copy(work.join("docker-27.5.1-x86-64.raw"), files.join("docker.raw"))?;
+    fs::copy(work.join("kata-containers-4.0.0-x86-64.raw"), files.join("kata-containers.raw"))?;
     fs::copy(keepalived::image()?, files.join("keepalived.raw"))?;
     fs::copy(Forge::get(&HAPROXY)?.image(), files.join("haproxy.raw"))?;
     let release = work.join("carrier/usr/lib/extension-release.d");
@@ -71,6 +76,7 @@ fn a_refresh_starts_what_extensions_uphold() -> Result<()> {
         "containerd: containerd.service",
         "keepalived: keepalived.service",
         "docker: docker.socket",
+        "kata-containers: kata-containers-setup.service",
         "haproxy: haproxy.service",
     ];
     for unit in units {
@@ -79,7 +85,9 @@ fn a_refresh_starts_what_extensions_uphold() -> Result<()> {
         assert!(told.contains(&format!("{unit} is active\n")), "{unit}: {told}");
     }
     assert!(
-        told.contains("haproxy: has metrics, as haproxy\n") && told.contains("haproxy: reloaded, active\n"),
+        told.contains("kata-runtime  : 4.0.0\n")
+            && told.contains("haproxy: has metrics, as haproxy\n")
+            && told.contains("haproxy: reloaded, active\n"),
         "{told}"
     );
     assert!(told.contains("systemd 257") && told.contains("Version:"), "{told}");

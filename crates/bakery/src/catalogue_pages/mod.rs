@@ -61,12 +61,18 @@ pub(crate) fn verified(recipe: &Recipe) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
     for download in recipe.as_typed().download.iter().map(|d| d.get_ref()) {
         let signature = download.signature.as_ref().and_then(scheme);
-        let ways = [Some(checksum(download)), signature.map(str::to_owned)];
+        // A signature says all that a digest at first sight could.
+        let is_signed_only =
+            signature.is_some() && *download.checksum.ways() == [ChecksumTable::Word(ChecksumWord::LockOnly)];
+        let ways = [(!is_signed_only).then(|| checksum(download)), signature.map(str::to_owned)];
         for way in ways.into_iter().flatten() {
             if !out.contains(&way) {
                 out.push(way);
             }
         }
+    }
+    if recipe.as_typed().image.is_some() {
+        out.push("digest of the image".to_owned());
     }
     out
 }

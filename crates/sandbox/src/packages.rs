@@ -160,10 +160,10 @@ impl Manager {
         // `NAME=1.2*` is any revision of a version. In a name, apt takes a star for a regular expression's.
         let is_revision = |at: usize| self == Manager::Apt && at + 1 == name.len() && name.contains('=');
         let mut rest = name.char_indices().skip(1);
-        let is_bad = |(at, c): &(usize, char)| {
-            !c.is_ascii_alphanumeric() && !allowed.contains(*c) && !(*c == '*' && is_revision(*at))
+        let is_good = |(at, c): &(usize, char)| {
+            c.is_ascii_alphanumeric() || allowed.contains(*c) || *c == '*' && is_revision(*at)
         };
-        if let Some((_, c)) = rest.find(is_bad) {
+        if let Some((_, c)) = rest.find(|sign| !is_good(sign)) {
             return Err(bad(&c.to_string()));
         }
         // "name-" asks apt to remove the package.
@@ -236,6 +236,10 @@ mod tests {
             (Manager::Apt, "libc6:i386", true),
             (Manager::Apt, "nginx/bookworm-backports", true),
             (Manager::Apt, "nginx=1.22.1-9+deb12u1", true),
+            (Manager::Apt, "tilde=1.1.2*", true),
+            (Manager::Apt, "tilde=1.*.2", false),
+            (Manager::Apt, "tilde*", false),
+            (Manager::Apk, "tilde=1.1.2*", false),
             (Manager::Apt, "nginx-", false),
             (Manager::Apt, "-oDpkg::Pre-Invoke::=reboot", false),
             (Manager::Apt, "./evil.deb", false),

@@ -25,7 +25,7 @@ pub enum Etc {
     /// As copies that a host gets where it has no file of its own.
     #[default]
     Factory,
-    /// Not itself: they are in an image of their own ([`crate::confext`]).
+    /// Not itself: they are in an image of their own ([`crate::confext()`]).
     Confext,
 }
 

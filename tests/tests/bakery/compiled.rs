@@ -36,7 +36,7 @@ pub(crate) static HAPROXY: Project = Project {
 fn chrony_is_what_its_maker_signed() -> Result<()> {
     let forge = Forge::get(&CHRONY)?;
     let lock = std::fs::read_to_string(forge.work.path().join("user/recipes.lock"))?;
-    assert!(lock.contains("OpenPGP signature by 8F375C7E8D0EE125A3D3BD51537E2B76F7680DAC"), "{lock}");
+    assert!(lock.contains("OpenPGP signature by 8f375c7e8d0ee125a3d3bd51537e2b76f7680dac"), "{lock}");
     forge.merged()
 }
 

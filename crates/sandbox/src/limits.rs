@@ -64,8 +64,9 @@ impl fmt::Display for Exceeded {
 /// The processes of a sandbox, as its first one sees them.
 #[derive(Debug)]
 pub(super) struct Processes {
-    /// Opened before the command could do anything.
-    proc: OwnedFd,
+    /// The sandbox's /proc, opened before the command could do anything. Only if processes are to be looked at: whatever is
+    /// open here, root in the sandbox can reach.
+    proc: Option<OwnedFd>,
     limits: RunLimits,
     start: Instant,
 }
@@ -73,7 +74,8 @@ pub(super) struct Processes {
 impl Processes {
     pub(super) fn new(limits: RunLimits) -> io::Result<Processes> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let proc = rustix::fs::open("/proc", flags, Mode::empty())?;
+        let is_limited = limits.memory.is_some() || limits.processes.is_some();
+        let proc = is_limited.then(|| rustix::fs::open("/proc", flags, Mode::empty())).transpose()?;
         Ok(Processes { proc, limits, start: Instant::now() })
     }
 
@@ -90,11 +92,9 @@ impl Processes {
             return Ok(Some(Exceeded::Time(time)));
         }
         let RunLimits { memory, processes, .. } = self.limits;
-        if memory.is_none() && processes.is_none() {
-            return Ok(None);
-        }
+        let Some(proc) = &self.proc else { return Ok(None) };
         let (mut count, mut bytes) = (0, 0u64);
-        for entry in Dir::read_from(&self.proc)? {
+        for entry in Dir::read_from(proc)? {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
             if !name.iter().all(u8::is_ascii_digit) || name == b"1" {
@@ -103,7 +103,7 @@ impl Processes {
             count += 1;
             if memory.is_some() {
                 // One that has ended meanwhile has none.
-                bytes = bytes.saturating_add(self.memory(name).unwrap_or(0));
+                bytes = bytes.saturating_add(anonymous_memory(proc, name).unwrap_or(0));
             }
         }
         if let Some(limit) = processes.filter(|limit| count > *limit) {
@@ -111,14 +111,15 @@ impl Processes {
         }
         Ok(memory.filter(|limit| bytes > *limit).map(Exceeded::Memory))
     }
+}
 
-    fn memory(&self, process: &[u8]) -> io::Result<u64> {
-        let path = [process, b"/status"].concat();
-        let file = openat(&self.proc, path.as_slice(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        let mut text = String::new();
-        File::from(file).take(1 << 14).read_to_string(&mut text)?;
-        Ok(resident(&text))
-    }
+/// Bytes of a process.
+fn anonymous_memory(proc: &OwnedFd, process: &[u8]) -> io::Result<u64> {
+    let path = [process, b"/status"].concat();
+    let file = openat(proc, path.as_slice(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut text = String::new();
+    File::from(file).take(1 << 14).read_to_string(&mut text)?;
+    Ok(resident(&text))
 }
 
 /// Bytes of memory that no file stands behind. proc_pid_status(5).

@@ -10,7 +10,7 @@ use tree::{Meta, Node, Tree, TreePath};
 const FEW: usize = 1000;
 /// Bytes of content of a tree that is written as a whole.
 const SMALL: u64 = 64 << 20;
-/// Entries of a directory that come along with one of them.
+/// Entries of a directory that are included with one of them.
 const MOST_BESIDE: usize = 300;
 /// Bytes of such files.
 const MOST_BYTES: u64 = 8 << 20;

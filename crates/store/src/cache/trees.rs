@@ -77,7 +77,7 @@ impl Cache {
             let written = file.rewind().and_then(|()| write!(file, "{boot}\n{bytes}\n"));
             written.map_err(at(&lock_path))?;
             if self.boot.is_none() || self.verify {
-                // Nothing tells how old it is, or nothing is believed: this once, and never again.
+                // Its age is unknown, or nothing is believed: this once, and never again.
                 lock::shared(&file).map_err(at(&lock_path))?;
                 return Ok(KeptTree { path, _lock: file });
             }

@@ -7,7 +7,7 @@ mod kubernetes;
 pub mod programs;
 mod projects;
 mod runtimes;
-pub mod signed;
+mod signed;
 pub mod site;
 
 use std::fs;
@@ -126,7 +126,7 @@ impl Upstream {
     }
 
     /// Copies recipes that verify signatures into a directory, with keys that this server's files are signed by: for
-    /// `--recipes`. [`signed::KEYS`] are those recipes.
+    /// `--recipes`.
     ///
     /// # Errors
     /// They can't be written.

@@ -14,7 +14,7 @@ use super::site::{Assets, Member, sha256, sums, tgz, with_sums};
 use crate::Program;
 
 /// Recipes, and the key that each trusts.
-pub const KEYS: [(&str, &str); 5] = [
+const KEYS: [(&str, &str); 5] = [
     ("consul", "hashicorp.asc"),
     ("ig", "inspektor-gadget.pub"),
     ("nerdctl", "akihiro-suda.asc"),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use e2e::upstream::site::{sha256, sums, tgz};
-use e2e::{Host, Upstream, Work};
+use e2e::{Host, Upstream, Work, place};
 use recipes::{Catalogue, Settings};
 use sysext::ExtensionName;
 use sysext::merge_test::{MergeTest, Test};
@@ -143,6 +143,38 @@ fn a_file_that_github_has_no_digest_of_is_unverified_by_choice_only() -> Result<
         let pinned = fs::read_to_string(kitchen.path("recipes.lock"))?;
         assert!(pinned.contains(&format!("name = \"{name}\"")), "{pinned}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_list_counts_only_if_upstream_signed_it() -> Result<()> {
+    let work = Work::new()?;
+    let upstream = Upstream::get()?.copy(&work.path().join("site"))?;
+    let kitchen = Kitchen::new(&upstream)?;
+    let lock = |more: &[&str]| -> Result<_> {
+        let args = ["lock", "vault", "2.0.3", "--arch", "x86-64"];
+        kitchen.bakery(&[&args, more].concat())?.outcome()
+    };
+    // The stand-in is signed by a key of its own, and the catalogue trusts HashiCorp's.
+    let recipe = place::repository().join("recipes/catalogue/vault");
+    let error = lock(&["--recipes", &recipe.to_string_lossy()])?.failure()?.stderr;
+    assert!(error.contains("signature is by key") && error.contains("34365d9472d7468f"), "{error}");
+
+    let list = "https://releases.hashicorp.com/vault/2.0.3/vault_2.0.3_SHA256SUMS";
+    let (sums, signature) = (upstream.read(list)?, upstream.read(&format!("{list}.sig"))?);
+    upstream.replace(list, [&sums[..], b"\n"].concat())?;
+    let error = lock(&[])?.failure()?.stderr;
+    assert!(error.contains(list) && error.contains("the file is not the one that was signed"), "{error}");
+
+    upstream.replace(list, &sums)?;
+    upstream.remove(&format!("{list}.sig"))?;
+    let error = lock(&[])?.failure()?.stderr;
+    assert!(error.contains(&format!("{list}: unsigned: ")) && error.contains("not found"), "{error}");
+
+    upstream.replace(&format!("{list}.sig"), signature)?;
+    lock(&[])?.success()?;
+    let pinned = fs::read_to_string(kitchen.path("recipes.lock"))?;
+    assert!(pinned.contains(&format!("checksum in {list}; list has OpenPGP signature by ")), "{pinned}");
     Ok(())
 }
 

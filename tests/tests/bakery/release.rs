@@ -61,9 +61,10 @@ fn the_whole_catalogue_is_released_once_and_then_what_is_new() -> Result<()> {
 
     publish_nebula(&upstream, "v1.9.6")?;
     let plan = kitchen.bakery(&["plan", "--update"])?.run()?;
+    let there = CATALOGUE.len() * 2 - 2;
     assert_eq!(
         plan.stdout,
-        "nebula  v1.9.6  x86-64\nnebula  v1.9.6  arm64\n2 images to build, 48 there already\n"
+        format!("nebula  v1.9.6  x86-64\nnebula  v1.9.6  arm64\n2 images to build, {there} there already\n")
     );
     let next = kitchen.bakery(&["release", "--update"])?.run()?;
     assert!(next.stdout.contains("release: 2 images new"), "{}", next.stdout);
@@ -264,7 +265,7 @@ fn parts_of_several_machines_make_the_whole() -> Result<()> {
     merger.take_lock(&single)?;
     let two =
         merger.bakery(&["release", "--merge", &parts[0], "--merge", &parts[1]])?.outcome()?.failure()?;
-    assert!(two.stderr.contains("16 images are in none of the parts: "), "{}", two.stderr);
+    assert!(two.stderr.contains("21 images are in none of the parts: "), "{}", two.stderr);
     agrees(&merger.path("release"))?;
     merger.bakery(&["release", "--merge", &parts[2]])?.run()?;
     same(&expected, &files(&merger.path("release"))?);

@@ -82,6 +82,7 @@ fn its_commands_make_what_a_single_machine_makes() -> Result<()> {
         let shell = Program::new("bash").args(["--noprofile", "--norc", "-eo", "pipefail", "-c", command]);
         let shell = shell.clean_env().env("PATH", &path).env("HOME", kitchen.path(""));
         let shell = shell.env("BAKERY_CONFIG", kitchen.path("config.toml"));
+        let shell = shell.env("BAKERY_RECIPES", kitchen.path("trusted"));
         shell.env("PLACE", &base).env("FIRST", "--empty-place").env("ONLY", only).dir(kitchen.path("")).run()
     };
     let commands = commands()?;

@@ -43,12 +43,30 @@ fn lines(output: &[String]) -> String {
     }
 }
 
-/// A directory of the cache.
-struct Scratch(store::cache::Scratch);
+/// An empty directory, which is removed with this.
+enum Scratch {
+    Cache(store::cache::Scratch),
+    Temporary(tempfile::TempDir),
+}
+
+impl Scratch {
+    /// In the cache, or for one that can't be written in the system's directory of temporary files.
+    fn new(cache: &Cache) -> Result<Scratch, CheckError> {
+        let error = match cache.scratch("check") {
+            Ok(scratch) => return Ok(Scratch::Cache(scratch)),
+            Err(e) => e,
+        };
+        let temporary = tempfile::Builder::new().prefix("flix-check-").tempdir();
+        temporary.map(Scratch::Temporary).map_err(|_| error.into())
+    }
+}
 
 impl AsRef<std::path::Path> for Scratch {
     fn as_ref(&self) -> &std::path::Path {
-        self.0.path()
+        match self {
+            Scratch::Cache(scratch) => scratch.path(),
+            Scratch::Temporary(dir) => dir.path(),
+        }
     }
 }
 
@@ -108,16 +126,15 @@ impl RunCheck<'_> {
             commands: &commands,
             mode: self.sandbox.sandbox_mode,
         };
-        let outcomes =
-            match check.run(|| Ok::<_, CheckError>(Scratch(self.cache.scratch("check")?)), self.events) {
-                Ok(outcomes) => outcomes,
-                // Nothing is wrong with the extension.
-                Err(CheckError::Sandbox(e)) if !is_asked => {
-                    self.note(&format!("the programs weren't started to check what they need: {e}"));
-                    return Ok(Vec::new());
-                }
-                Err(e) => return Err(e),
-            };
+        let outcomes = match check.run(|| Scratch::new(self.cache), self.events) {
+            Ok(outcomes) => outcomes,
+            // Nothing is wrong with the extension.
+            Err(e @ (CheckError::Sandbox(_) | CheckError::Cache(_))) if !is_asked => {
+                self.note(&format!("the programs weren't started to check what they need: {e}"));
+                return Ok(Vec::new());
+            }
+            Err(e) => return Err(e),
+        };
         for outcome in &outcomes {
             self.warn(outcome);
         }

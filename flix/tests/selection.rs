@@ -152,12 +152,14 @@ fn what_belongs_to_the_host() {
             "/usr/lib/flix/t/etc/app/a copy",
             "/usr/lib/flix/t/usr/lib64/app/data copy",
             "/usr/lib/flix/t/var/lib/app/state copy",
-            "/usr/share/app/utc symlink -> /usr/share/zoneinfo/UTC",
+            "/usr/share/app/utc symlink -> ../zoneinfo/UTC",
+            "/usr/share/zoneinfo/UTC copy",
         ]
     );
     assert_eq!(
         plan.warnings,
         [
+            "/usr/bin/basher: script needs /bin/bash of the host, which is not part of the extension",
             "package:app: not included, since an extension can only hold /usr and /opt: /etc/app/b, /etc/app/c, /etc/app/d",
             "package:app: one file of /usr/lib64 is not where programs look for it, since some hosts have a symlink \
              there",
@@ -166,9 +168,8 @@ fn what_belongs_to_the_host() {
     assert_eq!(
         plan.notes,
         [
-            "/usr/bin/basher: script needs /bin/bash of the host, which is not part of the extension",
             "package:app: every host has its own /usr/bin/sort, not included",
-            "package:app: the host's own data is used, not included: /usr/share/zoneinfo/UTC",
+            "package:app: replaces the time zones of hosts that have them (/usr/share/zoneinfo)",
         ]
     );
 }

@@ -378,6 +378,7 @@ fn what_a_program_looks_for_is_found_unless_it_is_included() {
         }
         lab.script("usr/bin/helper", "x").script("bin/sh", "x").script("usr/bin/vi", "x");
         let app = "/usr/bin/app";
+        let zones = "/usr/bin/app Family(\"time zones, where the host has none\") /usr/share/zoneinfo";
         assert_eq!(
             unbundled(&lab, &[app]),
             [
@@ -385,14 +386,15 @@ fn what_a_program_looks_for_is_found_unless_it_is_included() {
                 "(/usr/bin/app Programs /usr/bin/vi)",
                 "/usr/bin/app Programs /usr/bin/helper",
                 "(/usr/bin/app Configuration /etc/app/main.conf /etc/app.conf)",
+                zones,
             ],
             "{musl}"
         );
         let named = ["/usr/lib/app/plugins/list", "/usr/bin/helper", "/usr/bin/vi"];
         let config = "(/usr/bin/app Configuration /etc/app/main.conf /etc/app.conf)";
         for (files, expected) in [
-            (&["/usr/share/app/a.txt"][..], &["/usr/bin/app Data /usr/share/app", config][..]),
-            (&["/usr/share/app/a.txt", "/usr/share/app/b.txt"], &[config]),
+            (&["/usr/share/app/a.txt"][..], &["/usr/bin/app Data /usr/share/app", config, zones][..]),
+            (&["/usr/share/app/a.txt", "/usr/share/app/b.txt"], &[config, zones]),
         ] {
             let wanted = [&[app][..], &named, files].concat();
             assert_eq!(unbundled(&lab, &wanted), expected, "{musl} {files:?}");
@@ -400,7 +402,7 @@ fn what_a_program_looks_for_is_found_unless_it_is_included() {
         let all = [app, "/usr/share/app", "/usr/lib/app", "/usr/bin/helper", "/usr/bin/vi"];
         assert_eq!(
             unbundled(&lab, &all),
-            ["(/usr/bin/app Configuration /etc/app/main.conf /etc/app.conf)"],
+            ["(/usr/bin/app Configuration /etc/app/main.conf /etc/app.conf)", zones],
             "{musl}"
         );
     }

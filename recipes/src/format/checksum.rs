@@ -51,7 +51,7 @@ pub struct ListTable {
     /// The file's name in the list, directories aside. A template. Default: the last part of the download's URL.
     pub name: Option<Template>,
     /// The list's signature, if upstream signs the list. `{url}` and `{file}` are the download's.
-    pub signature: Option<SignatureTable>,
+    pub signature: Option<Box<SignatureTable>>,
 }
 
 impl<'de> Deserialize<'de> for ChecksumTable {

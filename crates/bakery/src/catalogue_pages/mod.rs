@@ -80,7 +80,7 @@ pub(crate) fn verified(recipe: &Recipe) -> Vec<String> {
 /// The ways in order: `upstream's checksums or GitHub's digest`.
 fn checksum(download: &DownloadTable) -> String {
     let way = |table: &ChecksumTable| match table {
-        ChecksumTable::List(list) => match list.signature.as_ref().and_then(scheme) {
+        ChecksumTable::List(list) => match list.signature.as_deref().and_then(scheme) {
             Some(scheme) => format!("upstream's checksums with their {scheme}"),
             None => "upstream's checksums".to_owned(),
         },

@@ -146,7 +146,9 @@ impl BuildContext<'_> {
         let fetched = self.fetcher.get_all(&wants, self.events)?;
         for ((download, mut how), file) in instance.downloads.iter().zip(said).zip(fetched) {
             if let Some(signature) = &download.signature {
-                how.signature = Some(self.signature(&file.url, &file.content(), signature)?);
+                let by = self.signature(&file.url, &file.content(), signature)?;
+                // Its list may have one, too.
+                how.signature = Some(how.signature.map_or(by.clone(), |list| format!("{list}, {by}")));
             }
             let input = Input {
                 url: download.url.clone(),

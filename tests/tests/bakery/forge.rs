@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Result;
 use e2e::registry::{Registry, Settings};
 use e2e::upstream::debian::{self, Source};
+use e2e::upstream::site::sums;
 use e2e::work::USER;
 use e2e::{Host, Program, Upstream, Work, images, place, place_program, world};
 use recipes::Catalogue;
@@ -14,18 +15,29 @@ use sysext::merge_test::{MergeTest, Test};
 
 use crate::catalogue::VERIFY;
 
-/// A recipe that compiles, and where Debian has what its upstream released.
+/// A recipe that needs an image of Debian's to build.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Project {
     pub recipe: &'static str,
-    /// Debian's source package, and the suite whose version the recipe's script compiles.
-    pub package: &'static str,
-    pub suite: &'static str,
-    /// Where upstream publishes it: `VERSION` stands for the version, `MINOR` for its first two numbers.
-    pub url: &'static str,
-    pub signature: Option<&'static str>,
     /// Before the version in a tag.
     pub prefix: &'static str,
+    pub origin: Origin,
+}
+
+/// Where its content is from.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// What upstream released, as Debian has it.
+    Source {
+        /// Debian's source package, and the suite whose version the recipe's script compiles.
+        package: &'static str,
+        suite: &'static str,
+        /// Where upstream publishes it: `VERSION` stands for the version, `MINOR` for its first two numbers.
+        url: &'static str,
+        signature: Option<&'static str>,
+    },
+    /// Debian's package, of this version.
+    Package(&'static str),
 }
 
 /// The image of a project, and what it takes to build it again.
@@ -56,20 +68,18 @@ impl Forge {
     /// One that has built nothing yet.
     pub(crate) fn new(project: &'static Project) -> Result<Forge> {
         let work = Work::new()?;
-        let Source { version, archive, signature } = debian::source(project.package, project.suite)?;
         let upstream = Upstream::get()?.copy(&work.path().join("site"))?;
-        let minor = version.split('.').take(2).collect::<Vec<_>>().join(".");
-        let url = |template: &str| template.replace("VERSION", &version).replace("MINOR", &minor);
-        let archive_url = url(project.url);
-        let file = archive_url.rsplit('/').next().unwrap_or_default();
-        let sums = e2e::upstream::site::sums([(file, archive.as_slice())]);
-        upstream.replace(&format!("{archive_url}.sha256"), sums)?;
-        upstream.replace(&archive_url, archive)?;
-        if let (Some(template), Some(signature)) = (project.signature, signature) {
-            upstream.replace(&url(template), signature)?;
-        }
+        let version = match &project.origin {
+            Origin::Source { package, suite, url, signature } => {
+                let source = debian::source(package, suite)?;
+                publish(&upstream, &source, url, *signature)?;
+                source.version
+            }
+            Origin::Package(version) => (*version).to_owned(),
+        };
         let registry = Registry::start(work.path(), &Settings { remove: true, ..Settings::default() })?;
         world::push(&images::trixie()?, "trixie-slim", registry.address, "library/debian:trixie")?;
+        world::push(&images::debian()?, "bookworm", registry.address, "library/debian:bookworm")?;
         fs::write(
             work.path().join("registries.conf"),
             format!(
@@ -116,6 +126,11 @@ impl Forge {
         let merge_test = MergeTest { root: Host::bookworm()?.root().to_owned(), images, tests };
         let report = merge_test.run(&self.work.dir("merge-test")?)?;
         anyhow::ensure!(report.passed(), "{report:?}");
+        Ok(())
+    }
+
+    /// Checks that its programs need no library of the host's.
+    pub(crate) fn is_static(&self) -> Result<()> {
         let script =
             "unsquashfs -q -n -d out \"$1\" >&2 && for f in out/usr/bin/*; do readelf -ld \"$f\"; done";
         let program = Program::new("sh").args(["-euc", script, "elf"]).arg(self.image());
@@ -132,4 +147,18 @@ impl Forge {
         std::os::unix::fs::chown(&other, Some(USER), Some(USER))?;
         Ok(other.join("recipe.toml"))
     }
+}
+
+/// Puts a source where its upstream has it, with what upstream says of it.
+fn publish(upstream: &Upstream, source: &Source, url: &str, signature: Option<&str>) -> Result<()> {
+    let minor = source.version.split('.').take(2).collect::<Vec<_>>().join(".");
+    let place = |template: &str| template.replace("VERSION", &source.version).replace("MINOR", &minor);
+    let url = place(url);
+    let file = url.rsplit('/').next().unwrap_or_default();
+    upstream.replace(&format!("{url}.sha256"), sums([(file, source.archive.as_slice())]))?;
+    upstream.replace(&url, &source.archive)?;
+    if let (Some(template), Some(signature)) = (signature, &source.signature) {
+        upstream.replace(&place(template), signature)?;
+    }
+    Ok(())
 }

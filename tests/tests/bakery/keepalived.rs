@@ -7,15 +7,17 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use e2e::Host;
 
-use crate::forge::{Forge, Project};
+use crate::forge::{Forge, Origin, Project};
 
 static KEEPALIVED: Project = Project {
     recipe: "keepalived",
-    package: "keepalived",
-    suite: "trixie",
-    url: "https://www.keepalived.org/software/keepalived-VERSION.tar.gz",
-    signature: None,
     prefix: "v",
+    origin: Origin::Source {
+        package: "keepalived",
+        suite: "trixie",
+        url: "https://www.keepalived.org/software/keepalived-VERSION.tar.gz",
+        signature: None,
+    },
 };
 
 pub(crate) fn image() -> Result<PathBuf> {
@@ -35,7 +37,8 @@ fn compiled_twice_it_is_the_same_and_runs_where_it_is_merged() -> Result<()> {
     let again = forge.work.path().join("user/again").join(forge.image().file_name().context("no name")?);
     assert!(fs::read(forge.image())? == fs::read(again)?, "{out:?}");
 
-    forge.merged()
+    forge.merged()?;
+    forge.is_static()
 }
 
 /// v2.3.2 doesn't compile, so that it is no version; a candidate is none, either.

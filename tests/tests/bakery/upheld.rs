@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use e2e::{Program, Upstream, Vm, place};
 
-use crate::compiled::HAPROXY;
+use crate::compiled::{BIRD, CHRONY, HAPROXY};
 use crate::forge::Forge;
 use crate::{keepalived, kitchen::Kitchen};
 
@@ -42,6 +42,17 @@ grep -q haproxy_process_build_info <&3
 END
 bash /run/ask && echo \"haproxy: has metrics, as $(stat -c %U /proc/$(systemctl show -P MainPID haproxy))\"
 systemctl reload haproxy && echo \"haproxy: reloaded, $(systemctl is-active haproxy)\"
+# These are enabled by whoever wants them.
+cp /usr/share/images/chrony.raw /usr/share/images/bird.raw /etc/extensions/
+systemd-sysext refresh
+systemctl start chronyd.service
+chronyc -h /run/chrony/chronyd.sock tracking | grep '^Reference ID'
+echo \"chrony: runs as $(stat -c %U /proc/$(systemctl show -P MainPID chronyd))\"
+mkdir -p /etc/bird
+printf 'router id 192.0.2.1;\\nprotocol device { }\\n' > /etc/bird/bird.conf
+systemctl start bird.service
+birdc -s /run/bird/bird.ctl show status
+systemctl reload bird && echo \"bird: reloaded, $(systemctl is-active bird)\"
 ";
 
 #[test]
@@ -61,7 +72,9 @@ fn a_refresh_starts_what_extensions_uphold() -> Result<()> {
     fs::copy(work.join("docker-27.5.1-x86-64.raw"), files.join("docker.raw"))?;
     fs::copy(work.join("kata-containers-4.0.0-x86-64.raw"), files.join("kata-containers.raw"))?;
     fs::copy(keepalived::image()?, files.join("keepalived.raw"))?;
-    fs::copy(Forge::get(&HAPROXY)?.image(), files.join("haproxy.raw"))?;
+    for (project, name) in [(&HAPROXY, "haproxy.raw"), (&CHRONY, "chrony.raw"), (&BIRD, "bird.raw")] {
+        fs::copy(Forge::get(project)?.image(), files.join(name))?;
+    }
     let release = work.join("carrier/usr/lib/extension-release.d");
     fs::create_dir_all(&release)?;
     fs::write(release.join("extension-release.carrier"), "ID=_any\n")?;
@@ -87,7 +100,11 @@ fn a_refresh_starts_what_extensions_uphold() -> Result<()> {
     assert!(
         told.contains("kata-runtime  : 4.0.0\n")
             && told.contains("haproxy: has metrics, as haproxy\n")
-            && told.contains("haproxy: reloaded, active\n"),
+            && told.contains("haproxy: reloaded, active\n")
+            && told.contains("Reference ID")
+            && told.contains("chrony: runs as chrony\n")
+            && told.contains("Router ID is 192.0.2.1\n")
+            && told.contains("bird: reloaded, active\n"),
         "{told}"
     );
     assert!(told.contains("systemd 257") && told.contains("Version:"), "{told}");

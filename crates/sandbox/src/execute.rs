@@ -302,7 +302,8 @@ fn start_probes(
     // A name space without any other user is made in no time, and takes no other program.
     let modes = match run.mode {
         Some(mode) => vec![mode],
-        None if rustix::process::geteuid().is_root() => vec![Mode::Single, Mode::Root],
+        // The image's program isn't worth the host's root.
+        None if rustix::process::geteuid().is_root() => vec![Mode::Single],
         None => vec![Mode::Single, Mode::Subuid],
     };
     let env = environment(config, &run)?;

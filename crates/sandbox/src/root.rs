@@ -25,7 +25,7 @@ const SHARED: &str = "256m";
 
 const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
 
-/// What container engines hide or write-protect. Without a user name space, root may write to most of it.
+/// What container engines hide or write-protect. The host's root may write to most of it.
 const PROC_READ_ONLY: &[&str] = &["bus", "fs", "irq", "sys", "sysrq-trigger"];
 const PROC_HIDDEN: &[&str] =
     &["acpi", "asound", "kcore", "keys", "latency_stats", "sched_debug", "scsi", "timer_list", "timer_stats"];
@@ -86,7 +86,7 @@ pub(super) fn enter(go: &Go, mode: Mode, overlay: Option<bool>) -> Result<(), St
     }
     let root = rustix::fs::open("root", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Bits::empty())
         .at("root")?;
-    proc(&root, mode).at("mounting /proc")?;
+    proc(&root).at("mounting /proc")?;
     let dev = dev(&root).at("making /dev")?;
     files(go, mode, &root, &dev)?;
     drop(dev);
@@ -139,10 +139,17 @@ fn clone_of(dir: impl AsFd, path: &str) -> io::Result<OwnedFd> {
     Ok(open_tree(dir, path, flags)?)
 }
 
-fn proc(root: &OwnedFd, mode: Mode) -> io::Result<()> {
+/// Whether this process has the user 0 of the name space above, which may be the host's root. The kernel lets that user write its
+/// settings, from whatever name space. user_namespaces(7), "User and group ID mappings".
+fn has_root_above() -> io::Result<bool> {
+    let map = std::fs::read_to_string("/proc/self/uid_map")?;
+    Ok(map.lines().any(|line| line.split_ascii_whitespace().nth(1) == Some("0")))
+}
+
+fn proc(root: &OwnedFd) -> io::Result<()> {
     let proc = filesystem("proc", &[], &[], BARE)?;
     attach(&proc, root, "proc")?;
-    if mode != Mode::Root {
+    if !has_root_above()? {
         return Ok(());
     }
     // What stands in a procfs is the kernel's; these paths can't lead elsewhere.

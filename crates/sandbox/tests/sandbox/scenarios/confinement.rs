@@ -6,7 +6,7 @@ use rustix::fs::OFlags;
 use sandbox::{Mode, Network, run_in};
 use tree::{Event, Events, Node};
 
-use crate::support::{Case, busybox};
+use crate::support::{Case, Log, busybox};
 
 pub(super) fn processes_and_mounts(case: &Case) {
     let lines = case.output(
@@ -87,6 +87,15 @@ pub(super) fn kernel_settings(case: &Case) {
     assert_eq!(last.len(), 3, "{lines:?}");
     if case.mode == Mode::Root {
         assert_eq!(refused, ["0", "0"]);
+    }
+}
+
+/// A user name space doesn't take from root what the kernel gives to the user 0 of the host.
+pub(super) fn kernel_settings_of_root(case: &Case) {
+    let single = Case { mode: Mode::Single, dir: case.dir.clone(), events: Log::default() };
+    for file in ["sys/kernel/core_pattern", "sys/kernel/modprobe", "sysrq-trigger"] {
+        let lines = single.output(&format!("( : >> /proc/{file} ) 2>&1 | grep -o Read-only"));
+        assert_eq!(lines, ["Read-only"], "{file}");
     }
 }
 

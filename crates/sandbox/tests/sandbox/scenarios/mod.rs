@@ -36,6 +36,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("devices", MODES, confinement::devices),
     ("privileges", MODES, confinement::privileges),
     ("kernel_settings", MODES, confinement::kernel_settings),
+    ("kernel_settings_of_root", &[Mode::Root], confinement::kernel_settings_of_root),
     ("environment", MODES, confinement::environment),
     ("network", MODES, confinement::network),
     ("resolv_conf", MODES, confinement::resolv_conf),

@@ -16,9 +16,9 @@ pub struct StateDir {
     pub path: TreePath,
     /// The lower twelve bits of st_mode.
     pub mode: u32,
-    /// Name or number. If the host doesn't know it, the directory stays root's.
+    /// Name or number. If the host doesn't know it, the directory isn't made.
     pub owner: String,
-    /// Name or number of the group.
+    /// Name or number of the group. If the host doesn't know it, it is root's.
     pub group: String,
 }
 
@@ -34,8 +34,8 @@ pub fn add_state(extension: &mut Tree, sysroot: &TreePath, dirs: &[StateDir]) ->
 
 /// What `enter` sources. None if there is nothing to be made. One test of each directory if all of them are there.
 ///
-/// Whatever is made is root's until all is made, and then given away from the innermost out. So nobody else can put a symlink in
-/// the way, as long as the directory above is root's: below one that has been given to somebody before, nothing is made.
+/// Whatever is made is root's alone until all is made, and then given away from the innermost out. So nobody else can put a symlink
+/// in the way, as long as all directories above are root's: below one that others could write before, nothing is made.
 pub fn script(dirs: &[StateDir]) -> Option<String> {
     let mut dirs: Vec<&StateDir> = dirs.iter().filter(|dir| is_text(&dir.path)).collect();
     dirs.sort_by(|a, b| a.path.cmp(&b.path));
@@ -52,33 +52,56 @@ pub fn script(dirs: &[StateDir]) -> Option<String> {
         tests.join(" &&\n  ")
     );
     for (i, dir) in dirs.iter().enumerate() {
-        // The innermost of those above that somebody else owns: it is safe only if it was made just now.
-        let above = dirs[..i].iter().enumerate().rev().find(|(_, above)| dir.path.starts_with(&above.path));
-        let owned = above.filter(|(_, above)| above.owner != "root" && above.owner != "0");
-        let safe = owned.map_or_else(String::new, |(n, _)| format!("[ -n \"$_flatwrap_{n}\" ] && "));
+        // Below one that others can write, the one above has to be made just now.
+        let above: Vec<usize> = (0..i).filter(|&n| dir.path.starts_with(&dirs[n].path)).collect();
+        let safe = match above.last() {
+            Some(n) if above.iter().any(|&n| dirs[n].is_shared()) => {
+                format!("[ -n \"$_flatwrap_{n}\" ] && ")
+            }
+            _ => String::new(),
+        };
         let path = text(&dir.path);
         let parent = text(&dir.path.parent().unwrap_or_else(TreePath::root));
         let _ = write!(
             out,
             "  _flatwrap_{i}=''\n  [ -e {path} ] || [ -L {path} ] || {{\n    \
-             {safe}mkdir -p -- {parent} && mkdir -m {:04o} -- {path} && _flatwrap_{i}=yes\n  }}\n",
-            dir.mode & 0o7777
+             {safe}mkdir -p -- {parent} && mkdir -m 0700 -- {path} && _flatwrap_{i}=yes\n  }}\n"
         );
     }
     for (i, dir) in dirs.iter().enumerate().rev() {
-        if [&dir.owner, &dir.group].into_iter().all(|name| name == "root" || name == "0") {
+        let path = text(&dir.path);
+        let _ = write!(out, "  [ -z \"$_flatwrap_{i}\" ] || {{ ");
+        if !is_root(&dir.group) {
+            let _ = write!(out, "chgrp -h -- {} {path}; ", sh(&dir.group));
+        }
+        let mode = dir.mode & 0o7777;
+        if is_root(&dir.owner) {
+            let _ = writeln!(out, "chmod {mode:04o} -- {path}; }}");
             continue;
         }
-        let path = text(&dir.path);
+        // A directory of the wrong owner would stay so: whoever makes users later makes this one, too.
+        let below = dirs[i + 1..].iter().rev().filter(|below| below.path.starts_with(&dir.path));
+        let made: Vec<String> = below.map(|below| text(&below.path)).chain([path.clone()]).collect();
         let _ = writeln!(
             out,
-            "  [ -z \"$_flatwrap_{i}\" ] || {{ chgrp -h -- {} {path}; chown -h -- {} {path}; }}",
-            sh(&dir.group),
-            sh(&dir.owner)
+            "chown -h -- {} {path} && chmod {mode:04o} -- {path} || rmdir -- {}; }}",
+            sh(&dir.owner),
+            made.join(" ")
         );
     }
     out.push_str("  :\n) 2>/dev/null || :\n");
     Some(out)
+}
+
+impl StateDir {
+    /// Whether others than root can put something into it.
+    fn is_shared(&self) -> bool {
+        !is_root(&self.owner) || self.mode & 0o022 != 0
+    }
+}
+
+fn is_root(name: &str) -> bool {
+    name == "root" || name == "0"
 }
 
 /// Whether a path can stand in a script.
@@ -108,13 +131,14 @@ mod tests {
           umask 022
           _flatwrap_0=''
           [ -e "/var/lib/it's" ] || [ -L "/var/lib/it's" ] || {
-            mkdir -p -- /var/lib && mkdir -m 2750 -- "/var/lib/it's" && _flatwrap_0=yes
+            mkdir -p -- /var/lib && mkdir -m 0700 -- "/var/lib/it's" && _flatwrap_0=yes
           }
           _flatwrap_1=''
           [ -e "/var/lib/it's/body" ] || [ -L "/var/lib/it's/body" ] || {
             [ -n "$_flatwrap_0" ] && mkdir -p -- "/var/lib/it's" && mkdir -m 0700 -- "/var/lib/it's/body" && _flatwrap_1=yes
           }
-          [ -z "$_flatwrap_0" ] || { chgrp -h -- web "/var/lib/it's"; chown -h -- web "/var/lib/it's"; }
+          [ -z "$_flatwrap_1" ] || { chmod 0700 -- "/var/lib/it's/body"; }
+          [ -z "$_flatwrap_0" ] || { chgrp -h -- web "/var/lib/it's"; chown -h -- web "/var/lib/it's" && chmod 2750 -- "/var/lib/it's" || rmdir -- "/var/lib/it's/body" "/var/lib/it's"; }
           :
         ) 2>/dev/null || :
         "#);

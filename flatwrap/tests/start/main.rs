@@ -206,13 +206,23 @@ fn state_directories_are_made_once() {
     let dirs = [
         state("lib/web", 0o2750, "daemon"),
         state("log/web/body", 0o700, "daemon"),
-        state("log/web", 0o755, "nobody-knows-this-user"),
+        state("log/web", 0o755, "root"),
+        state("unknown", 0o755, "nobody-knows-this-user"),
+        state("unknown/below", 0o755, "daemon"),
         state("link", 0o755, "root"),
         state("given/below", 0o755, "root"),
         state("given", 0o755, "daemon"),
+        state("given/link", 0o755, "root"),
+        state("given/link/below", 0o755, "daemon"),
+        state("open", 0o777, "root"),
+        state("open/below", 0o755, "root"),
     ];
     std::os::unix::fs::symlink("/var/tmp/nowhere", at("link")).unwrap();
-    std::fs::create_dir(at("given")).unwrap();
+    for dir in ["given", "open", "elsewhere"] {
+        std::fs::create_dir(at(dir)).unwrap();
+    }
+    // As somebody who owns the directory above could put it there.
+    std::os::unix::fs::symlink(at("elsewhere"), at("given/link")).unwrap();
     let script = at("state");
     std::fs::write(&script, flatwrap::state::script(&dirs).unwrap()).unwrap();
     for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]] {
@@ -239,12 +249,13 @@ fn state_directories_are_made_once() {
         );
         let web = std::fs::metadata(at("lib/web")).unwrap();
         assert_eq!((web.permissions().mode() & 0o7777, web.uid()), (0o2750, 1), "{shell:?}");
-        assert_eq!(std::fs::metadata(at("log/web")).unwrap().uid(), 0, "{shell:?}");
-        // Nothing through a symlink, and nothing below what somebody else has had.
-        assert!(
-            !std::path::Path::new("/var/tmp/nowhere").exists() && !at("given/below").exists(),
-            "{shell:?}"
-        );
+        let log = std::fs::metadata(at("log/web")).unwrap();
+        assert_eq!((log.permissions().mode() & 0o7777, log.uid()), (0o755, 0), "{shell:?}");
+        // Nothing through a symlink, nothing below what others could write, and nothing of the wrong owner.
+        for path in ["given/below", "elsewhere/below", "open/below", "unknown"] {
+            assert!(!at(path).exists(), "{shell:?} {path}");
+        }
+        assert!(!std::path::Path::new("/var/tmp/nowhere").exists(), "{shell:?}");
         std::fs::remove_dir_all(at("lib")).unwrap();
         std::fs::remove_dir_all(at("log")).unwrap();
     }

@@ -174,7 +174,7 @@ fn a_run_that_is_killed_is_resumed_to_the_same_bytes() -> Result<()> {
             same(&there, &files(&folder)?);
         }
         // As it would be killed while it writes.
-        fs::write(folder.join("nebula/.nebula-v1.9.5-arm64.raw.Abc123.tmp"), "half")?;
+        fs::write(folder.join("nebula/.nebula-v1.9.5-arm64.raw.Abc123.flix.tmp"), "half")?;
         fs::remove_file(folder.join("crio/crio-v1.32.0-arm64.intoto.json"))?;
 
         let resumed = kitchen.bakery(&["release"])?.run()?;

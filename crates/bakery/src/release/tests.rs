@@ -154,10 +154,10 @@ fn a_folder_is_taken_once_and_swept() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("tool")).unwrap();
     for (file, stays) in [
-        (".tool.raw.AbC123.tmp", false),
+        (".tool.raw.AbC123.flix.tmp", false),
         ("tool.raw", true),
         (".htaccess.tmp", true),
-        ("a.b.AbC123.tmp", true),
+        ("a.b.AbC123.flix.tmp", true),
     ] {
         let path = dir.path().join("tool").join(file);
         std::fs::write(&path, "").unwrap();

@@ -20,7 +20,8 @@ use std::sync::OnceLock;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 
 /// What temporary names end with, and how many random characters are before that.
-const SUFFIX: &str = ".tmp";
+/// With the project's name: whatever is called so and isn't locked is removed.
+const SUFFIX: &str = ".flix.tmp";
 const RANDOM: usize = 6;
 
 /// Why an output could not be written. All name the path.

@@ -24,9 +24,9 @@ fn temporary_names_are_known_again() {
         ".htaccess",
         ".htaccess.tmp",
         ".a.tmp",
-        "a.raw.AbC123.tmp",
-        ".a.AbC12.tmp",
-        "..AbC123.tmp",
+        "a.raw.AbC123.flix.tmp",
+        ".a.AbC12.flix.tmp",
+        "..AbC123.flix.tmp",
         "",
     ] {
         assert!(!is_temporary(OsStr::new(name)), "{name}");
@@ -180,9 +180,15 @@ fn what_killed_runs_have_left_is_swept() {
     let place = dir.path().join("a.raw");
     let busy = OutputFile::create(&place).unwrap();
     let busy_path = busy.path().unwrap().to_owned();
-    std::fs::write(dir.path().join(".a.raw.AbC123.tmp"), "left").unwrap();
-    std::fs::create_dir_all(dir.path().join(".work.AbC123.tmp/some/where")).unwrap();
-    for kept in [".a.raw.AbC12.tmp", ".b.raw.AbC123.tmp", ".a.raw.AbC123", ".other.AbC123.tmp"] {
+    std::fs::write(dir.path().join(".a.raw.AbC123.flix.tmp"), "left").unwrap();
+    std::fs::create_dir_all(dir.path().join(".work.AbC123.flix.tmp/some/where")).unwrap();
+    for kept in [
+        ".a.raw.backup.tmp",
+        ".a.raw.AbC12.flix.tmp",
+        ".b.raw.AbC123.flix.tmp",
+        ".a.raw.AbC123",
+        ".other.AbC123.flix.tmp",
+    ] {
         std::fs::write(dir.path().join(kept), "").unwrap();
     }
     let other = OutputFile::create(&place).unwrap();
@@ -192,6 +198,12 @@ fn what_killed_runs_have_left_is_swept() {
         assert!(path.exists(), "{path:?} is in use");
     }
     drop((busy, other, work, another));
-    let left = [".a.raw.AbC12.tmp", ".a.raw.AbC123", ".b.raw.AbC123.tmp", ".other.AbC123.tmp"];
+    let left = [
+        ".a.raw.AbC12.flix.tmp",
+        ".a.raw.AbC123",
+        ".a.raw.backup.tmp",
+        ".b.raw.AbC123.flix.tmp",
+        ".other.AbC123.flix.tmp",
+    ];
     assert_eq!(names(dir.path()), left);
 }

@@ -23,7 +23,7 @@ fn trusted(owner: u32, mode: u32, user: u32) -> bool {
 }
 
 fn others_may_write(mode: u32) -> bool {
-    mode & 0o022 != 0 && mode & 0o1000 == 0
+    mode & 0o022 != 0
 }
 
 /// What is wrong with a directory, for the message.
@@ -52,7 +52,7 @@ mod tests {
             (1000, 0o700, 1000, true),
             (1000, 0o755, 1000, true),
             (0, 0o755, 1000, true),
-            (0, 0o1777, 1000, true),
+            (0, 0o1777, 1000, false),
             (1000, 0o700, 0, false),
             (1001, 0o700, 1000, false),
             (1000, 0o775, 1000, false),

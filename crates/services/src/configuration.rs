@@ -154,7 +154,11 @@ const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
 /// Whether a line gives a password: `password = x`, `secret: x`.
 fn is_password(line: &[u8]) -> bool {
     let line = line.trim_ascii();
-    let Some(at) = line.iter().position(|b| b"=:".contains(b)) else { return false };
+    // `password = x`, and BIND's `secret "x==";`; PAM's `password required` isn't one.
+    let quoted = line.iter().position(|b| *b == b'"').filter(|at| line[..*at].ends_with(b" "));
+    let Some(at) = line.iter().position(|b| b"=:".contains(b)).into_iter().chain(quoted).min() else {
+        return false;
+    };
     let (key, value) = (line[..at].trim_ascii().to_ascii_lowercase(), line[at + 1..].trim_ascii());
     let is_key = ["password", "passwd", "secret"].iter().any(|k| key.ends_with(k.as_bytes()));
     is_key && !value.is_empty() && !matches!(line.first(), Some(b'#' | b';'))
@@ -185,6 +189,9 @@ mod tests {
             ("password = x", true),
             ("  secret: \"x\"", true),
             ("password =", false),
+            ("secret \"x==\";", true),
+            ("password required pam_unix.so", false),
+            ("password required pam_x.so text=\"y\"", false),
             ("# password = x", false),
             ("user = x", false),
         ] {

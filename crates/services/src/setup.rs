@@ -9,7 +9,7 @@ use crate::accounts::User;
 use crate::inventory::ServicesError;
 use crate::needs::{Etc, Needs, SYSUSERS, TMPFILES, UNITS};
 use crate::places::{Owner, StateKind};
-use crate::text::word;
+use crate::text::{argument, word};
 
 /// Where copies of the host's files are. tmpfiles.d(5), type C.
 const FACTORY: StaticPath = StaticPath::new("/usr/share/factory");
@@ -82,6 +82,11 @@ impl Needs {
             None => uid.to_owned(),
         };
         let or_default = |text: &str| if text.is_empty() { b"-".to_vec() } else { word(text.as_bytes()) };
+        // One that is no path would cost all users of the file.
+        let path_or_default = |text: &str| match text.starts_with('/') && TreePath::new(text).is_ok() {
+            true => word(text.as_bytes()),
+            false => b"-".to_vec(),
+        };
         // A home that is no directory anywhere is systemd's default, too.
         let comment = user.comment.trim_end_matches(',');
         let columns = [
@@ -89,8 +94,8 @@ impl Needs {
             word(user.name.as_bytes()),
             id.into_bytes(),
             or_default(comment),
-            or_default(&user.home),
-            or_default(&user.shell),
+            path_or_default(&user.home),
+            path_or_default(&user.shell),
         ];
         columns.join(&b' ')
     }
@@ -103,12 +108,12 @@ impl Needs {
             out.extend([owner, group].map(|o| [b":".as_slice(), &word(o.text().as_bytes())].concat()));
             out.push(b"-".to_vec());
             if !from.is_empty() {
-                out.push(word(from));
+                out.push(argument(from));
             }
             out.join(&b' ')
         };
         let link = |path: &TreePath, target: &[u8]| {
-            columns_of(vec![b"L".to_vec(), word(&path.to_absolute()), b"- - - -".to_vec(), word(target)])
+            columns_of(vec![b"L".to_vec(), word(&path.to_absolute()), b"- - - -".to_vec(), argument(target)])
         };
         for state in &self.state {
             lines.push(match &state.kind {
@@ -124,6 +129,8 @@ impl Needs {
                 Kind::Dir => lines.push(made(b"d", path, mode, &found.owner, &found.group, b"")),
                 Kind::Symlink(target) => lines.push(link(path, target)),
                 Kind::File(content) => {
+                    // No program of a host's has more rights because of an extension.
+                    let mode = mode & 0o777;
                     let copy = factory.join(path.as_relative())?;
                     lines.push(made(b"C", path, mode, &found.owner, &found.group, &copy.to_absolute()));
                     put(extension, copy, Node::file(mode & 0o755, content.clone()))?;
@@ -134,7 +141,7 @@ impl Needs {
         for (path, node) in &self.contents {
             let Some(content) = node.content() else { continue };
             let copy = factory.join(path.as_relative())?;
-            let mode = node.meta.mode & 0o7777;
+            let mode = node.meta.mode & 0o777;
             let root = Owner::Name("root".to_owned());
             let (owner, group) = self.owners.get(path).map_or((&root, &root), |(o, g)| (o, g));
             lines.push(made(b"C", path, mode, owner, group, &copy.to_absolute()));

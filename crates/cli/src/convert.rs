@@ -212,7 +212,9 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
     };
     let elsewhere = inventory.iter().flat_map(services::Inventory::files).cloned().collect();
     // The check starts nothing if nothing is written.
-    let is_checked = !args.check.no_check && !args.report.dry_run;
+    let is_unasked = args.check.check.is_empty();
+    let is_refused = args.check.no_check || sandbox.untrusted && is_unasked;
+    let is_checked = !is_refused && !args.report.dry_run;
     let original = is_checked.then(|| rootfs.tree.clone());
     let (rootfs, shown) = command.narrow(rootfs, paths, &selections)?;
     let plan = command.plan(name, &rootfs, shown, selections, elsewhere)?;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use flix::plan::{Selection, is_host_program};
+use flix::plan::Selection;
 use packages::{Database, Package};
 use sysext::extension::unit_programs::{UNIT_LIMIT, is_unit, programs as unit_programs};
 use sysext::request::home;
@@ -265,9 +265,7 @@ pub(crate) fn service_files(names: &[String], tree: &Tree) -> Result<Vec<TreePat
         let places = starts.filter_map(|p| TreePath::new(p).ok());
         programs.extend(places.filter(|p| is_there(p) && home(p, false).is_some()));
     }
-    let is_hosts =
-        |p: &TreePath| flatwrap::Plan::is_reserved(p) || home(p, false).as_ref().is_some_and(is_host_program);
-    out.extend(programs.into_iter().filter(|p| !is_hosts(p)));
+    out.extend(programs);
     Ok(out.into_iter().collect())
 }
 

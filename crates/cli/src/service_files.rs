@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use flix::plan::Selection;
 use image::{ImageOptions, Volume, Written};
-use services::{Etc, Inventory, Needs, Options, ServicesError, StateKind};
+use services::{Etc, Inventory, Needs, Options, Owner, ServicesError, StateKind};
 use sysext::extension::unit_programs::{UNIT_LIMIT, is_unit, programs};
 use sysext::request::{home, locate};
 use sysext::{Extension, ExtensionName, RequestedPath};
@@ -133,6 +133,14 @@ fn report(needs: &Needs, name: &ExtensionName, args: &ServiceArgs, events: &dyn 
     }
     for start in &needs.first_starts {
         note(format!("before the service's first start, each host runs {}", start.command.join(" ")));
+    }
+    let of_number = |owners: [&Owner; 2]| owners.into_iter().any(|owner| matches!(owner, Owner::Number(_)));
+    let state = needs.state.iter().filter(|s| of_number([&s.owner, &s.group])).map(|s| &s.path);
+    let files = needs.configuration.iter().filter(|c| of_number([&c.owner, &c.group])).map(|c| &c.path);
+    if let Some(list) = list(state.chain(files)) {
+        warn(format!(
+            "belongs to a number that no user or group of the image has, and to whoever has it on a host: {list}"
+        ));
     }
     if let Some(list) = list(needs.secrets.iter()) {
         warn(format!("not included, since no two hosts may share a key or password: {list}"));

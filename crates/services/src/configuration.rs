@@ -81,15 +81,15 @@ impl Inventory {
                 path.components().nth(1).is_some_and(|n| IDENTITY.iter().any(|i| i.as_bytes() == n));
             // Another package's file that the host has, too, if it has that package.
             let anothers = self.owned.contains(path) && !own.contains(path) && is_hosts_configuration(path);
-            if identity || anothers {
+            if identity || anothers || is_trust(path) {
                 continue;
             }
             match self.tree.get(path) {
                 Some(node) if node.is_dir() && !self.has_database => {
                     let below = self.tree.subtree(path).take(NAMED_LIMIT);
-                    found.extend(below.map(|(p, _)| p.clone()));
+                    found.extend(below.map(|(p, _)| p.clone()).filter(|p| !is_trust(p)));
                 }
-                Some(node) if !node.is_dir() && !is_trust(path) => _ = found.insert(path.clone()),
+                Some(node) if !node.is_dir() => _ = found.insert(path.clone()),
                 _ => {}
             }
         }

@@ -81,8 +81,14 @@ pub struct Needs {
     pub left_out: BTreeSet<TreePath>,
     pub(crate) etc: Etc,
     pub(crate) numbers: bool,
-    pub(crate) gids: BTreeMap<String, u32>,
+    /// The group of each user whose group isn't its own.
+    pub(crate) primary: BTreeMap<String, String>,
 }
+
+/// Groups whose members are as good as root on many hosts. A host may have a user of the same name already, who doesn't become a
+/// member because an image says so.
+const PRIVILEGED: [&str; 10] =
+    ["admin", "disk", "docker", "incus-admin", "kmem", "libvirt", "lxd", "root", "sudo", "wheel"];
 
 /// A unit of the extension, without its drop-ins.
 struct Unit {
@@ -254,13 +260,18 @@ impl Needs {
             if crate::accounts::is_name(&user.name) {
                 let primary = accounts.group_of(user.gid).map(|g| g.name.clone());
                 let apart = primary.filter(|g| g != &user.name && user.gid != crate::state::NOGROUP);
-                if let Some(group) = apart.filter(|g| !made.has(Account::Group, g)) {
-                    self.groups.insert(group.clone(), accounts.group(&group).map(|g| g.gid));
+                if let Some(group) = apart {
+                    if !made.has(Account::Group, &group) {
+                        self.groups.insert(group.clone(), accounts.group(&group).map(|g| g.gid));
+                    }
+                    self.primary.insert(user.name.clone(), group);
                 }
                 self.users.push(user);
             }
         }
-        for group in accounts.groups.iter() {
+        let is_asked = |group: &str| names.contains(&(Account::Group, group.to_owned()));
+        let kept = |group: &str| !PRIVILEGED.contains(&group) || is_asked(group);
+        for group in accounts.groups.iter().filter(|g| kept(&g.name)) {
             for member in group.members.iter().filter(|m| users.contains(m)) {
                 self.members.insert((member.clone(), group.name.clone()));
                 if !made.has(Account::Group, &group.name) {
@@ -273,7 +284,6 @@ impl Needs {
                 self.groups.insert(name.clone(), accounts.group(name).map(|g| g.gid));
             }
         }
-        self.gids = accounts.groups.iter().map(|g| (g.name.clone(), g.gid)).collect();
         let primary = |u: &User| accounts.group_of(u.gid).map(|g| g.name.clone());
         // A user's own group comes with it.
         let own: BTreeSet<&String> = self

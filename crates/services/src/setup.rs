@@ -55,7 +55,7 @@ impl Needs {
         Ok(())
     }
 
-    /// sysusers.d(5). Users and groups that a host has stay as they are.
+    /// sysusers.d(5). Users and groups that a host has keep their numbers. Users become members of groups.
     fn sysusers(&self, name: &ExtensionName) -> Vec<u8> {
         let mut lines: Vec<Vec<u8>> = Vec::new();
         let number = |id: Option<u32>| match id.filter(|id| self.numbers && *id != u32::MAX) {
@@ -75,9 +75,7 @@ impl Needs {
     }
 
     fn user(&self, user: &User, uid: &str) -> Vec<u8> {
-        let group = self.gids.iter().find(|(_, gid)| **gid == user.gid).map(|(name, _)| name);
-        let apart = group.filter(|g| **g != user.name && user.gid != crate::state::NOGROUP);
-        let id = match apart {
+        let id = match self.primary.get(&user.name) {
             Some(group) => format!("{uid}:{group}"),
             None => uid.to_owned(),
         };

@@ -32,7 +32,7 @@ pub(crate) struct SandboxArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) timeout: Option<Duration>,
 
-    /// Restrict commands to what an image needs that isn't trusted: nothing is installed automatically, no network, and at most
+    /// Restrict commands to what an image needs that isn't trusted: nothing is installed or started automatically, no network, and at most
     /// 15 minutes (or --timeout), 4 GiB of memory, 512 processes and 8 GiB of disk for each command
     #[arg(long, conflicts_with_all = ["network", "package"])]
     pub(crate) untrusted: bool,

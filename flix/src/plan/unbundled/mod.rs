@@ -60,6 +60,9 @@ const MOST_NUMBERED: usize = 3;
 /// Maximum number of paths of one file that are remembered, so that none is looked up twice.
 const SEEN_LIMIT: usize = 1 << 16;
 
+/// Maximum number of paths with a version of one file that are looked up: each takes a look through a folder.
+const NUMBERED_LIMIT: usize = 64;
+
 impl Planner<'_> {
     /// Looks through all that the plan has, once everything has its place.
     pub(super) fn unbundled(&mut self, closure: &Closure) -> Result<(), PlanError> {
@@ -82,20 +85,26 @@ impl Planner<'_> {
             }
             let mut families: BTreeSet<&'static Family> = BTreeSet::new();
             let mut seen: BTreeSet<Vec<u8>> = BTreeSet::new();
+            let mut numbered: BTreeSet<(Vec<u8>, Vec<u8>)> = BTreeSet::new();
             let strings = read_only_strings(content, &mut |string| {
                 for path in paths::candidates(string) {
                     if is_new(path, &mut seen) {
                         bundled.look(path, is_root, &mut found);
                     }
                 }
-                if let Some((dir, name)) = paths::numbered(string).filter(|_| is_root) {
-                    bundled.look_numbered(dir, name, &mut found);
+                if let Some((dir, name)) = paths::numbered(string).filter(|_| is_root)
+                    && numbered.len() < NUMBERED_LIMIT
+                {
+                    numbered.insert((dir.to_vec(), name.to_vec()));
                 }
                 families.extend(families::by_mark(string));
             });
             // The closure reports files that can't be read, if they matter.
             if strings.is_err() {
                 continue;
+            }
+            for (dir, name) in &numbered {
+                bundled.look_numbered(dir, name, &mut found);
             }
             if object.is_some_and(|o| o.elf.interpreter.is_none()) {
                 found.remove(&(ZONES, true));

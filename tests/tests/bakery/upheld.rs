@@ -51,6 +51,10 @@ echo \"chrony: runs as $(stat -c %U /proc/$(systemctl show -P MainPID chronyd))\
 mkdir -p /etc/bird
 printf 'router id 192.0.2.1;\\nprotocol device { }\\n' > /etc/bird/bird.conf
 systemctl start bird.service
+for _ in $(seq 100); do
+    [ -S /run/bird/bird.ctl ] && break
+    sleep 0.2
+done
 birdc -s /run/bird/bird.ctl show status
 systemctl reload bird && echo \"bird: reloaded, $(systemctl is-active bird)\"
 ";

@@ -221,4 +221,27 @@ fn hostile_names() {
     let content = tree.get(&TMPFILES.parse().unwrap()).unwrap().content().unwrap().read(1 << 20).unwrap();
     let lines: Vec<&[u8]> = content.split(|&b| b == b'\n').filter(|l| l.starts_with(b"d /evil")).collect();
     assert!(lines.is_empty());
+    // systemd-tmpfiles(8) doesn't unquote the last column.
+    let copy = b" - /usr/share/factory/r/etc/redis/a\\x20b\\x0ad\\x20/evil\\x20%%\xff\n";
+    assert!(content.windows(copy.len()).any(|w| w == copy), "{}", String::from_utf8_lossy(&content));
+}
+
+#[test]
+fn groups_with_one_number_and_groups_of_administrators() {
+    let mut image = image();
+    let groups = "root:x:0:\nweb:x:104:\naaa:x:104:\nsudo:x:27:redis\nssl-cert:x:9:redis\n";
+    image.insert("/etc/group".parse().unwrap(), Node::file(0o644, groups)).unwrap();
+    // A set-id bit never reaches a host, nor does a home that is no path.
+    let passwd = "redis:x:102:104::var/lib:/bin/sh\n";
+    image.insert("/etc/passwd".parse().unwrap(), Node::file(0o644, passwd)).unwrap();
+    image.insert("/etc/redis/made.conf".parse().unwrap(), Node::file(0o4755, "x")).unwrap();
+    let inventory = Inventory::read(&image, &["/usr/bin/redis".parse().unwrap()]).unwrap();
+    let mut tree = extension(&[(PLACE, UNIT)]);
+    Needs::new(&inventory, &tree, options()).unwrap().write(&mut tree, &"r".parse().unwrap()).unwrap();
+    let users = text(&tree, SYSUSERS);
+    assert!(users.contains("u redis -:web - - /bin/sh\n") && users.contains("g web -\n"), "{users}");
+    assert!(users.contains("m redis ssl-cert\n") && !users.contains("sudo"), "{users}");
+    let content = tree.get(&TMPFILES.parse().unwrap()).unwrap().content().unwrap().read(1 << 20).unwrap();
+    let files = String::from_utf8_lossy(&content);
+    assert!(files.contains("C /etc/redis/made.conf :0755 :root :root"), "{files}");
 }

@@ -93,7 +93,7 @@ impl Vm {
         let accel = std::env::var("FLIX_E2E_ACCEL").unwrap_or_else(|_| ACCEL.to_owned());
         let outcome = Program::new("timeout")
             .args([LIMIT, "qemu-system-x86_64", "-accel", &accel])
-            .args(["-smp", "2", "-m", "2500", "-nographic", "-no-reboot", "-nic", self.nic])
+            .args(["-smp", "1", "-m", "2500", "-nographic", "-no-reboot", "-nic", self.nic])
             // On a busy machine an emulated timer is late, which a kernel that checks it takes for a broken one, and panics.
             .args(["-append", "console=ttyS0 edd=off no_timer_check panic=-1 rdinit=/init quiet"])
             .arg("-kernel")

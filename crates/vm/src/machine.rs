@@ -94,8 +94,8 @@ pub struct Machine {
     pub accel: Accel,
     /// MiB.
     pub memory: u32,
-    /// Processors.
-    pub cpus: u32,
+    /// Processors. None: one if it is emulated, else two.
+    pub cpus: Option<u32>,
     /// Ports that are passed on.
     pub ports: Vec<Port>,
     /// Seconds that a command may take, the start included; 0 is no limit.
@@ -163,6 +163,13 @@ const FIRMWARE: [&str; 4] = [
 /// Longer than any kernel takes to print its first message on a virtualised processor.
 const FIRST_WORD: Duration = Duration::from_secs(20);
 
+/// A kernel patches its own code while it runs (static keys; text_poke_bp in arch/x86/kernel/alternative.c), with an int3 in place of what
+/// is being replaced. With thread=multi, another emulated processor may still run that int3 when the kernel has forgotten it, and the
+/// kernel oopses. With one processor there is no other.
+const EMULATED_CPUS: u32 = 1;
+
+const VIRTUALIZED_CPUS: u32 = 2;
+
 impl Machine {
     /// Whether the emulator is there: to be asked before anything long begins.
     ///
@@ -195,7 +202,8 @@ impl Machine {
         } else {
             ["-accel", "tcg,thread=multi", "-cpu", "max"]
         });
-        qemu.args(["-smp", &self.cpus.to_string(), "-m", &self.memory.to_string()]);
+        let cpus = self.cpus.unwrap_or(if kvm { VIRTUALIZED_CPUS } else { EMULATED_CPUS });
+        qemu.args(["-smp", &cpus.to_string(), "-m", &self.memory.to_string()]);
         // No disk drives that nobody wants: looking for them takes seconds.
         qemu.args(["-nodefaults", "-display", "none", "-serial", "mon:stdio", "-no-reboot"]);
         let mut network = String::from("user,model=virtio-net-pci");

@@ -63,7 +63,7 @@ fn machine() -> Machine {
         arch: Arch::X86_64,
         accel: Accel::Tcg,
         memory: 1024,
-        cpus: 2,
+        cpus: None,
         ports: vec!["8080:80".parse().unwrap(), "443".parse().unwrap()],
         limit: 0,
     }
@@ -80,6 +80,14 @@ fn the_emulators_arguments() {
         "snapshot=on,file=/a,,b.bin",
     ] {
         assert!(line.contains(part), "{part}\n{line}");
+    }
+    for (cpus, kvm, expected) in
+        [(None, true, "2"), (None, false, "1"), (Some(3), true, "3"), (Some(3), false, "3")]
+    {
+        let command = Machine { cpus, ..machine() }.command(&disk, kvm, true).unwrap();
+        let args: Vec<_> = command.get_args().map(|a| a.to_str().unwrap()).collect();
+        let at = args.iter().position(|a| *a == "-smp").unwrap();
+        assert_eq!(args[at + 1], expected, "{cpus:?} {kvm}");
     }
     for bad in ["", "0:1", "1:0", "a:1", "70000:1", "1:2:3"] {
         assert!(bad.parse::<Port>().is_err(), "{bad}");

@@ -56,9 +56,9 @@ pub struct Args {
     #[arg(long, value_name = "MIB", default_value_t = 3072, value_parser = clap::value_parser!(u32).range(256..))]
     memory: u32,
 
-    /// Number of processors
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
-    cpus: u32,
+    /// Number of processors [default: 2, or 1 if the machine is emulated: a kernel with more may crash there]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    cpus: Option<u32>,
 
     /// Accelerator: auto, kvm, or tcg (emulation)
     #[arg(long, default_value = "auto")]

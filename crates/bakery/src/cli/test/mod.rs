@@ -153,7 +153,7 @@ impl TestHost {
         if args.vm {
             let limit = args.timeout;
             let machine =
-                Machine { arch, accel: Accel::Auto, memory: 3072, cpus: 2, ports: Vec::new(), limit };
+                Machine { arch, accel: Accel::Auto, memory: 3072, cpus: None, ports: Vec::new(), limit };
             machine.check()?;
             return Ok(TestHost::Machine(machine));
         }

@@ -139,15 +139,16 @@ impl Check<'_> {
                 continue;
             }
             if !grows {
-                return Ok(self.commands.iter().zip(probed).map(|(c, p)| self.outcome(c, p)).collect());
+                let outcomes = self.commands.iter().zip(probed).map(|(c, p)| self.outcome(c, p));
+                return Ok(outcomes.collect::<Result<_, SandboxError>>()?);
             }
         }
         Ok(Vec::new())
     }
 
-    fn outcome(&self, command: &Command, probed: Probed) -> Outcome {
+    fn outcome(&self, command: &Command, probed: Probed) -> Result<Outcome, SandboxError> {
         let Probed { end, output, looked } = probed;
-        let found = looked.missing(self.seen, self.original).into_iter();
+        let found = looked.missing(self.seen, self.original)?.into_iter();
         let found = found.filter(|m| !ignored(&m.path)).map(|m| Problem::Missing(m.kind, m.path));
         let mut problems: Vec<Problem> = start_problem(end, &output).into_iter().chain(found).collect();
         let is_test = matches!(command, Command::Found { is_test: true, .. });
@@ -155,7 +156,7 @@ impl Check<'_> {
         if problems.is_empty() && is_test && failed {
             problems.push(Problem::Test(output.first().cloned().unwrap_or_default()));
         }
-        Outcome { command: command.to_string(), end, output, problems }
+        Ok(Outcome { command: command.to_string(), end, output, problems })
     }
 
     /// What the programs need to start, as far as it can be known: themselves, with their loaders and libraries, and files of

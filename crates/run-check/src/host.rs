@@ -129,6 +129,7 @@ pub fn minimal_host(extension: &Tree) -> Result<Tree, TreeError> {
     for (path, text) in accounts {
         put(&mut host, path.as_bytes(), Node::file(0o644, text))?;
     }
+    let mut copied = 0;
     for words in lines(extension, "/usr/lib/tmpfiles.d") {
         let [kind, path, ..] = words.as_slice() else { continue };
         let argument = words.get(6).map(String::as_str).filter(|a| *a != "-");
@@ -145,7 +146,7 @@ pub fn minimal_host(extension: &Tree) -> Result<Tree, TreeError> {
                     (TreePath::new(argument.unwrap_or(&factory)), TreePath::new(path.as_bytes()))
                     && !host.contains(&to)
                 {
-                    graft(&mut host, &to, extension, &from)?;
+                    graft(&mut host, &to, extension, &from, &mut copied)?;
                 }
             }
             _ => {}
@@ -214,12 +215,7 @@ fn add_tools(
         wanted.extend(closure.objects.keys().cloned());
     }
     // Libraries and loaders are looked for by their links.
-    let leads = |node: &Node, path: &TreePath| {
-        node.symlink_target().is_some()
-            && image.resolve(path.to_absolute(), true).is_ok_and(|r| wanted.contains(&r.path))
-    };
-    let links: Vec<TreePath> =
-        image.iter().filter(|(path, node)| leads(node, path)).map(|(path, _)| path.clone()).collect();
+    let links = links_to(image, &|path| wanted.contains(path));
     for path in wanted.into_iter().chain(links) {
         if let Some(node) = image.get(&path) {
             put(host, &path.to_absolute(), node.clone())?;
@@ -254,10 +250,23 @@ fn make_dir(host: &mut Tree, path: &str) -> Result<(), TreeError> {
     put(host, path.as_bytes(), Node::dir())
 }
 
+/// Entries that a host has copied at most: many lines may copy the same directory.
+const MOST_COPIED: usize = 100_000;
+
 /// Copies `from` of a tree, with what is below it, to `to`.
-pub(crate) fn graft(host: &mut Tree, to: &TreePath, tree: &Tree, from: &TreePath) -> Result<(), TreeError> {
+fn graft(
+    host: &mut Tree,
+    to: &TreePath,
+    tree: &Tree,
+    from: &TreePath,
+    copied: &mut usize,
+) -> Result<(), TreeError> {
     let Ok(from) = tree.resolve(from.to_absolute(), true).map(|r| r.path) else { return Ok(()) };
     for (path, node) in tree.subtree(&from) {
+        if *copied == MOST_COPIED {
+            return Ok(());
+        }
+        *copied += 1;
         let rest = path.strip_prefix(&from).unwrap_or_default();
         let target = [&to.to_absolute(), b"/".as_slice(), rest].concat();
         if matches!(node.kind, Kind::File(_) | Kind::Dir | Kind::Symlink(_)) {
@@ -295,6 +304,19 @@ fn options() -> Options {
     }
 }
 
+/// Of [`Tree::resolve_within`], for all symlinks of a tree. A million usual ones take a tenth of it.
+const RESOLUTION: u64 = 1 << 30;
+
+/// The symlinks that lead to a path for which `is_wanted` holds; those whose neighbors exceed the limit aren't followed.
+fn links_to(tree: &Tree, is_wanted: &dyn Fn(&TreePath) -> bool) -> Vec<TreePath> {
+    let mut left = RESOLUTION;
+    let links = tree.iter().filter(|(_, node)| node.symlink_target().is_some());
+    let leads = links.filter(|(path, _)| {
+        tree.resolve_within(path.to_absolute(), true, &mut left).is_ok_and(|found| is_wanted(&found.path))
+    });
+    leads.map(|(path, _)| path.clone()).collect()
+}
+
 /// What the kernel and the loader open to start a program of a tree: by their names there.
 pub(crate) fn started(tree: &Tree, program: &[u8]) -> Vec<Vec<u8>> {
     let mut out = Vec::new();
@@ -305,11 +327,7 @@ pub(crate) fn started(tree: &Tree, program: &[u8]) -> Vec<Vec<u8>> {
     if let Ok(closure) = resolver.finish() {
         let objects: BTreeSet<&TreePath> = closure.maps.values().flat_map(|map| map.start()).collect();
         // By their links, too.
-        let leads = |path: &TreePath| {
-            tree.resolve(path.to_absolute(), true).is_ok_and(|found| objects.contains(&found.path))
-        };
-        let links = tree.iter().filter(|(path, n)| n.symlink_target().is_some() && leads(path));
-        out.extend(links.map(|(path, _)| path.to_absolute()));
+        out.extend(links_to(tree, &|path| objects.contains(path)).iter().map(TreePath::to_absolute));
         out.extend(objects.into_iter().map(TreePath::to_absolute));
     }
     out

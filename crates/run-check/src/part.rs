@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use sandbox::Looked;
-use tree::{Meta, Node, Tree, TreePath};
+use tree::{Meta, Node, ResolveError, Resolved, Tree, TreePath};
 
 /// Files of a tree that is written as a whole.
 const FEW: usize = 1000;
@@ -22,7 +22,12 @@ pub(crate) struct Part<'a> {
     /// Directories with all that is directly in them.
     complete: BTreeSet<TreePath>,
     is_whole: bool,
+    /// Of [`Tree::resolve_within`].
+    left: u64,
 }
+
+/// Of [`Tree::resolve_within`], for all that programs look up before the whole tree is written.
+const RESOLUTION: u64 = 1 << 28;
 
 impl<'a> Part<'a> {
     /// All of a small tree; of others, what `first` leads to, and the directories above.
@@ -31,7 +36,13 @@ impl<'a> Part<'a> {
         if seen.len() <= FEW && bytes <= SMALL {
             return Part::whole(seen);
         }
-        let mut part = Part { seen, tree: Tree::default(), complete: BTreeSet::new(), is_whole: false };
+        let mut part = Part {
+            seen,
+            tree: Tree::default(),
+            complete: BTreeSet::new(),
+            is_whole: false,
+            left: RESOLUTION,
+        };
         let links = |(_, node): &(&TreePath, &Node)| node.symlink_target().is_some();
         let shallow: Vec<&TreePath> =
             seen.iter().map(|(path, _)| path).filter(|path| path.depth() <= 2).collect();
@@ -50,7 +61,7 @@ impl<'a> Part<'a> {
     }
 
     pub(crate) fn whole(seen: &'a Tree) -> Part<'a> {
-        Part { seen, tree: seen.clone(), complete: BTreeSet::new(), is_whole: true }
+        Part { seen, tree: seen.clone(), complete: BTreeSet::new(), is_whole: true, left: RESOLUTION }
     }
 
     pub(crate) fn is_whole(&self) -> bool {
@@ -63,22 +74,40 @@ impl<'a> Part<'a> {
             return false;
         }
         let before = self.tree.len();
-        for missing in looked.missing(&self.tree, self.seen) {
+        let Ok(missing) = looked.missing(&self.tree, self.seen) else {
+            *self = Part::whole(self.seen);
+            return true;
+        };
+        for missing in missing {
             self.add(&missing.path.to_absolute());
         }
         for path in looked.paths() {
-            let dir = self.seen.resolve(path, true).ok().map(|found| found.path);
+            let dir = self.resolve(path, true).map(|found| found.path);
             if let Some(dir) = dir.filter(|dir| self.seen.get(dir).is_some_and(Node::is_dir)) {
                 self.complete(&dir);
             }
         }
+        if self.left == 0 {
+            *self = Part::whole(self.seen);
+        }
         self.tree.len() > before
+    }
+
+    fn resolve(&mut self, path: &[u8], follow: bool) -> Option<Resolved> {
+        match self.seen.resolve_within(path, follow, &mut self.left) {
+            Ok(found) => Some(found),
+            Err(ResolveError::Spent { .. }) => {
+                self.left = 0;
+                None
+            }
+            Err(_) => None,
+        }
     }
 
     /// What a path leads to, with its neighbors.
     fn add(&mut self, path: &[u8]) {
         // A symlink that leads nowhere stays one.
-        let found = [true, false].iter().find_map(|follow| self.seen.resolve(path, *follow).ok());
+        let found = [true, false].into_iter().find_map(|follow| self.resolve(path, follow));
         let Some(found) = found else { return };
         for link in &found.links {
             self.insert(link);

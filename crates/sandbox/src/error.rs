@@ -71,6 +71,9 @@ pub enum SandboxError {
         /// As it was given.
         command: String,
     },
+    /// Symlinks make what a command looked up too costly to find.
+    #[error("what the command looked up: {0}")]
+    Lookups(tree::ResolveError),
     /// No mode works on this machine.
     #[error("no sandbox works here: {}", Tried(.0))]
     Unavailable(Vec<Unavailable>),

@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::thread::UnshareFlags;
 
-use super::limits::Disk;
+use super::limits::{DISK_INTERVAL, Disk};
 use super::sys::{self, Fork};
 use super::wire::{At, Channel, Go, Order, Report, Setup, Step};
 use super::{Mode, Status, changes, lower, pid1, root};
@@ -281,8 +281,8 @@ fn has_all_ids() -> bool {
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// How often the disk is looked at.
-const INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
+/// [`DISK_INTERVAL`].
+const INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: DISK_INTERVAL.as_nanos() as i64 };
 
 /// Waits for the first process's last word, for a full disk, or for the program's end. Earlier reports are forwarded.
 fn watch(

@@ -19,9 +19,10 @@ use serde::{Deserialize, Serialize};
 pub struct RunLimits {
     /// From the command's start to its end.
     pub time: Option<Duration>,
-    /// Of all processes together. Bytes. Memory that several share counts once for each.
+    /// Of all processes together. Bytes. Memory that several share counts once for each; memory that no process has mapped is
+    /// only seen by what the machine's shared memory grew by.
     pub memory: Option<u64>,
-    /// At once.
+    /// At once, with [`THREADS`] threads each on average.
     pub processes: Option<u64>,
     /// That the command writes. Bytes, without the holes of sparse files.
     pub disk: u64,
@@ -69,14 +70,23 @@ pub(super) struct Processes {
     proc: Option<OwnedFd>,
     limits: RunLimits,
     start: Instant,
+    /// Bytes of the machine's shared memory at the start.
+    shared: u64,
 }
+
+/// Threads of a process, on average.
+const THREADS: u64 = 16;
 
 impl Processes {
     pub(super) fn new(limits: RunLimits) -> io::Result<Processes> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let is_limited = limits.memory.is_some() || limits.processes.is_some();
         let proc = is_limited.then(|| rustix::fs::open("/proc", flags, Mode::empty())).transpose()?;
-        Ok(Processes { proc, limits, start: Instant::now() })
+        let shared = match &proc {
+            Some(proc) if limits.memory.is_some() => shared_memory(proc)?,
+            _ => 0,
+        };
+        Ok(Processes { proc, limits, start: Instant::now(), shared })
     }
 
     /// How often it is worth to look.
@@ -93,7 +103,7 @@ impl Processes {
         }
         let RunLimits { memory, processes, .. } = self.limits;
         let Some(proc) = &self.proc else { return Ok(None) };
-        let (mut count, mut bytes) = (0, 0u64);
+        let (mut count, mut threads, mut bytes) = (0, 0u64, 0u64);
         for entry in Dir::read_from(proc)? {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
@@ -101,38 +111,55 @@ impl Processes {
                 continue;
             }
             count += 1;
-            if memory.is_some() {
-                // One that has ended meanwhile has none.
-                bytes = bytes.saturating_add(anonymous_memory(proc, name).unwrap_or(0));
-            }
+            // One that has ended meanwhile has none.
+            let status = read(proc, &[name, b"/status"].concat()).unwrap_or_default();
+            bytes = bytes.saturating_add(resident(&status));
+            threads = threads.saturating_add(field(&status, "Threads:").unwrap_or(1));
         }
-        if let Some(limit) = processes.filter(|limit| count > *limit) {
+        if let Some(limit) =
+            processes.filter(|limit| count > *limit || threads > limit.saturating_mul(THREADS))
+        {
             return Ok(Some(Exceeded::Processes(limit)));
         }
-        Ok(memory.filter(|limit| bytes > *limit).map(Exceeded::Memory))
+        let Some(limit) = memory else { return Ok(None) };
+        // A file in memory that nobody has mapped is no process's.
+        let grown = shared_memory(proc)?.saturating_sub(self.shared);
+        Ok((bytes > limit || grown > limit).then_some(Exceeded::Memory(limit)))
     }
 }
 
-/// Bytes of a process.
-fn anonymous_memory(proc: &OwnedFd, process: &[u8]) -> io::Result<u64> {
-    let path = [process, b"/status"].concat();
-    let file = openat(proc, path.as_slice(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+/// A file of /proc.
+fn read(proc: &OwnedFd, path: &[u8]) -> io::Result<String> {
+    let file = openat(proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let mut text = String::new();
     File::from(file).take(1 << 14).read_to_string(&mut text)?;
-    Ok(resident(&text))
+    Ok(text)
 }
 
-/// Bytes of memory that no file stands behind. proc_pid_status(5).
+/// The number after a key at the beginning of a line.
+fn field(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse().ok())
+}
+
+/// Bytes of memory of the whole machine that processes share, or that files of memory file systems take. proc_meminfo(5).
+fn shared_memory(proc: &OwnedFd) -> io::Result<u64> {
+    let text = read(proc, b"meminfo")?;
+    field(&text, "Shmem:").map(|kib| kib << 10).ok_or_else(|| io::Error::other("/proc/meminfo has no Shmem"))
+}
+
+/// Bytes of a process's memory that no file stands behind. proc_pid_status(5).
 fn resident(status: &str) -> u64 {
-    let field = |line: &str| {
-        let rest = line.strip_prefix("RssAnon:").or_else(|| line.strip_prefix("RssShmem:"))?;
-        rest.trim().strip_suffix(" kB")?.parse::<u64>().ok()
-    };
-    status.lines().filter_map(field).sum::<u64>() << 10
+    ["RssAnon:", "RssShmem:"].iter().filter_map(|key| field(status, key)).sum::<u64>() << 10
 }
 
 /// Bytes that a file system has to keep free, unless it had fewer at the start: the machine has other things to write.
 const RESERVE: u64 = 256 << 20;
+
+/// How often the disk is looked at.
+pub(super) const DISK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How many times its limit may vanish from the disk without being found where the command writes. Others write, too.
+const HIDDEN: u64 = 4;
 
 /// The disk that a command writes to.
 #[derive(Debug)]
@@ -141,6 +168,10 @@ pub(super) struct Disk {
     reserve: u64,
     /// Bytes that are free at most for the directory to be measured again.
     next: u64,
+    /// Bytes that have to stay free, whatever is found in the directory: what was unlinked while it is open isn't found.
+    least: u64,
+    /// When it was looked at last.
+    looked: Option<Instant>,
     /// Where the command writes.
     dir: &'static str,
 }
@@ -152,14 +183,30 @@ impl Disk {
         let reserve = if free > RESERVE { RESERVE } else { 0 };
         // What others write meanwhile looks the same from here, so this only says when to look closer.
         let used = used(Path::new(dir))?;
-        Ok(Disk { limit: limit.saturating_add(used), reserve, next: free.saturating_sub(limit), dir })
+        let least = free.saturating_sub(limit.saturating_mul(HIDDEN));
+        let limit_with_used = limit.saturating_add(used);
+        Ok(Disk {
+            limit: limit_with_used,
+            reserve,
+            next: free.saturating_sub(limit),
+            least,
+            looked: None,
+            dir,
+        })
     }
 
-    /// The limit that is exceeded.
+    /// The limit that is exceeded, if it is time to look again.
     pub(super) fn exceeded(&mut self) -> io::Result<Option<Exceeded>> {
+        if self.looked.is_some_and(|at| at.elapsed() < DISK_INTERVAL) {
+            return Ok(None);
+        }
+        self.looked = Some(Instant::now());
         let free = free(self.dir)?;
         if free < self.reserve {
             return Ok(Some(Exceeded::Full(self.reserve)));
+        }
+        if free < self.least {
+            return Ok(Some(Exceeded::Disk(self.limit)));
         }
         if free >= self.next {
             return Ok(None);

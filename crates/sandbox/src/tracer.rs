@@ -23,9 +23,6 @@ use super::wire::Access;
 /// Bytes of all paths together, and of what holds them. 200,000 paths take less than a tenth of it.
 const LIMIT: usize = 256 << 20;
 
-/// The same for a run of a few seconds.
-const PROBE_LIMIT: usize = 16 << 20;
-
 /// Bytes, the final NUL included. linux/limits.h.
 const PATH_MAX: usize = 4096;
 /// Bytes. Memory is there, or isn't, by the page; machines with larger pages have boundaries here, too.
@@ -60,9 +57,9 @@ impl Default for Tracer {
 }
 
 impl Tracer {
-    /// One for short runs, which also records what is to be made.
+    /// One that also records what is to be made.
     pub(super) fn for_probe() -> Tracer {
-        Tracer { left: PROBE_LIMIT, makes: true, ..Tracer::default() }
+        Tracer { makes: true, ..Tracer::default() }
     }
 
     /// Reads the call's path, lets the call continue with `reply`, and records the path meanwhile.

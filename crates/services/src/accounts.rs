@@ -1,5 +1,7 @@
 //! The users and groups of an image. passwd(5), group(5).
 
+use std::collections::HashMap;
+
 use tree::{ContentError, Tree, TreePath};
 
 /// Bytes. Larger files are no error: nothing in them counts.
@@ -34,6 +36,11 @@ pub(crate) struct Group {
 pub(crate) struct Accounts {
     pub users: Vec<User>,
     pub groups: Vec<Group>,
+    /// Positions in `users` and `groups`. Of several with the same name or number, the first counts, as for the C library.
+    user_names: HashMap<String, usize>,
+    user_numbers: HashMap<u32, usize>,
+    group_names: HashMap<String, usize>,
+    group_numbers: HashMap<u32, usize>,
 }
 
 impl Accounts {
@@ -46,6 +53,8 @@ impl Accounts {
             let (Ok(uid), Ok(gid)) = (uid.parse(), gid.parse()) else { continue };
             if is_name(name) {
                 let [name, comment, home, shell] = [name, comment, home, shell].map(|s| (*s).to_owned());
+                out.user_names.entry(name.clone()).or_insert(out.users.len());
+                out.user_numbers.entry(uid).or_insert(out.users.len());
                 out.users.push(User { name, uid, gid, comment, home, shell });
             }
         }
@@ -55,6 +64,8 @@ impl Accounts {
             let Ok(gid) = gid.parse() else { continue };
             if is_name(name) {
                 let members = members.split(',').filter(|m| is_name(m)).map(str::to_owned).collect();
+                out.group_names.entry((*name).to_owned()).or_insert(out.groups.len());
+                out.group_numbers.entry(gid).or_insert(out.groups.len());
                 out.groups.push(Group { name: (*name).to_owned(), gid, members });
             }
         }
@@ -62,19 +73,19 @@ impl Accounts {
     }
 
     pub(crate) fn user(&self, name: &str) -> Option<&User> {
-        self.users.iter().find(|u| u.name == name)
+        self.users.get(*self.user_names.get(name)?)
     }
 
     pub(crate) fn group(&self, name: &str) -> Option<&Group> {
-        self.groups.iter().find(|g| g.name == name)
+        self.groups.get(*self.group_names.get(name)?)
     }
 
     pub(crate) fn user_of(&self, uid: u32) -> Option<&User> {
-        self.users.iter().find(|u| u.uid == uid)
+        self.users.get(*self.user_numbers.get(&uid)?)
     }
 
     pub(crate) fn group_of(&self, gid: u32) -> Option<&Group> {
-        self.groups.iter().find(|g| g.gid == gid)
+        self.groups.get(*self.group_numbers.get(&gid)?)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an image has that is of use to services.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use packages::base::{is_base, is_install_time};
 use packages::{Database, DatabaseError, Package};
@@ -126,13 +126,14 @@ impl Inventory {
 
     /// Users with the name of a package, or whose home is a package's directory.
     fn read_names(&mut self) {
+        let names: HashSet<&str> = self.packages.iter().map(|p| p.name.as_str()).collect();
+        let directories: HashSet<&TreePath> = self.packages.iter().flat_map(|p| &p.directories).collect();
         for user in &self.accounts.users {
             let plain = user.name.trim_start_matches('_');
             let home = TreePath::new(&user.home).ok().filter(|h| h.depth() > 2);
-            let is_ones = |p: &Package| {
-                p.name == plain || home.as_ref().is_some_and(|h| p.directories.binary_search(h).is_ok())
-            };
-            if !WORDS.contains(&user.name.as_str()) && self.packages.iter().any(is_ones) {
+            let is_ones =
+                names.contains(plain) || home.as_ref().is_some_and(|home| directories.contains(home));
+            if is_ones && !WORDS.contains(&user.name.as_str()) {
                 self.scripted.insert(user.name.clone());
             }
         }

@@ -326,12 +326,11 @@ impl Unit {
 
 /// Directories that hold nothing of the list and that the host has anyway go; the others stay.
 fn with_needed_directories(all: Vec<ConfigurationPath>) -> Vec<ConfigurationPath> {
-    let is_empty_top = |c: &ConfigurationPath| {
-        c.node.is_dir()
-            && c.path.depth() == 2
-            && !all.iter().any(|o| o.path != c.path && o.path.starts_with(&c.path))
-    };
-    let gone: BTreeSet<TreePath> = all.iter().filter(|c| is_empty_top(c)).map(|c| c.path.clone()).collect();
+    let below = |c: &ConfigurationPath| c.path.ancestors_from_root().find(|dir| dir.depth() == 2);
+    let full: BTreeSet<TreePath> = all.iter().filter_map(below).collect();
+    let is_empty_top =
+        |c: &&ConfigurationPath| c.node.is_dir() && c.path.depth() == 2 && !full.contains(&c.path);
+    let gone: BTreeSet<TreePath> = all.iter().filter(is_empty_top).map(|c| c.path.clone()).collect();
     all.into_iter().filter(|c| !gone.contains(&c.path)).collect()
 }
 

@@ -211,6 +211,18 @@ pub(super) fn limits(case: &Case) {
             Exceeded::Processes(40),
         ),
         (
+            // Of no process's memory: a file in memory that is written, and not mapped.
+            "while true; do cat /bin/busybox; done > /dev/shm/file",
+            RunLimits { memory: Some(64 << 20), ..none },
+            Exceeded::Memory(64 << 20),
+        ),
+        (
+            // What was unlinked while it is open can't be found.
+            "exec 3>/srv/large; rm /srv/large; while true; do cat /bin/busybox >&3; done",
+            RunLimits { disk: 16 << 20, ..none },
+            Exceeded::Disk(16 << 20),
+        ),
+        (
             "while true; do cat /bin/busybox >> /srv/large; done",
             RunLimits { disk: 64 << 20, ..none },
             Exceeded::Disk(64 << 20),

@@ -7,7 +7,10 @@ use tree::{ContentError, Tree, TreeError};
 use crate::acceptance::{Acceptance, acceptance};
 use crate::report::{ExtensionReport, HierarchyReport, HostReport, Report};
 use crate::rules::{MERGE_ABORTED, NOT_MERGED, SAME_NAME};
-use crate::{Extension, Finding, Host, Severity, compare_versions, hidden, merge, stack};
+use crate::{
+    Extension, Finding, Host, Severity, accounts, compare_versions, hidden, late, libraries, merge, services,
+    stack,
+};
 
 /// Options of the check.
 #[derive(Debug, Clone, Default)]
@@ -62,9 +65,14 @@ pub fn check(host: &Host, extensions: &[Extension<'_>], options: &Options) -> Re
     let merged = merge(&host.tree, &trees)?;
     findings.extend(stack::findings(host, &merged, &names));
     findings.extend(hidden::findings(host, &merged, &accepted));
+    findings.extend(libraries::findings(host, &merged, &accepted));
+    let (units, starts) = services::findings(host, &merged, &accepted)?;
+    findings.extend(units);
+    findings.extend(accounts::findings(host, &accepted)?);
+    findings.extend(late::findings(host, &merged, &accepted)?);
     let hierarchies = merged.hierarchies.iter().map(|h| HierarchyReport::new(h, &names)).collect();
     sort(&mut findings, &options.allow);
-    Ok(Report { host: HostReport::new(host), extensions: reports, hierarchies, findings })
+    Ok(Report { host: HostReport::new(host), extensions: reports, hierarchies, starts, findings })
 }
 
 /// Makes warnings of errors that are allowed, and puts the worst first.

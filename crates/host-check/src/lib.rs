@@ -22,11 +22,16 @@ pub use acceptance::{Acceptance, acceptance};
 mod overlay;
 pub use overlay::{Change, Hidden, Hierarchy, Merged, Owner, merge};
 
+mod accounts;
 mod hidden;
+mod late;
+mod libraries;
+mod services;
 mod stack;
+mod units;
 
 mod check;
 pub use check::{CheckError, Options, check};
 
 mod report;
-pub use report::{ExtensionReport, HierarchyReport, HostReport, Report};
+pub use report::{ExtensionReport, HierarchyReport, HostReport, Report, StartReport};

@@ -20,6 +20,8 @@ pub struct Report {
     pub extensions: Vec<ExtensionReport>,
     /// The overlays that the merge mounts.
     pub hierarchies: Vec<HierarchyReport>,
+    /// What starts by itself.
+    pub starts: Vec<StartReport>,
     /// What was found, the worst first.
     pub findings: Vec<Finding>,
 }
@@ -69,6 +71,18 @@ pub struct HierarchyReport {
     pub host_files: usize,
     /// Bytes of the overlay's options. mount(2) takes fewer than 4096 at once.
     pub option_bytes: usize,
+}
+
+/// A unit that an extension has started.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StartReport {
+    /// The unit.
+    pub unit: String,
+    /// By which dependency: `Upholds= of multi-user.target`.
+    pub by: String,
+    /// The extension that says so.
+    pub extension: String,
 }
 
 impl HostReport {
@@ -138,6 +152,9 @@ impl Report {
         }
         for hierarchy in &self.hierarchies {
             let _ = writeln!(out, "  {}: {}", hierarchy.path, hierarchy.layers.join(" < "));
+        }
+        for start in &self.starts {
+            let _ = writeln!(out, "  starts {}: {} ({})", start.unit, start.by, start.extension);
         }
         self.grouped(&mut out);
         let count = |severity| match self.count(severity) {

@@ -118,6 +118,42 @@ rules! {
         "a file of one extension is hidden by another extension's with other content";
     DIRECTORY_MODE "directory-mode" Error
         "the upper layer's mode of a directory wins: who could enter it may not be able to any more";
+    LIBRARY_REPLACED "library-replaced" Error
+        "programs of the host load a library of an extension in place of their own";
+    LIBRARY_MISSING "library-missing" Error
+        "a program needs a library that isn't found";
+    LOADER_MISSING "loader-missing" Error
+        "a program needs a loader that isn't there";
+    SYMBOL_VERSION "symbol-version" Error
+        "a program needs versions of symbols that the library which it loads doesn't have";
+    LIBRARY_CACHE "library-cache" Error
+        "a library is found after ldconfig only";
+    UNIT_REQUIRES "unit-requires" Error
+        "a unit requires another one that isn't there, and doesn't start";
+    UNIT_PROGRAM "unit-program" Error
+        "a unit starts a program that isn't there";
+    UNIT_WANTS "unit-wants" Error
+        "a unit that isn't there is to be started";
+    ACCOUNT "account" Error
+        "a file names a user or group that the host lacks and no extension makes";
+    ACCOUNT_LATE "account-late" Error
+        "the user or group of a service is made by sysusers.d, which is read before the merge";
+    KERNEL_MODULES "kernel-modules" Error
+        "kernel modules that the host's kernel doesn't load";
+    LABELS "selinux-labels" Error
+        "without SELinux labels the host's services may not use the files";
+    UNIT_KIND "all-units" Warning
+        "a drop-in holds for all units of a kind, or of a prefix";
+    UNIT_CHANGED "unit-changed" Warning
+        "a drop-in changes a unit of the host";
+    UNIT_HIDDEN "unit-hidden" Warning
+        "the host has a unit of the same name in /etc, which counts";
+    LATE_START "late-start" Warning
+        "a boot has decided what it starts before extensions are merged";
+    NO_RELOAD "no-reload" Warning
+        "the manager doesn't see an extension's units until it is reloaded";
+    LATE "late" Warning
+        "what is read once, earlier in a boot or by a daemon at its start, isn't applied by a merge";
     FILE_MODE "file-mode" Warning
         "the same file with another mode";
     OWNER "owner" Warning
@@ -126,6 +162,8 @@ rules! {
         "extended attributes, such as file capabilities, differ from those before";
     SAME_FILE "same-file" Note
         "the same file is there already";
+    SAME_SONAME "same-soname" Note
+        "a library is in the host and in an extension, under two paths";
     OPT_READ_ONLY "opt-read-only" Warning
         "all of /opt is read-only while an extension with files in /opt is merged";
     USR_READ_ONLY "usr-read-only" Note

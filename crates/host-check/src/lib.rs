@@ -35,3 +35,6 @@ pub use check::{CheckError, Options, check};
 
 mod report;
 pub use report::{ExtensionReport, HierarchyReport, HostReport, Report, StartReport};
+
+#[cfg(test)]
+mod tests;

@@ -36,5 +36,8 @@ pub use check::{CheckError, Options, check};
 mod report;
 pub use report::{ExtensionReport, HierarchyReport, HostReport, Report, StartReport};
 
+mod comparison;
+pub use comparison::Comparison;
+
 #[cfg(test)]
 mod tests;

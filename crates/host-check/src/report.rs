@@ -95,6 +95,14 @@ impl HostReport {
             systemd: host.systemd,
         }
     }
+
+    /// `debian, 13, x86-64, systemd 257`.
+    pub(crate) fn text(&self) -> String {
+        let words = [self.id.clone(), self.version_id.clone(), self.architecture.map(str::to_owned)];
+        let mut words: Vec<String> = words.into_iter().flatten().collect();
+        words.extend(self.systemd.map(|v| format!("systemd {v}")));
+        words.join(", ")
+    }
 }
 
 impl ExtensionReport {
@@ -139,11 +147,7 @@ impl Report {
     /// For people.
     pub fn text(&self) -> String {
         let mut out = String::new();
-        let host = &self.host;
-        let words = [host.id.clone(), host.version_id.clone(), host.architecture.map(str::to_owned)];
-        let mut words: Vec<String> = words.into_iter().flatten().collect();
-        words.extend(host.systemd.map(|v| format!("systemd {v}")));
-        let _ = writeln!(out, "host {}: {}", host.name, words.join(", "));
+        let _ = writeln!(out, "host {}: {}", self.host.name, self.host.text());
         for extension in &self.extensions {
             let _ = match &extension.reason {
                 None => writeln!(out, "  {}: merged, {} files", extension.name, extension.files),
@@ -156,7 +160,7 @@ impl Report {
         for start in &self.starts {
             let _ = writeln!(out, "  starts {}: {} ({})", start.unit, start.by, start.extension);
         }
-        self.grouped(&mut out);
+        grouped(&self.findings, &mut out);
         let count = |severity| match self.count(severity) {
             1 => format!("1 {severity}"),
             n => format!("{n} {severity}s"),
@@ -165,21 +169,20 @@ impl Report {
         let _ = writeln!(out, "{}", all.join(", "));
         out
     }
+}
 
-    /// One block for each rule and extension.
-    fn grouped(&self, out: &mut String) {
-        let same = |a: &Finding, b: &Finding| {
-            (a.severity, a.rule, &a.extension) == (b.severity, b.rule, &b.extension)
-        };
-        for group in self.findings.chunk_by(same) {
-            for finding in group.iter().take(SHOWN) {
-                let by = finding.extension.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
-                let _ = writeln!(out, "{}: {by}{finding}", finding.severity);
-            }
-            if let (Some(more @ 1..), [first, ..]) = (group.len().checked_sub(SHOWN), group) {
-                let by = first.extension.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
-                let _ = writeln!(out, "{}: {by}and {more} more like these [{}]", first.severity, first.rule);
-            }
+/// One block for each rule and extension.
+pub(crate) fn grouped(findings: &[Finding], out: &mut String) {
+    let same =
+        |a: &Finding, b: &Finding| (a.severity, a.rule, &a.extension) == (b.severity, b.rule, &b.extension);
+    for group in findings.chunk_by(same) {
+        for finding in group.iter().take(SHOWN) {
+            let by = finding.extension.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
+            let _ = writeln!(out, "{}: {by}{finding}", finding.severity);
+        }
+        if let (Some(more @ 1..), [first, ..]) = (group.len().checked_sub(SHOWN), group) {
+            let by = first.extension.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
+            let _ = writeln!(out, "{}: {by}and {more} more like these [{}]", first.severity, first.rule);
         }
     }
 }

@@ -99,10 +99,11 @@ impl Check<'_> {
             let message = format!("{}={shown}: {problem}", line.key);
             let starts =
                 matches!(line.key.as_str(), "ExecStart" | "ExecStartPre" | "ExecStartPost" | "ExecCondition");
-            // What is in /etc may be made on the host.
-            let severity = match starts && !line.optional && !shown.starts_with("/etc/") {
-                true => Severity::Error,
-                false => Severity::Warning,
+            let severity = match (starts, line.optional) {
+                (_, true) => Severity::Note,
+                // What is in /etc may be made on the host.
+                (true, false) if !shown.starts_with("/etc/") => Severity::Error,
+                _ => Severity::Warning,
             };
             self.out.push(UNIT_PROGRAM.finding(extension, Some(path), message).as_a(severity));
         }

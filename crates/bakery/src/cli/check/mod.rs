@@ -1,18 +1,24 @@
 //! `bakery check`.
 
 mod host;
+mod matrix;
+mod set;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use cli::{Terminal, Verbosity};
-use host_check::{Extension, Options, Report, Severity};
+use host::ReadHost;
+use host_check::{Comparison, Extension, Options, Report, Severity};
 use image::{ImageContents, ImageKind, read};
+use oci::Context;
 use sysext::ExtensionName;
+use tree::Events;
 
 use super::inspect::name_of;
 use super::{CatalogueArgs, WorkArgs, lint};
+use set::SetFile;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,8 +26,12 @@ Examples:
       Check what an extension would do to this machine.
   bakery check --host quay.io/fedora/fedora-coreos:stable *.raw
       Check a set of extensions against a bootable OCI image.
-  bakery check --host rootfs.tar --json docker tailscale | jq '.findings[] | select(.severity == \"error\")'
+  bakery check --host rootfs.tar --json docker tailscale | jq '.[].findings[] | select(.severity == \"error\")'
       Build two recipes from the lock file, and list what they break.
+  bakery check --host new.bin --against old.bin --set fleet.toml
+      List what changes for a fleet's extensions when its hosts are updated.
+  bakery check --host a.tar --host b.tar --matrix *.raw
+      Print a Markdown table of hosts and extensions.
   bakery check --host flatcar.bin --allow host-file docker.raw
       Accept a risk.
 
@@ -32,13 +42,25 @@ Exit status: 0 if there are no errors, 1 otherwise, 2 on wrong usage.";
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Images (squashfs, erofs, ext4, btrfs, disk images), directories, or recipes, which are built from the lock file first
-    #[arg(required_unless_present = "rules", value_name = "FILE|DIR|NAME")]
+    #[arg(required_unless_present_any = ["rules", "set"], value_name = "FILE|DIR|NAME")]
     pub extensions: Vec<PathBuf>,
 
     /// Host to check against: a directory (dir:/ for this machine), a tar of a root file system, a disk image, or an OCI
-    /// image, by its reference
-    #[arg(long, value_name = "HOST", required_unless_present = "rules")]
-    pub host: Option<String>,
+    /// image, by its reference; repeatable
+    #[arg(long, value_name = "HOST", required_unless_present_any = ["rules", "set"])]
+    pub host: Vec<String>,
+
+    /// Only print what differs from this host, such as the release before
+    #[arg(long, value_name = "OLD_HOST", conflicts_with = "matrix")]
+    pub against: Option<String>,
+
+    /// Also take hosts, extensions and allowed rules from this TOML file
+    #[arg(long, value_name = "FILE")]
+    pub set: Option<PathBuf>,
+
+    /// Check each extension alone, and print a Markdown table of hosts and extensions
+    #[arg(long)]
+    pub matrix: bool,
 
     /// Downgrade errors of this rule to warnings; repeatable
     #[arg(long, value_name = "RULE", value_parser = known_rule)]
@@ -48,7 +70,7 @@ pub struct Args {
     #[arg(long)]
     pub strict: bool,
 
-    /// Print a JSON object
+    /// Print a JSON array with an object for each host
     #[arg(long)]
     pub json: bool,
 
@@ -79,13 +101,21 @@ struct Read {
 }
 
 impl Read {
+    fn new(path: &Path, context: &Context) -> anyhow::Result<Read> {
+        let contents = read(path, &context.cache)?;
+        if contents.kind == ImageKind::Tar {
+            bail!("{path:?}: is a tar, expected an image or a directory: systemd-sysext merges no tars");
+        }
+        Ok(Read { name: name_of(path, &contents.tree)?, contents })
+    }
+
     fn extension(&self) -> Extension<'_> {
         Extension {
             name: self.name.clone(),
             tree: &self.contents.tree,
             is_directory: self.contents.kind == ImageKind::Directory,
             size: self.contents.size,
-            labels_known: matches!(self.contents.kind, ImageKind::Squashfs | ImageKind::Tar),
+            labels_known: self.contents.kind == ImageKind::Squashfs,
             notes: self.contents.notes.clone(),
         }
     }
@@ -103,33 +133,56 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let context = args.work.source.context()?;
     let catalogue = args.catalogue.catalogue()?;
     let scratch = context.cache.scratch("check")?;
-    let mut set = Vec::new();
-    let paths = lint::paths(&args.extensions, &args.catalogue, &args.work, &catalogue, scratch.path())?;
-    for path in &paths {
-        let contents = read(path, &context.cache)?;
-        if contents.kind == ImageKind::Tar {
-            bail!("{path:?}: is a tar, expected an image or a directory: systemd-sysext merges no tars");
-        }
-        let name = name_of(path, &contents.tree)?;
-        set.push(Read { name, contents });
+    let named = args.set.as_deref().map(SetFile::read).transpose()?.unwrap_or_default();
+    let hosts: Vec<&String> = named.hosts.iter().chain(&args.host).collect();
+    let extensions: Vec<PathBuf> = named.extensions.iter().chain(&args.extensions).cloned().collect();
+    if hosts.is_empty() || extensions.is_empty() {
+        bail!("the set has no {}", if hosts.is_empty() { "hosts" } else { "extensions" });
     }
+    let paths = lint::paths(&extensions, &args.catalogue, &args.work, &catalogue, scratch.path())?;
+    let set = paths.iter().map(|path| Read::new(path, &context)).collect::<anyhow::Result<Vec<_>>>()?;
     let extensions: Vec<Extension<'_>> = set.iter().map(Read::extension).collect();
-    let options = Options { allow: args.allow.iter().cloned().collect::<BTreeSet<_>>() };
-    let name = args.host.as_deref().context("no host")?;
-    let architecture = args.work.source.platform()?.and_then(|p| p.architecture.parse().ok());
-    let host = host::read(name, architecture, &context, &events)?;
-    let report = host_check::check(&host.host, &extensions, &options)?;
+    let allow = named.allow.iter().chain(&args.allow).cloned().collect::<BTreeSet<_>>();
+    let options = Options { allow };
+    let open = |name: &str| host(args, name, &context, &events);
+    if args.matrix {
+        let mut table = matrix::Matrix::default();
+        for name in hosts {
+            table.add(&open(name)?.host, &extensions, &options)?;
+        }
+        events.clear();
+        print(&if args.json { table.json()? } else { table.markdown() })?;
+        return outcome(table.count(Severity::Error), table.count(Severity::Warning), args.strict);
+    }
+    let old = match &args.against {
+        Some(name) => Some(host_check::check(&open(name)?.host, &extensions, &options)?),
+        None => None,
+    };
+    let mut reports = Vec::new();
+    for name in hosts {
+        reports.push(host_check::check(&open(name)?.host, &extensions, &options)?);
+    }
     events.clear();
-    print(&match args.json {
-        true => serde_json::to_string_pretty(&report)? + "\n",
-        false => report.text(),
-    })?;
-    outcome(&report, args.strict)
+    let Some(old) = old else {
+        let texts = reports.iter().map(Report::text).collect::<Vec<_>>();
+        print(&if args.json { json(&reports)? } else { texts.join("\n") })?;
+        let count = |severity| reports.iter().map(|r| r.count(severity)).sum();
+        return outcome(count(Severity::Error), count(Severity::Warning), args.strict);
+    };
+    let changes: Vec<Comparison> = reports.iter().map(|report| Comparison::new(&old, report)).collect();
+    let texts = changes.iter().map(Comparison::text).collect::<Vec<_>>();
+    print(&if args.json { json(&changes)? } else { texts.join("\n") })?;
+    let count = |severity| changes.iter().map(|c| c.count(severity)).sum();
+    outcome(count(Severity::Error), count(Severity::Warning), args.strict)
 }
 
-fn outcome(report: &Report, strict: bool) -> anyhow::Result<()> {
-    let warnings = if strict { report.count(Severity::Warning) } else { 0 };
-    match (report.count(Severity::Error), warnings) {
+fn host(args: &Args, name: &str, context: &Context, events: &dyn Events) -> anyhow::Result<ReadHost> {
+    let architecture = args.work.source.platform()?.and_then(|p| p.architecture.parse().ok());
+    host::read(name, architecture, context, events)
+}
+
+fn outcome(errors: usize, warnings: usize, strict: bool) -> anyhow::Result<()> {
+    match (errors, if strict { warnings } else { 0 }) {
         (0, 0) => Ok(()),
         (0, 1) => bail!("1 warning"),
         (0, n) => bail!("{n} warnings"),
@@ -138,10 +191,14 @@ fn outcome(report: &Report, strict: bool) -> anyhow::Result<()> {
     }
 }
 
+fn json<T: serde::Serialize>(value: &T) -> anyhow::Result<String> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
+}
+
 fn print(text: &str) -> anyhow::Result<()> {
     cli::print(text.as_bytes()).context("stdout")
 }
 
 fn rules() -> String {
-    host_check::RULES.iter().map(|r| format!("{:<22} {}: {}\n", r.name, r.severity, r.about)).collect()
+    host_check::RULES.iter().map(|r| format!("{:<20} {}: {}\n", r.name, r.severity, r.about)).collect()
 }

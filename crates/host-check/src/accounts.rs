@@ -73,7 +73,7 @@ pub(crate) fn findings(host: &Host, layers: &[&Extension<'_>]) -> Result<Vec<Fin
                         "{}: nothing makes this {word} when the extension is merged: its sysusers.d is read earlier in a boot",
                         mention.shown
                     );
-                    out.push(ACCOUNT_LATE.finding(by, Some(&path), message).as_a(Severity::Error));
+                    out.push(ACCOUNT_LATE.finding(by, Some(&path), message).with(Severity::Error));
                 }
             }
         }

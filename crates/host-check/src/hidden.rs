@@ -135,7 +135,7 @@ fn finding(hidden: &Hidden, names: &[&str]) -> Finding {
             (&ATTRIBUTES, format!("{} differs from {of}", list.join(", ")), Severity::Warning)
         }
     };
-    rule.finding(name(*by), Some(path), message).as_a(severity)
+    rule.finding(name(*by), Some(path), message).with(severity)
 }
 
 fn files(n: usize) -> String {

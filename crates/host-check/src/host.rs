@@ -54,7 +54,7 @@ impl Host {
 }
 
 /// What a path leads to in a tree.
-pub(crate) fn file<'t>(tree: &'t Tree, path: impl AsRef<[u8]>) -> Option<&'t Node> {
+pub(crate) fn file(tree: &Tree, path: impl AsRef<[u8]>) -> Option<&Node> {
     tree.get(&tree.resolve(path, true).ok()?.path)
 }
 

@@ -151,7 +151,7 @@ pub(crate) fn findings(
                     class.severity,
                 )
             };
-            out.push(LATE.finding(name, Some(path), message).as_a(severity));
+            out.push(LATE.finding(name, Some(path), message).with(severity));
         }
         labels(host, layer, &mut out);
     }
@@ -188,14 +188,14 @@ fn modules(host: &Host, merged: &Merged, layers: &[&Extension<'_>], out: &mut Ve
                     shown(&kernel)
                 );
                 let severity = if hosts.is_empty() { Severity::Warning } else { Severity::Error };
-                out.push(KERNEL_MODULES.finding(name, Some(&kernel), message).as_a(severity));
+                out.push(KERNEL_MODULES.finding(name, Some(&kernel), message).with(severity));
                 continue;
             }
             let listed =
                 |file: &str| kernel.join(file).is_ok_and(|path| merged.owner(&path) == Owner::Extension(i));
             if !listed("modules.dep.bin") && !runs(layer.tree, &["depmod", "insmod"]) {
                 let message = "depmod hasn't listed its modules: modprobe doesn't find them";
-                out.push(KERNEL_MODULES.finding(name, Some(&kernel), message).as_a(Severity::Warning));
+                out.push(KERNEL_MODULES.finding(name, Some(&kernel), message).with(Severity::Warning));
             }
         }
     }
@@ -219,5 +219,5 @@ fn labels(host: &Host, layer: &Extension<'_>, out: &mut Vec<Finding>) {
     let message = format!(
         "its files have no SELinux labels, and the host's policy is {mode}: services are denied them"
     );
-    out.push(LABELS.finding(Some(layer.name.as_str()), None, message).as_a(severity));
+    out.push(LABELS.finding(Some(layer.name.as_str()), None, message).with(severity));
 }

@@ -188,7 +188,7 @@ fn of_extensions(
             format!("needs the loader {}, which neither the host nor an extension has", escape(interpreter));
         let severity =
             if elf.kind == ElfKind::DynamicExecutable { Severity::Error } else { Severity::Warning };
-        out.push(LOADER_MISSING.finding(name, Some(path), message).as_a(severity));
+        out.push(LOADER_MISSING.finding(name, Some(path), message).with(severity));
     }
     let after = resolve(&merged.tree, roots.iter().map(|(path, _)| *path));
     if !after.missing.is_empty() {
@@ -210,13 +210,13 @@ fn of_extensions(
                     format!("{} is in neither the host nor an extension{}", missing.name, by_whom(missing));
                 // A plugin may have its libraries from the program that loads it.
                 let severity = if is_program { Severity::Error } else { Severity::Warning };
-                out.push(LIBRARY_MISSING.finding(name, Some(root), message).as_a(severity));
+                out.push(LIBRARY_MISSING.finding(name, Some(root), message).with(severity));
                 continue;
             }
             let handles = by.and_then(|i| layers.get(i)).is_some_and(|layer| runs(layer.tree, &["ldconfig"]));
             let message = format!("{} is found after ldconfig only, which no merge runs", missing.name);
             let severity = if handles { Severity::Note } else { Severity::Error };
-            out.push(LIBRARY_CACHE.finding(name, Some(root), message).as_a(severity));
+            out.push(LIBRARY_CACHE.finding(name, Some(root), message).with(severity));
         }
     }
     versions(&merged.tree, &after, &roots, &names, None, out);

@@ -83,7 +83,7 @@ impl Rule {
 
 impl Finding {
     /// The same, with another severity.
-    pub(crate) fn as_a(self, severity: Severity) -> Finding {
+    pub(crate) fn with(self, severity: Severity) -> Finding {
         Finding { severity, ..self }
     }
 }

@@ -105,7 +105,7 @@ impl Check<'_> {
                 (true, false) if !shown.starts_with("/etc/") => Severity::Error,
                 _ => Severity::Warning,
             };
-            self.out.push(UNIT_PROGRAM.finding(extension, Some(path), message).as_a(severity));
+            self.out.push(UNIT_PROGRAM.finding(extension, Some(path), message).with(severity));
         }
     }
 
@@ -194,7 +194,7 @@ impl Check<'_> {
                 let message = format!("{by} {how} {unit}, which there isn't");
                 let severity =
                     if how == "Wants" || how == "Upholds" { Severity::Warning } else { Severity::Error };
-                found.push(UNIT_WANTS.finding(extension, Some(path), message).as_a(severity));
+                found.push(UNIT_WANTS.finding(extension, Some(path), message).with(severity));
                 continue;
             }
             // The jobs of a boot are made before the merge.
@@ -234,7 +234,7 @@ impl Check<'_> {
                     let message = format!(
                         "systemd {old} doesn't know EXTENSION_RELOAD_MANAGER: its units are seen after `systemctl daemon-reload`"
                     );
-                    self.out.push(NO_RELOAD.finding(name, None, message).as_a(Severity::Note));
+                    self.out.push(NO_RELOAD.finding(name, None, message).with(Severity::Note));
                 }
                 (false, _) => {
                     let message = "without EXTENSION_RELOAD_MANAGER=1 its units are seen after `systemctl daemon-reload`";

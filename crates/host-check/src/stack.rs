@@ -109,7 +109,7 @@ fn depth(host: &Host) -> Option<Finding> {
                     Some(&path),
                     "the root is composefs, an overlay itself: systemd-sysext's is the last one that the kernel stacks",
                 )
-                .as_a(Severity::Note),
+                .with(Severity::Note),
         ),
         (false, _) => None,
     }

@@ -4,7 +4,7 @@
 //! resolved options and return data and typed errors.
 
 mod args;
-pub use args::{OutputArgs, ReleaseArgs, ReportArgs, SourceArgs};
+pub use args::{OutputArgs, ReleaseArgs, ReportArgs, Shell, SourceArgs, completions, manual_page};
 
 mod environment;
 pub use environment::environment;

@@ -9,7 +9,6 @@ mod bake_image;
 mod boot;
 mod build;
 mod butane;
-mod check;
 mod docs;
 mod hint;
 mod inspect;
@@ -21,6 +20,7 @@ mod release;
 mod schema;
 mod sign_key;
 mod test;
+mod texts;
 mod versions;
 pub use hint::hint;
 
@@ -43,11 +43,16 @@ Exit status: 0 on success, 1 on error, 2 on wrong usage.";
 
 /// Build system extensions from recipes.
 #[derive(Debug, Parser)]
-#[command(name = "bakery", version, after_help = EXAMPLES, max_term_width = 110, arg_required_else_help = true)]
+#[command(name = "bakery", version, after_help = EXAMPLES, max_term_width = 110, arg_required_else_help = true,
+          args_conflicts_with_subcommands = true)]
 pub struct Args {
     /// Command
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
+
+    #[allow(missing_docs)] // they would become help
+    #[command(flatten)]
+    pub texts: texts::TextArgs,
 }
 
 /// What to do.
@@ -63,8 +68,6 @@ pub enum Command {
     Lock(Box<lock::Args>),
     /// Check images for problems that would break a host
     Lint(Box<lint::Args>),
-    /// Check what extensions would do to a host
-    Check(Box<check::Args>),
     /// Print the contents of images
     Inspect(inspect::Args),
     /// Merge extensions and run the tests of their recipes
@@ -94,13 +97,13 @@ pub enum Command {
 /// # Errors
 /// Whatever went wrong, with the chain of reasons.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    match &args.command {
+    let Some(command) = &args.command else { return texts::run(&args.texts) };
+    match command {
         Command::List(args) => list::run(args),
         Command::Versions(args) => versions::run(args),
         Command::Build(args) => build::run(args),
         Command::Lock(args) => lock::run(args),
         Command::Lint(args) => lint::run(args),
-        Command::Check(args) => check::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Test(args) => test::run(args),
         Command::New(args) => new::run(args),

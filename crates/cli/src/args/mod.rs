@@ -37,5 +37,8 @@ mod source;
 pub(crate) use source::ContextError;
 pub use source::SourceArgs;
 
+mod texts;
+pub use texts::{Shell, completions, manual_page};
+
 #[cfg(test)]
 mod tests;

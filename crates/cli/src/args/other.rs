@@ -4,11 +4,11 @@ use std::io::{self, Write as _};
 use std::time::{Duration, SystemTime};
 
 use clap::{ArgAction, Args, CommandFactory};
-use clap_complete::Shell;
 use store::{Cache, CacheError, cache::Prune};
 use tree::Size;
 
 use super::SourceArgs;
+use super::texts::{Shell, completions, manual_page};
 
 /// What a command can do beside its work.
 #[derive(Debug, Clone, Default, Args)]
@@ -54,12 +54,10 @@ impl OtherArgs {
     /// The cache's.
     pub(crate) fn run<A: CommandFactory>(&self, source: &SourceArgs) -> Result<Option<Vec<u8>>, OtherError> {
         let mut out = Vec::new();
-        let mut command = A::command();
         if let Some(shell) = self.completions {
-            let name = command.get_name().to_owned();
-            clap_complete::generate(shell, &mut command, name, &mut out);
+            out = completions(shell, A::command());
         } else if self.man {
-            clap_mangen::Man::new(command).render(&mut out)?;
+            out = manual_page(A::command())?;
         } else if self.cache_list {
             list(&cache(source)?, &mut out)?;
         } else if let Some(age) = self.cache_prune {

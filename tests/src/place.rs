@@ -49,6 +49,12 @@ pub fn bakery() -> Result<PathBuf> {
     built(&BUILT, "bakery", "bakery", "BAKERY_BIN")
 }
 
+/// The repository's own tasks: `XTASK_BIN`, else cargo's own after a build.
+pub fn xtask() -> Result<PathBuf> {
+    static BUILT: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
+    built(&BUILT, "xtask", "xtask", "XTASK_BIN")
+}
+
 fn built(
     once: &OnceLock<std::result::Result<PathBuf, String>>,
     package: &str,

@@ -9,7 +9,9 @@ mod demo;
 mod dependencies;
 mod licences;
 mod modules;
+mod package;
 mod packages;
+mod picture;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -17,9 +19,19 @@ use std::process::{Command, ExitCode};
 
 use clap::{Parser, Subcommand};
 
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask demo                   see it work
+  cargo xtask test --only lint       before a commit
+  cargo xtask test --only unit tar   unit tests whose name contains \"tar\"
+  cargo xtask test --only e2e b3sum  end-to-end tests whose name contains \"b3sum\", as root on Debian
+  cargo xtask test                   everything, as CI does
+
+CONTRIBUTING.md is the guide.";
+
 /// Build tasks of this repository.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXAMPLES, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     task: Task,
@@ -27,49 +39,57 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Makes an extension out of a program of this machine and runs it without the machine's libraries.
+    /// Make an extension of a program of this machine, and run it without the machine's libraries
     Demo,
-    /// Installs the Debian packages that the tests need (as root; else prints the command), then runs every check.
+    /// Run all checks: format, clippy, licences, documentation, unit tests, end-to-end tests
+    ///
+    /// Installs the Debian packages that the tests need first (as root; otherwise it prints the command and stops).
     Test(test::Args),
-    /// Measures flix and flatwrap beside their peers; prints docs/benchmarks.md.
+    /// Measure flix and flatwrap beside other tools, and print docs/benchmarks.md
     Bench {
-        /// How often each is run.
+        /// Number of runs of each
         #[arg(long, default_value_t = 5)]
         runs: u32,
-        /// One part of it: flix or flatwrap; of --programs, programs by name, separated by commas.
+        /// Measure only one part: flix or flatwrap; with --programs, programs by name, separated by commas
         #[arg(long, value_name = "PART")]
         only: Option<String>,
-        /// The image writer instead: prints docs/benchmarks-images.md. Takes half an hour.
+        /// Measure the image writer instead, and print docs/benchmarks-images.md. Takes half an hour
         #[arg(long, conflicts_with = "only")]
         images: bool,
-        /// Programs of many distributions beside patchelf's instead: prints docs/matrix.md. Takes half an hour, most of it downloads.
+        /// Try programs of many distributions beside patchelf's instead, and print docs/matrix.md. Takes half an hour, most of it
+        /// downloads
         #[arg(long, conflicts_with_all = ["only", "images"])]
         matrix: bool,
-        /// Demanding programs, taken in several ways and used, instead: prints docs/programs.md. Takes an hour the first time.
+        /// Use demanding programs, taken in several ways, instead, and print docs/programs.md. Takes an hour the first time
         #[arg(long, conflicts_with_all = ["images", "matrix"])]
         programs: bool,
-        /// A dozen daemons on a host that has never heard of them instead: prints the table of docs/daemons.md. Takes an hour.
+        /// Run a dozen services on a host that has never heard of them instead, and print the table of docs/daemons.md. Takes an
+        /// hour
         #[arg(long, conflicts_with_all = ["images", "matrix", "programs"])]
         daemons: bool,
-        /// Ways of --programs, separated by commas: name, package, trace, root, root-package, root-trace.
+        /// With --programs, the ways to take, separated by commas: name, package, trace, root, root-package, root-trace
         #[arg(long, requires = "programs")]
         way: Option<String>,
-        /// Add the results of --programs to those in this file.
+        /// Add the results of --programs to those in this file
         #[arg(long, value_name = "FILE", requires = "programs")]
         results: Option<PathBuf>,
     },
-    /// Write the table of crates in docs/ARCHITECTURE.md.
+    /// Make a Debian package, an archive for any Linux, and an extension of the commands
+    Package(package::Args),
+    /// Draw the terminal in the README, docs/session.svg, from docs/session.txt
+    Picture,
+    /// Write the table of crates in docs/ARCHITECTURE.md
     Architecture,
-    /// Check that no modules need each other in a circle, and that no library knows a command line.
+    /// Check that no modules need each other in a circle, and that no library knows a command line
     Modules,
-    /// Feeds a parser with damaged input; docs/testing.md lists the targets.
+    /// Feed a parser with damaged input; docs/testing.md lists the targets
     Fuzz {
-        /// `tar`, `elf`, ….
+        /// `tar`, `elf`, …
         target: String,
-        /// For how long.
+        /// Duration
         #[arg(long, default_value_t = 60)]
         seconds: u64,
-        /// Real input to be damaged, instead of the target's own.
+        /// Real input to damage, instead of the target's own
         files: Vec<PathBuf>,
     },
 }
@@ -83,6 +103,8 @@ fn main() -> ExitCode {
         Task::Bench { daemons: true, only, .. } => daemons(only),
         Task::Bench { images: true, runs, .. } => bench_images(runs),
         Task::Bench { runs, only, .. } => bench(runs, only.as_deref()),
+        Task::Package(args) => package::run(&args),
+        Task::Picture => picture::write().map(|()| ExitCode::SUCCESS),
         Task::Architecture => architecture::write().map(|()| ExitCode::SUCCESS),
         Task::Modules => modules::check().map(|()| ExitCode::SUCCESS),
         Task::Fuzz { target, seconds, files } => fuzz(&target, seconds, &files),

@@ -12,13 +12,13 @@ use crate::{
     dependencies, licences, modules, packages,
 };
 
-/// Installs what the tests need, then runs fmt, clippy, docs, licences, doc tests, unit tests, end-to-end tests.
+/// What to check.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only these checks.
+    /// Run only these checks
     #[arg(long, value_enum)]
     only: Option<Part>,
-    /// Only tests whose name contains this; lints are left out.
+    /// Run only tests whose name contains this; lints are left out
     filter: Option<String>,
 }
 
@@ -102,7 +102,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     // The errors of the tests say what went wrong; forty frames below each are in the way.
     // A shell ignores SIGINT for what it starts with `&`, and that is passed on: tests that interrupt a program would wait for ever.
     let mut tests = command::interruptible(&cargo(words(selected)));
-    tests.env("RUST_LIB_BACKTRACE", "0").envs(programs);
+    tests.env("RUST_LIB_BACKTRACE", "0").envs(programs).env("XTASK_BIN", std::env::current_exe()?);
     stages.test("tests", tests.args(filter()))?;
     Ok(stages.report())
 }

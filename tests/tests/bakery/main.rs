@@ -10,7 +10,6 @@ mod kitchen;
 mod merge_test;
 mod mirror;
 mod page;
-mod predicted;
 mod release;
 mod schedule;
 mod shelf;

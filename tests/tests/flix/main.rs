@@ -6,6 +6,7 @@ mod interrupted;
 mod narrow;
 mod nginx;
 mod packages;
+mod readme;
 mod reproducible;
 mod verity;
 

@@ -15,6 +15,7 @@ pub struct Vm {
     root: PathBuf,
     base: PathBuf,
     nic: &'static str,
+    files: Vec<PathBuf>,
 }
 
 const BEGIN: &str = "@@ script begins";
@@ -25,7 +26,13 @@ const END: &str = "@@ script ends: ";
 const ACCEL: &str = "tcg,thread=multi";
 
 /// Seconds. A boot takes some 20, on a busy machine 150; then somebody has to say no.
-const LIMIT: &str = "600";
+const LIMIT: usize = 600;
+/// Seconds more for each file.
+const LIMIT_PER_FILE: usize = 120;
+
+/// Before a script with files: the disk's drivers aren't necessarily loaded yet.
+const MOUNT: &str = "modprobe -a virtio_pci virtio_blk\nudevadm settle\nmkdir -p /run/images\n\
+                     mount -r -t squashfs /dev/vda /run/images\n";
 
 const UNIT: &str = "[Unit]
 Description=the test
@@ -61,13 +68,19 @@ impl Vm {
         Vm { nic: "user,model=virtio-net-pci", ..self }
     }
 
+    /// The same with files for the script, in /run/images. They are on a second disk, so that they take no memory.
+    #[must_use]
+    pub fn with_files<P: AsRef<Path>>(self, files: &[P]) -> Vm {
+        Vm { files: files.iter().map(|f| f.as_ref().to_owned()).collect(), ..self }
+    }
+
     fn of(suite: &str) -> Result<Vm> {
         let root = roots::host(suite)?;
         // Not compressed: qemu reads 280 MB faster than an emulated processor inflates them.
         let dir = cached(&format!("initrd-{suite}"), &fs::read_to_string(root.join("../recipe"))?, |dir| {
             archive(&root, &dir.join("base.cpio"))
         })?;
-        Ok(Vm { base: dir.join("base.cpio"), root, nic: "none" })
+        Ok(Vm { base: dir.join("base.cpio"), root, nic: "none", files: Vec::new() })
     }
 
     /// Boots with these extensions in /etc/extensions and systemd-sysext.service enabled, then runs a shell script
@@ -91,8 +104,16 @@ impl Vm {
         }
         drop(out);
         let accel = std::env::var("FLIX_E2E_ACCEL").unwrap_or_else(|_| ACCEL.to_owned());
+        let mut disk = Vec::new();
+        if !self.files.is_empty() {
+            let file = self.disk(work)?.into_os_string().into_string();
+            let file = file.ok().context("a path that isn't text")?;
+            disk = vec!["-drive".to_owned(), format!("if=virtio,format=raw,readonly=on,file={file}")];
+        }
+        // Longer with many files, of which there are as many things to do.
+        let limit = LIMIT + LIMIT_PER_FILE * self.files.len();
         let outcome = Program::new("timeout")
-            .args([LIMIT, "qemu-system-x86_64", "-accel", &accel])
+            .args([&limit.to_string(), "qemu-system-x86_64", "-accel", &accel])
             .args(["-smp", "1", "-m", "2500", "-nographic", "-no-reboot", "-nic", self.nic])
             // On a busy machine an emulated timer is late, which a kernel that checks it takes for a broken one, and panics.
             .args(["-append", "console=ttyS0 edd=off no_timer_check panic=-1 rdinit=/init quiet"])
@@ -100,6 +121,7 @@ impl Vm {
             .arg(self.root.join("boot/vmlinuz"))
             .arg("-initrd")
             .arg(&whole)
+            .args(disk)
             .outcome()?;
         fs::remove_file(&whole)?;
         let console = outcome.stdout.replace('\r', "");
@@ -112,28 +134,22 @@ impl Vm {
         }
     }
 
-    /// An extension that brings images to a machine which merges them itself, in /opt/images.
-    ///
-    /// # Errors
-    /// mksquashfs's.
-    pub fn carrier(work: &Path, images: &[&Path]) -> Result<PathBuf> {
-        let tree = work.join("carrier");
+    /// A file system with the files.
+    fn disk(&self, work: &Path) -> Result<PathBuf> {
+        let tree = work.join("files");
         if tree.exists() {
             fs::remove_dir_all(&tree).with_context(|| format!("{tree:?}"))?;
         }
-        let dirs = [tree.join("opt/images"), tree.join("usr/lib/extension-release.d")];
-        for dir in &dirs {
-            fs::create_dir_all(dir).with_context(|| format!("{dir:?}"))?;
+        fs::create_dir_all(&tree).with_context(|| format!("{tree:?}"))?;
+        for file in &self.files {
+            let name = file.file_name().context("a file without a name")?;
+            fs::copy(file, tree.join(name)).with_context(|| format!("{file:?}"))?;
         }
-        for image in images {
-            let name = image.file_name().context("an image without a name")?;
-            fs::copy(image, dirs[0].join(name)).with_context(|| format!("{image:?}"))?;
-        }
-        fs::write(dirs[1].join("extension-release.carrier"), "ID=_any\n")?;
-        let carrier = work.join("carrier.raw");
-        let squash = Program::new("mksquashfs").args([&tree, &carrier]);
-        squash.args(["-quiet", "-no-progress", "-noappend"]).run()?;
-        Ok(carrier)
+        let disk = work.join("files.image");
+        let squash = Program::new("mksquashfs").args([&tree, &disk]);
+        squash.args(["-quiet", "-no-progress", "-noappend", "-noD", "-noF"]).run()?;
+        fs::remove_dir_all(&tree).with_context(|| format!("{tree:?}"))?;
+        Ok(disk)
     }
 
     fn add(&self, dir: &Path, extensions: &[&Path], script: &str) -> Result<()> {
@@ -147,7 +163,8 @@ impl Vm {
             fs::copy(extension, dir.join("etc/extensions").join(name))
                 .with_context(|| format!("{extension:?}"))?;
         }
-        fs::write(dir.join("script"), script)?;
+        let mount = if self.files.is_empty() { "" } else { MOUNT };
+        fs::write(dir.join("script"), format!("{mount}{script}"))?;
         // An installer writes it; debootstrap and its like don't.
         fs::write(dir.join("etc/hosts"), "127.0.0.1 localhost\n::1 localhost\n")?;
         fs::write(units.join("the-test.service"), UNIT)?;

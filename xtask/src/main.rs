@@ -46,11 +46,12 @@ enum Task {
     /// Installs the Debian packages that the tests need first (as root; otherwise it prints the command and stops).
     Test(test::Args),
     /// Measure flix and flatwrap beside other tools, and print docs/benchmarks.md
+    #[command(group = clap::ArgGroup::new("table").args(["programs", "daemons"]))]
     Bench {
         /// Number of runs of each
         #[arg(long, default_value_t = 5)]
         runs: u32,
-        /// Measure only one part: flix or flatwrap; with --programs, programs by name, separated by commas
+        /// Measure only one part: flix or flatwrap; with --programs or --daemons, names, separated by commas
         #[arg(long, value_name = "PART")]
         only: Option<String>,
         /// Measure the image writer instead, and print docs/benchmarks-images.md. Takes half an hour
@@ -63,15 +64,16 @@ enum Task {
         /// Use demanding programs, taken in several ways, instead, and print docs/programs.md. Takes an hour the first time
         #[arg(long, conflicts_with_all = ["images", "matrix"])]
         programs: bool,
-        /// Run a dozen services on a host that has never heard of them instead, and print the table of docs/daemons.md. Takes an
-        /// hour
+        /// Run services on hosts that have never heard of them instead, and print the table of docs/daemons.md. Takes an hour
         #[arg(long, conflicts_with_all = ["images", "matrix", "programs"])]
         daemons: bool,
-        /// With --programs, the ways to take, separated by commas: name, package, trace, root, root-package, root-trace
-        #[arg(long, requires = "programs")]
+        /// With --programs, the ways to take, separated by commas: name, package, trace, root, root-package, root-trace; with
+        /// --daemons, flix or flatwrap
+        #[arg(long, requires = "table")]
         way: Option<String>,
-        /// Add the results of --programs to those in this file
-        #[arg(long, value_name = "FILE", requires = "programs")]
+        /// Add the results of --programs or --daemons to those in this file; --daemons only runs what the file lacks, unless
+        /// --only is given
+        #[arg(long, value_name = "FILE", requires = "table")]
         results: Option<PathBuf>,
     },
     /// Make a Debian package, an archive for any Linux, and an extension of the commands
@@ -100,7 +102,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Bench { matrix: true, .. } => matrix(),
         Task::Bench { programs: true, only, way, results, .. } => programs(only, way, results),
-        Task::Bench { daemons: true, only, .. } => daemons(only),
+        Task::Bench { daemons: true, only, way, results, .. } => daemons(only, way, results),
         Task::Bench { images: true, runs, .. } => bench_images(runs),
         Task::Bench { runs, only, .. } => bench(runs, only.as_deref()),
         Task::Package(args) => package::run(&args),
@@ -165,14 +167,18 @@ fn matrix() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn daemons(only: Option<String>) -> anyhow::Result<ExitCode> {
+fn daemons(only: Option<String>, way: Option<String>, results: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     packages::install()?;
     release_build("cli", &["--bins"])?;
     let mut bench = measuring("daemons");
     bench
         .env("FLIX_BIN", target().join("release/flix"))
         .env("FLATWRAP_BIN", target().join("release/flatwrap"))
-        .args(only);
+        .args(only.iter().flat_map(|names| ["--only", names]))
+        .args(way.iter().flat_map(|way| ["--way", way]));
+    if let Some(file) = results {
+        bench.arg("--results").arg(std::path::absolute(file)?);
+    }
     command::run(&mut bench)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,55 +1,101 @@
-//! `cargo xtask bench --daemons`: a dozen daemons on a host that has never heard of them, as a Markdown table on stdout.
+//! `cargo xtask bench --daemons`: daemons on a host that has never heard of them, as a Markdown table on stdout.
+//!
+//! usage: daemons [--only NAME[,NAME…]] [--way flix|flatwrap] [--results FILE]
+//! Without `--only`, what the file has isn't tried again.
 // A program for people at a terminal: printing is what it's for.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Result;
-use e2e::daemons::{ALL, Daemon, Tool, script};
-use e2e::{Vm, Work};
+use anyhow::{Context, Result, bail};
+use e2e::Work;
+use e2e::daemons::{Cell, Cells, Column, Daemon, Host, Tool, script};
 
+/// Daemons that one machine meets, one after the other.
+const BATCH: usize = 6;
 /// How many of them are also tried on systemd 252.
-const ON_BOOKWORM: usize = 4;
+const ON_252: usize = 4;
+
+#[derive(Default)]
+struct Args {
+    only: Vec<String>,
+    way: Option<Tool>,
+    /// Results of earlier runs, to which this one adds.
+    results: Option<PathBuf>,
+}
 
 fn main() -> Result<()> {
-    let only = std::env::args().nth(1).unwrap_or_default();
-    let only: Vec<&str> = only.split(',').filter(|name| !name.is_empty()).collect();
-    println!(
-        "| daemon | PATHs | flix, systemd 257 | flix, systemd 252 | flatwrap, systemd 257 |\n|---|---|---|---|---|"
-    );
-    for (at, daemon) in ALL.iter().enumerate().filter(|(_, d)| only.is_empty() || only.contains(&d.name)) {
-        let cells = [
-            cell(daemon, Tool::Flix, &[Vm::trixie()?])?,
-            if at < ON_BOOKWORM { cell(daemon, Tool::Flix, &[Vm::bookworm()?])? } else { String::new() },
-            cell(daemon, Tool::Flatwrap, &[Vm::trixie()?])?,
-        ];
-        let paths: Vec<String> = daemon.packages.iter().map(|p| format!("`package:{p}`")).collect();
-        println!("| {} | {} | {} |", daemon.name, paths.join(" "), cells.join(" | "));
+    let args = Args::parse(std::env::args().skip(1))?;
+    for name in &args.only {
+        Daemon::called(name)?;
+    }
+    let mut cells = args.results.as_deref().map_or_else(|| Ok(Cells::default()), Cells::read)?;
+    for column in Column::ALL.into_iter().filter(|c| args.way.is_none_or(|way| way == c.tool)) {
+        let is_wanted = |d: &Daemon| match args.only.is_empty() {
+            true => !cells.has(d, column),
+            false => args.only.iter().any(|name| name == d.name),
+        };
+        let all = Daemon::ALL.iter().take(if column.host == Host::Systemd252 { ON_252 } else { usize::MAX });
+        let wanted: Vec<Daemon> = all.filter(|d| is_wanted(d)).copied().collect();
+        for batch in wanted.chunks(BATCH) {
+            try_out(batch, column, &mut cells)?;
+            if let Some(file) = &args.results {
+                cells.write(file)?;
+            }
+        }
+    }
+    print!("{}", cells.table());
+    Ok(())
+}
+
+fn try_out(daemons: &[Daemon], column: Column, cells: &mut Cells) -> Result<()> {
+    let work = Work::new()?;
+    let root = work.root("root")?;
+    let mut images = Vec::new();
+    let mut built = Vec::new();
+    let mut fails = |daemon: &Daemon, why: anyhow::Error| {
+        eprintln!("{} by {}: {why:#}", daemon.name, column.title());
+        cells.put(daemon, column, Cell::Fails(format!("{why:#}")));
+    };
+    for daemon in daemons {
+        match daemon.make(&root, column.tool) {
+            Ok(made) => {
+                images.extend(made);
+                built.push(daemon);
+            }
+            Err(e) => fails(daemon, e),
+        }
+    }
+    if built.is_empty() {
+        return Ok(());
+    }
+    let lives: String = built.iter().map(|d| d.life_among_others()).collect();
+    let vm = column.machine()?.with_files(&images);
+    let text = vm.run(&work.dir("vm")?, &[], &script(&lives))?;
+    let (alive, dead): (Vec<_>, Vec<_>) =
+        built.into_iter().map(|d| (d, d.lived(&text))).partition(|(_, lived)| lived.is_ok());
+    for (daemon, lived) in dead {
+        fails(daemon, lived.err().context("it lives")?);
+    }
+    for (daemon, _) in alive {
+        cells.put(daemon, column, Cell::Works);
     }
     Ok(())
 }
 
-/// "works", or the end of what was said.
-fn cell(daemon: &Daemon, tool: Tool, machines: &[Vm]) -> Result<String> {
-    let work = Work::new()?;
-    let root = work.root("root")?;
-    let images = match daemon.make(&root, tool) {
-        Ok(images) => images,
-        Err(e) => {
-            eprintln!("{} by {tool:?}: {e:#}", daemon.name);
-            return Ok("isn't built".to_owned());
+impl Args {
+    fn parse(mut words: impl Iterator<Item = String>) -> Result<Args> {
+        let mut args = Args::default();
+        while let Some(word) = words.next() {
+            let value = words.next().with_context(|| format!("{word}: a value is missing"))?;
+            match word.as_str() {
+                "--only" => args.only = value.split(',').map(str::to_owned).collect(),
+                "--way" if value == "flix" => args.way = Some(Tool::Flix),
+                "--way" if value == "flatwrap" => args.way = Some(Tool::Flatwrap),
+                "--results" => args.results = Some(value.into()),
+                _ => bail!("{word} {value}: unknown"),
+            }
         }
-    };
-    let images: Vec<&Path> = images.iter().map(PathBuf::as_path).collect();
-    let carrier = Vm::carrier(work.path(), &images)?;
-    for vm in machines {
-        let lived = vm
-            .run(&work.dir("vm")?, &[&carrier], &script(&daemon.life()))
-            .and_then(|text| daemon.lived(&text));
-        if let Err(e) = lived {
-            eprintln!("{} by {tool:?}: {e:#}", daemon.name);
-            return Ok("fails".to_owned());
-        }
+        Ok(args)
     }
-    Ok("works".to_owned())
 }

@@ -1,22 +1,29 @@
-# Sourced in a machine: a daemon is merged, asked, restarted, replaced by another version, unmerged.
-mkdir -p /etc/extensions /run/images
-cp /opt/images/* /run/images/
+# Sourced in a machine with images in /run/images: a daemon is merged, asked, restarted, replaced by another version, unmerged.
+mkdir -p /etc/extensions
 version=$(systemctl --version | sed -n '1s/systemd \([0-9]*\).*/\1/p')
 merge() {
     systemd-sysext refresh
     # Older ones don't know that an extension brings units.
     [ "$version" -ge 255 ] || systemctl daemon-reload
 }
+# Why a unit isn't what it should be.
+explain() {
+    systemctl --no-pager --full status "$@" || true
+    journalctl --no-pager -o cat -n 60
+    exit 1
+}
 wait_for() {
     n=0
     until systemctl --quiet is-active "$1"; do
         n=$((n + 1))
-        [ $n -lt 300 ] || { systemctl --no-pager --full status "$1"; journalctl --no-pager -o cat -n 50; exit 1; }
+        [ $n -lt 300 ] || explain "$1"
         sleep 0.2
     done
 }
 # Port, question, bytes of the answer.
 talk() { bash -c 'exec 3<>/dev/tcp/127.0.0.1/$1 || exit; printf "$2" >&3; timeout 20 head -c "$3" <&3' talk "$@" && echo; }
+# Socket, question: all of the answer.
+ask_socket() { perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new($ARGV[0]) or die "$!\n"; print $s "$ARGV[1]\n"; print while <$s>' "$@"; }
 # A command, and part of its answer. What isn't answered yet is asked again: some are active before they listen.
 answer() {
     n=0
@@ -24,11 +31,12 @@ answer() {
         said=$(eval "$1" 2>&1 || true)
         case $said in *"$2"*) break ;; esac
         n=$((n + 1))
-        [ $n -lt 100 ] || { echo "$1: $said"; exit 1; }
+        [ $n -lt 100 ] || { echo "$1: $said"; explain; }
         sleep 0.2
     done
     echo "$said"
 }
+# Name, unit, user, question, part of the answer.
 live() {
     echo "$1: begins"
     ! id "$3" 2>/dev/null || echo "$1: has $3"
@@ -43,6 +51,7 @@ live() {
     rm /etc/extensions/$1.raw
     install /run/images/$1-2.image /etc/extensions/$1.raw
     merge
+    echo "$1: version $(stat -c %Y /usr/lib/extension-release.d/extension-release.$1)"
     wait_for $2
     systemctl restart $2
     answer "$4" "$5"
@@ -51,4 +60,14 @@ live() {
     systemctl daemon-reload
     systemctl stop $2
     echo "$1: $(systemctl is-active $2 || true), failed: $(systemctl --failed --no-legend --plain | wc -l)"
+    [ -z "$(systemctl --failed --no-legend)" ] || explain $(systemctl --failed --no-legend --plain | cut -d ' ' -f 1)
 }
+# After a daemon that may have failed: nothing of it is in the way of the next.
+clear_away() {
+    systemctl stop $2
+    rm -f /etc/extensions/$1.raw
+    systemd-sysext refresh
+    systemctl daemon-reload
+    systemctl stop $2
+    systemctl reset-failed
+} >/dev/null 2>&1

@@ -1,26 +1,30 @@
 //! Daemons of Debian's packages: how they are made extensions, and what they do on a host that has never heard of them.
 
+mod list;
+mod table;
+
+pub use table::{Cell, Cells};
+
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
-use crate::{Account, World};
+use crate::{Account, Vm, World};
 
 /// A daemon, and how it is known to work.
 #[derive(Debug, Clone, Copy)]
 pub struct Daemon {
     /// The extension's name.
     pub name: &'static str,
-    /// Packages, the daemon's own first.
-    pub packages: &'static [&'static str],
-    /// The unit that starts by itself.
-    pub unit: &'static str,
+    packages: &'static [&'static str],
+    unit: &'static str,
     /// The user that it gets.
-    pub user: &'static str,
+    user: &'static str,
     /// A shell command that asks it something.
     pub ask: &'static str,
     /// Part of the answer.
     pub expect: &'static str,
+    options: &'static [&'static str],
 }
 
 /// What makes an extension of it.
@@ -32,79 +36,76 @@ pub enum Tool {
     Flatwrap,
 }
 
-const HTTP: &str = r"talk 80 'GET / HTTP/1.0\r\n\r\n' 80";
-/// A DNS query over TCP for the address of localhost, and the end of the answer.
-const DNS: &str = r"talk 53 '\x00\x1b\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x09localhost\x00\x00\x01\x00\x01' 45 | od -An -v -tx1 | tr -d '\n'";
+/// Where it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Host {
+    /// Debian 13.
+    Systemd257,
+    /// Debian 12.
+    Systemd252,
+}
 
-/// All of them.
-pub const ALL: [Daemon; 12] = [
-    daemon("nginx", &["nginx"], "nginx.service", "www-data", HTTP, "HTTP/1.1 403 Forbidden"),
-    daemon("redis", &["redis-server"], "redis-server.service", "redis", r"talk 6379 'PING\r\n' 5", "+PONG"),
-    daemon(
-        "haproxy",
-        &["haproxy"],
-        "haproxy.service",
-        "haproxy",
-        "test -S /run/haproxy/admin.sock && echo listens",
-        "listens",
-    ),
-    daemon(
-        "postgresql",
-        &["postgresql"],
-        "postgresql@15-main.service",
-        "postgres",
-        "runuser -u postgres -- psql -tAc 'select 41 + 1' template1",
-        "42",
-    ),
-    daemon("mariadb", &["mariadb-server"], "mariadb.service", "mysql", "mariadb -Ne 'select 41 + 1'", "42"),
-    daemon("sshd", &["openssh-server"], "ssh.service", "sshd", "talk 22 '' 21", "SSH-2.0-OpenSSH"),
-    daemon("chrony", &["chrony"], "chrony.service", "_chrony", "chronyc tracking", "Reference ID"),
-    daemon("dnsmasq", &["dnsmasq"], "dnsmasq.service", "dnsmasq", DNS, "7f 00 00 01"),
-    daemon("unbound", &["unbound", "dns-root-data"], "unbound.service", "unbound", DNS, "7f 00 00 01"),
-    daemon(
-        "mosquitto",
-        &["mosquitto"],
-        "mosquitto.service",
-        "mosquitto",
-        r"talk 1883 '\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02ab' 4 | od -An -tx1",
-        "20 02 00 00",
-    ),
-    daemon("lighttpd", &["lighttpd"], "lighttpd.service", "www-data", HTTP, "HTTP/1.0 "),
-    daemon(
-        "node-exporter",
-        &["prometheus-node-exporter"],
-        "prometheus-node-exporter.service",
-        "prometheus",
-        r"talk 9100 'GET / HTTP/1.0\r\n\r\n' 80",
-        "200 OK",
-    ),
-];
+/// A column of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Column {
+    /// What makes the extensions.
+    pub tool: Tool,
+    /// Where they are merged.
+    pub host: Host,
+}
 
-const fn daemon(
-    name: &'static str,
-    packages: &'static [&'static str],
-    unit: &'static str,
-    user: &'static str,
-    ask: &'static str,
-    expect: &'static str,
-) -> Daemon {
-    Daemon { name, packages, unit, user, ask, expect }
+impl Column {
+    /// All of them.
+    pub const ALL: [Column; 3] = [
+        Column { tool: Tool::Flix, host: Host::Systemd257 },
+        Column { tool: Tool::Flix, host: Host::Systemd252 },
+        Column { tool: Tool::Flatwrap, host: Host::Systemd257 },
+    ];
+
+    /// As in the head of the table.
+    pub fn title(self) -> String {
+        let tool = if self.tool == Tool::Flix { "flix" } else { "flatwrap" };
+        let host = if self.host == Host::Systemd257 { "257" } else { "252" };
+        format!("{tool}, systemd {host}")
+    }
+
+    /// The machine.
+    ///
+    /// # Errors
+    /// Its root can't be made.
+    pub fn machine(self) -> Result<Vm> {
+        match self.host {
+            Host::Systemd257 => Vm::trixie(),
+            Host::Systemd252 => Vm::bookworm(),
+        }
+    }
 }
 
 impl Daemon {
+    /// All that are known.
+    pub const ALL: [Daemon; 20] = list::ALL;
+
     /// The one of this name.
     ///
-    /// # Panics
-    /// If there is none.
-    pub fn called(name: &str) -> Daemon {
-        *ALL.iter().find(|d| d.name == name).unwrap_or_else(|| panic!("no daemon is called {name}"))
+    /// # Errors
+    /// There is none.
+    pub fn called(name: &str) -> Result<Daemon> {
+        match Self::ALL.iter().find(|d| d.name == name) {
+            Some(daemon) => Ok(*daemon),
+            None => bail!("no daemon is called {name}"),
+        }
+    }
+
+    fn packages(&self) -> Vec<&'static str> {
+        if self.packages.is_empty() { vec![self.name] } else { self.packages.to_vec() }
     }
 
     /// The command's words after the program.
-    pub fn words(&self) -> Vec<String> {
-        let packages = self.packages.iter().map(|p| format!("package:{p}"));
+    fn words(&self) -> Vec<String> {
+        let packages = self.packages().into_iter().map(|p| format!("package:{p}"));
         let first = ["debian:bookworm", self.name].map(str::to_owned).into_iter();
-        first.chain(packages).chain(["--enable", self.unit].map(str::to_owned)).collect()
+        let options = self.options.iter().map(|o| (*o).to_owned());
+        first.chain(packages).chain(["--enable", self.unit].map(str::to_owned)).chain(options).collect()
     }
 
     /// Makes two versions of the extension: `NAME.raw` and `NAME-2.image`.
@@ -122,26 +123,38 @@ impl Daemon {
         Ok(out)
     }
 
-    /// A line for [`script`]: its whole life on a host.
+    /// Lines for [`script`]: its whole life on a host. The script ends where it fails.
     pub fn life(&self) -> String {
         let Daemon { name, unit, user, ask, expect, .. } = self;
         format!("live {name} {unit} {user} {} {}\n", quoted(ask), quoted(expect))
     }
 
+    /// The same among others, which aren't in its way: the script goes on.
+    pub fn life_among_others(&self) -> String {
+        format!("set +e\n(set -e; {})\nclear_away {} {}\nset -e\n", self.life().trim(), self.name, self.unit)
+    }
+
     /// Whether it was active, answered three times, and is gone without a failed unit.
     ///
     /// # Errors
-    /// It didn't; the message has what the machine printed.
+    /// It didn't; the message has what the machine printed of it.
     pub fn lived(&self, text: &str) -> Result<()> {
         let Daemon { name, user, .. } = self;
-        // www-data is a user of every Debian.
-        let had = *user != "www-data" && text.contains(&format!("{name}: has "));
+        let begins = |name: &str| format!("{name}: begins\n");
+        let text = text.split(&begins(name)).nth(1).unwrap_or_default();
+        // Another one's life isn't its.
+        let ends = Self::ALL.iter().filter_map(|d| text.find(&begins(d.name))).min().unwrap_or(text.len());
+        let text = &text[..ends];
+        // These are users of every Debian.
+        let had = !["www-data", "proxy", "lp"].contains(user) && text.contains(&format!("{name}: has "));
         ensure!(!had, "{name}: the host has its user: {text}");
-        let part = text.split(&format!("{name}: begins\n")).nth(1).unwrap_or_default();
-        let part = part.split(&format!("{name}: inactive, failed: 0\n")).collect::<Vec<_>>();
-        ensure!(part.len() > 1, "{name} isn't gone without a failed unit: {text}");
-        ensure!(part[0].contains(&format!("{name}: active, {user}\n")), "{name}: {text}");
-        ensure!(part[0].matches(self.expect).count() >= 3, "{name}: {:?} isn't said: {text}", self.expect);
+        let Some((part, _)) = text.split_once(&format!("{name}: inactive, failed: 0\n")) else {
+            bail!("{name} isn't gone without a failed unit: {text}");
+        };
+        for line in [format!("{name}: active, {user}\n"), format!("{name}: version 2\n")] {
+            ensure!(part.contains(&line), "{name}: {line:?} isn't said: {text}");
+        }
+        ensure!(part.matches(self.expect).count() >= 3, "{name}: {:?} isn't said: {text}", self.expect);
         Ok(())
     }
 }
@@ -151,7 +164,7 @@ pub fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// A script for a machine with images in /opt/images.
+/// A script for a machine with images in /run/images.
 pub fn script(rest: &str) -> String {
     format!("{}\n{rest}\n", include_str!("life.sh"))
 }

@@ -1,7 +1,7 @@
 //! Daemons of Debian's packages, on hosts that have never heard of them: users, directories and configuration are theirs.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use e2e::daemons::{self, Daemon, Tool, quoted, script};
@@ -38,11 +38,10 @@ systemctl is-failed haproxy-setup.service || true
 fn daemons_run_on_a_host_that_never_heard_of_them() -> Result<()> {
     let work = Work::new()?;
     let root = work.root("root")?;
-    let [nginx, redis, haproxy] = ["nginx", "redis", "haproxy"].map(Daemon::called);
+    let [nginx, redis, haproxy] =
+        [Daemon::called("nginx")?, Daemon::called("redis")?, Daemon::called("haproxy")?];
     let first = nginx.make(&root, Tool::Flix)?;
     let later = [redis.make(&root, Tool::Flix)?, haproxy.make(&root, Tool::Flix)?].concat();
-    let images: Vec<&Path> = later.iter().map(PathBuf::as_path).collect();
-    let carrier = Vm::carrier(work.path(), &images)?;
     // nginx is merged early in the boot.
     let lives = format!(
         "[ $version -ge 255 ] || systemctl daemon-reload\nwait_for nginx.service\nanswer {} {}\n{}{OWN}",
@@ -51,7 +50,7 @@ fn daemons_run_on_a_host_that_never_heard_of_them() -> Result<()> {
         redis.life()
     );
     for vm in [Vm::bookworm()?, Vm::trixie()?] {
-        let text = vm.run(&work.dir("vm")?, &[&first[0], &carrier], &script(&lives))?;
+        let text = vm.with_files(&later).run(&work.dir("vm")?, &[&first[0]], &script(&lives))?;
         assert!(text.contains(nginx.expect), "{text}");
         redis.lived(&text)?;
         assert!(text.contains("the host's own\n"), "{text}");
@@ -101,8 +100,8 @@ fn a_daemons_configuration_is_an_image_of_its_own() -> Result<()> {
     let signed = build(&["--sign-verity", "ours.pem", "--cert", "ours.crt"], "signed.image")?;
     let plain = build(&[], "plain.image")?;
     let (image, key) = (root.home().join("nginx.raw"), root.home().join("ours.crt"));
-    let carrier = Vm::carrier(work.path(), &[&image, &plain, &signed, &key])?;
-    let text = Vm::trixie()?.run(&work.dir("vm")?, &[&carrier], &script(CONFEXT))?;
+    let vm = Vm::trixie()?.with_files(&[&image, &plain, &signed, &key]);
+    let text = vm.run(&work.dir("vm")?, &[], &script(CONFEXT))?;
     for kind in ["plain", "signed"] {
         let said = format!("{kind}: nginx: configuration file /etc/nginx/nginx.conf test is successful\n");
         assert!(text.contains(&said), "{text}");
@@ -123,7 +122,7 @@ fn the_guides_daemon_answers() -> Result<()> {
     for line in block().filter_map(|l| l.strip_prefix("$ flix ")) {
         World::get()?.flix(&root).args(line.split(' ')).run()?;
     }
-    let carrier = Vm::carrier(work.path(), &[&root.home().join("redis.raw")])?;
+    let files = [root.home().join("redis.raw")];
     let (ask, commands): (Vec<&str>, Vec<&str>) =
         block().filter_map(|l| l.strip_prefix("# ")).partition(|l| l.starts_with("redis-cli"));
     assert_eq!((ask.len(), commands.len()), (1, 2), "{guide}");
@@ -135,7 +134,7 @@ fn the_guides_daemon_answers() -> Result<()> {
         ask[0]
     );
     for vm in [Vm::bookworm()?, Vm::trixie()?] {
-        let text = vm.run(&work.dir("vm")?, &[&carrier], &daemons::script(&script))?;
+        let text = vm.with_files(&files).run(&work.dir("vm")?, &[], &daemons::script(&script))?;
         assert!(text.contains(&format!("it says {answer}\n")), "{text}");
     }
     Ok(())
@@ -145,10 +144,9 @@ fn the_guides_daemon_answers() -> Result<()> {
 fn a_daemon_in_a_private_root_has_what_it_needs() -> Result<()> {
     let work = Work::new()?;
     let root = work.root("root")?;
-    let nginx = Daemon::called("nginx");
+    let nginx = Daemon::called("nginx")?;
     let images = nginx.make(&root, Tool::Flatwrap)?;
-    let images: Vec<&Path> = images.iter().map(PathBuf::as_path).collect();
-    let carrier = Vm::carrier(work.path(), &images)?;
-    let text = Vm::trixie()?.run(&work.dir("vm")?, &[&carrier], &script(&nginx.life()))?;
+    let vm = Vm::trixie()?.with_files(&images);
+    let text = vm.run(&work.dir("vm")?, &[], &script(&nginx.life()))?;
     nginx.lived(&text)
 }

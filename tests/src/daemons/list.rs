@@ -1,0 +1,75 @@
+//! Which daemons, and what they are asked.
+
+use super::Daemon;
+
+const HTTP: &str = r"talk 80 'GET / HTTP/1.0\r\n\r\n' 15";
+/// A DNS query over TCP for the address of localhost, and the end of the answer.
+const DNS: &str = r"talk 53 '\x00\x1b\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x09localhost\x00\x00\x01\x00\x01' 45 | od -An -v -tx1 | tr -d '\n'";
+/// Three packets of MQTT 3.1.1: connect, subscribe to `t`, publish `hi` there. What is published comes back.
+const MQTT: &str = r"talk 1883 '\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02ab\x82\x06\x00\x01\x00\x01t\x00\x30\x05\x00\x01thi' 16 | od -An -v -tx1";
+const METRICS: &str = r"talk 9100 'GET /metrics HTTP/1.0\r\n\r\n' 1000000 | grep ^node_uname_info";
+/// SOCKS 5, without authentication.
+const SOCKS: &str = r"talk 9050 '\x05\x01\x00' 2 | od -An -v -tx1";
+
+/// All of them.
+pub(super) const ALL: [Daemon; 20] = [
+    daemon("nginx", "nginx.service", "www-data", HTTP, "HTTP/1.1 200 OK").with(&["--state-files"]),
+    daemon("redis", "redis-server.service", "redis", r"talk 6379 'PING\r\n' 5", "+PONG")
+        .of(&["redis-server"]),
+    daemon(
+        "haproxy",
+        "haproxy.service",
+        "haproxy",
+        "ask_socket /run/haproxy/admin.sock 'show info' | head -n 1",
+        "Name: HAProxy",
+    ),
+    daemon(
+        "postgresql",
+        "postgresql@15-main.service",
+        "postgres",
+        "runuser -u postgres -- psql -tAc 'select 41 + 1' template1",
+        "42",
+    ),
+    daemon("mariadb", "mariadb.service", "mysql", "mariadb -Ne 'select 41 + 1'", "42")
+        .of(&["mariadb-server"]),
+    daemon("sshd", "ssh.service", "sshd", "talk 22 '' 15", "SSH-2.0-OpenSSH").of(&["openssh-server"]),
+    daemon("chrony", "chrony.service", "_chrony", "chronyc tracking", "Reference ID"),
+    daemon("dnsmasq", "dnsmasq.service", "dnsmasq", DNS, "7f 00 00 01"),
+    daemon("unbound", "unbound.service", "unbound", DNS, "7f 00 00 01").of(&["unbound", "dns-root-data"]),
+    daemon("mosquitto", "mosquitto.service", "mosquitto", MQTT, "30 05 00 01 74 68 69"),
+    daemon("lighttpd", "lighttpd.service", "www-data", HTTP, "HTTP/1.0 200 OK").with(&["--state-files"]),
+    daemon("node-exporter", "prometheus-node-exporter.service", "prometheus", METRICS, "node_uname_info{")
+        .of(&["prometheus-node-exporter"]),
+    daemon("apache", "apache2.service", "www-data", HTTP, "HTTP/1.1 200 OK")
+        .of(&["apache2"])
+        .with(&["--state-files"]),
+    daemon("bind", "named.service", "bind", DNS, "7f 00 00 01").of(&["bind9"]),
+    daemon("memcached", "memcached.service", "memcache", r"talk 11211 'version\r\n' 8", "VERSION "),
+    daemon("vsftpd", "vsftpd.service", "ftp", "talk 21 '' 12", "220 (vsFTPd "),
+    daemon("postfix", "postfix@-.service", "postfix", "talk 25 '' 40", "ESMTP Postfix"),
+    daemon("tor", "tor@default.service", "debian-tor", SOCKS, "05 00"),
+    daemon("squid", "squid.service", "proxy", r"talk 3128 'GET / HTTP/1.0\r\n\r\n' 400", "Server: squid"),
+    daemon("cups", "cups.service", "lp", r"talk 631 'GET / HTTP/1.0\r\n\r\n' 400", "CUPS")
+        .of(&["cups-daemon"]),
+];
+
+const fn daemon(
+    name: &'static str,
+    unit: &'static str,
+    user: &'static str,
+    ask: &'static str,
+    expect: &'static str,
+) -> Daemon {
+    Daemon { name, packages: &[], unit, user, ask, expect, options: &[] }
+}
+
+impl Daemon {
+    /// Packages whose names aren't the daemon's.
+    const fn of(self, packages: &'static [&'static str]) -> Daemon {
+        Daemon { packages, ..self }
+    }
+
+    const fn with(self, options: &'static [&'static str]) -> Daemon {
+        Daemon { options, ..self }
+    }
+}

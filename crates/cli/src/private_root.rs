@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flix::plan::Selection;
-use packages::{Database, Package};
+use packages::{Closure, Database, Package};
 use sysext::extension::unit_programs::{UNIT_LIMIT, is_unit, programs as unit_programs};
 use sysext::request::home;
 use tree::{Event, Events, Kind, StaticPath, Tree, TreePath};
@@ -189,8 +189,27 @@ fn made(tree: &Tree, database: &Database, paths: &BTreeSet<TreePath>) -> BTreeSe
     out
 }
 
+/// The packages of a closure by their distance: those that are named, those that these depend on directly, and so on.
+fn by_distance<'p>(closure: &Closure<'p>) -> Vec<Vec<&'p Package>> {
+    let mut out = vec![closure.named.clone()];
+    let mut rest = closure.depends.clone();
+    loop {
+        let last = out.last().into_iter().flatten();
+        let wanted: BTreeSet<&str> =
+            last.flat_map(|p| &p.depends).flat_map(|d| &d.alternatives).map(String::as_str).collect();
+        let (next, others): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|p| wanted.contains(p.name.as_str()));
+        if next.is_empty() {
+            return out;
+        }
+        out.push(next);
+        rest = others;
+    }
+}
+
 /// The programs for which packages are installed: those of the packages themselves, or, of one that has none
-/// (`default-jre-headless`, `postgresql`), those of what it depends on directly, and the program with the package's name.
+/// (`default-jre-headless`, `postgresql`), those of the nearest that it depends on and of those
+/// that begin with its name; and the program with the package's name.
 ///
 /// # Errors
 /// There is no database, or a package isn't in it.
@@ -199,14 +218,21 @@ pub(crate) fn programs(names: &[String], tree: &Tree) -> Result<Vec<TreePath>, P
     let mut out: BTreeMap<TreePath, TreePath> = BTreeMap::new();
     for name in names.iter().map(|n| plain(n)) {
         let closure = database.closure(&[name])?;
-        let mut found: Vec<TreePath> =
-            closure.named.iter().flat_map(|p| flatwrap::programs(tree, &p.files)).collect();
-        let called = crate::root::program(tree, name).filter(|_| !found.iter().any(|p| is_called(p, name)));
-        if found.is_empty() {
-            let direct = closure.named.iter().flat_map(|p| &p.depends).flat_map(|d| &d.alternatives);
-            let direct: BTreeSet<&str> = direct.map(String::as_str).collect();
-            let of = |p: &&&Package| direct.contains(p.name.as_str());
-            found.extend(closure.depends.iter().filter(of).flat_map(|p| flatwrap::programs(tree, &p.files)));
+        let of = |packages: &[&Package]| -> Vec<TreePath> {
+            packages.iter().flat_map(|p| flatwrap::programs(tree, &p.files)).collect()
+        };
+        let called = |found: &[TreePath]| {
+            crate::root::program(tree, name).filter(|_| !found.iter().any(|p| is_called(p, name)))
+        };
+        let own = of(&closure.named);
+        let called = called(&own);
+        let levels = by_distance(&closure);
+        let mut found =
+            levels.iter().map(|packages| of(packages)).find(|f| !f.is_empty()).unwrap_or_default();
+        if own.is_empty() {
+            // What has no program is often the head of a family: postgresql has its psql in postgresql-client-common.
+            let is_part = |p: &&&Package| p.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'));
+            found.extend(of(&closure.depends.iter().filter(is_part).copied().collect::<Vec<_>>()));
         }
         found.extend(called);
         for path in found {
@@ -220,7 +246,7 @@ pub(crate) fn programs(names: &[String], tree: &Tree) -> Result<Vec<TreePath>, P
 }
 
 /// What the host's systemd reads of packages and of those that they depend on directly: units, and which users and directories
-/// it makes for them. The programs that the units start are shown, too.
+/// it makes for them; if there is neither a unit nor a program of the packages themselves, of the nearest that have a unit. The programs that the units start are shown, too.
 ///
 /// # Errors
 /// There is no database, or a package isn't in it.
@@ -229,25 +255,24 @@ pub(crate) fn service_files(names: &[String], tree: &Tree) -> Result<Vec<TreePat
     let mut out = BTreeSet::new();
     for name in names.iter().map(|n| plain(n)) {
         let closure = database.closure(&[name])?;
-        let direct: BTreeSet<&str> = closure
-            .named
-            .iter()
-            .flat_map(|p| &p.depends)
-            .flat_map(|d| &d.alternatives)
-            .map(String::as_str)
-            .collect();
-        let depends = closure.depends.iter().filter(|p| direct.contains(p.name.as_str()));
-        for file in closure.named.iter().chain(depends).flat_map(|p| &p.files) {
-            let Some(place) = home(file, false) else { continue };
-            // An alias of a unit would become another unit.
-            if !tree.get(file).is_some_and(tree::Node::is_file) {
-                continue;
+        // Nobody has asked for the services of what a program depends on.
+        let mut is_enough = closure.named.iter().any(|p| !flatwrap::programs(tree, &p.files).is_empty());
+        for (distance, packages) in by_distance(&closure).into_iter().enumerate() {
+            if distance > 1 && is_enough {
+                break;
             }
-            let is_system = place.starts_with(&UNITS.path()) && is_unit(&place);
-            if !is_system && !SERVICE_DIRS.iter().any(|dir| place.starts_with(&dir.path())) {
-                continue;
+            for file in packages.iter().flat_map(|p| &p.files) {
+                let Some(place) = home(file, false) else { continue };
+                // An alias of a unit would become another unit.
+                if !tree.get(file).is_some_and(tree::Node::is_file) {
+                    continue;
+                }
+                let is_system = place.starts_with(&UNITS.path()) && is_unit(&place);
+                if is_system || SERVICE_DIRS.iter().any(|dir| place.starts_with(&dir.path())) {
+                    is_enough |= is_system;
+                    out.insert(file.clone());
+                }
             }
-            out.insert(file.clone());
         }
     }
     let mut programs = BTreeSet::new();
@@ -286,6 +311,10 @@ mod tests {
             ("dash", "libc6"),
             ("vim", ""),
             ("meta", "java"),
+            ("metameta", "meta2"),
+            ("meta2", "common"),
+            ("common", "libc6, metameta-client"),
+            ("metameta-client", ""),
             ("java", "libc6"),
             ("adduser", ""),
             ("tool", ""),
@@ -314,6 +343,9 @@ mod tests {
             ("/var/lib/dpkg/info/adduser.list", "/usr/sbin/adduser\n"),
             ("/var/lib/dpkg/info/tool.list", "/usr/bin/tool\n/usr/bin/tool2\n"),
             ("/var/lib/dpkg/info/perl-base.list", "/usr/bin/perl5\n"),
+            ("/var/lib/dpkg/info/common.list", "/usr/sbin/commond\n/lib/systemd/system/common.service\n"),
+            ("/var/lib/dpkg/info/metameta-client.list", "/usr/bin/client\n"),
+            ("/lib/systemd/system/common.service", "[Service]\nExecStart=/usr/sbin/commond\n"),
             ("/usr/share/doc/git/x", ""),
             ("/usr/lib/git/core", ""),
             ("/usr/lib/git/cache/a", "unowned, below"),
@@ -337,6 +369,8 @@ mod tests {
         add("/usr/bin/perl5", Node::file(0o755, ""));
         add("/usr/lib/jvm/bin/java", Node::file(0o755, ""));
         add("/usr/sbin/adduser", Node::file(0o755, ""));
+        add("/usr/sbin/commond", Node::file(0o755, ""));
+        add("/usr/bin/client", Node::file(0o755, ""));
         add("/bin", Node::symlink("usr/bin"));
         add("/usr/bin/sh", Node::symlink("dash"));
         // An applet of busybox, where /sbin is no symlink.
@@ -395,12 +429,23 @@ mod tests {
             (&["git"][..], "/usr/bin/git"),
             (&["git", "perl"], "/usr/bin/git /usr/bin/perl"),
             (&["meta"], "/usr/bin/jar"),
+            (&["metameta"], "/usr/bin/client /usr/sbin/commond"),
             (&["libc6"], ""),
         ] {
             let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
             let got: Vec<String> =
                 programs(&names, &image()).unwrap().iter().map(ToString::to_string).collect();
             assert_eq!(got.join(" "), expected, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn units_of_packages() {
+        let all = "/lib/systemd/system/common.service /usr/sbin/commond";
+        for (name, expected) in [("common", all), ("meta2", all), ("metameta", all), ("git", "")] {
+            let got = service_files(&[name.to_owned()], &image()).unwrap();
+            let got: Vec<String> = got.iter().map(ToString::to_string).collect();
+            assert_eq!(got.join(" "), expected, "{name}");
         }
     }
 }

@@ -17,6 +17,8 @@ pub struct FirstStart {
     pub unless: Option<TreePath>,
     /// What the image has of its kind and the extension leaves out.
     pub replaces: Vec<TreePath>,
+    /// Directories below /etc in which it makes something.
+    pub writes: Vec<TreePath>,
 }
 
 /// The commands for what the extension has.
@@ -42,7 +44,12 @@ pub(crate) fn commands(
             p.file_name().is_some_and(|n| n.starts_with(b"ssh_host_") && n.ends_with(b"_key"))
         };
         let replaces = secrets.iter().filter(is_key).cloned().collect();
-        out.push(FirstStart { command: vec![keygen, "-A".to_owned()], unless: None, replaces });
+        out.push(FirstStart {
+            command: vec![keygen, "-A".to_owned()],
+            unless: None,
+            replaces,
+            writes: path("/etc/ssh").into_iter().collect(),
+        });
     }
     // mariadb-install-db(1).
     let install = program("mariadb-install-db").or_else(|| program("mysql_install_db"));
@@ -56,6 +63,7 @@ pub(crate) fn commands(
             command: command.into_iter().map(str::to_owned).collect(),
             unless: data.join("mysql").ok(),
             replaces: vec![data],
+            writes: Vec::new(),
         });
     }
     // pg_createcluster(1): each cluster has its configuration and its data.
@@ -68,6 +76,7 @@ pub(crate) fn commands(
                 unless: replaces.first().and_then(|c| c.join("postgresql.conf").ok()),
                 command: vec![create.clone(), version, name],
                 replaces,
+                writes: path("/etc/postgresql").into_iter().collect(),
             });
         }
     }

@@ -159,3 +159,13 @@ fn changing(package: &Package) -> Package {
     let files = package.files.iter().filter(|f| is_changing(f)).cloned().collect();
     Package { files, depends: Vec::new(), provides: Vec::new(), ..package.clone() }
 }
+
+/// The text of a file, its symlinks followed.
+pub(crate) fn text_of(tree: &Tree, path: &TreePath) -> Result<Option<String>, ServicesError> {
+    let Ok(found) = tree.resolve(path.to_absolute(), true) else { return Ok(None) };
+    let content = tree.get(&found.path).and_then(|n| n.content()).filter(|c| c.len() <= TEXT_LIMIT);
+    let Some(content) = content else { return Ok(None) };
+    let bytes =
+        content.read(TEXT_LIMIT).map_err(|source| ServicesError::Content { path: path.clone(), source })?;
+    Ok(String::from_utf8(bytes).ok())
+}

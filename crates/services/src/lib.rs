@@ -26,6 +26,8 @@ pub use configuration::ConfigurationPath;
 mod first_start;
 pub use first_start::FirstStart;
 
+mod unit;
+
 mod needs;
 pub use needs::{Etc, Needs, Options};
 

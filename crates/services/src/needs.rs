@@ -3,21 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sysext::extension::accounts::{Account, Made, made, mentions};
-use sysext::extension::unit_programs::{is_unit, named as named_words};
-use sysext::extension::units::{Directive, parse, words};
-use tree::{Node, StaticPath, Tree, TreePath};
+use sysext::extension::unit_programs::named as named_words;
+use sysext::extension::units::words;
+use tree::{Node, Tree, TreePath};
 
 use crate::accounts::User;
 use crate::configuration::ConfigurationPath;
 use crate::first_start::{FirstStart, commands};
-use crate::inventory::{Inventory, ServicesError, TEXT_LIMIT};
+use crate::inventory::{Inventory, ServicesError, TEXT_LIMIT, text_of};
 use crate::named;
-use crate::places::{Owner, RUN, StateKind, StatePath, is_hosts_state, is_state};
+use crate::places::{
+    Owner, StatePath, TMPFILES, is_hosts_configuration, is_hosts_state, is_set_aside, is_state,
+};
 use crate::state::made_by_extension;
-
-pub(crate) const UNITS: StaticPath = StaticPath::new("/usr/lib/systemd/system");
-pub(crate) const SYSUSERS: StaticPath = StaticPath::new("/usr/lib/sysusers.d");
-pub(crate) const TMPFILES: StaticPath = StaticPath::new("/usr/lib/tmpfiles.d");
+use crate::unit::{Unit, units_of};
 
 /// How an extension brings files of /etc.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -90,13 +89,6 @@ pub struct Needs {
 const PRIVILEGED: [&str; 10] =
     ["admin", "disk", "docker", "incus-admin", "kmem", "libvirt", "lxd", "root", "sudo", "wheel"];
 
-/// A unit of the extension, without its drop-ins.
-struct Unit {
-    name: String,
-    text: String,
-    directives: Vec<Directive>,
-}
-
 impl Needs {
     /// Decides what the units of `extension` need of what the inventory's image has. Nothing if there is no unit.
     ///
@@ -120,6 +112,15 @@ impl Needs {
             scripts.follow(&unit.text, true)?;
         }
         read.extend(scripts.named.iter().cloned());
+        // What is written has to be the host's, with all that is in it.
+        let is_written = |dir: &TreePath| !is_hosts_configuration(dir);
+        let mut written: BTreeSet<TreePath> =
+            units.iter().flat_map(Unit::written_configuration).filter(is_written).collect();
+        for dir in written.iter().filter(|dir| !(options.sees_host)(dir)) {
+            let files =
+                inventory.tree.subtree(dir).filter(|(path, node)| !node.is_dir() && !is_set_aside(path));
+            read.extend(files.map(|(path, _)| path.clone()));
+        }
         let replaced = |starts: &[FirstStart]| -> Vec<TreePath> {
             starts.iter().flat_map(|s| s.replaces.clone()).collect()
         };
@@ -151,10 +152,15 @@ impl Needs {
             .filter(|d| d.key == "EnvironmentFile")
             .flat_map(|d| named::paths(&d.value))
             .collect();
-        let is_seen = |p: &TreePath| (options.sees_host)(p) || of_systemd.contains(p);
+        written.extend(out.first_starts.iter().flat_map(|s| s.writes.clone()));
+        let is_seen = |p: &TreePath| {
+            (options.sees_host)(p) || of_systemd.contains(p) || written.iter().any(|dir| p.starts_with(dir))
+        };
         if !units.is_empty() {
             let seen = configuration.paths.into_values().filter(|c| is_seen(&c.path));
             out.configuration = with_needed_directories(seen.collect());
+            let hidden = written.iter().filter(|dir| !(options.sees_host)(dir));
+            out.add_directories(inventory, hidden);
         }
         let lines = tmpfiles(extension)?;
         let own = made_by_extension(&lines);
@@ -201,6 +207,19 @@ impl Needs {
             && (self.configuration.is_empty() || self.etc == Etc::Confext)
             && self.contents.is_empty()
             && self.first_starts.is_empty()
+    }
+
+    /// Directories below /etc of a private root's image that a host gets, since something in them is written.
+    fn add_directories<'p>(&mut self, inventory: &Inventory, dirs: impl Iterator<Item = &'p TreePath>) {
+        for path in dirs {
+            let Some(node) = inventory.tree.get(path).filter(|node| node.is_dir()) else { continue };
+            if !self.configuration.iter().any(|c| c.path == *path) {
+                let (owner, group) = inventory.owners(node);
+                let (path, node) = (path.clone(), node.clone());
+                self.configuration.push(ConfigurationPath { path, node, owner, group });
+            }
+        }
+        self.configuration.sort_by(|a, b| a.path.cmp(&b.path));
     }
 
     /// The directories of the files.
@@ -296,34 +315,6 @@ impl Needs {
     }
 }
 
-impl Unit {
-    fn value(&self, key: &str) -> Option<String> {
-        let last = self.directives.iter().rev().find(|d| d.key == key)?;
-        Some(String::from_utf8_lossy(&last.value).into_owned()).filter(|v| !v.is_empty())
-    }
-
-    /// A target or slice waits for nothing.
-    fn starts_something(&self) -> bool {
-        [".service", ".socket", ".mount", ".path"].iter().any(|end| self.name.ends_with(end))
-    }
-
-    /// The directory of the pid file, if nothing in the unit makes it.
-    fn pid_directory(&self) -> Option<StatePath> {
-        let file = self.value("PIDFile")?;
-        let file = file.strip_prefix("/var/run/").map(|rest| format!("/run/{rest}")).unwrap_or(file);
-        let dir = TreePath::new(file).ok()?.parent()?;
-        let rest = dir.strip_prefix(&RUN.path()).filter(|r| !r.is_empty() && !r.contains(&b'%'))?;
-        let made = self.value("RuntimeDirectory").unwrap_or_default();
-        let top = rest.split(|&b| b == b'/').next().unwrap_or_default();
-        if words(made.as_bytes()).iter().any(|w| w.text.split(|&b| b == b'/').next() == Some(top)) {
-            return None;
-        }
-        let owner = |key| Owner::Name(self.value(key).filter(|v| !v.contains('%')).unwrap_or("root".into()));
-        let (owner, group) = (owner("User"), owner("Group"));
-        Some(StatePath { path: dir, kind: StateKind::Directory, mode: 0o755, owner, group })
-    }
-}
-
 /// Directories that hold nothing of the list and that the host has anyway go; the others stay.
 fn with_needed_directories(all: Vec<ConfigurationPath>) -> Vec<ConfigurationPath> {
     let below = |c: &ConfigurationPath| c.path.ancestors_from_root().find(|dir| dir.depth() == 2);
@@ -332,27 +323,6 @@ fn with_needed_directories(all: Vec<ConfigurationPath>) -> Vec<ConfigurationPath
         |c: &&ConfigurationPath| c.node.is_dir() && c.path.depth() == 2 && !full.contains(&c.path);
     let gone: BTreeSet<TreePath> = all.iter().filter(is_empty_top).map(|c| c.path.clone()).collect();
     all.into_iter().filter(|c| !gone.contains(&c.path)).collect()
-}
-
-/// The units of the system's manager in an extension. One that can't be read as text doesn't count.
-fn units_of(extension: &Tree) -> Result<Vec<Unit>, ServicesError> {
-    let mut out = Vec::new();
-    for (path, _) in extension.children(&UNITS.path()).filter(|(p, n)| is_unit(p) && n.is_file()) {
-        let Some(text) = text_of(extension, path)? else { continue };
-        let name = String::from_utf8_lossy(path.file_name().unwrap_or_default()).into_owned();
-        out.push(Unit { name, directives: parse(text.as_bytes()), text });
-    }
-    Ok(out)
-}
-
-/// The text of a file, its symlinks followed.
-fn text_of(tree: &Tree, path: &TreePath) -> Result<Option<String>, ServicesError> {
-    let Ok(found) = tree.resolve(path.to_absolute(), true) else { return Ok(None) };
-    let content = tree.get(&found.path).and_then(|n| n.content()).filter(|c| c.len() <= TEXT_LIMIT);
-    let Some(content) = content else { return Ok(None) };
-    let bytes =
-        content.read(TEXT_LIMIT).map_err(|source| ServicesError::Content { path: path.clone(), source })?;
-    Ok(String::from_utf8(bytes).ok())
 }
 
 /// Scripts of the extension that texts start, and what they name.

@@ -79,6 +79,10 @@ pub(crate) const RUN: StaticPath = StaticPath::new("/run");
 pub(crate) const SRV: StaticPath = StaticPath::new("/srv");
 pub(crate) const VAR: StaticPath = StaticPath::new("/var");
 
+pub(crate) const UNITS: StaticPath = StaticPath::new("/usr/lib/systemd/system");
+pub(crate) const SYSUSERS: StaticPath = StaticPath::new("/usr/lib/sysusers.d");
+pub(crate) const TMPFILES: StaticPath = StaticPath::new("/usr/lib/tmpfiles.d");
+
 /// Directories that every host has, or that belong to the image's package manager and to systemd.
 const HOSTS: [&str; 34] = [
     "/srv",

@@ -7,8 +7,8 @@ use tree::{Kind, Meta, Node, StaticPath, Tree, TreePath};
 
 use crate::accounts::User;
 use crate::inventory::ServicesError;
-use crate::needs::{Etc, Needs, SYSUSERS, TMPFILES, UNITS};
-use crate::places::{Owner, StateKind};
+use crate::needs::{Etc, Needs};
+use crate::places::{Owner, SYSUSERS, StateKind, TMPFILES, UNITS};
 use crate::text::{argument, word};
 
 /// Where copies of the host's files are. tmpfiles.d(5), type C.

@@ -5,7 +5,7 @@ use sysext::extension::units::{parse, words};
 use tree::{Meta, Node, Tree, TreeError, TreePath};
 
 use crate::inventory::TEXT_LIMIT;
-use crate::needs::UNITS;
+use crate::places::UNITS;
 
 /// Why a unit can't be started.
 #[derive(Debug, thiserror::Error)]

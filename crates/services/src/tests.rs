@@ -174,6 +174,28 @@ fn what_was_asked_for() {
     assert!(confext(&confext_needs, &"r".parse().unwrap(), 7).unwrap().is_none());
 }
 
+/// A directory of the image that programs write has to be the host's, and then all that is in it.
+#[test]
+fn configuration_that_is_written_is_the_hosts() {
+    let none = |_: &TreePath| false;
+    for (more, expected) in [
+        ("", ""),
+        (
+            "ConfigurationDirectory=redis:link other\n",
+            "/etc/other /etc/other/other.conf /etc/redis /etc/redis/made.conf /etc/redis/redis.conf /etc/redis/x.conf",
+        ),
+        ("ReadWritePaths=/var/lib/redis -/etc/other\n", "/etc/other /etc/other/other.conf"),
+        ("ReadWritePaths=-/etc/systemd /etc/%p +/etc\n", ""),
+    ] {
+        let unit = UNIT.replace("EnvironmentFile=/etc/default/redis\n", more);
+        let mut tree = extension(&[(PLACE, &unit)]);
+        let needs = Needs::new(&inventory(), &tree, Options { sees_host: &none, ..options() }).unwrap();
+        let got: Vec<String> = needs.configuration.iter().map(|c| c.path.to_string()).collect();
+        assert_eq!(got.join(" "), expected, "{more}");
+        needs.write(&mut tree, &"r".parse().unwrap()).unwrap();
+    }
+}
+
 #[test]
 fn units_that_start_by_themselves() {
     let name = "r".parse().unwrap();

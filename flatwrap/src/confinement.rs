@@ -10,6 +10,35 @@ const CALLS: [(&str, &[&str]); 3] = [
     ("unshare", &["@process", "@system-service", "@known"]),
 ];
 
+/// Capabilities that root's entry points need: for mount(2), and for chroot(2).
+const CAPABILITIES: [&str; 2] = ["CAP_SYS_ADMIN", "CAP_SYS_CHROOT"];
+
+/// Which of the capabilities that root's entry points need `CapabilityBoundingSet=` takes away.
+pub(crate) fn capabilities(directives: &[Directive]) -> Vec<&'static str> {
+    let lines = directives.iter().filter(|d| d.section == "Service" && d.key == "CapabilityBoundingSet");
+    let lines: Vec<String> = lines.map(|d| String::from_utf8_lossy(&d.value).into_owned()).collect();
+    let is_there = |capability: &str| {
+        // None: all of them, which is replaced by the first line. An empty line and a lone `~` replace, too.
+        let mut set: Option<bool> = None;
+        for line in &lines {
+            let (inverted, names) = match line.trim().strip_prefix('~') {
+                Some(names) => (true, names),
+                None => (false, line.as_str()),
+            };
+            let mut names = names.split_whitespace().peekable();
+            let is_empty = names.peek().is_none();
+            let named = names.any(|name| name.eq_ignore_ascii_case(capability));
+            set = Some(match (set.filter(|_| !is_empty), inverted) {
+                (None, inverted) => named != inverted,
+                (Some(has), true) => has && !named,
+                (Some(has), false) => has || named,
+            });
+        }
+        set.unwrap_or(true)
+    };
+    CAPABILITIES.into_iter().filter(|capability| !is_there(capability)).collect()
+}
+
 /// The values of a setting whose lines add up, since its last empty one, as text.
 fn values<'d>(directives: &'d [Directive], key: &'d str) -> Vec<String> {
     let mut out = Vec::new();
@@ -79,6 +108,23 @@ mod tests {
 
     fn unit(lines: &str) -> Vec<Directive> {
         parse(format!("[Service]\n{}\n", lines.replace("; ", "\n")).as_bytes())
+    }
+
+    #[test]
+    fn what_capabilities_are_taken_away() {
+        for (lines, expected) in [
+            ("ExecStart=/x", ""),
+            ("CapabilityBoundingSet=CAP_NET_ADMIN", "CAP_SYS_ADMIN CAP_SYS_CHROOT"),
+            ("CapabilityBoundingSet=", "CAP_SYS_ADMIN CAP_SYS_CHROOT"),
+            ("CapabilityBoundingSet=~", ""),
+            ("CapabilityBoundingSet=CAP_SYS_ADMIN cap_sys_chroot", ""),
+            ("CapabilityBoundingSet=~CAP_SYS_ADMIN CAP_MKNOD", "CAP_SYS_ADMIN"),
+            ("CapabilityBoundingSet=CAP_CHOWN; CapabilityBoundingSet=CAP_SYS_ADMIN CAP_SYS_CHROOT", ""),
+            ("CapabilityBoundingSet=~CAP_MKNOD; CapabilityBoundingSet=~CAP_SYS_CHROOT", "CAP_SYS_CHROOT"),
+            ("CapabilityBoundingSet=~CAP_SYS_CHROOT; CapabilityBoundingSet=CAP_SYS_CHROOT", ""),
+        ] {
+            assert_eq!(capabilities(&unit(lines)).join(" "), expected, "{lines}");
+        }
     }
 
     #[test]

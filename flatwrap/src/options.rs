@@ -90,6 +90,8 @@ pub struct Options {
     pub prune: Option<Vec<String>>,
     /// When others than root get their private root from bwrap.
     pub bwrap: Bwrap,
+    /// Whether units are allowed what entry points need and they forbid.
+    pub relax_units: bool,
 }
 
 /// `/usr/lib/flatwrap`: the sysroot is the extension's name below it.
@@ -130,6 +132,7 @@ impl Options {
             keep_sbin: false,
             prune: None,
             bwrap: Bwrap::Auto,
+            relax_units: false,
         })
     }
 }

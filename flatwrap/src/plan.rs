@@ -45,6 +45,8 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// What will probably not work.
     pub warnings: Vec<String>,
+    /// Whether one of the warnings is of a unit that forbids what [`Options::relax_units`] allows.
+    pub units_forbid: bool,
 }
 
 /// Why there is no plan.
@@ -180,6 +182,7 @@ impl Plan {
             variables: Vec::new(),
             notes: Vec::new(),
             warnings: Vec::new(),
+            units_forbid: false,
         };
         for item in items {
             match plan.add(image, &item) {

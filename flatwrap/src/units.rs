@@ -12,6 +12,20 @@ use tree::{Tree, TreePath};
 use crate::confinement;
 use crate::plan::{Plan, PlanError, Shown};
 
+/// What a unit has that entry points can't live with.
+struct Checked {
+    warnings: Vec<String>,
+    /// What a drop-in can allow.
+    forbidden: Vec<Forbidden>,
+}
+
+struct Forbidden {
+    /// The setting, and what it takes away.
+    what: String,
+    /// The line that gives it back.
+    allow: String,
+}
+
 impl Plan {
     /// Reads the units, points them at the entry points, and warns of what else they need.
     pub(crate) fn follow_units(&mut self, image: &Tree) -> Result<(), PlanError> {
@@ -57,9 +71,9 @@ impl Plan {
                 }
             }
             if is_unit {
-                for warning in self.check_unit(&parse(text.as_bytes())) {
-                    self.warnings.push(format!("{target}: {warning}"));
-                }
+                let Checked { warnings, forbidden } = self.check_unit(&parse(text.as_bytes()));
+                self.warnings.extend(warnings.into_iter().map(|w| format!("{target}: {w}")));
+                self.allow(&target, forbidden)?;
             }
             let text = replace(&text, &edits);
             for (line, old) in lines_with(&text, moved.keys().map(String::as_str)) {
@@ -117,9 +131,32 @@ impl Plan {
         })
     }
 
+    /// Warns of what a unit forbids, or allows it in a drop-in.
+    fn allow(&mut self, unit: &TreePath, forbidden: Vec<Forbidden>) -> Result<(), PlanError> {
+        if !self.options.relax_units {
+            let warnings = forbidden.iter().map(|f| {
+                format!("{unit}: {}, without which there is no private root: {} allows it", f.what, f.allow)
+            });
+            self.warnings.extend(warnings);
+            self.units_forbid |= !forbidden.is_empty();
+            return Ok(());
+        }
+        if forbidden.is_empty() {
+            return Ok(());
+        }
+        let lines: Vec<&str> = forbidden.iter().map(|f| f.allow.as_str()).collect();
+        self.notes.push(format!("{unit}: a drop-in sets {}", lines.join(" and ")));
+        let name = String::from_utf8_lossy(unit.file_name().unwrap_or_default()).into_owned();
+        let dir = unit.parent().unwrap_or_else(TreePath::root).join(format!("{name}.d"))?;
+        let path = dir.join(format!("10-{}-private-root.conf", self.options.name))?;
+        self.units.insert(path, format!("[Service]\n{}\n", lines.join("\n")).into_bytes());
+        Ok(())
+    }
+
     /// What systemd will look for on the host, and what would keep an entry point from its work.
-    fn check_unit(&self, directives: &[Directive]) -> Vec<String> {
+    fn check_unit(&self, directives: &[Directive]) -> Checked {
         let mut out = Vec::new();
+        let mut forbidden = Vec::new();
         let value = |key: &str| {
             let last = directives.iter().rev().find(|d| d.section == "Service" && d.key == key)?;
             Some(String::from_utf8_lossy(&last.value).into_owned()).filter(|v| !v.is_empty())
@@ -134,36 +171,33 @@ impl Plan {
             }
         }
         if !starts_entry_point {
-            return out;
+            return Checked { warnings: out, forbidden };
         }
         // Root's entry points mount. systemd.exec(5).
         let dynamic = value("DynamicUser").is_some_and(|v| yes(&v));
         let as_root = !dynamic && value("User").is_none_or(|u| u == "root" || u == "0");
-        if let Some(set) = value("CapabilityBoundingSet").filter(|_| as_root) {
-            let inverted = set.starts_with('~');
-            let named = set.trim_start_matches('~').split_whitespace().any(|c| c == "CAP_SYS_ADMIN");
-            if named == inverted {
-                out.push(
-                    "CapabilityBoundingSet= lacks CAP_SYS_ADMIN, without which there is no private root"
-                        .into(),
-                );
-            }
+        let mut forbid = |what: String, allow: String| forbidden.push(Forbidden { what, allow });
+        let lacking = confinement::capabilities(directives);
+        if !lacking.is_empty() && as_root {
+            forbid(
+                format!("CapabilityBoundingSet= lacks {}", lacking.join(" and ")),
+                format!("CapabilityBoundingSet={}", lacking.join(" ")),
+            );
         }
         let wanted: &[&str] = if as_root { &["mnt"] } else { &["mnt", "user"] };
         let lacking = confinement::namespaces(directives, wanted);
         if !lacking.is_empty() {
-            let lacking = lacking.join(" and ");
-            out.push(format!(
-                "RestrictNamespaces= forbids {lacking}, without which there is no private root"
-            ));
+            forbid(
+                format!("RestrictNamespaces= forbids {}", lacking.join(" and ")),
+                format!("RestrictNamespaces={}", lacking.join(" ")),
+            );
         }
         let lacking = confinement::system_calls(directives);
         if !lacking.is_empty() {
-            let lacking = lacking.join(" and ");
-            out.push(format!(
-                "SystemCallFilter= forbids {lacking}, without which there is no private root: \
-                 SystemCallFilter=@mount @process chroot allows it"
-            ));
+            forbid(
+                format!("SystemCallFilter= forbids {}", lacking.join(" and ")),
+                "SystemCallFilter=@mount @process chroot".to_owned(),
+            );
         }
         if let Some(capabilities) = value("AmbientCapabilities").filter(|v| !as_root && !v.starts_with('~')) {
             out.push(format!(
@@ -175,7 +209,7 @@ impl Plan {
                 out.push(format!("{key}={v} is another root than the one in which the entry point is"));
             }
         }
-        out
+        Checked { warnings: out, forbidden }
     }
 
     fn covers(&self, path: &TreePath) -> bool {

@@ -103,6 +103,9 @@ impl Vm {
             io::copy(&mut File::open(part).with_context(|| format!("{part:?}"))?, &mut out)?;
         }
         drop(out);
+        // What it prints can be read while it runs.
+        let console = work.join("console").into_os_string().into_string();
+        let console = console.ok().context("a path that isn't text")?;
         let accel = std::env::var("FLIX_E2E_ACCEL").unwrap_or_else(|_| ACCEL.to_owned());
         let mut disk = Vec::new();
         if !self.files.is_empty() {
@@ -114,9 +117,22 @@ impl Vm {
         let limit = LIMIT + LIMIT_PER_FILE * self.files.len();
         let outcome = Program::new("timeout")
             .args([&limit.to_string(), "qemu-system-x86_64", "-accel", &accel])
-            .args(["-smp", "1", "-m", "2500", "-nographic", "-no-reboot", "-nic", self.nic])
+            .args([
+                "-smp",
+                "1",
+                "-m",
+                "2500",
+                "-display",
+                "none",
+                "-monitor",
+                "none",
+                "-no-reboot",
+                "-nic",
+                self.nic,
+            ])
             // On a busy machine an emulated timer is late, which a kernel that checks it takes for a broken one, and panics.
             .args(["-append", "console=ttyS0 edd=off no_timer_check panic=-1 rdinit=/init quiet"])
+            .args(["-chardev", &format!("stdio,id=console,logfile={console}"), "-serial", "chardev:console"])
             .arg("-kernel")
             .arg(self.root.join("boot/vmlinuz"))
             .arg("-initrd")

@@ -286,4 +286,15 @@ fn units_follow_their_programs_and_are_checked() {
     image.insert(p("/usr/lib/systemd/system/x.service"), Node::file(0o644, unit)).unwrap();
     let plan = Plan::new(&image, &wanted, Options::new("web".parse().unwrap()).unwrap()).unwrap();
     assert_eq!(plan.warnings.len(), 2, "{:?}", plan.warnings);
+    assert!(plan.units_forbid);
+
+    // What it forbids can be allowed.
+    let relaxed = Options { relax_units: true, ..Options::new("web".parse().unwrap()).unwrap() };
+    let plan = Plan::new(&image, &wanted, relaxed).unwrap();
+    assert_eq!((plan.warnings.len(), plan.units_forbid), (0, false), "{:?}", plan.warnings);
+    let drop_in = &plan.units[&p("/usr/lib/systemd/system/x.service.d/10-web-private-root.conf")];
+    assert_eq!(
+        String::from_utf8_lossy(drop_in),
+        "[Service]\nCapabilityBoundingSet=CAP_SYS_ADMIN CAP_SYS_CHROOT\nRestrictNamespaces=mnt\n"
+    );
 }

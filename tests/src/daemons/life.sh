@@ -15,8 +15,9 @@ explain() {
 wait_for() {
     n=0
     until systemctl --quiet is-active "$1"; do
-        n=$((n + 1))
-        [ $n -lt 300 ] || explain "$1"
+        # What is being started may take its time.
+        [ -n "$(systemctl list-jobs --no-legend "$1")" ] || n=$((n + 1))
+        [ $n -lt 100 ] || explain "$1"
         sleep 0.2
     done
 }

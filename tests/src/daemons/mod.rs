@@ -25,6 +25,8 @@ pub struct Daemon {
     /// Part of the answer.
     pub expect: &'static str,
     options: &'static [&'static str],
+    /// Those of flatwrap only.
+    relax: bool,
 }
 
 /// What makes an extension of it.
@@ -117,7 +119,8 @@ impl Daemon {
         let mut out = Vec::new();
         for (name, epoch) in [(format!("{}.raw", self.name), "1"), (format!("{}-2.image", self.name), "2")] {
             let program = if tool == Tool::Flix { world.flix(by) } else { world.flatwrap(by) };
-            program.args(self.words()).args(["--output", &name, "--epoch", epoch]).run()?;
+            let relax = (self.relax && tool == Tool::Flatwrap).then_some("--relax-units");
+            program.args(self.words()).args(relax).args(["--output", &name, "--epoch", epoch]).run()?;
             out.push(by.home().join(name));
         }
         Ok(out)

@@ -66,7 +66,8 @@ impl Cells {
         for daemon in Daemon::ALL.iter().filter(|d| self.0.contains_key(d.name)) {
             let paths = daemon.packages().into_iter().map(|p| format!("package:{p}"));
             let options = daemon.options.iter().map(|o| (*o).to_owned());
-            let words: Vec<String> = paths.chain(options).map(|w| format!("`{w}`")).collect();
+            let mut words: Vec<String> = paths.chain(options).map(|w| format!("`{w}`")).collect();
+            words.extend(daemon.relax.then_some("with flatwrap `--relax-units`".to_owned()));
             let _ = write!(out, "| {} | {} |", daemon.name, words.join(" "));
             for column in Column::ALL {
                 let _ = match self.get(daemon, column) {

@@ -101,6 +101,10 @@ pub struct Args {
     #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = ROOT)]
     pub(super) bwrap: Bwrap,
 
+    /// Allow in units what entry points need: capabilities, namespaces, and system calls that the units' sandboxing forbids
+    #[arg(long, help_heading = ROOT)]
+    pub(super) relax_units: bool,
+
     /// Directory for the image, in the extension [default: /usr/lib/flatwrap/NAME]
     #[arg(long, value_name = "DIR", value_parser = absolute, help_heading = FILES)]
     pub(super) sysroot: Option<TreePath>,

@@ -293,6 +293,7 @@ fn options(
         None => None,
     };
     options.bwrap = args.bwrap;
+    options.relax_units = args.relax_units;
     options.keep_sbin = args.keep_sbin;
     options.prune = args.prune.then(|| args.packages.locale.clone());
     Ok(options)
@@ -368,6 +369,11 @@ fn tell(plan: &Plan, report: &Report, events: &dyn Events) {
         events.event(Event::Warning(warning.into()));
     }
     hint_at_texts(&plan.warnings, events);
+    if plan.units_forbid {
+        let hint =
+            "--relax-units adds drop-ins that allow it; flix makes extensions whose programs need none of it";
+        events.event(Event::Hint(hint.into()));
+    }
 }
 
 fn json(

@@ -1,15 +1,15 @@
 //! `cargo xtask bench --daemons`: daemons on a host that has never heard of them, as a Markdown table on stdout.
 //!
-//! usage: daemons [--only NAME[,NAME…]] [--way flix|flatwrap] [--results FILE]
-//! Without `--only`, what the file has isn't tried again.
+//! usage: daemons [--only NAME[,NAME…]] [--way flix|flatwrap] [--results FILE] [--images DIR]
+//! Without `--only`, what the file has isn't tried again. Images are kept in DIR, and those that are there aren't built again.
 // A program for people at a terminal: printing is what it's for.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use e2e::Work;
 use e2e::daemons::{Cell, Cells, Column, Daemon, Host, Tool, script};
+use e2e::{Account, Work};
 
 /// Daemons that one machine meets, one after the other.
 const BATCH: usize = 6;
@@ -22,6 +22,8 @@ struct Args {
     way: Option<Tool>,
     /// Results of earlier runs, to which this one adds.
     results: Option<PathBuf>,
+    /// Where images are kept.
+    images: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
@@ -38,7 +40,7 @@ fn main() -> Result<()> {
         let all = Daemon::ALL.iter().take(if column.host == Host::Systemd252 { ON_252 } else { usize::MAX });
         let wanted: Vec<Daemon> = all.filter(|d| is_wanted(d)).copied().collect();
         for batch in wanted.chunks(BATCH) {
-            try_out(batch, column, &mut cells)?;
+            try_out(batch, column, &args, &mut cells)?;
             if let Some(file) = &args.results {
                 cells.write(file)?;
             }
@@ -48,7 +50,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn try_out(daemons: &[Daemon], column: Column, cells: &mut Cells) -> Result<()> {
+fn try_out(daemons: &[Daemon], column: Column, args: &Args, cells: &mut Cells) -> Result<()> {
     let work = Work::new()?;
     let root = work.root("root")?;
     let mut images = Vec::new();
@@ -58,7 +60,7 @@ fn try_out(daemons: &[Daemon], column: Column, cells: &mut Cells) -> Result<()> 
         cells.put(daemon, column, Cell::Fails(format!("{why:#}")));
     };
     for daemon in daemons {
-        match daemon.make(&root, column.tool) {
+        match args.images(daemon, &root, column.tool) {
             Ok(made) => {
                 images.extend(made);
                 built.push(daemon);
@@ -84,6 +86,20 @@ fn try_out(daemons: &[Daemon], column: Column, cells: &mut Cells) -> Result<()> 
 }
 
 impl Args {
+    /// The daemon's images: those that were kept, else new ones.
+    fn images(&self, daemon: &Daemon, by: &Account, tool: Tool) -> Result<Vec<PathBuf>> {
+        let Some(dir) = &self.images else { return daemon.make(by, tool) };
+        let dir = dir.join(if tool == Tool::Flix { "flix" } else { "flatwrap" });
+        let kept: Vec<PathBuf> = daemon.images().iter().map(|name| dir.join(name)).collect();
+        if !kept.iter().all(|path| path.exists()) {
+            std::fs::create_dir_all(&dir).with_context(|| format!("{dir:?}"))?;
+            for (made, kept) in daemon.make(by, tool)?.iter().zip(&kept) {
+                std::fs::copy(made, kept).with_context(|| format!("{kept:?}"))?;
+            }
+        }
+        Ok(kept)
+    }
+
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Args> {
         let mut args = Args::default();
         while let Some(word) = words.next() {
@@ -93,6 +109,7 @@ impl Args {
                 "--way" if value == "flix" => args.way = Some(Tool::Flix),
                 "--way" if value == "flatwrap" => args.way = Some(Tool::Flatwrap),
                 "--results" => args.results = Some(value.into()),
+                "--images" => args.images = Some(value.into()),
                 _ => bail!("{word} {value}: unknown"),
             }
         }

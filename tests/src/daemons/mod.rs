@@ -110,6 +110,11 @@ impl Daemon {
         first.chain(packages).chain(["--enable", self.unit].map(str::to_owned)).chain(options).collect()
     }
 
+    /// The names of its two versions.
+    pub fn images(&self) -> [String; 2] {
+        [format!("{}.raw", self.name), format!("{}-2.image", self.name)]
+    }
+
     /// Makes two versions of the extension: `NAME.raw` and `NAME-2.image`.
     ///
     /// # Errors
@@ -117,7 +122,7 @@ impl Daemon {
     pub fn make(&self, by: &Account, tool: Tool) -> Result<Vec<PathBuf>> {
         let world = World::get()?;
         let mut out = Vec::new();
-        for (name, epoch) in [(format!("{}.raw", self.name), "1"), (format!("{}-2.image", self.name), "2")] {
+        for (name, epoch) in self.images().into_iter().zip(["1", "2"]) {
             let program = if tool == Tool::Flix { world.flix(by) } else { world.flatwrap(by) };
             let relax = (self.relax && tool == Tool::Flatwrap).then_some("--relax-units");
             program.args(self.words()).args(relax).args(["--output", &name, "--epoch", epoch]).run()?;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use crate::command::Process;
 use sysext::ExtensionName;
+use sysext::lint::needs::PRIVATE_ROOTS;
 use tree::{PathError, TreePath};
 
 /// Whose directory a program sees.
@@ -94,9 +95,6 @@ pub struct Options {
     pub relax_units: bool,
 }
 
-/// `/usr/lib/flatwrap`: the sysroot is the extension's name below it.
-pub const SYSROOTS: &str = "/usr/lib/flatwrap";
-
 /// Directories that are the host's unless said otherwise.
 pub(crate) const HOST_DIRS: [&str; 6] = ["/dev", "/proc", "/run", "/sys", "/tmp", "/var/tmp"];
 
@@ -112,7 +110,7 @@ impl Options {
     /// # Errors
     /// None for names that can be one path component.
     pub fn new(name: ExtensionName) -> Result<Self, PathError> {
-        let sysroot = TreePath::new(SYSROOTS)?.join(name.as_str())?;
+        let sysroot = PRIVATE_ROOTS.path().join(name.as_str())?;
         Ok(Options {
             name,
             sysroot,

@@ -260,8 +260,8 @@ fn units(tree: &Tree, release: &Release, lint: &mut Findings) -> Result<(), Exte
                 .read(MAX_UNIT)
                 .map_err(|source| ExtensionError::Content { path: path.clone(), source })?;
             for line in exec_lines(&parse(&text)) {
-                if !line.optional && !has_program(tree, &line.program) {
-                    lint.add(&UNIT_EXEC, Some(path), format!("{line}: the extension has no such program"));
+                if let Some(problem) = program_problem(tree, &line.program).filter(|_| !line.optional) {
+                    lint.add(&UNIT_EXEC, Some(path), format!("{line}: {problem}"));
                 }
             }
         }
@@ -273,11 +273,12 @@ fn units(tree: &Tree, release: &Release, lint: &mut Findings) -> Result<(), Exte
     Ok(())
 }
 
-/// Whether the tree has what an `Exec` line starts, or need not have it.
-fn has_program(tree: &Tree, program: &[u8]) -> bool {
+/// Why what an `Exec` line starts can't be started; None if it can, or if the tree need not have it.
+fn program_problem(tree: &Tree, program: &[u8]) -> Option<&'static str> {
+    const MISSING: &str = "the extension has no such program";
     // A specifier's value is known on the host only.
     if program.contains(&b'%') {
-        return true;
+        return None;
     }
     let name = program.rsplit(|&b| b == b'/').next().unwrap_or_default();
     let of_host = |dirs: &[&[u8]]| {
@@ -285,22 +286,27 @@ fn has_program(tree: &Tree, program: &[u8]) -> bool {
             && dirs.contains(&&program[..program.len() - name.len()])
     };
     if of_host(&[b"", b"/bin/", b"/sbin/", b"/usr/bin/", b"/usr/sbin/"]) {
-        return true;
+        return None;
     }
-    let is_there =
-        |path: &[u8]| tree.resolve(path, true).is_ok_and(|r| tree.get(&r.path).is_some_and(Node::is_file));
     if program.starts_with(b"/etc/") {
         // A copy that tmpfiles.d makes on the host.
-        return is_copied(tree, program);
+        return (!is_copied(tree, program)).then_some(MISSING);
     }
-    if program.first() == Some(&b'/') {
+    let dirs: &[&str] = match program.first() {
         // Hosts are usr-merged: /bin is a symlink to usr/bin there.
-        return is_there(program) || is_there(&[b"/usr", program].concat());
+        Some(b'/') => &["", "/usr"],
+        // systemd's own search path. systemd.exec(5).
+        _ => &["/usr/local/sbin/", "/usr/local/bin/", "/usr/sbin/", "/usr/bin/"],
+    };
+    let found = dirs.iter().find_map(|dir| {
+        let real = tree.resolve([dir.as_bytes(), program].concat(), true).ok()?;
+        tree.get(&real.path).filter(|node| node.is_file())
+    });
+    match found {
+        None => Some(MISSING),
+        Some(node) if node.meta.mode & 0o111 == 0 => Some("the program is not executable"),
+        Some(_) => None,
     }
-    // systemd's own search path. systemd.exec(5).
-    ["/usr/local/sbin/", "/usr/local/bin/", "/usr/sbin/", "/usr/bin/"]
-        .iter()
-        .any(|dir| is_there(&[dir.as_bytes(), program].concat()))
 }
 
 /// Whether a file of the extension's tmpfiles.d copies or links something to a path.

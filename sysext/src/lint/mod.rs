@@ -12,7 +12,12 @@ pub use needs::{Need, Needs};
 pub mod release_file;
 pub use release_file::ReleaseFile;
 
+mod references;
+pub use references::units;
+
 mod state;
+
+mod sysusers;
 
 pub mod verify;
 
@@ -43,6 +48,20 @@ rules! {
         "systemd-analyze has something against a unit, and systemd ignores the line or the unit";
     STATE "service-files" Warning true
         "a unit needs a directory in /var or a file in /etc that nothing in the extension makes";
+    SYSUSERS_SYNTAX "sysusers-syntax" Error true
+        "systemd-sysusers ignores a malformed line, and nobody makes its user";
+    UNIT_REFERENCE "unit-reference" Warning true
+        "a unit requires, wants or starts a unit that is neither in the extension nor on every host";
+    DROP_IN_NAME "drop-in-name" Warning true
+        "systemd ignores a drop-in whose name doesn't end in .conf";
+    TMPFILES_SOURCE "tmpfiles-source" Warning true
+        "a line of tmpfiles.d copies or links a file of /usr that the extension lacks";
+    DANGLING_LINK "dangling-link" Warning true
+        "a link among the programs or units leads nowhere in the extension";
+    HOST_PROGRAM "host-program" Warning true
+        "a program that every host has is replaced while the extension is merged";
+    SELINUX_LABEL "selinux-label" Warning true
+        "some files have SELinux labels and others have none";
     COLLISION "collision" Error true
         "two extensions of a set have different files of one name: the one whose name sorts later hides the other's";
     SAME_FILE "same-file" Warning true
@@ -64,6 +83,8 @@ pub struct LintOptions {
     pub allow: BTreeSet<String>,
     /// Libraries and loaders of the host, by their sonames, that the extension may need.
     pub host_libraries: Vec<String>,
+    /// Units that the host has: those of other extensions that are merged with it.
+    pub units: BTreeSet<String>,
     /// Check units with systemd-analyze. Units that can't be checked, since it isn't installed, are a warning.
     pub verify_units: bool,
 }
@@ -79,6 +100,8 @@ pub fn lint(tree: &Tree, name: &ExtensionName, options: &LintOptions) -> Result<
     out.extend(of_tree(tree, name, release.unwrap_or_default())?);
     owners(tree, &mut out);
     state::check(tree, &mut out)?;
+    sysusers::check(tree, &mut out)?;
+    references::check(tree, &options.units, &mut out)?;
     if any {
         out.extend(needs::findings(&Needs::of(tree), &options.host_libraries));
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::extension::{Finding, rule};
 use elf::{Elf, ElfKind};
-use tree::{Machine, Node, Tree, TreePath};
+use tree::{Machine, Node, StaticPath, Tree, TreePath};
 
 use super::{ELF, finding};
 
@@ -31,35 +31,83 @@ impl Need {
 /// All ELF files of a tree that are programs or libraries.
 #[derive(Debug, Clone, Default)]
 pub struct Needs {
-    /// By path.
+    /// By path. What is in a private root ([`PRIVATE_ROOTS`]) needs nothing of the host's, but of the rest of its root.
     pub files: BTreeMap<TreePath, Need>,
     /// ELF files that can't be read, and why.
     pub broken: BTreeMap<TreePath, String>,
 }
 
+/// Directories in this one are root file systems of their own, which entry points enter before they start a program.
+pub const PRIVATE_ROOTS: StaticPath = StaticPath::new("/usr/lib/flatwrap");
+
+/// The private root that a path is in.
+fn private_root(path: &TreePath) -> Option<TreePath> {
+    let top = PRIVATE_ROOTS.path();
+    let name = path.strip_prefix(&top)?.split(|&b| b == b'/').find(|part| !part.is_empty())?;
+    top.join(name).ok()
+}
+
 /// Where loaders look whatever a file says, as far as an extension can fill it.
-const DEFAULT_DIRS: [&str; 6] =
-    ["/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"];
+const DEFAULT_DIRS: [&str; 8] = [
+    "/usr/lib",
+    "/usr/lib64",
+    "/lib",
+    "/lib64",
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/lib/x86_64-linux-gnu",
+    "/lib/aarch64-linux-gnu",
+];
 
 impl Needs {
     /// Reads the headers of all ELF files.
     pub fn of(tree: &Tree) -> Needs {
         let mut out = Needs::default();
+        out.add(tree, None);
+        let roots: BTreeSet<TreePath> =
+            tree.children(&PRIVATE_ROOTS.path()).filter_map(|(path, _)| private_root(path)).collect();
+        for root in roots {
+            let mut inner = Tree::default();
+            for (path, node) in tree.subtree(&root).skip(1) {
+                let place = path.strip_prefix(&root).and_then(|rest| TreePath::new(rest).ok());
+                // Parents come first.
+                if let Some(place) = place {
+                    let _ = inner.insert(place, node.clone());
+                }
+            }
+            out.add(&inner, Some(&root));
+        }
+        out
+    }
+
+    /// Reads the ELF files of a root, which stands at `root` in the extension, or is the extension itself, without its
+    /// private roots.
+    fn add(&mut self, tree: &Tree, root: Option<&TreePath>) {
         let mut elves = BTreeMap::new();
-        for (path, node) in tree.iter() {
+        let place = |path: &TreePath| match root {
+            None => path.clone(),
+            Some(root) => TreePath::new([root.to_absolute(), path.to_absolute()].concat())
+                .unwrap_or_else(|_| root.clone()),
+        };
+        let own = tree.iter().filter(|(path, _)| root.is_some() || private_root(path).is_none());
+        for (path, node) in own {
             let Some(content) = node.content().filter(|c| c.len() >= 16) else { continue };
             match Elf::parse(content) {
                 Ok(Some(elf)) if elf.kind != ElfKind::Other => drop(elves.insert(path.clone(), elf)),
                 Ok(_) => {}
-                Err(e) => drop(out.broken.insert(path.clone(), e.to_string())),
+                Err(e) => drop(self.broken.insert(place(path), e.to_string())),
             }
         }
+        let musls: BTreeSet<Machine> =
+            elves.values().filter_map(|elf| is_musl(elf).then(|| elf.built_for())).collect();
         // A library without a search path of its own finds what the program that loads it has loaded already, and plugins
         // live from that: what lies beside it counts.
         for (path, elf) in &elves {
             let mut dirs = search_dirs(path, elf);
             dirs.extend(path.parent());
-            let missing = |name: &&Vec<u8>| !dirs.iter().any(|dir| has(tree, dir, name));
+            // musl's loader is the C library by all its names, whatever files there are.
+            let is_loader = |name: &[u8]| is_musls(name) && musls.contains(&elf.built_for());
+            let missing = |name: &&Vec<u8>| !is_loader(name) && !dirs.iter().any(|dir| has(tree, dir, name));
             let libraries =
                 elf.needed.iter().filter(missing).map(|n| String::from_utf8_lossy(n).into_owned()).collect();
             let loader = elf
@@ -72,10 +120,19 @@ impl Needs {
                 loader: loader.map(|i| String::from_utf8_lossy(i).into_owned()),
                 libraries,
             };
-            out.files.insert(path.clone(), need);
+            self.files.insert(place(path), need);
         }
-        out
     }
+}
+
+/// Whether a file is musl's C library and loader.
+fn is_musl(elf: &Elf) -> bool {
+    elf.kind == ElfKind::Loader && elf.soname.as_deref().is_some_and(is_musls)
+}
+
+/// `libc.musl-x86_64.so.1`, as Alpine has it, or `libc.so`, as its makers have it; glibc's is libc.so.6.
+fn is_musls(name: &[u8]) -> bool {
+    name.starts_with(b"libc.musl-") || name == b"libc.so"
 }
 
 fn word(kind: ElfKind) -> &'static str {

@@ -140,6 +140,22 @@ fn programs_of_the_hosts_libraries() {
     with.insert_all("/usr/lib64/libc.so.6".parse().unwrap(), Node::file(0o644, "x"), &Meta::dir()).unwrap();
     assert!(!Needs::of(&with).files[&path].libraries.contains("libc.so.6"));
 
+    // What is in a private root finds the rest of it, and nothing of the host's.
+    let own = with.get(&path).unwrap().clone();
+    let mut private = tree(&[RELEASE]);
+    let inside = |path: &str| format!("/usr/lib/flatwrap/x{path}").parse::<TreePath>().unwrap();
+    private.insert_all(inside("/usr/bin/prog"), own, &Meta::dir()).unwrap();
+    assert!(
+        findings_of(&Needs::of(&private), &[])[0]
+            .starts_with("error: /usr/lib/flatwrap/x/usr/bin/prog: needs /lib")
+    );
+    let loader = need.loader.clone().unwrap();
+    let libraries = need.libraries.iter().map(|name| format!("/usr/lib/{name}"));
+    for file in libraries.chain([loader]) {
+        private.insert_all(inside(&file), Node::file(0o755, "x"), &Meta::dir()).unwrap();
+    }
+    assert_eq!(findings_of(&Needs::of(&private), &[]), [""; 0]);
+
     let broken = tree(&[("/usr/bin/cut", "\x7fELF\x02\x01\x01 and nothing more")]);
     assert!(findings_of(&Needs::of(&broken), &[])[0].contains("can't be read as a program"));
 }
@@ -265,4 +281,118 @@ fn sets() {
     let versions =
         [version("a", "1", &a), version("b", "1", &b), version("a", "2", &a), version("b", "2", &b)];
     assert_eq!(show(&versions), show(&versions[..2]));
+}
+
+#[test]
+fn names_that_lead_nowhere() {
+    let mut image = tree(&[
+        RELEASE,
+        (
+            "/usr/lib/systemd/system/web.service",
+            "[Unit]\nRequires=db.service web@%i.socket dbus.service worker@1.service\nWants=network-online.target other.service\n\
+             [Service]\nExecStart=/usr/bin/true\n[Install]\nAlias=www.service\n",
+        ),
+        ("/usr/lib/systemd/system/worker@.service", "[Unit]\nBindsTo=www.service\n"),
+        ("/usr/lib/systemd/system/web.timer", "[Timer]\nUnit=gone.service\n"),
+        ("/usr/lib/systemd/system/web.service.d/10-env", "[Service]\n"),
+        ("/usr/lib/systemd/system/web.service.d/20-env.conf", "[Service]\n"),
+        (
+            "/usr/lib/tmpfiles.d/web.conf",
+            "C /etc/web.conf\nC /etc/b.conf - - - - /usr/share/web/b.conf\nL /etc/mtab - - - - ../proc/self/mounts\n\
+             L+ /etc/c.conf 0644 - - - /usr/share/web/c.conf\n",
+        ),
+        ("/usr/share/factory/etc/web.conf", "x"),
+        ("/usr/share/web/c.conf", "x"),
+        ("/usr/bin/systemctl", "#!/bin/sh\n"),
+        ("/usr/bin/web", "#!/bin/sh\n"),
+    ]);
+    for (path, target) in [
+        ("/usr/bin/web2", "../libexec/web2"),
+        ("/usr/bin/web3", "web"),
+        ("/usr/bin/editor", "/etc/alternatives/editor"),
+        ("/usr/lib/systemd/system/multi-user.target.wants/db.service", "../db.service"),
+        ("/usr/lib/systemd/system/masked.service", "/dev/null"),
+    ] {
+        image.insert_all(path.parse().unwrap(), Node::symlink(target), &Meta::dir()).unwrap();
+    }
+    let found = check(&image, &LintOptions::default());
+    let rules = ["unit-reference", "drop-in-name", "tmpfiles-source", "dangling-link", "host-program"];
+    let found: Vec<&str> =
+        found.iter().filter(|f| rules.iter().any(|r| f.contains(r))).map(String::as_str).collect();
+    let units = "/usr/lib/systemd/system";
+    let needs = |unit: &str, what: &str, line: u8| {
+        format!(
+            "warning: {units}/{unit}: {what} (line {line}): the host has to have this unit, which isn't in the extension \
+             [unit-reference]"
+        )
+    };
+    assert_eq!(
+        found,
+        [
+            needs("web.service", "Requires=db.service", 2),
+            needs("web.service", "Wants=other.service", 3),
+            format!(
+                "warning: {units}/web.service.d/10-env: systemd ignores files of a drop-in directory whose names don't end \
+                 in .conf [drop-in-name]"
+            ),
+            needs("web.timer", "Unit=gone.service", 2),
+            "warning: /usr/lib/tmpfiles.d/web.conf: line 2: the host has to have /usr/share/web/b.conf, which isn't in the \
+             extension [tmpfiles-source]"
+                .to_owned(),
+            "warning: /usr/bin/web2: leads to ../libexec/web2, which isn't in the extension [dangling-link]".to_owned(),
+            format!(
+                "warning: {units}/multi-user.target.wants/db.service: leads to ../db.service, which isn't in the extension \
+                 [dangling-link]"
+            ),
+            "warning: /usr/bin/systemctl: takes the place of the host's program, also for the host's own services \
+             [host-program]"
+                .to_owned(),
+        ]
+    );
+    // Another extension of a set has them.
+    let units = ["db.service", "other.service", "gone.service"].map(str::to_owned).into();
+    let found = check(&image, &LintOptions { units, ..LintOptions::default() });
+    assert!(!found.iter().any(|f| f.contains("[unit-reference]")), "{found:#?}");
+}
+
+#[test]
+fn lines_of_sysusers() {
+    let at = "/usr/lib/sysusers.d/x.conf";
+    let good = "# comment\n\nu web - \"Web server\" /var/lib/web /bin/sh\nu! db 300:web\nu ref /usr/bin/x\ng web 300\n\
+                m web db\nr - 500-900\nu x-%i bad bad bad\n";
+    assert_eq!(errors(&[RELEASE, (at, good)]), [""; 0]);
+    for (line, message) in [
+        ("u", "a name is missing"),
+        ("user web", "type \"user\" is unknown, expected u, u!, g, m, or r"),
+        ("u 1web", "\"1web\" is no name of a user or group"),
+        ("u web -1", "\"-1\" is no number, path or NUMBER:GROUP"),
+        ("u web - Web server", "home directory \"server\" is no absolute path"),
+        ("u web - \"Web\" /var/lib/web sh", "shell \"sh\" is no absolute path"),
+        ("g web many", "\"many\" is no number or path"),
+        ("m web", "a name is missing"),
+        ("g web 1 x", "has more than 3 columns: quote what has spaces"),
+        ("r - 9-1", "expected \"r - FROM-TO\""),
+    ] {
+        let found = errors(&[RELEASE, (at, &format!("\n{line}\n"))]);
+        assert_eq!(found, [format!("error: {at}: line 2: {message} [sysusers-syntax]")], "{line}");
+    }
+}
+
+#[test]
+fn labels_of_some_files() {
+    let mut image = tree(&[RELEASE, ("/usr/share/x/a", "x"), ("/usr/share/x/b", "x")]);
+    let paths: Vec<TreePath> = image.iter().map(|(p, _)| p.clone()).filter(|p| !p.is_root()).collect();
+    for path in &paths {
+        let label = b"system_u:object_r:usr_t:s0".to_vec();
+        image.meta_mut(path).unwrap().xattrs.insert(b"security.selinux".to_vec(), label);
+    }
+    let found = |image: &Tree| {
+        let found = check(image, &LintOptions::default());
+        found.into_iter().filter(|f| f.contains("[selinux-label]")).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&image), [""; 0]);
+    image.meta_mut(&"/usr/share/x/b".parse().unwrap()).unwrap().xattrs.clear();
+    let message = "warning: /usr/share/x/b: has no SELinux label, and /usr has one: services can't use what has none \
+                   [selinux-label]";
+    assert_eq!(found(&image), [message]);
 }

@@ -6,11 +6,12 @@ mod musl;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use e2e::{Host, Program};
 use flatwrap::{Options, Plan};
 use image::ImageOptions;
-use sysext::{Extension, Release};
+use sysext::lint::{LintOptions, lint};
+use sysext::{Extension, Finding, Release, Severity};
 use tree::{Blob, Content, Meta, Node, Silent, Tree};
 
 /// A user that nobody knows.
@@ -74,6 +75,11 @@ fn wrap(work: &Path, image: Tree, name: &str, change: impl FnOnce(&mut Options))
     let (tree, _) = Plan::new(&image, &items, options)?.build(image)?;
     let release = Release { architecture: tree::Arch::host(), ..Release::default() };
     let extension = Extension::new(tree, name.parse()?, release, &Default::default())?;
+    let errors: Vec<Finding> = lint(extension.tree(), extension.name(), &LintOptions::default())?
+        .into_iter()
+        .filter(|f| f.severity == Severity::Error)
+        .collect();
+    ensure!(errors.is_empty(), "{errors:?}");
     let path = work.join(format!("{name}.raw"));
     extension.write_image(&path, &ImageOptions::default(), &Silent)?;
     Ok(path)

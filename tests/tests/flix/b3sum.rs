@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Account, Host, Work, World};
+use e2e::{Account, Host, Program, Work, World};
 
 use crate::{assert_says, unsquash};
 
@@ -34,6 +34,8 @@ fn merges_and_runs(work: &Work, by: &Account, image: &str) -> Result<()> {
     let out = World::get()?.flix(by).args([image, "b3sum", "/usr/bin/b3sum"]).run()?;
     assert_says(&out, &["install", "b3sum"]);
     let raw = by.home().join("b3sum.raw");
+    let lint = Program::new(e2e::place::bakery()?).arg("lint").arg(&raw).run()?;
+    assert_eq!(lint.stdout, "1 image: nothing found\n");
 
     let input: Vec<u8> = (0..LEN).map(|i| (i % 251) as u8).collect();
     fs::write(work.path().join("input"), input)?;

@@ -12,7 +12,7 @@ use tree::Tree;
 use super::inspect::{name_of, numbered};
 use super::{CatalogueArgs, WorkArgs, build};
 use image::{ImageContents, ImageKind, read};
-use sysext::lint::{LintOptions, Member, RULES, TAR, allow, collisions, finding, lint};
+use sysext::lint::{LintOptions, Member, RULES, TAR, allow, collisions, finding, lint, units};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -81,18 +81,20 @@ fn known_rule(text: &str) -> Result<String, String> {
 
 /// An image of the set.
 struct Image {
-    name: String,
+    /// Its place, for messages.
+    shown: String,
+    name: ExtensionName,
     version: Option<String>,
     tree: Tree,
     conflicts: Vec<String>,
     /// Keeps the files there.
-    _contents: Option<ImageContents>,
+    contents: ImageContents,
 }
 
 impl Image {
     fn member(&self) -> Member<'_> {
-        let Image { name, version, tree, conflicts, _contents: _ } = self;
-        Member { name, version: version.as_deref(), tree, conflicts }
+        let Image { name, version, tree, conflicts, .. } = self;
+        Member { name: name.as_str(), version: version.as_deref(), tree, conflicts }
     }
 }
 
@@ -109,43 +111,47 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let catalogue = args.catalogue.catalogue()?;
     let scratch = cache.scratch("lint")?;
     let mut set = Vec::new();
-    let mut told: Vec<(String, Finding)> = Vec::new();
+    let mut found: Vec<(String, Finding)> = Vec::new();
     for path in &paths(args, &catalogue, scratch.path())? {
         let mut contents = read(path, cache)?;
         let name = match &args.name {
             Some(name) => name.clone(),
             None => name_of(path, &contents.tree)?,
         };
+        let version = numbered(path, &name).map(|(version, _)| version.to_string());
+        // What was built for this has no place worth showing.
+        let shown = path.strip_prefix(scratch.path()).unwrap_or(path).display().to_string();
+        let tree = std::mem::take(&mut contents.tree);
+        set.push(Image { shown, name, version, tree, conflicts: Vec::new(), contents });
+    }
+    let all: Vec<BTreeSet<String>> = set.iter().map(|image| units(&image.tree)).collect();
+    for (i, image) in set.iter_mut().enumerate() {
+        let others = all.iter().enumerate().filter(|(j, _)| *j != i).flat_map(|(_, units)| units);
         let mut options = LintOptions {
             allow: args.allow.iter().cloned().collect(),
             host_libraries: args.host_library.clone(),
+            units: others.cloned().collect(),
             verify_units: !args.no_verify,
         };
-        let mut conflicts = Vec::new();
-        if catalogue.has(name.as_str()) {
-            let recipe = catalogue.recipe(name.as_str())?;
+        if catalogue.has(image.name.as_str()) {
+            let recipe = catalogue.recipe(image.name.as_str())?;
             options.allow.extend(recipe.allow().iter().cloned());
             options.host_libraries.extend(recipe.host_libraries().iter().cloned());
-            conflicts = recipe.conflicts().to_vec();
+            image.conflicts = recipe.conflicts().to_vec();
         }
-        let mut found = lint(&contents.tree, &name, &options).with_context(|| format!("{path:?}"))?;
-        if contents.kind == ImageKind::Tar {
-            found.push(finding(&TAR, None, "is a tar"));
-            allow(&mut found, &options.allow);
+        let mut of_image = lint(&image.tree, &image.name, &options).with_context(|| image.shown.clone())?;
+        if image.contents.kind == ImageKind::Tar {
+            of_image.push(finding(&TAR, None, "is a tar"));
+            allow(&mut of_image, &options.allow);
         }
-        // What was built for this has no place worth telling.
-        let shown = path.strip_prefix(scratch.path()).unwrap_or(path).display().to_string();
-        told.extend(found.into_iter().map(|f| (shown.clone(), f)));
-        let tree = std::mem::take(&mut contents.tree);
-        let version = numbered(path, &name).map(|(version, _)| version.to_string());
-        set.push(Image { name: name.to_string(), version, tree, conflicts, _contents: Some(contents) });
+        found.extend(of_image.into_iter().map(|f| (image.shown.clone(), f)));
     }
     let members: Vec<Member<'_>> = set.iter().map(Image::member).collect();
     let mut between = collisions(&members);
     allow(&mut between, &args.allow.iter().cloned().collect::<BTreeSet<_>>());
-    told.extend(between.into_iter().map(|f| ("set".to_owned(), f)));
-    let errors = told.iter().filter(|(_, f)| f.severity == Severity::Error).count();
-    print(&if args.json { json(&told)? } else { text(&told, set.len()) })?;
+    found.extend(between.into_iter().map(|f| ("set".to_owned(), f)));
+    let errors = found.iter().filter(|(_, f)| f.severity == Severity::Error).count();
+    print(&if args.json { json(&found)? } else { text(&found, set.len()) })?;
     match errors {
         0 => Ok(()),
         1 => bail!("1 error"),

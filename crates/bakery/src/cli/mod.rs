@@ -16,6 +16,7 @@ mod lint;
 mod list;
 mod lock;
 mod new;
+mod pack;
 mod release;
 mod schema;
 mod sign_key;
@@ -66,6 +67,8 @@ pub enum Command {
     Build(Box<build::Args>),
     /// Pin the inputs of builds in recipes.lock
     Lock(Box<lock::Args>),
+    /// Build an image from a directory
+    Pack(Box<pack::Args>),
     /// Check images for problems that would break a host
     Lint(Box<lint::Args>),
     /// Print the contents of images
@@ -103,6 +106,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Command::Versions(args) => versions::run(args),
         Command::Build(args) => build::run(args),
         Command::Lock(args) => lock::run(args),
+        Command::Pack(args) => pack::run(args),
         Command::Lint(args) => lint::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Test(args) => test::run(args),

@@ -92,3 +92,52 @@ fn lint_says_when_units_arent_checked() {
     let expected = "x.raw: warning: the units aren't checked: systemd-analyze isn't installed [unit-syntax]";
     assert_eq!((code, out.lines().last()), (Some(0), Some(expected)), "{out}{err}");
 }
+
+#[test]
+fn a_directory_becomes_an_image() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let put = |path: &str, text: &str| {
+        let path = dir.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    put("root/usr/lib/systemd/system/web.service", "[Service]\nExecStart=/usr/bin/web\n");
+    put("root/usr/bin/web", "#!/bin/sh\n");
+    let pack = |words: &str| told(&bakery(dir, &format!("pack {words}")));
+
+    let (code, _, err) = pack("--dry-run root web");
+    assert!(code == Some(0) && err.contains("(line 2): the program is not executable [unit-exec]"), "{err}");
+    assert!(!dir.join("web.raw").exists());
+
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(dir.join("root/usr/bin/web"), mode).unwrap();
+    let words = "--enable web.service --restart web.service --host-arch x86-64 --image-version 1.2.0";
+    let (code, out, err) = pack(&format!("root web {words}"));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.starts_with("web-1.2.0-x86-64.raw: "), "{out}");
+    let image = std::fs::read(dir.join("web-1.2.0-x86-64.raw")).unwrap();
+    // The same tree, later and elsewhere, makes the same bytes.
+    std::fs::rename(dir.join("root"), dir.join("moved")).unwrap();
+    std::fs::create_dir(dir.join("out")).unwrap();
+    let (_, out, _) = pack(&format!("--json -o out/ moved web {words}"));
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["image"]["path"], "out/web-1.2.0-x86-64.raw");
+    assert_eq!(std::fs::read(dir.join("out/web-1.2.0-x86-64.raw")).unwrap(), image);
+    let (_, out, _) = told(&bakery(dir, "inspect web-1.2.0-x86-64.raw"));
+    for text in [
+        "ARCHITECTURE=x86-64",
+        "EXTENSION_RESTART_UNITS=web.service",
+        "EXTENSION_RELOAD_MANAGER=1",
+        "upholds",
+    ] {
+        assert!(out.to_lowercase().contains(&text.to_lowercase()), "{text}: {out}");
+    }
+
+    put("wrong/usr/sbin/web", "x");
+    let (code, _, err) = pack("wrong web");
+    assert!(code == Some(1) && err.contains("/usr/sbin: is a real directory"), "{err}");
+    assert!(!dir.join("web.raw").exists());
+    let (code, _, err) = pack("gone web");
+    assert!(code == Some(1) && err.starts_with("error: \"gone\": No such file"), "{err}");
+}

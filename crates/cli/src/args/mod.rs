@@ -22,7 +22,7 @@ pub use release::ReleaseArgs;
 
 mod report;
 pub use report::ReportArgs;
-pub(crate) use report::written_line;
+pub use report::written_line;
 
 mod sandbox;
 pub(crate) use sandbox::SandboxArgs;

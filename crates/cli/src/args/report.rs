@@ -41,7 +41,7 @@ impl ReportArgs {
 }
 
 /// What was written: `one.raw: 12.3 MiB, sha256:…`, and the root hash on a line of its own if there is one.
-pub(crate) fn written_line(written: &Written) -> String {
+pub fn written_line(written: &Written) -> String {
     let hash = written.sha256.as_ref().map(|h| format!(", sha256:{h}")).unwrap_or_default();
     let root = written.root_hash.as_ref().map(|h| format!("root hash: {h}\n")).unwrap_or_default();
     format!("{}: {}{hash}\n{root}", written.path.display(), Size(written.bytes))

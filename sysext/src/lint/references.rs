@@ -1,0 +1,243 @@
+//! Names in an extension's files that lead nowhere: units, sources of tmpfiles.d, links. And files that systemd passes over.
+
+use std::collections::BTreeSet;
+
+use super::{
+    DANGLING_LINK, DROP_IN_NAME, HOST_PROGRAM, SELINUX_LABEL, TMPFILES_SOURCE, UNIT_REFERENCE, finding,
+};
+use crate::extension::Finding;
+use crate::extension::unit_programs::{UNIT_LIMIT, is_unit};
+use crate::extension::units::{parse, words};
+use tree::{ContentError, Node, StaticPath, Tree, TreePath, escape};
+
+const UNITS: StaticPath = StaticPath::new("/usr/lib/systemd/system");
+const TMPFILES: StaticPath = StaticPath::new("/usr/lib/tmpfiles.d");
+
+/// Directories whose links hosts follow: programs, and what systemd starts.
+const FOLLOWED: [StaticPath; 4] = [
+    StaticPath::new("/usr/bin"),
+    StaticPath::new("/usr/lib/systemd"),
+    StaticPath::new("/usr/lib/tmpfiles.d"),
+    StaticPath::new("/usr/lib/sysusers.d"),
+];
+
+/// What a host can't do without, by the names in its /usr/bin.
+const PROGRAMS: [&str; 54] = [
+    "agetty",
+    "awk",
+    "bash",
+    "busctl",
+    "cat",
+    "chmod",
+    "chown",
+    "cp",
+    "date",
+    "dbus-daemon",
+    "dd",
+    "env",
+    "find",
+    "fsck",
+    "getent",
+    "grep",
+    "hostnamectl",
+    "init",
+    "ip",
+    "iptables",
+    "journalctl",
+    "kmod",
+    "ln",
+    "login",
+    "loginctl",
+    "ls",
+    "lsblk",
+    "mkdir",
+    "modprobe",
+    "mount",
+    "mv",
+    "networkctl",
+    "nologin",
+    "passwd",
+    "ps",
+    "resolvectl",
+    "rm",
+    "sed",
+    "sh",
+    "ssh",
+    "sshd",
+    "stat",
+    "su",
+    "sudo",
+    "systemctl",
+    "systemd-run",
+    "systemd-sysext",
+    "systemd-tmpfiles",
+    "tar",
+    "udevadm",
+    "umount",
+    "update-ssh-keys",
+    "useradd",
+    "veritysetup",
+];
+
+/// Finds all of it.
+pub(super) fn check(
+    tree: &Tree,
+    of_host: &BTreeSet<String>,
+    out: &mut Vec<Finding>,
+) -> Result<(), ContentError> {
+    let mut units = Units(units(tree));
+    units.0.extend(of_host.iter().cloned());
+    for (path, node) in tree.subtree(&UNITS.path()) {
+        drop_in(path, node, out);
+        if !is_unit(path) {
+            continue;
+        }
+        let Some(content) = node.content().filter(|c| c.len() <= UNIT_LIMIT) else { continue };
+        let mut seen = BTreeSet::new();
+        for d in parse(&content.read(UNIT_LIMIT)?) {
+            if !is_relation(&d.section, &d.key) {
+                continue;
+            }
+            for name in String::from_utf8_lossy(&d.value).split_whitespace() {
+                if !units.has(name) && seen.insert(name.to_owned()) {
+                    let message = format!(
+                        "{}={name} (line {}): the host has to have this unit, which isn't in the extension",
+                        d.key, d.line
+                    );
+                    out.push(finding(&UNIT_REFERENCE, Some(path.clone()), message));
+                }
+            }
+        }
+    }
+    tmpfiles(tree, out)?;
+    links(tree, out);
+    programs(tree, out);
+    labels(tree, out);
+    Ok(())
+}
+
+/// Whether a unit fails, or does nothing, without the units that a setting names. systemd.unit(5).
+fn is_relation(section: &str, key: &str) -> bool {
+    match section {
+        "Unit" => matches!(key, "Requires" | "Requisite" | "BindsTo" | "Upholds" | "Wants"),
+        "Timer" | "Path" => key == "Unit",
+        "Socket" => key == "Service",
+        "Service" => key == "Sockets",
+        _ => false,
+    }
+}
+
+/// The names of an extension's units, and of those that enabling them makes.
+pub fn units(tree: &Tree) -> BTreeSet<String> {
+    let mut out = BTreeSet::new();
+    for (path, node) in tree.children(&UNITS.path()) {
+        if let Some(Ok(text)) = node.content().filter(|c| c.len() <= UNIT_LIMIT).map(|c| c.read(UNIT_LIMIT)) {
+            let aliases = parse(&text).into_iter().filter(|d| d.key == "Alias");
+            out.extend(aliases.flat_map(|d| words(&d.value)).map(|w| escape(&w.text)));
+        }
+        out.extend(path.file_name().map(escape));
+    }
+    out
+}
+
+/// Names of units.
+struct Units(BTreeSet<String>);
+
+impl Units {
+    /// Whether it is there, or every host has it.
+    fn has(&self, name: &str) -> bool {
+        let (stem, kind) = name.rsplit_once('.').unwrap_or((name, ""));
+        let template = stem.split_once('@').map(|(base, _)| format!("{base}@.{kind}"));
+        // Specifiers are known on the host only; mounts, devices and slices are made as needed.
+        let is_hosts = name.contains('%')
+            || matches!(kind, "target" | "slice" | "scope" | "mount" | "automount" | "device" | "swap")
+            || stem.starts_with("systemd-")
+            || matches!(stem, "dbus" | "dbus-broker" | "syslog")
+            || ["modprobe@", "getty@", "serial-getty@"].iter().any(|template| stem.starts_with(template));
+        is_hosts || self.0.contains(name) || template.is_some_and(|t| self.0.contains(&t))
+    }
+}
+
+/// Files of drop-in directories count if they end in `.conf`. systemd.unit(5).
+fn drop_in(path: &TreePath, node: &Node, out: &mut Vec<Finding>) {
+    let dir = path.parent().and_then(|dir| dir.file_name().map(escape)).unwrap_or_default();
+    let name = path.file_name().map(escape).unwrap_or_default();
+    if dir.ends_with(".d")
+        && path.depth() == UNITS.path().depth() + 2
+        && !node.is_dir()
+        && !name.ends_with(".conf")
+    {
+        let message = "systemd ignores files of a drop-in directory whose names don't end in .conf";
+        out.push(finding(&DROP_IN_NAME, Some(path.clone()), message));
+    }
+}
+
+/// What lines of tmpfiles.d copy or link. tmpfiles.d(5).
+fn tmpfiles(tree: &Tree, out: &mut Vec<Finding>) -> Result<(), ContentError> {
+    for (path, _) in tree.children(&TMPFILES.path()) {
+        let real = tree.resolve(path.to_absolute(), true).ok();
+        let content = real.and_then(|r| tree.get(&r.path)?.content().cloned());
+        let Some(content) = content.filter(|c| c.len() <= UNIT_LIMIT) else { continue };
+        let text = content.read(UNIT_LIMIT)?;
+        for (at, line) in text.split(|&b| b == b'\n').map(<[u8]>::trim_ascii).enumerate() {
+            let columns = words(line);
+            let [kind, place, ..] = columns.as_slice() else { continue };
+            if !matches!(kind.text.first(), Some(b'C' | b'L')) {
+                continue;
+            }
+            let source = match columns.get(6).filter(|a| a.text != b"-") {
+                Some(argument) => argument.text.clone(),
+                None => [b"/usr/share/factory", place.text.as_slice()].concat(),
+            };
+            let is_ours = [&b"/usr/"[..], b"/opt/"].iter().any(|top| source.starts_with(top));
+            if is_ours && !source.contains(&b'%') && tree.resolve(&source, true).is_err() {
+                let message = format!(
+                    "line {}: the host has to have {}, which isn't in the extension",
+                    at + 1,
+                    escape(&source)
+                );
+                out.push(finding(&TMPFILES_SOURCE, Some(path.clone()), message));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Links that lead nowhere, where hosts look for programs and units, or within the extension's own directories.
+fn links(tree: &Tree, out: &mut Vec<Finding>) {
+    for (path, node) in tree.iter() {
+        let Some(target) = node.symlink_target() else { continue };
+        let followed = FOLLOWED.iter().any(|dir| path.starts_with(&dir.path()));
+        // A mask.
+        if !followed || target == b"/dev/null" || tree.resolve(path.to_absolute(), true).is_ok() {
+            continue;
+        }
+        let leads_out = [&b"/etc/"[..], b"/run/", b"/var/", b"/proc/", b"/dev/", b"/sys/"];
+        if leads_out.iter().any(|top| target.starts_with(top)) {
+            continue;
+        }
+        let message = format!("leads to {}, which isn't in the extension", escape(target));
+        out.push(finding(&DANGLING_LINK, Some(path.clone()), message));
+    }
+}
+
+fn programs(tree: &Tree, out: &mut Vec<Finding>) {
+    for (path, _) in tree.children(&FOLLOWED[0].path()).filter(|(_, n)| !n.is_dir()) {
+        let name = path.file_name().map(escape).unwrap_or_default();
+        if PROGRAMS.contains(&name.as_str()) {
+            let message = "takes the place of the host's program, also for the host's own services";
+            out.push(finding(&HOST_PROGRAM, Some(path.clone()), message));
+        }
+    }
+}
+
+/// A label holds on the host if it is set; for what isn't labeled, the host's policy has one label for everything.
+fn labels(tree: &Tree, out: &mut Vec<Finding>) {
+    let labeled = |node: &Node| node.meta.xattrs.contains_key(b"security.selinux".as_slice());
+    let paths = || tree.iter().filter(|(path, _)| !path.is_root());
+    let Some((first, _)) = paths().find(|(_, node)| labeled(node)) else { return };
+    if let Some((path, _)) = paths().find(|(_, node)| !labeled(node)) {
+        let message = format!("has no SELinux label, and {first} has one: services can't use what has none");
+        out.push(finding(&SELINUX_LABEL, Some(path.clone()), message));
+    }
+}

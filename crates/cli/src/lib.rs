@@ -4,7 +4,9 @@
 //! resolved options and return data and typed errors.
 
 mod args;
-pub use args::{OutputArgs, ReleaseArgs, ReportArgs, Shell, SourceArgs, completions, manual_page, written_line};
+pub use args::{
+    OutputArgs, ReleaseArgs, ReportArgs, Shell, SourceArgs, completions, manual_page, written_line,
+};
 
 mod environment;
 pub use environment::environment;

@@ -214,7 +214,7 @@ fn everything<'r>(args: &Args, recipes: &'r [Recipe], lock: &Lock) -> anyhow::Re
         out.extend(own.filter(|key| arch.is_none_or(|a| a == key.arch)).map(|key| (recipe, key.clone())));
     }
     if out.is_empty() {
-        return Err(not_pinned("anything", &args.settings, &args.work, lock).into());
+        return Err(not_pinned("the catalogue", &args.settings, &args.work, lock).into());
     }
     Ok(out)
 }

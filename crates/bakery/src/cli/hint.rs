@@ -165,7 +165,11 @@ fn fetch(error: &FetchError) -> Option<String> {
                 Some("upstream has no such version, or has moved the file".to_owned())
             }
             HttpError::Connect { refused: true, .. } if !mirrored => {
-                Some("[mirrors] in the configuration names other places to ask".to_owned())
+                Some(
+                    "is there a network? HTTPS_PROXY names a proxy, [mirrors] in the configuration other places to \
+                     ask, and --offline uses what is in the cache"
+                        .to_owned(),
+                )
             }
             HttpError::Tls { .. } => {
                 Some("ca-files in the configuration names further authorities to trust".to_owned())

@@ -48,8 +48,9 @@ mod tests {
         command.build();
         for sub in command.get_subcommands().filter(|c| c.get_name() != "help") {
             let page = String::from_utf8(cli::manual_page(sub.clone()).unwrap()).unwrap();
-            let name = sub.get_name();
-            assert!(page.contains(&format!(".TH bakery-{name} 1")), "{page}");
+            // Hyphens are escaped in roff.
+            let name = sub.get_name().replace('-', "\\-");
+            assert!(page.contains(&format!("\nbakery\\-{name} \\- ")), "{page}");
             assert!(page.contains(&format!("\\fBbakery {name}\\fR")), "{page}");
         }
         let page = String::from_utf8(cli::manual_page(command).unwrap()).unwrap();

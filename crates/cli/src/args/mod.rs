@@ -5,6 +5,9 @@ pub(crate) use check::CheckArgs;
 
 mod host_arch;
 
+mod name;
+pub(crate) use name::{NameArgError, extension_name};
+
 mod other;
 pub(crate) use other::OtherArgs;
 

@@ -5,7 +5,7 @@ use oci::ImageRef;
 use sysext::ExtensionName;
 use tree::TreePath;
 
-use crate::args::{OtherArgs, PackageArgs, PathArg, SelectionArgs};
+use crate::args::{OtherArgs, PackageArgs, PathArg, SelectionArgs, extension_name};
 use crate::convert::ConvertArgs;
 
 use flatwrap::options::{Bind, Bwrap, Map, ParseError, Setting, Workdir, absolute, environment};
@@ -45,7 +45,7 @@ pub struct Args {
     pub(super) image: Option<ImageRef>,
 
     /// Name of the extension
-    #[arg(value_name = "NAME", required_unless_present_any = OtherArgs::IDS)]
+    #[arg(value_name = "NAME", value_parser = extension_name, required_unless_present_any = OtherArgs::IDS)]
     pub(super) name: Option<ExtensionName>,
 
     /// Programs, files, directories, units, or glob patterns in the image to make visible on the host; PATH:DEST installs one

@@ -5,7 +5,7 @@ use oci::ImageRef;
 use sysext::ExtensionName;
 use tree::TreePath;
 
-use crate::args::{OtherArgs, PackageArgs, PathArg, SelectionArgs};
+use crate::args::{OtherArgs, PackageArgs, PathArg, SelectionArgs, extension_name};
 use crate::convert::ConvertArgs;
 
 use elf::closure::{DlopenPolicy, ExtraLib};
@@ -47,7 +47,7 @@ pub struct Args {
     pub(super) image: Option<ImageRef>,
 
     /// Name of the extension
-    #[arg(value_name = "NAME", required_unless_present_any = OtherArgs::IDS)]
+    #[arg(value_name = "NAME", value_parser = extension_name, required_unless_present_any = OtherArgs::IDS)]
     pub(super) name: Option<ExtensionName>,
 
     /// Programs, files, directories, or glob patterns in the image; PATH:DEST installs one at another path. package:NAME

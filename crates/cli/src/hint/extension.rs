@@ -4,10 +4,23 @@ use std::io;
 
 use image::{ImageError, SignerError};
 use services::{ServicesError, StartError};
+use sysext::extension::NameError;
 use sysext::{ExtensionError, RequestError, Severity};
 use tree::{HostError, TarError, TreePath};
 
-use crate::args::{OutputPathError, PathArgError};
+use crate::args::{NameArgError, OutputPathError, PathArgError};
+
+pub(super) fn name(error: &NameArgError) -> Option<String> {
+    match &error.0 {
+        // A path, or an image, where the name should be.
+        NameError::Character(text, '/') => {
+            let word = text.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+            let word = word.split([':', '@']).next().unwrap_or_default();
+            Some(format!("the order is IMAGE NAME PATH: NAME is the extension's own, such as {word}"))
+        }
+        _ => None,
+    }
+}
 
 pub(super) fn path_arg(error: &PathArgError) -> Option<String> {
     match error {

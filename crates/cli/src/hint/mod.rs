@@ -22,6 +22,7 @@ pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| error.downcast_ref().and_then(source::source))
         .or_else(|| error.downcast_ref().and_then(source::cache))
         .or_else(|| error.downcast_ref().and_then(source::sandbox))
+        .or_else(|| error.downcast_ref().and_then(extension::name))
         .or_else(|| error.downcast_ref().and_then(extension::request))
         .or_else(|| error.downcast_ref().and_then(extension::path_arg))
         .or_else(|| error.downcast_ref().and_then(extension::extension))

@@ -73,6 +73,11 @@ pub(super) fn pull(error: &PullError) -> Option<String> {
     }
     match error.client()? {
         ClientError::Denied { .. } => Some("log in with podman or skopeo, or pass --authfile".to_owned()),
+        ClientError::Http(HttpError::Connect { refused: true, .. }) => Some(
+            "is there a network? HTTPS_PROXY names a proxy, --registries-conf a mirror, and --offline uses what is in \
+             the cache"
+                .to_owned(),
+        ),
         ClientError::Http(HttpError::PlainHttp { .. }) => {
             Some("pass --insecure HOST[:PORT], or mark it in registries.conf".to_owned())
         }

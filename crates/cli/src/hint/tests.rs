@@ -61,3 +61,16 @@ fn a_unit_that_is_missing_is_found_among_those_that_are_there() {
     let taken = services::ServicesError::Taken("/usr/lib/tmpfiles.d/x-setup.conf".parse().unwrap());
     assert!(hint(&taken).unwrap().contains("--no-service-files"));
 }
+
+#[test]
+fn a_name_in_the_wrong_place_is_explained() {
+    for (text, expected) in [("/usr/bin/jq", "jq"), ("ghcr.io/a/b:1", "b")] {
+        let error = crate::args::extension_name(text).unwrap_err();
+        let found = hint(&error).unwrap();
+        assert_eq!(
+            found,
+            format!("the order is IMAGE NAME PATH: NAME is the extension's own, such as {expected}")
+        );
+    }
+    assert_eq!(hint(&crate::args::extension_name("a b").unwrap_err()), None);
+}

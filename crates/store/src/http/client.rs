@@ -1,6 +1,6 @@
 //! What all transfers of a program share.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tree::{Event, Events};
 
@@ -67,16 +67,29 @@ impl HttpClient {
                 Err(error) => error,
             };
             failed += 1;
-            match self.retry.pause(&error, failed, spare) {
+            match self.pause(&error, failed, spare) {
                 Some(pause) => self.wait(&error, pause, events),
                 None => return Err(error),
             }
         }
     }
 
-    pub(super) fn wait(&self, error: &dyn std::fmt::Display, pause: Duration, events: &dyn Events) {
+    /// How long to wait before the next attempt; none if there should be none.
+    pub(super) fn pause(&self, error: &dyn TransferError, failed: u32, spare: bool) -> Option<Duration> {
+        let reach = &self.connections.reach;
+        let hopeless = error.http().is_some_and(|e| reach.is_hopeless(e));
+        let pause = self.retry.pause(error, failed, spare || hopeless);
+        if let (None, Some(error)) = (pause, error.http()) {
+            reach.give_up(error, Instant::now());
+        }
+        pause
+    }
+
+    pub(super) fn wait(&self, error: &dyn TransferError, pause: Duration, events: &dyn Events) {
         let text = format!("{error}; trying again in {:.1} s", pause.as_secs_f32());
-        events.event(Event::Warning(text.into()));
+        // Soon over, and an error says the same if it doesn't help.
+        let soon = matches!(error.http(), Some(HttpError::Connect { refused: true, .. }));
+        events.event(if soon { Event::Step(text.into()) } else { Event::Warning(text.into()) });
         (self.retry.sleep)(pause);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io::Read;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ureq::Agent;
 use ureq::http::{HeaderMap, Request};
@@ -13,6 +13,7 @@ use super::error::{HttpError, one_line};
 use super::options::HttpOptions;
 use super::pace::{Deadline, Paced};
 use super::proxy;
+use super::reach::Reach;
 use super::retry::retry_after;
 use super::tls::Trust;
 use super::url::{Scheme, Url};
@@ -117,11 +118,12 @@ pub(super) struct Connections {
     trust: Trust,
     options: HttpOptions,
     agents: Mutex<HashMap<Key, Agent>>,
+    pub(super) reach: Reach,
 }
 
 impl Connections {
     pub(super) fn new(environment: Environment, trust: Trust, options: HttpOptions) -> Self {
-        Connections { environment, trust, options, agents: Mutex::default() }
+        Connections { environment, trust, options, agents: Mutex::default(), reach: Reach::default() }
     }
 
     fn agent(&self, url: &Url, insecure: bool) -> Result<Agent, HttpError> {
@@ -159,6 +161,7 @@ impl Connections {
         form: Option<&str>,
     ) -> Result<Response, HttpError> {
         let agent = self.agent(url, insecure)?;
+        self.reach.check(&url.authority, Instant::now())?;
         let method = if form.is_some() { "POST" } else { "GET" };
         let mut request = Request::builder().method(method).uri(url.full());
         for (name, value) in headers {
@@ -171,7 +174,8 @@ impl Connections {
             }
             None => request.body(()).map_err(ureq::Error::from).and_then(|r| agent.run(r)),
         };
-        let (parts, body) = sent.map_err(|e| explain(e, url))?.into_parts();
+        let (parts, body) = sent.map_err(|e| explain(e, url, agent.config().proxy()))?.into_parts();
+        self.reach.answered(&url.authority);
         let status = parts.status.as_u16();
         let body = Box::new(Paced::new(body.into_reader(), self.options.pace));
         let document_timeout = self.options.document_timeout;
@@ -186,10 +190,15 @@ impl Connections {
     }
 }
 
-/// Sorts a transport's error.
-fn explain(error: ureq::Error, url: &Url) -> HttpError {
+/// Sorts a transport's error. Of a proxy, which is asked instead of the host, its address is named, without its password.
+fn explain(error: ureq::Error, url: &Url, proxy: Option<&ureq::Proxy>) -> HttpError {
     let host = url.authority.clone();
-    let connect = |message: String, refused| HttpError::Connect { host: host.clone(), message, refused };
+    let proxy = proxy.map(|p| format!("proxy {}:{}: ", p.host(), p.port())).unwrap_or_default();
+    let connect = |message: String, refused| HttpError::Connect {
+        host: host.clone(),
+        message: format!("{proxy}{message}"),
+        refused,
+    };
     let tls = |e: &rustls::Error| match e {
         // An answer to the ClientHello that is no TLS record.
         rustls::Error::InvalidMessage(_) => HttpError::PlainHttp { host: host.clone() },
@@ -198,7 +207,7 @@ fn explain(error: ureq::Error, url: &Url) -> HttpError {
     match error {
         ureq::Error::Rustls(e) => tls(&e),
         ureq::Error::Tls(e) => HttpError::Tls { host, message: e.into() },
-        ureq::Error::HostNotFound => connect("host not found".into(), true),
+        ureq::Error::HostNotFound => connect("name can't be resolved".into(), true),
         ureq::Error::ConnectionFailed => connect("no connection".into(), true),
         ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => {
             connect("no connection within the time limit".into(), true)
@@ -208,12 +217,17 @@ fn explain(error: ureq::Error, url: &Url) -> HttpError {
             if let Some(e) = e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
                 return tls(e);
             }
+            let text = e.to_string();
+            // The standard library has no kind for it.
+            if let Some(reason) = text.strip_prefix("failed to lookup address information") {
+                return connect(format!("name can't be resolved{reason}"), true);
+            }
             use std::io::ErrorKind;
             let refused = matches!(
                 e.kind(),
                 ErrorKind::ConnectionRefused | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable
             );
-            connect(e.to_string(), refused)
+            connect(text, refused)
         }
         ureq::Error::LargeResponseHeader(_, limit) => {
             HttpError::TooLarge { url: url.to_string(), what: "header", limit: limit as u64 }

@@ -20,6 +20,7 @@ pub use connection::Response;
 mod retry;
 pub use retry::{RetryPolicy, TransferError};
 
+mod reach;
 mod redirect;
 pub use redirect::RedirectPolicy;
 

@@ -223,7 +223,7 @@ impl<'a, O: Origin> ResumableDownload<'a, O> {
         if self.position > 0 && !self.pinned && self.etag.is_none() {
             return Err(error);
         }
-        if let Some(pause) = self.client.retry.pause(&error, self.failed, self.origin.has_spare()) {
+        if let Some(pause) = self.client.pause(&error, self.failed, self.origin.has_spare()) {
             self.client.wait(&error, pause, self.events);
             return Ok(());
         }

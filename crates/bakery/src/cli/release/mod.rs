@@ -1,6 +1,7 @@
 //! `bakery plan` and `bakery release`.
 
 mod build;
+mod failures;
 mod only;
 mod plan;
 

@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use tree::Event;
 
 use super::super::hint;
+use super::failures::Failures;
 use super::{Only, WhatArgs};
 use crate::{
     release::Contents,
@@ -201,16 +202,14 @@ impl WhatArgs {
             found.dedup();
             Ok::<_, VersionsError>(found)
         });
-        let mut out = Vec::new();
+        let (mut out, mut failures) = (Vec::new(), Failures::default());
         for (result, recipe) in found.into_iter().zip(recipes) {
             match result {
                 Ok(versions) => out.push((recipe, versions)),
-                Err(error) => {
-                    tell(&error.into(), context);
-                    failed.push(recipe.name().to_string());
-                }
+                Err(error) => failures.add(recipe.name().to_string(), error.into()),
             }
         }
+        failed.extend(failures.tell(context));
         out
     }
 
@@ -225,7 +224,7 @@ impl WhatArgs {
         let unpinned: Vec<(&Recipe, Key)> =
             keys.iter().filter(|(_, k)| lock.get(k).is_none()).cloned().collect();
         let results = parallel::map(self.work.builds(), &unpinned, |(recipe, key)| context.pin(recipe, key));
-        let mut new = false;
+        let (mut new, mut failures) = (false, Failures::default());
         for (result, (_, key)) in results.into_iter().zip(&unpinned) {
             match result {
                 Ok(pins) => {
@@ -233,12 +232,12 @@ impl WhatArgs {
                     new = true;
                 }
                 Err(error) => {
-                    tell(&error.into(), context);
-                    failed.push(word(key));
+                    failures.add(word(key), error.into());
                     keys.retain(|(_, k)| k != key);
                 }
             }
         }
+        failed.extend(failures.tell(context));
         if new {
             lock.write(&self.work.lock)?;
         }

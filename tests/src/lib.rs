@@ -16,6 +16,7 @@ pub mod fault_proxy;
 pub mod http;
 pub mod images;
 pub mod layout;
+pub mod listing;
 pub mod registry;
 pub mod roots;
 pub mod upstream;

@@ -58,6 +58,9 @@ pub use read::{Elf, ElfKind, Libc, VersionNeed};
 mod symbols;
 pub use symbols::mentions;
 
+mod versions;
+pub use versions::defined_versions;
+
 mod strings;
 pub use strings::{library_paths, read_only_strings};
 

@@ -13,7 +13,7 @@ use tree::{Content, Machine};
 /// Longest string that is read: PT_INTERP, DT_NEEDED, a run path. Bytes.
 const MAX_STRING: u64 = 64 << 10;
 /// Most entries of DT_VERNEED, files and versions together.
-const MAX_VERSIONS: usize = 1 << 16;
+pub(crate) const MAX_VERSIONS: usize = 1 << 16;
 
 /// What kind of ELF file it is, as far as loading goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -50,7 +50,7 @@ mod write;
 pub use write::{Written, write};
 
 mod reader;
-pub use reader::{ForeignError, ImageContents, ImageKind, ReadCause, ReadError, read};
+pub use reader::{ForeignError, ImageContents, ImageKind, ReadCause, ReadError, is_image, read, read_host};
 
 #[cfg(test)]
 mod tests;

@@ -57,8 +57,8 @@ pub fn names(tree: &Tree) -> Vec<String> {
     tree.children(&dir).filter_map(|(p, _)| name(p)).collect()
 }
 
-/// The fields, quotes taken off as a shell would.
-fn parse(path: TreePath, text: &[u8]) -> ReleaseFile {
+/// The fields of an os-release(5), quotes taken off as a shell would, and what is wrong with other lines.
+pub fn fields(text: &[u8]) -> (BTreeMap<String, String>, Vec<String>) {
     let text = String::from_utf8_lossy(text);
     let mut fields = BTreeMap::new();
     let mut problems = Vec::new();
@@ -68,6 +68,12 @@ fn parse(path: TreePath, text: &[u8]) -> ReleaseFile {
             None => problems.push(format!("line {line:?} is no NAME=VALUE")),
         }
     }
+    (fields, problems)
+}
+
+/// What the fields mean.
+fn parse(path: TreePath, text: &[u8]) -> ReleaseFile {
+    let (fields, mut problems) = fields(text);
     let field = |name: &str| fields.get(name).filter(|v| !v.is_empty()).cloned();
     let id = field("ID");
     if id.is_none() {

@@ -10,6 +10,7 @@ mod kitchen;
 mod merge_test;
 mod mirror;
 mod page;
+mod predicted;
 mod release;
 mod schedule;
 mod shelf;

@@ -112,7 +112,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let scratch = cache.scratch("lint")?;
     let mut set = Vec::new();
     let mut found: Vec<(String, Finding)> = Vec::new();
-    for path in &paths(args, &catalogue, scratch.path())? {
+    for path in &paths(&args.images, &args.catalogue, &args.work, &catalogue, scratch.path())? {
         let mut contents = read(path, cache)?;
         let name = match &args.name {
             Some(name) => name.clone(),
@@ -160,14 +160,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// Files and directories; recipes are built into `dir` first.
-fn paths(args: &Args, catalogue: &recipes::Catalogue, dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+pub(super) fn paths(
+    images: &[PathBuf],
+    catalogue_args: &CatalogueArgs,
+    work: &WorkArgs,
+    catalogue: &recipes::Catalogue,
+    dir: &Path,
+) -> anyhow::Result<Vec<PathBuf>> {
     let mut out = Vec::new();
-    for image in &args.images {
+    for image in images {
         let recipe = image.to_str().filter(|n| !image.exists() && catalogue.has(n));
         match recipe {
             Some(name) => {
                 let events = Terminal::new(Verbosity::Normal);
-                let built = build::into_directory(name, dir, &args.catalogue, &args.work, &events)?;
+                let built = build::into_directory(name, dir, catalogue_args, work, &events)?;
                 events.clear();
                 out.extend(built.into_iter().map(|b| b.path));
             }

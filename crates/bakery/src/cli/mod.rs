@@ -9,6 +9,7 @@ mod bake_image;
 mod boot;
 mod build;
 mod butane;
+mod check;
 mod docs;
 mod hint;
 mod inspect;
@@ -71,6 +72,8 @@ pub enum Command {
     Pack(Box<pack::Args>),
     /// Check images for problems that would break a host
     Lint(Box<lint::Args>),
+    /// Check what extensions would do to a host
+    Check(Box<check::Args>),
     /// Print the contents of images
     Inspect(inspect::Args),
     /// Merge extensions and run the tests of their recipes
@@ -108,6 +111,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Command::Lock(args) => lock::run(args),
         Command::Pack(args) => pack::run(args),
         Command::Lint(args) => lint::run(args),
+        Command::Check(args) => check::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Test(args) => test::run(args),
         Command::New(args) => new::run(args),

@@ -1,5 +1,7 @@
 //! `/etc/ld.so.conf` and musl's path file: the directories that a loader's configuration adds. ldconfig(8).
 
+use std::collections::HashMap;
+
 use globset::GlobBuilder;
 use tree::{Tree, TreePath};
 
@@ -20,41 +22,69 @@ pub(crate) fn glibc_dirs(tree: &Tree, file: &[u8]) -> Vec<Vec<u8>> {
     reader.dirs
 }
 
+/// What ld.so.cache has: names of libraries, and paths in the order of the table.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cache {
+    entries: HashMap<Vec<u8>, Vec<Vec<u8>>>,
+    dirs: Vec<Vec<u8>>,
+}
+
+impl Cache {
+    /// The paths of a library.
+    pub(crate) fn paths(&self, name: &[u8]) -> &[Vec<u8>] {
+        self.entries.get(name).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Whether a path is that of a library for better processors, in `glibc-hwcaps/NAME`.
+pub(crate) fn is_variant(path: &[u8]) -> bool {
+    parent(parent(path)).ends_with(b"/glibc-hwcaps")
+}
+
 /// The directories of the libraries that ld.so.cache has, in its order: those that ldconfig(8) was given by hand are
 /// nowhere else, and an image may come without its ld.so.conf. Nothing if it can't be understood.
 pub(crate) fn cached_dirs(tree: &Tree, file: &[u8]) -> Vec<Vec<u8>> {
-    let Some(bytes) = read(tree, file, CACHE_LIMIT) else { return Vec::new() };
+    cache(tree, file).unwrap_or_default().dirs
+}
+
+/// The table of ld.so.cache; none if there is none, or none that can be understood.
+pub(crate) fn cache(tree: &Tree, file: &[u8]) -> Option<Cache> {
+    let bytes = read(tree, file, CACHE_LIMIT)?;
     // sysdeps/generic/dl-cache.h in glibc: struct cache_file_new, which may stand behind an older table; its offsets
     // count from itself.
-    let Some(start) = bytes.windows(CACHE_MAGIC.len()).position(|w| w == CACHE_MAGIC) else {
-        return Vec::new();
-    };
+    let start = bytes.windows(CACHE_MAGIC.len()).position(|w| w == CACHE_MAGIC)?;
     let cache = &bytes[start..];
     let fits = |count: u32| 48 + u64::from(count) * 24 <= cache.len() as u64;
-    let Some(count) = cache.get(20..24).and_then(|b| b.try_into().ok()) else { return Vec::new() };
+    let count = cache.get(20..24)?.try_into().ok()?;
     let little = fits(u32::from_le_bytes(count));
     let number = |b: [u8; 4]| if little { u32::from_le_bytes(b) } else { u32::from_be_bytes(b) };
     if !fits(number(count)) {
-        return Vec::new();
+        return None;
     }
-    let mut out: Vec<Vec<u8>> = Vec::new();
+    let string = |at: [u8; 4]| {
+        let text = cache.get(number(at) as usize..).unwrap_or_default();
+        // PATH_MAX: what is longer is no path, and costs no more than that.
+        text.iter().take(4096).position(|&b| b == 0).map_or(&b""[..], |end| &text[..end])
+    };
+    let mut out = Cache::default();
     for entry in cache[48..].chunks_exact(24).take(number(count) as usize) {
         // flags, key and value are of four bytes each.
-        let value = number([entry[8], entry[9], entry[10], entry[11]]) as usize;
-        let path = cache.get(value..).and_then(|s| s.split(|&b| b == 0).next()).unwrap_or_default();
-        let mut dir = parent(path);
-        // glibc-hwcaps/x86-64-v3 belongs to the directory that it is in.
-        if parent(dir).ends_with(b"/glibc-hwcaps") {
-            dir = parent(parent(dir));
+        let key = string([entry[4], entry[5], entry[6], entry[7]]);
+        let path = string([entry[8], entry[9], entry[10], entry[11]]);
+        if !path.starts_with(b"/") {
+            continue;
         }
-        if dir.starts_with(b"/") && dir.len() < 4096 && !out.iter().any(|d| d == dir) {
-            out.push(dir.to_vec());
-            if out.len() >= FILES {
-                break;
-            }
+        let known = out.entries.entry(key.to_vec()).or_default();
+        if known.len() < FILES {
+            known.push(path.to_vec());
+        }
+        // glibc-hwcaps/x86-64-v3 belongs to the directory that it is in.
+        let dir = if is_variant(path) { parent(parent(parent(path))) } else { parent(path) };
+        if out.dirs.len() < FILES && dir.starts_with(b"/") && !out.dirs.iter().any(|d| d == dir) {
+            out.dirs.push(dir.to_vec());
         }
     }
-    out
+    Some(out)
 }
 
 fn parent(path: &[u8]) -> &[u8] {

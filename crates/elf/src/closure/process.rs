@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use tree::{Ino, TreePath};
 
-use super::search::{Files, Found, expand, expand_one};
+use super::ldconf::Cache;
+use super::search::{Files, Found, Search, expand, expand_one};
 use super::{ClosureError, Options, Reason};
 use crate::loader::{Family, Loader};
 use crate::{Elf, Filtee};
@@ -24,6 +25,17 @@ pub(super) struct Loaded {
     origin: TreePath,
     /// Real directories that are searched for what it needs, in order.
     pub dirs: Arc<[TreePath]>,
+    /// How many of them come before the cache, where that is looked up as it is.
+    before_cache: usize,
+}
+
+/// What the loader's configuration says.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Configuration {
+    /// ld.so.conf's directories, or what musl's path file puts in place of the compiled-in ones.
+    pub dirs: Vec<Vec<u8>>,
+    /// ld.so.cache, if it counts as it is: then no other directory is searched than those built in.
+    pub cache: Option<Arc<Cache>>,
 }
 
 /// Something learned while a process was filled.
@@ -43,7 +55,7 @@ pub(super) enum Step {
 pub(super) struct Process<'l> {
     loader: &'l Loader,
     options: &'l Options,
-    config_dirs: &'l [Vec<u8>],
+    configuration: &'l Configuration,
     pub loaded: Vec<Loaded>,
     names: HashMap<Vec<u8>, usize>,
     inodes: HashMap<Ino, usize>,
@@ -52,20 +64,19 @@ pub(super) struct Process<'l> {
 }
 
 impl<'l> Process<'l> {
-    /// A process of the program (or library) at the real path `main`. `config_dirs` is what the loader's configuration
-    /// adds (ld.so.conf) or puts in place of the compiled-in directories (musl's path file).
+    /// A process of the program (or library) at the real path `main`.
     pub(super) fn new(
         files: &mut Files<'_>,
         loader: &'l Loader,
         options: &'l Options,
-        config_dirs: &'l [Vec<u8>],
+        configuration: &'l Configuration,
         main: &TreePath,
         elf: Arc<Elf>,
     ) -> Result<Self, ClosureError> {
         let mut p = Process {
             loader,
             options,
-            config_dirs,
+            configuration,
             loaded: Vec::new(),
             names: HashMap::new(),
             inodes: HashMap::new(),
@@ -206,8 +217,7 @@ impl<'l> Process<'l> {
                 None => None,
             }
         } else {
-            let dirs = self.loaded[by].dirs.clone();
-            let search = files.search(&dirs, name, &main, self.loader.family)?;
+            let search = self.search(files, by, name, &main)?;
             let base = search.base.or_else(|| search.variants.first().cloned());
             if let Some(base) = &base {
                 for found in search.variants.into_iter().filter(|v| v.path != base.path) {
@@ -227,6 +237,32 @@ impl<'l> Process<'l> {
             None => self.add(files, found, Some(by), key.to_vec())?,
         }
         Ok(true)
+    }
+
+    /// Looks for a name without a slash where object `by` has its libraries from.
+    fn search(
+        &self,
+        files: &mut Files<'_>,
+        by: usize,
+        name: &[u8],
+        main: &Elf,
+    ) -> Result<Search, ClosureError> {
+        let Loaded { dirs, before_cache, .. } = &self.loaded[by];
+        let Some(cache) = &self.configuration.cache else {
+            return files.search(dirs, name, main, self.loader.family);
+        };
+        let (own, system) = dirs.split_at(*before_cache);
+        let mut search = files.search(own, name, main, self.loader.family)?;
+        if search.is_empty() {
+            search = files.cached(cache, name, main)?;
+            if self.loaded[by].elf.flags_1 & DF_1_NODEFLIB != 0 {
+                search.retain(|link| !is_below(&link.to_absolute(), &self.loader.system_dirs));
+            }
+        }
+        if search.is_empty() {
+            search = files.search(system, name, main, self.loader.family)?;
+        }
+        Ok(search)
     }
 
     /// What a name with a slash means to an object: an absolute path, or nothing if it depends on the working directory.
@@ -281,16 +317,23 @@ impl<'l> Process<'l> {
             self.names.entry(name).or_insert(index);
         }
         let Found { path, elf, .. } = found;
-        self.loaded.push(Loaded { path, elf, parent, origin, dirs: Arc::new([]) });
-        self.loaded[index].dirs = self.search_dirs(files, index)?.into();
+        self.loaded.push(Loaded { path, elf, parent, origin, dirs: Arc::new([]), before_cache: 0 });
+        let (dirs, before_cache) = self.search_dirs(files, index)?;
+        self.loaded[index].dirs = dirs.into();
+        self.loaded[index].before_cache = before_cache;
         self.queue.push_back(index);
         Ok(())
     }
 
     /// Where the loader looks for what object `i` needs. glibc: _dl_map_new_object in elf/dl-load.c; musl: load_library
-    /// in ldso/dynlink.c.
-    fn search_dirs(&mut self, files: &mut Files<'_>, i: usize) -> Result<Vec<TreePath>, ClosureError> {
+    /// in ldso/dynlink.c. With the number of those that come before the cache.
+    fn search_dirs(
+        &mut self,
+        files: &mut Files<'_>,
+        i: usize,
+    ) -> Result<(Vec<TreePath>, usize), ClosureError> {
         let mut strings: Vec<Vec<u8>> = Vec::new();
+        let mut before_cache = None;
         match self.loader.family {
             Family::Glibc => {
                 if self.loaded[i].elf.runpath.is_none() {
@@ -311,19 +354,15 @@ impl<'l> Process<'l> {
                     self.own_path(i, &mut strings)?;
                 }
                 let system = &self.loader.system_dirs;
+                before_cache = Some(strings.len());
                 if self.options.sealed {
                     // LD_LIBRARY_PATH comes here.
                 } else if self.loaded[i].elf.flags_1 & DF_1_NODEFLIB == 0 {
-                    strings.extend_from_slice(self.config_dirs);
+                    strings.extend_from_slice(&self.configuration.dirs);
                     strings.extend_from_slice(system);
                 } else {
                     // Hits in the cache that lie below a default directory don't count.
-                    let below = |dir: &[u8]| {
-                        system
-                            .iter()
-                            .any(|s| dir.starts_with(s) && matches!(dir.get(s.len()), None | Some(b'/')))
-                    };
-                    strings.extend(self.config_dirs.iter().filter(|d| !below(d)).cloned());
+                    strings.extend(self.configuration.dirs.iter().filter(|d| !is_below(d, system)).cloned());
                 }
             }
             Family::Musl => {
@@ -333,18 +372,23 @@ impl<'l> Process<'l> {
                     self.own_path(j, &mut strings)?;
                     at = self.loaded[j].parent;
                 }
-                strings.extend_from_slice(self.config_dirs);
+                strings.extend_from_slice(&self.configuration.dirs);
             }
         }
         let mut dirs: Vec<TreePath> = Vec::new();
-        for s in strings {
-            if let Some(dir) = files.dir(&s)
+        let mut own = 0;
+        for (i, s) in strings.iter().enumerate() {
+            if before_cache == Some(i) {
+                own = dirs.len();
+            }
+            if let Some(dir) = files.dir(s)
                 && !dirs.contains(&dir)
             {
                 dirs.push(dir);
             }
         }
-        Ok(dirs)
+        let own = if before_cache.is_none_or(|at| at >= strings.len()) { dirs.len() } else { own };
+        Ok((dirs, own))
     }
 
     /// The entries of the image's LD_LIBRARY_PATH. glibc fills in tokens as for the program.
@@ -385,6 +429,11 @@ impl<'l> Process<'l> {
         }
         Ok(())
     }
+}
+
+/// Whether a path is one of these directories, or in one.
+fn is_below(path: &[u8], dirs: &[Vec<u8>]) -> bool {
+    dirs.iter().any(|dir| path.starts_with(dir) && matches!(path.get(dir.len()), None | Some(b'/')))
 }
 
 /// The file at an absolute path, if a process of `main` could load it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tree::{Tree, TreePath};
 
-use super::process::{Process, Step};
+use super::process::{Configuration, Process, Step};
 use super::search::{Files, Found};
 use super::{Closure, ClosureError, Missing, Object, Options, ProcessMap, Reason, ldconf};
 use crate::loader::{Family, Loader, LoaderError, WELL_KNOWN};
@@ -17,8 +17,10 @@ pub struct Resolver<'t> {
     pub(super) files: Files<'t>,
     pub(super) options: Options,
     loader_names: HashMap<Vec<u8>, usize>,
-    /// By loader: ld.so.conf's directories, or what musl's path file puts in place of the compiled-in ones.
-    config_dirs: Vec<Vec<Vec<u8>>>,
+    /// By loader.
+    configurations: Vec<Configuration>,
+    /// Whether ld.so.cache counts as it is.
+    by_cache: bool,
     pub(super) extras_used: BTreeSet<usize>,
     /// Whether the user's libraries stand in for what isn't found.
     pub(super) extras_offered: bool,
@@ -33,12 +35,19 @@ impl<'t> Resolver<'t> {
             files: Files::new(tree),
             options,
             loader_names: HashMap::new(),
-            config_dirs: Vec::new(),
+            configurations: Vec::new(),
+            by_cache: false,
             extras_used: BTreeSet::new(),
             extras_offered: false,
             optional: BTreeSet::new(),
             closure: Closure::default(),
         }
+    }
+
+    /// Takes glibc's ld.so.cache as it is: a directory of ld.so.conf that got a library after ldconfig(8) ran is no place to
+    /// find it. For a host whose files have changed since. Where there is no cache, the directories count.
+    pub fn by_cache(self) -> Self {
+        Resolver { by_cache: true, ..self }
     }
 
     /// The ELF file at a real path, none if it is something else.
@@ -82,7 +91,7 @@ impl<'t> Resolver<'t> {
         self.offer_extras()?;
         let loader = self.loader_of(path, &elf)?;
         let shared = self.closure.loaders[loader].clone();
-        let config = self.config_dirs[loader].clone();
+        let config = self.configurations[loader].clone();
         let options = self.options.clone();
         let mut process = Process::new(&mut self.files, &shared, &options, &config, path, elf.clone())?;
         process.run(&mut self.files)?;
@@ -209,7 +218,10 @@ impl<'t> Resolver<'t> {
         let index = match self.closure.loaders.iter().position(same) {
             Some(i) => i,
             None => {
+                let exact = self.by_cache && loader.family == Family::Glibc;
+                let cache = exact.then(|| ldconf::cache(tree, loader.cache())).flatten().map(Arc::new);
                 let dirs = match loader.family {
+                    Family::Glibc if cache.is_some() => Vec::new(),
                     Family::Glibc => {
                         let file = loader.configuration();
                         let mut dirs = file.map(|f| ldconf::glibc_dirs(tree, &f)).unwrap_or_default();
@@ -235,7 +247,7 @@ impl<'t> Resolver<'t> {
                 let all = dirs.iter().chain(built_in);
                 self.closure.default_dirs.push(all.filter_map(|d| self.files.dir(d)).collect());
                 self.closure.loaders.push(loader);
-                self.config_dirs.push(dirs);
+                self.configurations.push(Configuration { dirs, cache });
                 self.closure.loaders.len() - 1
             }
         };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tree::{Ino, Tree, TreePath};
 
 use super::ClosureError;
+use super::ldconf::{Cache, is_variant};
 use crate::Elf;
 use crate::loader::{Family, Loader};
 
@@ -48,6 +49,18 @@ impl Found {
 pub(super) struct Search {
     pub base: Option<Found>,
     pub variants: Vec<Found>,
+}
+
+impl Search {
+    pub(super) fn is_empty(&self) -> bool {
+        self.base.is_none() && self.variants.is_empty()
+    }
+
+    /// Keeps what was found under such paths.
+    pub(super) fn retain(&mut self, is: impl Fn(&TreePath) -> bool) {
+        self.base.take_if(|found| !is(&found.link));
+        self.variants.retain(|found| is(&found.link));
+    }
 }
 
 impl<'t> Files<'t> {
@@ -126,6 +139,29 @@ impl<'t> Files<'t> {
             out.base = self.candidate(dir, name, like)?;
             if out.base.is_some() {
                 break;
+            }
+        }
+        Ok(out)
+    }
+
+    /// Looks `name` up in ld.so.cache, as the loader would: files that are gone, or of another machine, are passed over.
+    pub(super) fn cached(&mut self, cache: &Cache, name: &[u8], like: &Elf) -> Result<Search, ClosureError> {
+        let mut out = Search::default();
+        for path in cache.paths(name) {
+            let (Ok(link), Ok(real)) = (self.tree.resolve(path, false), self.tree.resolve(path, true)) else {
+                continue;
+            };
+            let elf = match self.elf(&real.path) {
+                Ok(elf) => elf,
+                Err(ClosureError::Elf { .. }) => None,
+                Err(e) => return Err(e),
+            };
+            let Some(elf) = elf.filter(|e| e.is_compatible(like)) else { continue };
+            let found = Found { dir: link.path.parent(), link: link.path, ..Found::at(real.path, elf) };
+            match is_variant(path) {
+                true => out.variants.push(found),
+                false if out.base.is_none() => out.base = Some(found),
+                false => {}
             }
         }
         Ok(out)

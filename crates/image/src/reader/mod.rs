@@ -6,6 +6,9 @@
 mod foreign;
 pub use foreign::ForeignError;
 
+mod host;
+pub use host::{is_image, read_host};
+
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -14,7 +17,9 @@ use std::path::{Path, PathBuf};
 use crate::section::Section;
 use crate::{gpt, squashfs};
 use tree::archive::{ArchiveError, Limits};
-use tree::{Blob, HostError, Meta, PathError, ReadOptions, ScratchSpace, Tree, TreeError, TreePath};
+use tree::{
+    Blob, HostError, Meta, PathError, ReadOptions, ScratchSpace, StaticPath, Tree, TreeError, TreePath,
+};
 
 /// What an image is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +64,8 @@ pub struct ImageContents {
     pub size: u64,
     /// What the tree can't say, because of the way in which it was read.
     pub notes: Vec<String>,
-    /// Keeps the files there.
-    _guard: foreign::Guard,
+    /// Keep the files there.
+    guards: Vec<foreign::Guard>,
 }
 
 /// An image that can't be read.
@@ -168,14 +173,7 @@ fn inner(path: &Path, scratch: &dyn ScratchSpace) -> Result<ImageContents, ReadC
 }
 
 fn contents(tree: Tree, kind: ImageKind, size: u64) -> ImageContents {
-    ImageContents {
-        tree,
-        kind,
-        partitions: Vec::new(),
-        size,
-        notes: Vec::new(),
-        _guard: foreign::Guard::default(),
-    }
+    ImageContents { tree, kind, partitions: Vec::new(), size, notes: Vec::new(), guards: Vec::new() }
 }
 
 fn file_system(
@@ -198,7 +196,11 @@ fn file_system(
         }
         ImageKind::Erofs | ImageKind::Ext | ImageKind::Btrfs | ImageKind::Directory => {
             let (tree, note, guard) = foreign::read(&section, kind, scratch)?;
-            Ok(ImageContents { notes: note.into_iter().collect(), _guard: guard, ..contents(tree, kind, 0) })
+            Ok(ImageContents {
+                notes: note.into_iter().collect(),
+                guards: vec![guard],
+                ..contents(tree, kind, 0)
+            })
         }
     }
 }
@@ -209,12 +211,19 @@ fn below_usr(tree: Tree) -> Result<Tree, ReadCause> {
     if has("/usr") || !has("/lib/extension-release.d") {
         return Ok(tree);
     }
-    let mut out = Tree::default();
+    mounted_at(&USR.path(), &tree, Tree::default())
+}
+
+const USR: StaticPath = StaticPath::new("/usr");
+
+/// `below` with a tree at `place`, in the stead of what is there.
+fn mounted_at(place: &TreePath, tree: &Tree, mut below: Tree) -> Result<Tree, ReadCause> {
+    below.remove(place);
     for (path, node) in tree.iter() {
-        let below = [b"/usr/", path.as_relative()].concat();
-        out.insert_all(TreePath::new(below)?, node.clone(), &Meta::dir())?;
+        let target = TreePath::new([place.as_relative(), b"/", path.as_relative()].concat())?;
+        below.insert_all(target, node.clone(), &Meta::dir())?;
     }
-    Ok(out)
+    Ok(below)
 }
 
 #[cfg(test)]

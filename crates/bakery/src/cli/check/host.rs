@@ -1,0 +1,45 @@
+//! What `--host` names.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use host_check::Host;
+use image::ImageContents;
+use oci::{Context, ImageRef};
+use tree::{Arch, Events, TreePath};
+
+/// Databases of package managers, which of this machine's /var are read, too.
+const DATABASES: [&str; 3] = ["/var/lib/dpkg/status", "/var/lib/rpm", "/var/lib/pacman/local"];
+
+/// A host that has been read.
+pub(super) struct ReadHost {
+    pub(super) host: Host,
+    /// Keeps the files there.
+    _contents: Option<ImageContents>,
+}
+
+/// Reads a host.
+pub(super) fn read(
+    name: &str,
+    architecture: Option<Arch>,
+    context: &Context,
+    events: &dyn Events,
+) -> anyhow::Result<ReadHost> {
+    let path = Path::new(name);
+    if path.is_file() && image::is_image(path)? {
+        let mut contents = image::read_host(path, &context.cache)?;
+        let tree = std::mem::take(&mut contents.tree);
+        let host = Host::new(name.to_owned(), tree, architecture).with_context(|| format!("{path:?}"))?;
+        let host = Host { notes: contents.notes.clone(), ..host };
+        return Ok(ReadHost { host, _contents: Some(contents) });
+    }
+    let image: ImageRef = name.parse()?;
+    let wanted: Vec<TreePath> = DATABASES.iter().filter_map(|p| TreePath::new(p).ok()).collect();
+    let rootfs = context.rootfs(&image, &wanted, events)?;
+    let architecture = match &image {
+        ImageRef::Registry(_) => architecture.or_else(|| context.platform.architecture.parse().ok()),
+        _ => architecture,
+    };
+    let host = Host::new(name.to_owned(), rootfs.tree, architecture).with_context(|| name.to_owned())?;
+    Ok(ReadHost { host, _contents: None })
+}

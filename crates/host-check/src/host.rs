@@ -1,0 +1,95 @@
+//! The host: its tree, and what systemd-sysext would ask it.
+
+use std::collections::BTreeMap;
+
+use elf::Elf;
+use sysext::lint::release_file;
+use tree::{Arch, ContentError, Node, Tree, TreePath};
+
+/// Bytes of a text file of the host's that is read.
+pub(crate) const TEXT: u64 = 1 << 20;
+
+/// A host.
+#[derive(Debug)]
+pub struct Host {
+    /// What it is called in reports.
+    pub name: String,
+    /// Its files.
+    pub tree: Tree,
+    /// The fields of its os-release(5); empty if it has none.
+    pub os_release: BTreeMap<String, String>,
+    /// Its processor; none if neither the caller nor its programs tell.
+    pub architecture: Option<Arch>,
+    /// The version of its systemd: 252.
+    pub systemd: Option<u32>,
+    /// What the tree can't say, because of the way in which it was read: its owners, modes and attributes are not compared.
+    pub notes: Vec<String>,
+}
+
+impl Host {
+    /// A host with these files. `architecture` is the kernel's; without it, it is that of the host's own programs.
+    ///
+    /// # Errors
+    /// os-release can't be read.
+    pub fn new(name: String, tree: Tree, architecture: Option<Arch>) -> Result<Host, ContentError> {
+        let file = ["/etc/os-release", "/usr/lib/os-release"].iter().find_map(|path| file(&tree, path));
+        let os_release = match file.and_then(Node::content) {
+            Some(content) => release_file::fields(&content.read(TEXT)?).0,
+            None => BTreeMap::new(),
+        };
+        let architecture = architecture.or_else(|| of_programs(&tree));
+        let systemd = systemd(&tree);
+        Ok(Host { name, tree, os_release, architecture, systemd, notes: Vec::new() })
+    }
+
+    /// A field of os-release(5) that isn't empty.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.os_release.get(name).map(String::as_str).filter(|v| !v.is_empty())
+    }
+
+    /// Whether there is a systemd-sysext.
+    pub(crate) fn has_sysext(&self) -> bool {
+        ["/usr/bin/systemd-sysext", "/bin/systemd-sysext"].iter().any(|p| file(&self.tree, p).is_some())
+    }
+}
+
+/// What a path leads to in a tree.
+pub(crate) fn file(tree: &Tree, path: impl AsRef<[u8]>) -> Option<&Node> {
+    tree.get(&tree.resolve(path, true).ok()?.path)
+}
+
+/// The text of a file that a path leads to; none if it isn't there, or is larger than any of its kind.
+pub(crate) fn text(tree: &Tree, path: impl AsRef<[u8]>) -> Option<Vec<u8>> {
+    file(tree, path)?.content()?.read(TEXT).ok()
+}
+
+/// The machine of programs that all hosts have.
+fn of_programs(tree: &Tree) -> Option<Arch> {
+    const PROGRAMS: [&str; 5] = [
+        "/usr/bin/systemd-sysext",
+        "/usr/lib/systemd/systemd",
+        "/usr/bin/systemctl",
+        "/bin/sh",
+        "/usr/bin/env",
+    ];
+    let machine = |path: &&str| Elf::parse(file(tree, path)?.content()?).ok()??.built_for().arch();
+    PROGRAMS.iter().find_map(machine)
+}
+
+/// The number in the name of systemd's private library: `libsystemd-shared-257.so`, `libsystemd-shared-257.3-1.fc42.so`.
+fn systemd(tree: &Tree) -> Option<u32> {
+    let number = |path: &TreePath| {
+        let name = String::from_utf8_lossy(path.file_name()?).into_owned();
+        let rest = name.strip_prefix("libsystemd-shared-")?.to_owned();
+        rest[..rest.find(|c: char| !c.is_ascii_digit())?].parse::<u32>().ok()
+    };
+    let in_dir = |dir: &[u8]| {
+        let dir = tree.resolve(dir, true).ok()?;
+        tree.children(&dir.path).find_map(|(path, _)| number(path))
+    };
+    let lib = TreePath::new("/usr/lib").ok()?;
+    let multiarch = tree.children(&lib).filter(|(p, _)| p.file_name().is_some_and(tree::is_triplet));
+    let dirs = multiarch.map(|(p, _)| [&p.to_absolute(), b"/systemd".as_slice()].concat());
+    let fixed = ["/usr/lib/systemd", "/usr/lib64/systemd"].map(|d| d.as_bytes().to_vec());
+    fixed.into_iter().chain(dirs).find_map(|dir| in_dir(&dir))
+}

@@ -1,0 +1,223 @@
+//! What a merge on a running system doesn't apply: what is read once, earlier in a boot or by a daemon when it starts.
+
+use sysext::lint::release_file;
+use tree::{ContentError, StaticPath, Tree, TreePath};
+
+use crate::overlay::{Merged, Owner};
+use crate::rules::{KERNEL_MODULES, LABELS, LATE};
+use crate::services::runs;
+use crate::units::{Units, names};
+use crate::{Extension, Finding, Host, Severity};
+
+/// Files that are applied by somebody, some time.
+struct Class {
+    dir: StaticPath,
+    /// For people.
+    what: &'static str,
+    /// The unit that reads them.
+    service: &'static str,
+    /// Programs that apply them.
+    programs: &'static [&'static str],
+    /// What isn't there without them.
+    severity: Severity,
+}
+
+const CLASSES: [Class; 11] = [
+    Class {
+        dir: StaticPath::new("/usr/lib/udev/rules.d"),
+        what: "udev rules",
+        service: "systemd-udevd.service",
+        programs: &["udevadm"],
+        severity: Severity::Warning,
+    },
+    Class {
+        dir: StaticPath::new("/usr/lib/udev/hwdb.d"),
+        what: "hardware database entries",
+        service: "systemd-hwdb-update.service",
+        programs: &["systemd-hwdb"],
+        severity: Severity::Warning,
+    },
+    Class {
+        dir: StaticPath::new("/usr/lib/sysusers.d"),
+        what: "users and groups",
+        service: "systemd-sysusers.service",
+        programs: &["systemd-sysusers"],
+        severity: Severity::Warning,
+    },
+    Class {
+        dir: StaticPath::new("/usr/lib/tmpfiles.d"),
+        what: "files and directories of tmpfiles.d",
+        service: "systemd-tmpfiles-setup.service",
+        programs: &["systemd-tmpfiles"],
+        severity: Severity::Warning,
+    },
+    Class {
+        dir: StaticPath::new("/usr/lib/sysctl.d"),
+        what: "kernel parameters",
+        service: "systemd-sysctl.service",
+        programs: &["sysctl"],
+        severity: Severity::Warning,
+    },
+    Class {
+        dir: StaticPath::new("/usr/lib/modules-load.d"),
+        what: "kernel modules to load",
+        service: "systemd-modules-load.service",
+        programs: &["modprobe", "systemd-modules-load"],
+        severity: Severity::Warning,
+    },
+    Class {
+        dir: StaticPath::new("/usr/lib/binfmt.d"),
+        what: "binary formats",
+        service: "systemd-binfmt.service",
+        programs: &["systemd-binfmt"],
+        severity: Severity::Warning,
+    },
+    Class {
+        dir: StaticPath::new("/usr/share/dbus-1/system.d"),
+        what: "D-Bus policy",
+        service: "dbus.service",
+        programs: &["ReloadConfig", "reload dbus", "reload-or-restart dbus", "try-reload-or-restart dbus"],
+        severity: Severity::Warning,
+    },
+    Class {
+        dir: StaticPath::new("/usr/share/polkit-1/rules.d"),
+        what: "polkit rules",
+        service: "polkit.service",
+        programs: &["restart polkit"],
+        severity: Severity::Note,
+    },
+    Class {
+        dir: StaticPath::new("/usr/lib/systemd/network"),
+        what: "network configuration",
+        service: "systemd-networkd.service",
+        programs: &["networkctl"],
+        severity: Severity::Note,
+    },
+    Class {
+        dir: StaticPath::new("/usr/lib/systemd/system-preset"),
+        what: "presets",
+        service: "the first boot",
+        programs: &["preset"],
+        severity: Severity::Note,
+    },
+];
+
+const SYSEXT: &str = "systemd-sysext.service";
+
+/// Whether a unit of the host's starts behind the merge of a boot, by systemd-sysext.service's own order or that of the unit.
+pub(crate) fn follows_merge(host: &Host, unit: &str) -> bool {
+    let units = Units::of(&host.tree);
+    let has = |of: &str, key: &str, wanted: &str| {
+        let lines = units.directives(&host.tree, of);
+        lines
+            .iter()
+            .filter(|d| d.section == "Unit" && d.key == key)
+            .any(|d| names(d).any(|name| name == wanted))
+    };
+    has(SYSEXT, "Before", unit) || has(unit, "After", SYSEXT)
+}
+
+pub(crate) fn findings(
+    host: &Host,
+    merged: &Merged,
+    layers: &[&Extension<'_>],
+) -> Result<Vec<Finding>, ContentError> {
+    let mut out = Vec::new();
+    for layer in layers {
+        let name = Some(layer.name.as_str());
+        let release = release_file::find(layer.tree, &layer.name)?.map(|f| f.release);
+        let restarted = |unit: &str| {
+            release.as_ref().is_some_and(|r| {
+                r.restart_units.iter().chain(&r.reload_or_restart_units).any(|restarted| restarted == unit)
+            })
+        };
+        for class in &CLASSES {
+            let Some(path) = first_file(layer.tree, &class.dir.path()) else { continue };
+            let (what, service) = (class.what, class.service);
+            let (message, severity) = if restarted(service) {
+                (format!("{what}: {service} is restarted by the merge"), Severity::Note)
+            } else if runs(layer.tree, class.programs) {
+                (format!("{what}: a unit of the extension applies them"), Severity::Note)
+            } else if follows_merge(host, service) {
+                (
+                    format!("{what}: applied by a boot, and not by a merge on the running system"),
+                    Severity::Note,
+                )
+            } else {
+                (
+                    format!(
+                        "{what}: {service} reads them before the merge, and nothing in the extension applies them"
+                    ),
+                    class.severity,
+                )
+            };
+            out.push(LATE.finding(name, Some(path), message).with(severity));
+        }
+        labels(host, layer, &mut out);
+    }
+    modules(host, merged, layers, &mut out);
+    Ok(out)
+}
+
+fn first_file<'t>(tree: &'t Tree, dir: &TreePath) -> Option<&'t TreePath> {
+    tree.subtree(dir).find(|(_, node)| !node.is_dir()).map(|(path, _)| path)
+}
+
+/// Modules of a kernel that isn't the host's, or that modprobe(8) doesn't find.
+fn modules(host: &Host, merged: &Merged, layers: &[&Extension<'_>], out: &mut Vec<Finding>) {
+    const MODULES: StaticPath = StaticPath::new("/usr/lib/modules");
+    let dir = MODULES.path();
+    let kernels = |tree: &Tree| -> Vec<TreePath> {
+        tree.children(&dir).filter(|(_, node)| node.is_dir()).map(|(path, _)| path.clone()).collect()
+    };
+    let hosts = kernels(&host.tree);
+    for (i, layer) in layers.iter().enumerate() {
+        for kernel in kernels(layer.tree) {
+            let is_module =
+                |path: &TreePath| path.file_name().is_some_and(|n| n.windows(3).any(|w| w == b".ko"));
+            if !layer.tree.subtree(&kernel).any(|(path, _)| is_module(path)) {
+                continue;
+            }
+            let name = Some(layer.name.as_str());
+            let shown = |path: &TreePath| tree::escape(path.file_name().unwrap_or_default());
+            if !hosts.contains(&kernel) {
+                let others: Vec<String> = hosts.iter().map(shown).collect();
+                let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
+                let message = format!(
+                    "has modules of kernel {}, and the host has the modules of {others}",
+                    shown(&kernel)
+                );
+                let severity = if hosts.is_empty() { Severity::Warning } else { Severity::Error };
+                out.push(KERNEL_MODULES.finding(name, Some(&kernel), message).with(severity));
+                continue;
+            }
+            let listed =
+                |file: &str| kernel.join(file).is_ok_and(|path| merged.owner(&path) == Owner::Extension(i));
+            if !listed("modules.dep.bin") && !runs(layer.tree, &["depmod", "insmod"]) {
+                let message = "depmod hasn't listed its modules: modprobe doesn't find them";
+                out.push(KERNEL_MODULES.finding(name, Some(&kernel), message).with(Severity::Warning));
+            }
+        }
+    }
+}
+
+/// Files without labels, on a host with a policy.
+fn labels(host: &Host, layer: &Extension<'_>, out: &mut Vec<Finding>) {
+    const CONFIGURATION: &str = "/etc/selinux/config";
+    let Some(text) = crate::host::text(&host.tree, CONFIGURATION) else { return };
+    let (fields, _) = release_file::fields(&text);
+    let severity = match fields.get("SELINUX").map(String::as_str) {
+        Some("enforcing") => Severity::Error,
+        Some("permissive") => Severity::Warning,
+        _ => return,
+    };
+    let is_labelled = |node: &tree::Node| node.meta.xattrs.contains_key(b"security.selinux".as_slice());
+    if !layer.labels_known || layer.tree.iter().any(|(_, node)| is_labelled(node)) {
+        return;
+    }
+    let mode = fields.get("SELINUX").map(String::as_str).unwrap_or_default();
+    let message = format!(
+        "its files have no SELinux labels, and the host's policy is {mode}: services are denied them"
+    );
+    out.push(LABELS.finding(Some(layer.name.as_str()), None, message).with(severity));
+}

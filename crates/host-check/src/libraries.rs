@@ -1,0 +1,333 @@
+//! Libraries: what the loader of the host finds afterwards, for programs of the host and of the extensions.
+//!
+//! Both trees are loaded by the simulated loader, with the host's ld.so.cache as it is: a merge doesn't run ldconfig(8).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use elf::closure::{Closure, DlopenPolicy, Missing, Options};
+use elf::{Elf, ElfKind, Libc, Resolver, defined_versions};
+use tree::{Node, StaticPath, Tree, TreePath, escape};
+
+use crate::overlay::{Change, Merged, Owner};
+use crate::rules::{
+    LIBRARY_CACHE, LIBRARY_MISSING, LIBRARY_REPLACED, LOADER_MISSING, SAME_SONAME, SYMBOL_VERSION,
+};
+use crate::services::runs;
+use crate::{Extension, Finding, Host, Severity};
+
+/// What runs in a root directory of its own, with its own loader.
+const PRIVATE: StaticPath = StaticPath::new("/usr/lib/flatwrap");
+/// Findings for one file that are told one by one.
+const NAMED: usize = 3;
+
+fn options() -> Options {
+    Options { allow_missing: true, dlopen: DlopenPolicy::None, needed_only: true, ..Options::default() }
+}
+
+pub(crate) fn findings(host: &Host, merged: &Merged, layers: &[&Extension<'_>]) -> Vec<Finding> {
+    let names: Vec<&str> = layers.iter().map(|e| e.name.as_str()).collect();
+    let mut out = Vec::new();
+    let mut own = Vec::new();
+    let mut hosts = Vec::new();
+    for (path, elf) in elves(&merged.tree, |path| matches!(merged.owner(path), Owner::Extension(_))) {
+        own.push((path, elf));
+    }
+    if own.is_empty() && merged.hidden.is_empty() {
+        return out;
+    }
+    for (path, _) in elves(&host.tree, |_| true) {
+        hosts.push(path);
+    }
+    let changes = Changes::new(host, merged);
+    of_host(host, merged, &changes, &hosts, &names, &mut out);
+    of_extensions(merged, &own, layers, &mut out);
+    sonames(host, &own, merged, &names, &mut out);
+    out
+}
+
+/// Programs and libraries that a loader loads, outside of private roots.
+fn elves(tree: &Tree, takes: impl Fn(&TreePath) -> bool) -> Vec<(TreePath, Elf)> {
+    let private = PRIVATE.path();
+    let mut seen = BTreeSet::new();
+    let mut out = Vec::new();
+    for (path, ino, node) in tree.iter_inodes() {
+        // A header, and one program header at the least.
+        let Some(content) = node.content().filter(|c| c.len() >= 64) else { continue };
+        if path.starts_with(&private) || !takes(path) || !seen.insert(ino) {
+            continue;
+        }
+        if let Ok(Some(elf)) = Elf::parse(content)
+            && elf.is_dynamic()
+        {
+            out.push((path.clone(), elf));
+        }
+    }
+    out
+}
+
+/// What may lead a loader elsewhere.
+struct Changes {
+    /// Paths that show another file than before, or none, with all that is below them.
+    other: BTreeSet<TreePath>,
+    /// Names of files that are new, and the directories in which they are.
+    new: HashMap<Vec<u8>, BTreeSet<TreePath>>,
+}
+
+impl Changes {
+    fn new(host: &Host, merged: &Merged) -> Changes {
+        let visible = |change: &Change| {
+            !matches!(change, Change::Same | Change::Mode { .. } | Change::Ids { .. } | Change::Attributes(_))
+        };
+        let other = merged.hidden.iter().filter(|h| visible(&h.change)).map(|h| h.path.clone()).collect();
+        let mut new: HashMap<Vec<u8>, BTreeSet<TreePath>> = HashMap::new();
+        for path in merged.owners.keys().filter(|path| !host.tree.contains(path)) {
+            let (Some(name), Some(dir)) = (path.file_name(), path.parent()) else { continue };
+            if merged.tree.get(path).is_some_and(|node| !node.is_dir()) {
+                new.entry(name.to_vec()).or_default().insert(dir);
+            }
+        }
+        Changes { other, new }
+    }
+
+    /// Whether a path may lead to something else than before.
+    fn touches(&self, path: &TreePath) -> bool {
+        path.ancestors_from_root().any(|at| self.other.contains(&at))
+    }
+
+    /// Whether a process that loads these objects may load others now.
+    fn concerns(&self, host: &Host, closure: &Closure, objects: &[TreePath]) -> bool {
+        objects.iter().any(|path| {
+            let Some(object) = closure.objects.get(path) else { return false };
+            let found_now = |name: &Vec<u8>| {
+                let file = name.rsplit(|&b| b == b'/').next().unwrap_or(name);
+                // A directory that the host lacks may be one that the object's own path names.
+                let own = object.elf.rpath.is_some() || object.elf.runpath.is_some();
+                let searched =
+                    |dir: &TreePath| object.dirs.contains(dir) || (own && !host.tree.contains(dir));
+                self.new.get(file).is_some_and(|dirs| dirs.iter().any(searched))
+            };
+            self.touches(path) || object.elf.needed.iter().any(found_now)
+        })
+    }
+}
+
+/// What programs and libraries of the host load now.
+fn of_host(
+    host: &Host,
+    merged: &Merged,
+    changes: &Changes,
+    files: &[TreePath],
+    names: &[&str],
+    out: &mut Vec<Finding>,
+) {
+    let before = resolve(&host.tree, files.iter());
+    let by_link: BTreeSet<&TreePath> =
+        before.links.iter().filter(|(link, _)| changes.touches(link)).map(|(_, real)| real).collect();
+    let affected = |path: &&TreePath| {
+        let Some(map) = before.maps.get(*path) else { return false };
+        // The program itself is another one now.
+        merged.owner(path) == Owner::Host
+            && merged.tree.contains(path)
+            && (map.start().iter().any(|object| by_link.contains(object))
+                || changes.concerns(host, &before, map.start()))
+    };
+    let roots: Vec<&TreePath> = files.iter().filter(affected).collect();
+    if roots.is_empty() {
+        return;
+    }
+    let after = resolve(&merged.tree, roots.iter().copied());
+    // Which library took the place of another one, and for whom.
+    let mut replaced: BTreeMap<(usize, TreePath), Vec<&TreePath>> = BTreeMap::new();
+    for root in &roots {
+        let (Some(old), Some(new)) = (before.maps.get(*root), after.maps.get(*root)) else { continue };
+        let same = |path: &TreePath| old.start().contains(path) && !changes.touches(path);
+        for path in new.start().iter().filter(|path| !same(path)) {
+            if let Owner::Extension(by) = merged.owner(path) {
+                replaced.entry((by, path.clone())).or_default().push(root);
+            }
+        }
+    }
+    for ((by, path), users) in replaced {
+        let message = format!("is loaded by {} of the host in place of the host's own", list(&users));
+        out.push(LIBRARY_REPLACED.finding(names.get(by).copied(), Some(&path), message));
+    }
+    let known: BTreeSet<&str> = before.missing.iter().map(|m| m.name.as_str()).collect();
+    for missing in after.missing.iter().filter(|m| !known.contains(m.name.as_str())) {
+        let root = missing.chain.last();
+        let message = format!("{} isn't found any more{}", missing.name, by_whom(missing));
+        out.push(LIBRARY_MISSING.finding(None, root, message));
+    }
+    let roots: Vec<(&TreePath, Option<usize>)> = roots.iter().map(|root| (*root, None)).collect();
+    versions(&merged.tree, &after, &roots, names, Some((&host.tree, &before)), out);
+}
+
+/// What programs and libraries of extensions find.
+fn of_extensions(
+    merged: &Merged,
+    own: &[(TreePath, Elf)],
+    layers: &[&Extension<'_>],
+    out: &mut Vec<Finding>,
+) {
+    let names: Vec<&str> = layers.iter().map(|e| e.name.as_str()).collect();
+    let owner = |path: &TreePath| match merged.owner(path) {
+        Owner::Host => None,
+        Owner::Extension(i) => Some(i),
+    };
+    let mut roots: Vec<(&TreePath, Option<usize>)> = Vec::new();
+    for (path, elf) in own {
+        let Some(interpreter) = &elf.interpreter else {
+            roots.push((path, owner(path)));
+            continue;
+        };
+        if merged.tree.resolve(interpreter, true).is_ok() {
+            roots.push((path, owner(path)));
+            continue;
+        }
+        let name = owner(path).and_then(|i| names.get(i).copied());
+        let message =
+            format!("needs the loader {}, which neither the host nor an extension has", escape(interpreter));
+        let severity =
+            if elf.kind == ElfKind::DynamicExecutable { Severity::Error } else { Severity::Warning };
+        out.push(LOADER_MISSING.finding(name, Some(path), message).with(severity));
+    }
+    let after = resolve(&merged.tree, roots.iter().map(|(path, _)| *path));
+    if !after.missing.is_empty() {
+        // ldconfig(8) would make a cache of all directories.
+        let mut resolver = Resolver::new(&merged.tree, options());
+        for (path, _) in &roots {
+            let _ = resolver.add_root(path);
+        }
+        let cached = resolver.finish().map(|closure| closure.missing).unwrap_or_default();
+        let still: BTreeSet<&str> = cached.iter().map(|m| m.name.as_str()).collect();
+        for missing in &after.missing {
+            let Some(root) = missing.chain.last() else { continue };
+            let by = owner(root);
+            let name = by.and_then(|i| names.get(i).copied());
+            let is_program =
+                own.iter().any(|(path, elf)| path == root && elf.kind == ElfKind::DynamicExecutable);
+            if still.contains(missing.name.as_str()) {
+                let message =
+                    format!("{} is in neither the host nor an extension{}", missing.name, by_whom(missing));
+                // A plugin may have its libraries from the program that loads it.
+                let severity = if is_program { Severity::Error } else { Severity::Warning };
+                out.push(LIBRARY_MISSING.finding(name, Some(root), message).with(severity));
+                continue;
+            }
+            let handles = by.and_then(|i| layers.get(i)).is_some_and(|layer| runs(layer.tree, &["ldconfig"]));
+            let message = format!("{} is found after ldconfig only, which no merge runs", missing.name);
+            let severity = if handles { Severity::Note } else { Severity::Error };
+            out.push(LIBRARY_CACHE.finding(name, Some(root), message).with(severity));
+        }
+    }
+    versions(&merged.tree, &after, &roots, &names, None, out);
+}
+
+/// What these files load. What can't be read loads nothing, before and after.
+fn resolve<'p>(tree: &Tree, roots: impl Iterator<Item = &'p TreePath>) -> Closure {
+    let mut resolver = Resolver::new(tree, options()).by_cache();
+    for root in roots {
+        let _ = resolver.add_root(root);
+    }
+    resolver.finish().unwrap_or_default()
+}
+
+/// Versions of symbols that files need, and the libraries that they load now lack.
+fn versions(
+    tree: &Tree,
+    closure: &Closure,
+    roots: &[(&TreePath, Option<usize>)],
+    names: &[&str],
+    before: Option<(&Tree, &Closure)>,
+    out: &mut Vec<Finding>,
+) {
+    let mut defined: HashMap<TreePath, Option<BTreeSet<Vec<u8>>>> = HashMap::new();
+    let mut told = BTreeSet::new();
+    for (root, by) in roots {
+        let Some(map) = closure.maps.get(*root) else { continue };
+        let objects: Vec<_> = map.start().iter().filter_map(|p| Some((p, closure.objects.get(p)?))).collect();
+        for (path, object) in &objects {
+            for need in &object.elf.version_needs {
+                let provides = |(at, o): &&(&TreePath, &elf::closure::Object)| {
+                    o.elf.soname.as_ref() == Some(&need.file) || at.file_name() == Some(&need.file)
+                };
+                let Some((provider, library)) = objects.iter().find(provides) else { continue };
+                // musl takes no notice of versions.
+                if library.elf.libc() == Some(Libc::Musl) {
+                    continue;
+                }
+                let known = defined.entry((*provider).clone()).or_insert_with(|| of(tree, provider));
+                let Some(known) = known.as_ref().filter(|known| !known.is_empty()) else { continue };
+                for version in need.versions.iter().filter(|v| !known.contains(*v)) {
+                    let key = ((*path).clone(), (*provider).clone(), version.clone());
+                    if !told.insert(key) || lacked(before, path, &need.file, version) {
+                        continue;
+                    }
+                    let message = format!("needs {}, which {provider} doesn't have", escape(version));
+                    let name = by.and_then(|i| names.get(i).copied());
+                    out.push(SYMBOL_VERSION.finding(name, Some(path), message));
+                }
+            }
+        }
+    }
+}
+
+/// The versions that a library defines; none if it can't be read.
+fn of(tree: &Tree, path: &TreePath) -> Option<BTreeSet<Vec<u8>>> {
+    let versions = defined_versions(tree.get(path).and_then(Node::content)?).ok()?;
+    Some(versions.into_iter().collect())
+}
+
+/// Whether the version was missing before, too.
+fn lacked(before: Option<(&Tree, &Closure)>, path: &TreePath, file: &[u8], version: &[u8]) -> bool {
+    let Some((tree, closure)) = before else { return false };
+    let loads = |map: &&elf::closure::ProcessMap| map.start().contains(path);
+    let Some(map) = closure.maps.values().find(loads) else { return false };
+    let provider = map.start().iter().find(|at| {
+        closure.objects.get(*at).is_some_and(|o| o.elf.soname.as_deref() == Some(file))
+            || at.file_name() == Some(file)
+    });
+    provider.and_then(|at| of(tree, at)).is_some_and(|known| !known.is_empty() && !known.contains(version))
+}
+
+/// Libraries that are there twice, under two paths.
+fn sonames(host: &Host, own: &[(TreePath, Elf)], merged: &Merged, names: &[&str], out: &mut Vec<Finding>) {
+    let mut hosts: HashMap<Vec<u8>, TreePath> = HashMap::new();
+    for (path, node) in host.tree.iter() {
+        let name = path.file_name().unwrap_or_default();
+        if !node.is_dir() && name.windows(3).any(|w| w == b".so") {
+            hosts.entry(name.to_vec()).or_insert_with(|| path.clone());
+        }
+    }
+    let mut by: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    for (path, elf) in own {
+        let (Some(soname), Owner::Extension(i)) = (&elf.soname, merged.owner(path)) else { continue };
+        if hosts.get(soname).is_some_and(|other| other.parent() != path.parent()) {
+            by.entry(i).or_default().push(escape(soname));
+        }
+    }
+    for (i, libraries) in by {
+        let shown: Vec<&str> = libraries.iter().take(NAMED).map(String::as_str).collect();
+        let more = match libraries.len() - shown.len() {
+            0 => String::new(),
+            n => format!(" and {n} more"),
+        };
+        let message = format!("has libraries that the host has elsewhere: {}{more}", shown.join(", "));
+        out.push(SAME_SONAME.finding(names.get(i).copied(), None, message));
+    }
+}
+
+/// `, needed by A, needed by B`.
+fn by_whom(missing: &Missing) -> String {
+    let chain = missing.chain.iter().take(NAMED);
+    chain.map(|path| format!(", needed by {path}")).collect()
+}
+
+/// `/usr/bin/a, /usr/bin/b and 7 more files`.
+fn list(users: &[&TreePath]) -> String {
+    let shown: Vec<String> = users.iter().take(NAMED).map(ToString::to_string).collect();
+    match users.len() - shown.len() {
+        0 => shown.join(", "),
+        1 => format!("{} and 1 more file", shown.join(", ")),
+        n => format!("{} and {n} more files", shown.join(", ")),
+    }
+}

@@ -1,0 +1,420 @@
+//! Sets that break a host, made after what users reported, and sets that don't.
+
+use elf::testing::TestRoot;
+use tree::{Kind, Meta, Node, Tree};
+
+use super::*;
+
+/// The entries of a host: of an image with systemd 257, usr-merged.
+const HOST: &[&str] = &[
+    "/etc/os-release=ID=test\nID_LIKE=parent\nVERSION_ID=1\nSYSEXT_LEVEL=2\n",
+    "/etc/passwd=root:x:0:0::/root:/bin/sh\nmessagebus:x:100:100::/:/bin/false\n",
+    "/etc/group=root:x:0:\nmessagebus:x:100:\n",
+    "/bin->usr/bin",
+    "/sbin->usr/sbin",
+    "/lib->usr/lib",
+    "/usr/sbin->bin",
+    "/usr/bin/sh*=sh",
+    "/usr/bin/systemd-sysext*=sysext",
+    "/usr/bin/systemd-sysusers*=sysusers",
+    "/usr/lib/libxkbcommon.so.0=1.7",
+    "/usr/lib/systemd/libsystemd-shared-257.so=x",
+    "/usr/lib/systemd/system/multi-user.target=[Unit]\n",
+    "/usr/lib/systemd/system/systemd-sysext.service=[Unit]\nBefore=sysinit.target systemd-tmpfiles-setup.service\n",
+    "/usr/lib/systemd/system/sshd.service=[Service]\nExecStart=/usr/bin/sh\n",
+    "/usr/lib/modules/6.12.1/modules.dep=x.ko:\n",
+    "/usr/lib/modules/6.12.1/x.ko=x",
+    "/usr/share/glib-2.0/schemas/gschemas.compiled=host",
+    "/usr/share/doc/sh/copyright=host",
+    "/opt/extensions/a=a",
+];
+
+/// `PATH` (directory), `PATH=TEXT`, `PATH*=TEXT` (executable), `PATH->TARGET`, `PATH!` (whiteout), `PATH@MODE` (directory).
+fn tree(entries: &[&str]) -> Tree {
+    let mut tree = Tree::default();
+    for entry in entries {
+        let arrow = entry.find("->").filter(|at| entry.find('=').is_none_or(|equals| *at < equals));
+        let (path, node) = if let Some(at) = arrow {
+            (&entry[..at], Node::symlink(&entry[at + 2..]))
+        } else if let Some((path, text)) = entry.split_once("*=") {
+            (path, Node::file(0o755, text))
+        } else if let Some((path, text)) = entry.split_once('=') {
+            (path, Node::file(0o644, text))
+        } else if let Some(path) = entry.strip_suffix('!') {
+            (path, Node { meta: Meta::with_mode(0), kind: Kind::CharDevice { major: 0, minor: 0 } })
+        } else if let Some((path, mode)) = entry.split_once("%%") {
+            let meta = Meta::with_mode(u32::from_str_radix(mode, 8).unwrap());
+            (path, Node { meta, kind: Kind::Dir })
+        } else {
+            (*entry, Node::dir())
+        };
+        tree.insert_all(path.parse().unwrap(), node, &Meta::dir()).unwrap();
+    }
+    tree
+}
+
+/// With a release file for every host, if the entries have none.
+fn with_release(name: &str, entries: &[&str]) -> Tree {
+    let mut tree = tree(entries);
+    let path = format!("/usr/lib/extension-release.d/extension-release.{name}").parse().unwrap();
+    if !entries.iter().any(|e| e.contains("extension-release.")) && !entries.is_empty() {
+        let node = Node::file(0o644, "ID=_any\nEXTENSION_RELOAD_MANAGER=1\n");
+        tree.insert_all(path, node, &Meta::dir()).unwrap();
+    }
+    tree
+}
+
+fn report(host: Tree, set: &[(&str, &[&str])], options: &Options) -> Report {
+    let host = Host::new("test".into(), host, Some(tree::Arch::X86_64)).unwrap();
+    let trees: Vec<Tree> = set.iter().map(|(name, entries)| with_release(name, entries)).collect();
+    let extension = |((name, _), tree): (&(&str, &[&str]), _)| Extension {
+        name: name.parse().unwrap(),
+        tree,
+        is_directory: false,
+        size: 0,
+        labels_known: true,
+        notes: Vec::new(),
+    };
+    let extensions: Vec<Extension<'_>> = set.iter().zip(&trees).map(extension).collect();
+    check(&host, &extensions, options).unwrap()
+}
+
+/// `SEVERITY RULE PATH` of all but notes.
+fn said(report: &Report) -> Vec<String> {
+    let shown = report.findings.iter().filter(|f| f.severity > Severity::Note);
+    shown.map(|f| format!("{} {} {}", f.severity, f.rule, f.path.as_deref().unwrap_or("-"))).collect()
+}
+
+type Set = &'static [(&'static str, &'static [&'static str])];
+
+#[test]
+fn sets_that_break_a_host() {
+    const RELEASE: &str = "/usr/lib/extension-release.d/extension-release";
+    assert!(RELEASE.starts_with("/usr"));
+    let unit = "/usr/lib/systemd/system";
+    assert!(unit.starts_with("/usr"));
+    let table: &[(Set, &[&str])] = &[
+        // Names and release files: sysext-bakery #52, systemd's own messages.
+        (
+            &[
+                ("a", &["/usr/lib/extension-release.d/extension-release.b=ID=_any\n"]),
+                ("c", &["/usr/bin/c*=c"]),
+            ],
+            &["error merge-aborted -"],
+        ),
+        (
+            &[(
+                "a",
+                &[
+                    "/usr/bin/a*=a",
+                    "/usr/lib/extension-release.d/extension-release.a=ID=other\nVERSION_ID=1\n",
+                ],
+            )],
+            &["error not-merged -"],
+        ),
+        (
+            &[("a", &["/usr/lib/extension-release.d/extension-release.a=ID=test\nVERSION_ID=2\n"])],
+            &["error not-merged -"],
+        ),
+        (
+            &[("a", &["/usr/lib/extension-release.d/extension-release.a=ID=test\nSYSEXT_LEVEL=1\n"])],
+            &["error not-merged -"],
+        ),
+        (
+            &[("a", &["/usr/lib/extension-release.d/extension-release.a=ID=parent\nVERSION_ID=1\n"])],
+            &["error not-merged -"],
+        ),
+        (
+            &[("a", &["/usr/lib/extension-release.d/extension-release.a=ID=_any\nARCHITECTURE=arm64\n"])],
+            &["error not-merged -"],
+        ),
+        (
+            &[("a", &["/usr/lib/extension-release.d/extension-release.a=ID=_any\nSYSEXT_SCOPE=portable\n"])],
+            &["error not-merged -"],
+        ),
+        (&[("a", &["/usr/lib/os-release=ID=x\n"])], &["error not-merged -"]),
+        (&[("a", &["/usr/bin/a*=a"]), ("a", &["/usr/bin/a*=a"])], &["error same-name -"]),
+        // sysext-bakery #131, fedora-coreos-tracker #1744.
+        (&[("a", &["/usr/sbin/a*=a"])], &["error directory-over-link /usr/sbin"]),
+        (&[("a", &["/usr/lib/systemd->../x"])], &["error link-over-directory /usr/lib/systemd"]),
+        // systemd #41574 and others: the mode of a mkdtemp(3).
+        (&[("a", &["/usr/bin%%700", "/usr/bin/a*=a"])], &["error directory-mode /usr/bin"]),
+        (&[("a", &["/usr/bin/sh!"])], &["error deleted /usr/bin/sh"]),
+        // snosi #781.
+        (&[("a", &["/usr/lib/libxkbcommon.so.0=1.5"])], &["error host-file /usr/lib/libxkbcommon.so.0"]),
+        // Schemas of all other programs.
+        (
+            &[("a", &["/usr/share/glib-2.0/schemas/gschemas.compiled=a"])],
+            &["error index /usr/share/glib-2.0/schemas/gschemas.compiled"],
+        ),
+        // sysext-bakery #50: one drop-in of two extensions.
+        (
+            &[
+                (
+                    "a",
+                    &[
+                        "/usr/lib/systemd/system/multi-user.target.d/10.conf=[Unit]\nUpholds=a.service\n",
+                        "/usr/lib/systemd/system/a.service=[Service]\nExecStart=/usr/bin/sh\n",
+                    ],
+                ),
+                (
+                    "b",
+                    &[
+                        "/usr/lib/systemd/system/multi-user.target.d/10.conf=[Unit]\nUpholds=b.service\n",
+                        "/usr/lib/systemd/system/b.service=[Service]\nExecStart=/usr/bin/sh\n",
+                    ],
+                ),
+            ],
+            &["error extension-file /usr/lib/systemd/system/multi-user.target.d/10.conf"],
+        ),
+        // sysext-bakery #128: docker and containerd twice.
+        (
+            &[("a", &["/usr/bin/containerd*=1"]), ("b", &["/usr/bin/containerd*=2"])],
+            &["error extension-file /usr/bin/containerd"],
+        ),
+        // Flatcar #2111.
+        (&[("a", &["/opt/a/a=a"])], &["warning opt-read-only /opt"]),
+        (
+            &[("a", &["/usr/lib/systemd/system/a.service=[Service]\nExecStart=/usr/sbin/a\n"])],
+            &["error unit-program /usr/lib/systemd/system/a.service"],
+        ),
+        (
+            &[(
+                "a",
+                &[
+                    "/usr/lib/systemd/system/a.service=[Unit]\nRequires=b.service\n[Service]\nExecStart=/bin/sh\n",
+                ],
+            )],
+            &["error unit-requires /usr/lib/systemd/system/a.service"],
+        ),
+        (
+            &[("a", &["/usr/lib/systemd/system/a.service=[Service]\nExecStart=/bin/sh\nUser=www\n"])],
+            &["error account /usr/lib/systemd/system/a.service"],
+        ),
+        // systemd #41662.
+        (
+            &[(
+                "a",
+                &[
+                    "/usr/lib/systemd/system/a.service=[Service]\nExecStart=/bin/sh\nUser=www\n",
+                    "/usr/lib/sysusers.d/a.conf=u www -\n",
+                ],
+            )],
+            &[
+                "error account-late /usr/lib/systemd/system/a.service",
+                "warning late /usr/lib/sysusers.d/a.conf",
+            ],
+        ),
+        (
+            &[("a", &["/usr/share/dbus-1/system.d/a.conf=<busconfig/>"])],
+            &["warning late /usr/share/dbus-1/system.d/a.conf"],
+        ),
+        // snosi PR 822.
+        (&[("a", &["/usr/lib/udev/rules.d/a.rules=x"])], &["warning late /usr/lib/udev/rules.d/a.rules"]),
+        (
+            &[(
+                "a",
+                &[
+                    "/usr/lib/systemd/system/multi-user.target.wants/a.service->../a.service",
+                    "/usr/lib/systemd/system/a.service=[Service]\nExecStart=/bin/sh\n",
+                ],
+            )],
+            &["warning late-start /usr/lib/systemd/system/multi-user.target.wants/a.service"],
+        ),
+        (
+            &[(
+                "a",
+                &["/usr/lib/systemd/system/sshd.service.d/a.conf=[Service]\nExecStart=\nExecStart=/bin/sh\n"],
+            )],
+            &["warning unit-changed /usr/lib/systemd/system/sshd.service.d/a.conf"],
+        ),
+        (
+            &[("a", &["/usr/lib/systemd/system/service.d/a.conf=[Service]\nMemoryMax=1\n"])],
+            &["warning all-units /usr/lib/systemd/system/service.d/a.conf"],
+        ),
+        // Flatcar #1859: a driver for another kernel.
+        (
+            &[("a", &["/usr/lib/modules/6.6.1/extra/a.ko=a"])],
+            &["error kernel-modules /usr/lib/modules/6.6.1"],
+        ),
+        (
+            &[("a", &["/usr/lib/modules/6.12.1/extra/a.ko=a"])],
+            &["warning kernel-modules /usr/lib/modules/6.12.1"],
+        ),
+        (
+            &[(
+                "a",
+                &[
+                    "/usr/lib/extension-release.d/extension-release.a=ID=_any\n",
+                    "/usr/lib/systemd/system/a.service=[Service]\nExecStart=/bin/sh\n",
+                ],
+            )],
+            &["warning no-reload -"],
+        ),
+    ];
+    for (set, expected) in table {
+        let found = said(&report(tree(HOST), set, &Options::default()));
+        assert_eq!(found, *expected, "{set:?}");
+    }
+}
+
+#[test]
+fn sets_that_are_not_blamed() {
+    let service = "/usr/lib/systemd/system/a.service=[Service]\nExecStart=/usr/bin/a\n";
+    let program = "/usr/bin/a*=a";
+    let upholds = "/usr/lib/systemd/system/multi-user.target.d/10-a.conf=[Unit]\nUpholds=a.service\n";
+    let sets: [&[(&str, &[&str])]; 12] = [
+        &[("a", &[program])],
+        &[("a", &[program, service, upholds])],
+        &[("a", &[program]), ("b", &["/usr/bin/b*=b"]), ("b2", &["/usr/bin/b2*=b"])],
+        &[(
+            "a",
+            &[
+                program,
+                "/usr/lib/extension-release.d/extension-release.a=ID=test\nSYSEXT_LEVEL=2\nARCHITECTURE=x86-64\n",
+            ],
+        )],
+        &[(
+            "a",
+            &[
+                program,
+                "/usr/lib/extension-release.d/extension-release.a=ID=test\nVERSION_ID=1\nSYSEXT_SCOPE=system initrd\n",
+            ],
+        )],
+        // The same file of two extensions, and one that the host has.
+        &[("a", &["/usr/share/x=1"]), ("b", &["/usr/share/x=1"])],
+        &[("a", &["/usr/bin/sh*=sh"])],
+        // An own unit makes the user.
+        &[(
+            "a",
+            &[
+                program,
+                "/usr/lib/systemd/system/a.service=[Unit]\nRequires=a-setup.service\nAfter=a-setup.service\n[Service]\nExecStart=/usr/bin/a\nUser=www\n",
+                "/usr/lib/systemd/system/a-setup.service=[Service]\nType=oneshot\nExecStart=systemd-sysusers a.conf\n",
+                "/usr/lib/sysusers.d/a.conf=u www -\n",
+                upholds,
+            ],
+        )],
+        &[("a", &[program, "/usr/lib/tmpfiles.d/a.conf=d /var/lib/a\n"])],
+        &[(
+            "a",
+            &[
+                program,
+                "/usr/lib/systemd/system/a@.service=[Service]\nExecStart=/usr/bin/a %i\nUser=%i\n",
+                "/usr/lib/systemd/system/b.service=[Unit]\nRequires=a@x.service -.mount\n[Service]\nExecStart=-/usr/bin/none\nExecStart=/usr/bin/a\nDynamicUser=yes\nUser=b\n",
+            ],
+        )],
+        &[(
+            "a",
+            &[
+                program,
+                "/usr/lib/systemd/system/a.service=[Service]\nExecStart=/usr/bin/a\nUser=messagebus\nExecReload=/bin/sh\n",
+            ],
+        )],
+        &[(
+            "a",
+            &[program, service, "/usr/lib/systemd/system/multi-user.target.upholds/a.service->../a.service"],
+        )],
+    ];
+    for set in sets {
+        let found = said(&report(tree(HOST), set, &Options::default()));
+        assert!(found.is_empty(), "{set:?}: {found:?}");
+    }
+}
+
+#[test]
+fn errors_that_are_allowed_are_warnings() {
+    let options = Options { allow: ["host-file".to_owned()].into() };
+    let report = report(tree(HOST), &[("a", &["/usr/bin/sh*=other"])], &options);
+    assert_eq!(said(&report), ["warning host-file /usr/bin/sh"]);
+    assert_eq!(report.worst(), Some(Severity::Warning));
+}
+
+#[test]
+fn labels_count_where_there_is_a_policy() {
+    for (mode, expected) in [
+        ("enforcing", &["error selinux-labels -"][..]),
+        ("permissive", &["warning selinux-labels -"]),
+        ("disabled", &[]),
+    ] {
+        let policy = format!("/etc/selinux/config=# x\nSELINUX={mode}\n");
+        let host = tree(&[HOST, &[policy.as_str()]].concat());
+        assert_eq!(
+            said(&report(host, &[("a", &["/usr/bin/a*=a"])], &Options::default())),
+            expected,
+            "{mode}"
+        );
+    }
+}
+
+#[test]
+fn composefs_leaves_room_for_one_overlay() {
+    let path = "/usr/lib/ostree/prepare-root.conf";
+    let with = |text: &str| {
+        let configuration = format!("{path}={text}");
+        let host = tree(&[HOST, &[configuration.as_str()]].concat());
+        said(&report(host, &[("a", &["/usr/bin/a*=a"])], &Options::default()))
+    };
+    assert!(with("[composefs]\nenabled=yes\n").is_empty());
+    assert_eq!(with("[composefs]\nenabled=yes\n[root]\ntransient=true\n"), [format!("error stack {path}")]);
+}
+
+/// A program of the host's, and libraries that an extension puts in its way.
+#[test]
+fn libraries_that_the_loader_finds_afterwards() {
+    let root = TestRoot::glibc();
+    let lib = "lib/x86_64-linux-gnu";
+    root.with_glibc();
+    root.shared_library(&format!("{lib}/libone.so.1"), "libone.so.1", &[], &[]);
+    root.shared_library("other/libone.so.1", "libone.so.1", &[], &[]);
+    root.program("usr/bin/host", &[&format!("{lib}/libone.so.1")], &["-Wl,-rpath,/usr/lib/own"]);
+    root.shared_library("other/libtwo.so.2", "libtwo.so.2", &[], &[]);
+    root.program("other/extension", &["other/libtwo.so.2"], &[]);
+    let all = root.tree();
+    let mut host = tree(HOST);
+    host.remove(&"/lib".parse().unwrap());
+    let copy = |to: &mut Tree, from: &str, place: &str| {
+        let node = all.get(&from.parse().unwrap()).unwrap().clone();
+        to.insert_all(place.parse().unwrap(), node, &Meta::dir()).unwrap();
+    };
+    for file in [
+        "/lib64/ld-linux-x86-64.so.2",
+        "/lib/x86_64-linux-gnu/libc.so.6",
+        "/lib/x86_64-linux-gnu/libone.so.1",
+        "/usr/bin/host",
+    ] {
+        copy(&mut host, file, file);
+    }
+    let found = |files: &[(&str, &str)]| {
+        let mut extension = with_release("x", &["/usr/share/x"]);
+        for (from, place) in files {
+            copy(&mut extension, from, place);
+        }
+        let host = Host::new("test".into(), host.clone(), None).unwrap();
+        assert_eq!(host.architecture, None, "texts are no programs");
+        let set = [Extension {
+            name: "x".parse().unwrap(),
+            tree: &extension,
+            is_directory: false,
+            size: 0,
+            labels_known: true,
+            notes: Vec::new(),
+        }];
+        said(&check(&host, &set, &Options::default()).unwrap())
+    };
+    // In a directory that the program's own path names, and the host lacks.
+    assert_eq!(
+        found(&[("/other/libone.so.1", "/usr/lib/own/libone.so.1")]),
+        ["error library-replaced /usr/lib/own/libone.so.1"]
+    );
+    assert!(found(&[("/other/libone.so.1", "/usr/lib/elsewhere/libone.so.1")]).is_empty());
+    assert_eq!(
+        found(&[("/other/extension", "/usr/bin/extension")]),
+        ["error library-missing /usr/bin/extension"]
+    );
+    let both = [
+        ("/other/extension", "/usr/bin/extension"),
+        ("/other/libtwo.so.2", "/usr/lib/x86_64-linux-gnu/libtwo.so.2"),
+    ];
+    assert!(found(&both).is_empty());
+}

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use sysext::extension::accounts::{Account, made, mentions};
+use sysext::extension::unit_programs::is_unit;
 use sysext::lint::release_file;
 use tree::ContentError;
 
 use crate::host::text;
 use crate::rules::{ACCOUNT, ACCOUNT_LATE};
 use crate::services::runs;
+use crate::units::Units;
 use crate::{Extension, Finding, Host, Severity};
 
 /// Where a host has its accounts: in its own files, in those of an image (nss-altfiles), and in what Flatcar's are made from.
@@ -34,7 +36,11 @@ impl Accounts {
     }
 }
 
-pub(crate) fn findings(host: &Host, layers: &[&Extension<'_>]) -> Result<Vec<Finding>, ContentError> {
+pub(crate) fn findings(
+    host: &Host,
+    units: &Units,
+    layers: &[&Extension<'_>],
+) -> Result<Vec<Finding>, ContentError> {
     let mut out = Vec::new();
     let Some(mut hosts) = of_host(host) else { return Ok(out) };
     // What an extension can't be asked is asked nobody.
@@ -44,7 +50,7 @@ pub(crate) fn findings(host: &Host, layers: &[&Extension<'_>]) -> Result<Vec<Fin
     let all: Vec<_> = layers.iter().map(|e| made(e.tree).unwrap_or_default()).collect();
     for (i, layer) in layers.iter().enumerate() {
         let Ok(found) = mentions(layer.tree) else { continue };
-        let at_once = applies_at_once(host, layer)?;
+        let at_once = applies_at_once(host, units, layer)?;
         let mut told = BTreeSet::new();
         for (path, mentions) in found {
             for mention in mentions {
@@ -62,18 +68,23 @@ pub(crate) fn findings(host: &Host, layers: &[&Extension<'_>]) -> Result<Vec<Fin
                     Account::Group => made.groups.contains(name),
                 };
                 let by = Some(layer.name.as_str());
+                // A unit that lacks its user doesn't start; others skip a line.
+                let severity = match is_unit(&path) {
+                    true => Severity::Error,
+                    false => Severity::Warning,
+                };
                 if all.iter().any(|made| made.unclear) {
                     continue;
                 } else if !all.iter().any(makes) {
                     let message =
                         format!("{}: neither the host nor an extension has this {word}", mention.shown);
-                    out.push(ACCOUNT.finding(by, Some(&path), message));
+                    out.push(ACCOUNT.finding(by, Some(&path), message).with(severity));
                 } else if !at_once && makes(&all[i]) {
                     let message = format!(
-                        "{}: nothing makes this {word} when the extension is merged: its sysusers.d is read earlier in a boot",
+                        "{}: nothing makes this {word} after the merge, since a boot has read sysusers.d by then",
                         mention.shown
                     );
-                    out.push(ACCOUNT_LATE.finding(by, Some(&path), message).with(Severity::Error));
+                    out.push(ACCOUNT_LATE.finding(by, Some(&path), message).with(severity));
                 }
             }
         }
@@ -82,13 +93,15 @@ pub(crate) fn findings(host: &Host, layers: &[&Extension<'_>]) -> Result<Vec<Fin
 }
 
 /// Whether an extension has its sysusers.d read behind the merge.
-fn applies_at_once(host: &Host, layer: &Extension<'_>) -> Result<bool, ContentError> {
+fn applies_at_once(host: &Host, units: &Units, layer: &Extension<'_>) -> Result<bool, ContentError> {
     const SERVICE: &str = "systemd-sysusers.service";
     let restarts = release_file::find(layer.tree, &layer.name)?.is_some_and(|f| {
         let release = &f.release;
         release.restart_units.iter().chain(&release.reload_or_restart_units).any(|unit| unit == SERVICE)
     });
-    Ok(restarts || runs(layer.tree, &["systemd-sysusers"]) || crate::late::follows_merge(host, SERVICE))
+    Ok(restarts
+        || runs(layer.tree, &["systemd-sysusers"])
+        || crate::late::follows_merge(host, units, SERVICE))
 }
 
 /// The host's accounts; none if its files of them aren't there, as in an image that makes them when it boots.

@@ -7,6 +7,7 @@ use tree::{ContentError, Tree, TreeError};
 use crate::acceptance::{Acceptance, acceptance};
 use crate::report::{ExtensionReport, HierarchyReport, HostReport, Report};
 use crate::rules::{MERGE_ABORTED, NOT_MERGED, SAME_NAME};
+use crate::units::Units;
 use crate::{
     Extension, Finding, Host, Severity, accounts, compare_versions, hidden, late, libraries, merge, services,
     stack,
@@ -63,13 +64,14 @@ pub fn check(host: &Host, extensions: &[Extension<'_>], options: &Options) -> Re
     let names: Vec<&str> = accepted.iter().map(|e| e.name.as_str()).collect();
     let trees: Vec<&Tree> = accepted.iter().map(|e| e.tree).collect();
     let merged = merge(&host.tree, &trees)?;
-    findings.extend(stack::findings(host, &merged, &names));
+    let units = Units::of(&host.tree);
+    findings.extend(stack::findings(host, &units, &merged, &names));
     findings.extend(hidden::findings(host, &merged, &accepted));
     findings.extend(libraries::findings(host, &merged, &accepted));
-    let (units, starts) = services::findings(host, &merged, &accepted)?;
-    findings.extend(units);
-    findings.extend(accounts::findings(host, &accepted)?);
-    findings.extend(late::findings(host, &merged, &accepted)?);
+    let (of_units, starts) = services::findings(host, &units, &merged, &accepted)?;
+    findings.extend(of_units);
+    findings.extend(accounts::findings(host, &units, &accepted)?);
+    findings.extend(late::findings(host, &units, &merged, &accepted)?);
     let hierarchies = merged.hierarchies.iter().map(|h| HierarchyReport::new(h, &names)).collect();
     sort(&mut findings, &options.allow);
     Ok(Report { host: HostReport::new(host), extensions: reports, hierarchies, starts, findings })

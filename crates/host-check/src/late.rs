@@ -105,8 +105,7 @@ const CLASSES: [Class; 11] = [
 const SYSEXT: &str = "systemd-sysext.service";
 
 /// Whether a unit of the host's starts behind the merge of a boot, by systemd-sysext.service's own order or that of the unit.
-pub(crate) fn follows_merge(host: &Host, unit: &str) -> bool {
-    let units = Units::of(&host.tree);
+pub(crate) fn follows_merge(host: &Host, units: &Units, unit: &str) -> bool {
     let has = |of: &str, key: &str, wanted: &str| {
         let lines = units.directives(&host.tree, of);
         lines
@@ -119,6 +118,7 @@ pub(crate) fn follows_merge(host: &Host, unit: &str) -> bool {
 
 pub(crate) fn findings(
     host: &Host,
+    units: &Units,
     merged: &Merged,
     layers: &[&Extension<'_>],
 ) -> Result<Vec<Finding>, ContentError> {
@@ -138,7 +138,7 @@ pub(crate) fn findings(
                 (format!("{what}: {service} is restarted by the merge"), Severity::Note)
             } else if runs(layer.tree, class.programs) {
                 (format!("{what}: a unit of the extension applies them"), Severity::Note)
-            } else if follows_merge(host, service) {
+            } else if follows_merge(host, units, service) {
                 (
                     format!("{what}: applied by a boot, and not by a merge on the running system"),
                     Severity::Note,

@@ -298,11 +298,11 @@ fn sonames(host: &Host, own: &[(TreePath, Elf)], merged: &Merged, names: &[&str]
             hosts.entry(name.to_vec()).or_insert_with(|| path.clone());
         }
     }
-    let mut by: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    let mut by: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
     for (path, elf) in own {
         let (Some(soname), Owner::Extension(i)) = (&elf.soname, merged.owner(path)) else { continue };
         if hosts.get(soname).is_some_and(|other| other.parent() != path.parent()) {
-            by.entry(i).or_default().push(escape(soname));
+            by.entry(i).or_default().insert(escape(soname));
         }
     }
     for (i, libraries) in by {

@@ -170,6 +170,8 @@ rules! {
         "/usr is read-only while extensions are merged: the host's package manager can't write there";
     STACK "stack" Error
         "the kernel stacks two overlays at most, and takes a limited number of layers";
+    NESTED_MOUNT "nested-mount" Error
+        "the host mounts something below /usr or /opt, where the overlay is";
     NO_SYSEXT "no-systemd-sysext" Warning
         "the host has no systemd-sysext";
     UNREAD "not-compared" Note

@@ -22,10 +22,10 @@ const STATE: [&str; 7] = ["/var/", "/run/", "/tmp/", "/home/", "/srv/", "/mnt/",
 /// Findings, and what starts.
 pub(crate) fn findings(
     host: &Host,
+    hosts: &Units,
     merged: &Merged,
     layers: &[&Extension<'_>],
 ) -> Result<(Vec<Finding>, Vec<StartReport>), ContentError> {
-    let hosts = Units::of(&host.tree);
     let now = Units::of(&merged.tree);
     let mut units = Check { host, merged, layers, hosts, now, out: Vec::new() };
     let of_extension = |path: &TreePath| matches!(merged.owner(path), Owner::Extension(_));
@@ -44,7 +44,7 @@ struct Check<'a> {
     host: &'a Host,
     merged: &'a Merged,
     layers: &'a [&'a Extension<'a>],
-    hosts: Units,
+    hosts: &'a Units,
     now: Units,
     out: Vec<Finding>,
 }

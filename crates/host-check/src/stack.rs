@@ -4,7 +4,8 @@ use tree::{StaticPath, TreePath};
 
 use crate::host::text;
 use crate::overlay::{Hierarchy, Merged};
-use crate::rules::{NO_SYSEXT, OPT_READ_ONLY, STACK, USR_READ_ONLY};
+use crate::rules::{NESTED_MOUNT, NO_SYSEXT, OPT_READ_ONLY, STACK, USR_READ_ONLY};
+use crate::units::Units;
 use crate::{Finding, Host, Severity};
 
 /// OVL_MAX_STACK, fs/overlayfs/params.h.
@@ -29,7 +30,7 @@ pub(crate) fn option_bytes(hierarchy: &Hierarchy, names: &[&str]) -> usize {
     "lowerdir=".len() + meta + hierarchy.layers.iter().map(layer).sum::<usize>() + path
 }
 
-pub(crate) fn findings(host: &Host, merged: &Merged, names: &[&str]) -> Vec<Finding> {
+pub(crate) fn findings(host: &Host, units: &Units, merged: &Merged, names: &[&str]) -> Vec<Finding> {
     let mut out = Vec::new();
     if !host.has_sysext() {
         out.push(NO_SYSEXT.finding(
@@ -40,6 +41,7 @@ pub(crate) fn findings(host: &Host, merged: &Merged, names: &[&str]) -> Vec<Find
     }
     for hierarchy in &merged.hierarchies {
         read_only(host, hierarchy, names, &mut out);
+        nested(host, units, hierarchy, &mut out);
         let bytes = option_bytes(hierarchy, names);
         // systemd 256 gives the layers to the kernel one by one, where that takes them so (Linux 6.5).
         if bytes >= MAX_OPTIONS && host.systemd.is_none_or(|version| version < 256) {
@@ -81,6 +83,32 @@ fn read_only(host: &Host, hierarchy: &Hierarchy, names: &[&str], out: &mut Vec<F
         ),
     };
     out.push(OPT_READ_ONLY.finding(extension, Some(&hierarchy.path), message));
+}
+
+/// What the host mounts below a hierarchy. Flatcar #2111, systemd PR 41875.
+fn nested(host: &Host, units: &Units, hierarchy: &Hierarchy, out: &mut Vec<Finding>) {
+    let fstab = text(&host.tree, "/etc/fstab").unwrap_or_default();
+    let fstab = String::from_utf8_lossy(&fstab).into_owned();
+    let lines = fstab.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let mut places: Vec<String> =
+        lines.filter_map(|line| line.split_whitespace().nth(1)).map(str::to_owned).collect();
+    for name in units.files.keys().filter(|name| name.ends_with(".mount")) {
+        let lines = units.directives(&host.tree, name);
+        let place = lines.iter().rev().find(|d| d.section == "Mount" && d.key == "Where");
+        places.extend(place.map(|d| String::from_utf8_lossy(&d.value).into_owned()));
+    }
+    places.sort();
+    places.dedup();
+    for place in places.iter().filter_map(|place| TreePath::new(place).ok()) {
+        if place == hierarchy.path || !place.starts_with(&hierarchy.path) {
+            continue;
+        }
+        let (message, severity) = match host.systemd {
+            Some(257) => ("is a mount of the host: with systemd 257 nothing is merged", Severity::Error),
+            _ => ("is a mount of the host, which the merge may hide", Severity::Warning),
+        };
+        out.push(NESTED_MOUNT.finding(None, Some(&place), message).with(severity));
+    }
 }
 
 /// FILESYSTEM_MAX_STACK_DEPTH is 2, include/linux/fs.h: a root that is an overlay itself leaves room for systemd-sysext's,

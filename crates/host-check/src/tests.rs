@@ -348,6 +348,17 @@ fn labels_count_where_there_is_a_policy() {
 }
 
 #[test]
+fn mounts_below_a_hierarchy() {
+    let fstab = "/etc/fstab=# x /opt/no\n/dev/vdb /opt/data ext4 defaults 0 0\n/dev/vdc /data ext4\n";
+    let unit = "/etc/systemd/system/opt-cni.mount=[Mount]\nWhere=/opt/cni\n";
+    let host = tree(&[HOST, &[fstab, unit]].concat());
+    let found = said(&report(host, &[("a", &["/opt/a=a"])], &Options::default()));
+    let expected =
+        ["error nested-mount /opt/cni", "error nested-mount /opt/data", "warning opt-read-only /opt"];
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn composefs_leaves_room_for_one_overlay() {
     let path = "/usr/lib/ostree/prepare-root.conf";
     let with = |text: &str| {

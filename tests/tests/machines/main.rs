@@ -5,6 +5,7 @@ mod bake_broken;
 mod bake_odd;
 mod boot;
 mod bootable;
+mod checked;
 mod daemons;
 mod disk;
 mod flatcar;

@@ -33,7 +33,10 @@ pub(super) fn read(
         let host = Host { notes: contents.notes.clone(), ..host };
         return Ok(ReadHost { host, _contents: Some(contents) });
     }
-    let image: ImageRef = name.parse()?;
+    let image = match path.is_file() {
+        true => ImageRef::Tar(path.to_owned()),
+        false => name.parse()?,
+    };
     let wanted: Vec<TreePath> = DATABASES.iter().filter_map(|p| TreePath::new(p).ok()).collect();
     let rootfs = context.rootfs(&image, &wanted, events)?;
     let architecture = match &image {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sysext::extension::accounts::{Account, made, mentions};
 use sysext::extension::unit_programs::is_unit;
 use sysext::lint::release_file;
-use tree::ContentError;
+use tree::{ContentError, TreePath};
 
 use crate::host::text;
 use crate::rules::{ACCOUNT, ACCOUNT_LATE};
@@ -52,7 +52,7 @@ pub(crate) fn findings(
         let Ok(found) = mentions(layer.tree) else { continue };
         let at_once = applies_at_once(host, units, layer)?;
         let mut told = BTreeSet::new();
-        for (path, mentions) in found {
+        for (path, mentions) in found.into_iter().filter(|(path, _)| !is_link_to_unit(path)) {
             for mention in mentions {
                 let name = &mention.name;
                 let number = name.bytes().all(|b| b.is_ascii_digit());
@@ -90,6 +90,13 @@ pub(crate) fn findings(
         }
     }
     Ok(out)
+}
+
+/// Whether it is in `NAME.wants` or the like, where units are by another name.
+fn is_link_to_unit(path: &TreePath) -> bool {
+    let dir = path.parent();
+    let name = dir.as_ref().and_then(TreePath::file_name).unwrap_or_default();
+    [b".wants".as_slice(), b".requires", b".upholds"].iter().any(|ending| name.ends_with(ending))
 }
 
 /// Whether an extension has its sysusers.d read behind the merge.

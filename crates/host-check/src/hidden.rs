@@ -106,7 +106,7 @@ fn finding(hidden: &Hidden, names: &[&str]) -> Finding {
             (&LINK_REPLACED, format!("a directory replaces {of} file"), Severity::Error)
         }
         Change::OverDirectory { gone } => {
-            let what = format!("replaces {of} directory: {} in it gone", files(*gone));
+            let what = format!("replaces {of} directory: {} gone", files(*gone));
             (&DIRECTORY_REPLACED, what, Severity::Error)
         }
         Change::Deleted { gone } => {
@@ -140,8 +140,8 @@ fn finding(hidden: &Hidden, names: &[&str]) -> Finding {
 
 fn files(n: usize) -> String {
     match n {
-        1 => "1 file is".to_owned(),
-        n => format!("{n} files are"),
+        1 => "1 file in it is".to_owned(),
+        n => format!("{n} files in it are"),
     }
 }
 

@@ -8,7 +8,7 @@ use elf::closure::{Closure, DlopenPolicy, Missing, Options};
 use elf::{Elf, ElfKind, Libc, Resolver, defined_versions};
 use tree::{Node, StaticPath, Tree, TreePath, escape};
 
-use crate::overlay::{Change, Merged, Owner};
+use crate::overlay::{Change, Merged, Owner, same_content};
 use crate::rules::{
     LIBRARY_CACHE, LIBRARY_MISSING, LIBRARY_REPLACED, LOADER_MISSING, SAME_SONAME, SYMBOL_VERSION,
 };
@@ -140,7 +140,18 @@ fn of_host(
     let mut replaced: BTreeMap<(usize, TreePath), Vec<&TreePath>> = BTreeMap::new();
     for root in &roots {
         let (Some(old), Some(new)) = (before.maps.get(*root), after.maps.get(*root)) else { continue };
-        let same = |path: &TreePath| old.start().contains(path) && !changes.touches(path);
+        let content = |tree: &'_ Tree, path: &TreePath| tree.get(path).and_then(Node::content).cloned();
+        let same = |path: &TreePath| {
+            if old.start().contains(path) && !changes.touches(path) {
+                return true;
+            }
+            // The same library under another name.
+            let Some(now) = content(&merged.tree, path) else { return false };
+            old.start()
+                .iter()
+                .filter_map(|old| content(&host.tree, old))
+                .any(|before| same_content(&before, &now))
+        };
         for path in new.start().iter().filter(|path| !same(path)) {
             if let Owner::Extension(by) = merged.owner(path) {
                 replaced.entry((by, path.clone())).or_default().push(root);
@@ -158,7 +169,7 @@ fn of_host(
         out.push(LIBRARY_MISSING.finding(None, root, message));
     }
     let roots: Vec<(&TreePath, Option<usize>)> = roots.iter().map(|root| (*root, None)).collect();
-    versions(&merged.tree, &after, &roots, names, Some((&host.tree, &before)), out);
+    versions(merged, &after, &roots, names, Some((&host.tree, &before)), out);
 }
 
 /// What programs and libraries of extensions find.
@@ -219,7 +230,7 @@ fn of_extensions(
             out.push(LIBRARY_CACHE.finding(name, Some(root), message).with(severity));
         }
     }
-    versions(&merged.tree, &after, &roots, &names, None, out);
+    versions(merged, &after, &roots, &names, None, out);
 }
 
 /// What these files load. What can't be read loads nothing, before and after.
@@ -233,7 +244,7 @@ fn resolve<'p>(tree: &Tree, roots: impl Iterator<Item = &'p TreePath>) -> Closur
 
 /// Versions of symbols that files need, and the libraries that they load now lack.
 fn versions(
-    tree: &Tree,
+    merged: &Merged,
     closure: &Closure,
     roots: &[(&TreePath, Option<usize>)],
     names: &[&str],
@@ -255,7 +266,7 @@ fn versions(
                 if library.elf.libc() == Some(Libc::Musl) {
                     continue;
                 }
-                let known = defined.entry((*provider).clone()).or_insert_with(|| of(tree, provider));
+                let known = defined.entry((*provider).clone()).or_insert_with(|| of(&merged.tree, provider));
                 let Some(known) = known.as_ref().filter(|known| !known.is_empty()) else { continue };
                 for version in need.versions.iter().filter(|v| !known.contains(*v)) {
                     let key = ((*path).clone(), (*provider).clone(), version.clone());
@@ -263,7 +274,11 @@ fn versions(
                         continue;
                     }
                     let message = format!("needs {}, which {provider} doesn't have", escape(version));
-                    let name = by.and_then(|i| names.get(i).copied());
+                    let provided = match merged.owner(provider) {
+                        Owner::Host => None,
+                        Owner::Extension(i) => Some(i),
+                    };
+                    let name = by.or(provided).and_then(|i| names.get(i).copied());
                     out.push(SYMBOL_VERSION.finding(name, Some(path), message));
                 }
             }

@@ -224,6 +224,8 @@ impl Merged {
                         changes.push(Change::Target { before: before.to_vec(), now: now.to_vec() });
                     }
                 }
+                // Libraries are links in one package and files in another.
+                (Kind::Symlink(_), Kind::File(now)) if self.leads_to(&path, now) => {}
                 _ => changes.push(Change::Kind),
             }
             if changes.is_empty() && !is_directory {
@@ -242,6 +244,13 @@ impl Merged {
         self.tree.insert(path, node)
     }
 
+    /// Whether a path leads to a file with these bytes.
+    fn leads_to(&self, path: &TreePath, content: &Content) -> bool {
+        let real = self.tree.resolve(path.to_absolute(), true).ok();
+        let before = real.and_then(|found| self.tree.get(&found.path)?.content());
+        before.is_some_and(|before| same_content(before, content))
+    }
+
     /// The extension that a path comes from.
     pub fn owner(&self, path: &TreePath) -> Owner {
         self.owners.get(path).map_or(Owner::Host, |i| Owner::Extension(*i))
@@ -253,7 +262,7 @@ fn is_opaque(node: &Node) -> bool {
 }
 
 /// Whether two contents have the same bytes. What can't be read is like nothing else.
-fn same_content(a: &Content, b: &Content) -> bool {
+pub(crate) fn same_content(a: &Content, b: &Content) -> bool {
     if a.len() != b.len() {
         return false;
     }

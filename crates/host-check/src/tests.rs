@@ -18,6 +18,7 @@ const HOST: &[&str] = &[
     "/usr/bin/systemd-sysext*=sysext",
     "/usr/bin/systemd-sysusers*=sysusers",
     "/usr/lib/libxkbcommon.so.0=1.7",
+    "/usr/lib/libxkbcommon.so->libxkbcommon.so.0",
     "/usr/lib/systemd/libsystemd-shared-257.so=x",
     "/usr/lib/systemd/system/multi-user.target=[Unit]\n",
     "/usr/lib/systemd/system/systemd-sysext.service=[Unit]\nBefore=sysinit.target systemd-tmpfiles-setup.service\n",
@@ -263,7 +264,7 @@ fn sets_that_are_not_blamed() {
     let service = "/usr/lib/systemd/system/a.service=[Service]\nExecStart=/usr/bin/a\n";
     let program = "/usr/bin/a*=a";
     let upholds = "/usr/lib/systemd/system/multi-user.target.d/10-a.conf=[Unit]\nUpholds=a.service\n";
-    let sets: [&[(&str, &[&str])]; 12] = [
+    let sets: [&[(&str, &[&str])]; 13] = [
         &[("a", &[program])],
         &[("a", &[program, service, upholds])],
         &[("a", &[program]), ("b", &["/usr/bin/b*=b"]), ("b2", &["/usr/bin/b2*=b"])],
@@ -284,6 +285,8 @@ fn sets_that_are_not_blamed() {
         // The same file of two extensions, and one that the host has.
         &[("a", &["/usr/share/x=1"]), ("b", &["/usr/share/x=1"])],
         &[("a", &["/usr/bin/sh*=sh"])],
+        // A copy of what a link of the host leads to.
+        &[("a", &["/usr/lib/libxkbcommon.so=1.7"])],
         // An own unit makes the user.
         &[(
             "a",

@@ -23,8 +23,10 @@ struct Cell {
     merged: bool,
     errors: usize,
     warnings: usize,
-    /// The rules that were broken.
-    rules: Vec<&'static str>,
+    /// The rules of the errors.
+    broken: Vec<&'static str>,
+    /// The rules of the warnings.
+    warned: Vec<&'static str>,
 }
 
 impl Matrix {
@@ -77,19 +79,23 @@ impl Matrix {
 
 impl Cell {
     fn new(report: &Report) -> Cell {
-        let mut rules: Vec<&'static str> = Vec::new();
-        for finding in report.findings.iter().filter(|f| f.severity > Severity::Note) {
-            if !rules.contains(&finding.rule) {
-                rules.push(finding.rule);
+        let rules = |severity| {
+            let mut rules: Vec<&'static str> = Vec::new();
+            for finding in report.findings.iter().filter(|f| f.severity == severity) {
+                if !rules.contains(&finding.rule) {
+                    rules.push(finding.rule);
+                }
             }
-        }
+            rules
+        };
         let extension = report.extensions.first();
         Cell {
             name: extension.map(|e| e.name.clone()).unwrap_or_default(),
             merged: extension.is_some_and(|e| e.merged),
             errors: report.count(Severity::Error),
             warnings: report.count(Severity::Warning),
-            rules,
+            broken: rules(Severity::Error),
+            warned: rules(Severity::Warning),
         }
     }
 
@@ -97,8 +103,8 @@ impl Cell {
         match (self.merged, self.errors, self.warnings) {
             (false, ..) => "not merged".to_owned(),
             (true, 0, 0) => "ok".to_owned(),
-            (true, 0, _) => format!("warnings: {}", self.rules.join(", ")),
-            (true, ..) => format!("**errors**: {}", self.rules.join(", ")),
+            (true, 0, _) => format!("warnings: {}", self.warned.join(", ")),
+            (true, ..) => format!("**errors**: {}", self.broken.join(", ")),
         }
     }
 }

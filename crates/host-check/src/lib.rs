@@ -23,6 +23,7 @@ mod overlay;
 pub use overlay::{Change, Hidden, Hierarchy, Merged, Owner, merge};
 
 mod accounts;
+mod cycles;
 mod hidden;
 mod late;
 mod libraries;

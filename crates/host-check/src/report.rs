@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::overlay::Hierarchy;
+use crate::rules::clean;
 use crate::{Acceptance, Extension, Finding, Host, Severity, stack};
 
 /// Paths of one rule and one extension that are listed for people; the rest are counted.
@@ -89,8 +90,8 @@ impl HostReport {
     pub(crate) fn new(host: &Host) -> HostReport {
         HostReport {
             name: host.name.clone(),
-            id: host.field("ID").map(str::to_owned),
-            version_id: host.field("VERSION_ID").map(str::to_owned),
+            id: host.field("ID").map(clean),
+            version_id: host.field("VERSION_ID").map(clean),
             architecture: host.architecture.map(tree::Arch::systemd),
             systemd: host.systemd,
         }
@@ -109,7 +110,7 @@ impl ExtensionReport {
     pub(crate) fn new(extension: &Extension<'_>, acceptance: &Acceptance) -> ExtensionReport {
         let reason = match acceptance {
             Acceptance::Merged => None,
-            Acceptance::Ignored(why) | Acceptance::Aborts(why) => Some(why.clone()),
+            Acceptance::Ignored(why) | Acceptance::Aborts(why) => Some(clean(why)),
         };
         ExtensionReport {
             name: extension.name.to_string(),

@@ -76,9 +76,15 @@ impl Rule {
             severity: self.severity,
             extension: extension.map(str::to_owned),
             path: path.map(ToString::to_string),
-            message: message.into(),
+            message: clean(&message.into()),
         }
     }
+}
+
+/// A text that others wrote, in one line and without what a terminal obeys.
+pub(crate) fn clean(text: &str) -> String {
+    let shown = |c: char| if tree::is_control(c) { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(shown).collect()
 }
 
 impl Finding {
@@ -134,6 +140,8 @@ rules! {
         "a unit starts a program that isn't there";
     UNIT_WANTS "unit-wants" Error
         "a unit that isn't there is to be started";
+    CYCLE "ordering-cycle" Error
+        "units are ordered in a circle, and systemd doesn't start one of them";
     ACCOUNT "account" Error
         "a file names a user or group that the host lacks and no extension makes";
     ACCOUNT_LATE "account-late" Error

@@ -10,9 +10,10 @@ use crate::overlay::{Merged, Owner};
 use crate::report::StartReport;
 use crate::rules::{
     LATE_START, NO_RELOAD, UNIT_CHANGED, UNIT_HIDDEN, UNIT_KIND, UNIT_PROGRAM, UNIT_REQUIRES, UNIT_WANTS,
+    clean,
 };
 use crate::units::{Pull, Units, directives, names};
-use crate::{Extension, Finding, Host, Severity};
+use crate::{Extension, Finding, Host, Severity, cycles};
 
 /// Where systemd looks for a program without a path. systemd.exec(5), `ExecSearchPath=`.
 const PATH: [&str; 4] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"];
@@ -37,6 +38,7 @@ pub(crate) fn findings(
     units.hidden();
     let starts = units.starts()?;
     units.reload()?;
+    units.out.extend(cycles::findings(&units.now, merged, layers));
     Ok((units.out, starts))
 }
 
@@ -206,8 +208,8 @@ impl Check<'_> {
                 found.push(LATE_START.finding(extension, Some(path), message));
             }
             out.push(StartReport {
-                unit: unit.clone(),
-                by: format!("{how}= of {by}"),
+                unit: clean(unit),
+                by: clean(&format!("{how}= of {by}")),
                 extension: extension.unwrap_or_default().to_owned(),
             });
         }

@@ -351,6 +351,42 @@ fn labels_count_where_there_is_a_policy() {
 }
 
 #[test]
+fn circles_in_the_order_of_units() {
+    let host = [
+        "/usr/lib/systemd/system/sysinit.target=[Unit]\n",
+        "/usr/lib/systemd/system/basic.target=[Unit]\nAfter=sysinit.target\n",
+    ];
+    let with = |text: &str| {
+        let unit =
+            format!("/usr/lib/systemd/system/a.service=[Unit]\n{text}\n[Service]\nExecStart=/bin/sh\n");
+        let report = report(tree(&[HOST, &host].concat()), &[("a", &[&unit])], &Options::default());
+        report
+            .findings
+            .iter()
+            .filter(|f| f.rule == "ordering-cycle")
+            .map(|f| f.message.clone())
+            .collect::<Vec<_>>()
+    };
+    // A service that is to start early, and has forgotten that services start late.
+    assert_eq!(
+        with("Before=sysinit.target"),
+        ["a.service comes before itself: after sysinit.target, after a.service"]
+    );
+    assert!(with("Before=sysinit.target\nDefaultDependencies=no").is_empty());
+    assert!(with("After=basic.target\nBefore=multi-user.target").is_empty());
+    assert_eq!(with("After=sshd.service\nBefore=sshd.service").len(), 1);
+}
+
+#[test]
+fn texts_of_others_are_shown_in_one_line() {
+    let unit =
+        "/usr/lib/systemd/system/a.service=[Unit]\nRequires=\u{1b}[31mx\n[Service]\nExecStart=/bin/sh\n";
+    let report = report(tree(HOST), &[("a", &[unit])], &Options::default());
+    assert!(report.text().contains("Requires=\\u{1b}[31mx: there is no such unit"), "{}", report.text());
+    assert!(!report.text().contains('\u{1b}'));
+}
+
+#[test]
 fn mounts_below_a_hierarchy() {
     let fstab = "/etc/fstab=# x /opt/no\n/dev/vdb /opt/data ext4 defaults 0 0\n/dev/vdc /data ext4\n";
     let unit = "/etc/systemd/system/opt-cni.mount=[Mount]\nWhere=/opt/cni\n";

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use e2e::layout::{self, Platform};
-use e2e::{Account, Program, Work};
+use e2e::{Account, Program, Work, place, roots};
 
 use crate::disk::{self, MIB};
 use crate::flatcar::Parts;
@@ -60,6 +60,37 @@ fn flatcar(work: &Work, kind: &str) -> Result<PathBuf> {
     disk::write_at(&image, &part, disk::partition(&image, "USR-A")?.offset)?;
     Ok(image)
 }
+
+/// The extensions of docs/checking.md, and its hosts: `$1` is Debian 12, `$2` Debian 13.
+const EXAMPLES: &str = r#"
+ln -s "$1" debian-12
+ln -s "$2" debian-13
+extension() {
+    mkdir -p "$1/usr/lib/extension-release.d" "$1/usr/bin" "$1/usr/lib/systemd/system" "$1/usr/lib/x86_64-linux-gnu"
+    printf "$2" > "$1/usr/lib/extension-release.d/extension-release.$1"
+}
+extension pinned 'ID=debian\nVERSION_ID=12\n'
+extension web 'ID=_any\nEXTENSION_RELOAD_MANAGER=1\n'
+cd web/usr/lib
+mkdir -p systemd/system/multi-user.target.wants sysusers.d udev/rules.d
+printf '[Unit]\nRequires=certificates.service\n\n[Service]\nUser=www\nExecStart=/usr/bin/web-server\n' > systemd/system/web.service
+ln -s ../web.service systemd/system/multi-user.target.wants/web.service
+printf 'u www -\n' > sysusers.d/web.conf
+printf 'KERNEL=="web"\n' > udev/rules.d/70-web.rules
+cd ../../..
+extension careless 'ID=_any\n'
+mkdir -p careless/opt/careless
+printf '#!/bin/sh\n' > careless/usr/bin/gzip
+chmod 755 careless/usr/bin/gzip
+chmod 700 careless/usr/bin
+ln -s /opt/careless/pam.d careless/usr/lib/pam.d
+printf x > careless/opt/careless/x
+extension old-libraries 'ID=_any\nARCHITECTURE=x86-64\n'
+cp -L "$1/usr/lib/x86_64-linux-gnu/libselinux.so.1" "$1/usr/lib/x86_64-linux-gnu/libmount.so.1" old-libraries/usr/lib/x86_64-linux-gnu
+extension newer 'ID=_any\nARCHITECTURE=x86-64\n'
+cp -L "$2/usr/bin/cp" newer/usr/bin/newer-cp
+cp -L "$2/usr/bin/systemctl" newer/usr/bin/newer-ctl
+"#;
 
 /// `bakery check` of the extension: what it prints.
 fn check(by: &Account, host: &str) -> Result<String> {
@@ -186,5 +217,35 @@ fn releases_of_a_host_are_compared_and_fleets_are_tables() -> Result<()> {
     let allowed = ["--host", "dir:new", "--allow", "host-file", "any"];
     bakery(&allowed)?.run()?;
     bakery(&[&allowed[..], &["--strict"]].concat())?.outcome()?.failure()?;
+    Ok(())
+}
+
+/// The page's commands print the page's lines. How many files load a library is the root's own matter.
+#[test]
+fn the_examples_of_the_guide() -> Result<()> {
+    let work = Work::new()?;
+    let root = work.root("root")?;
+    let (old, new) = (roots::host("bookworm")?, roots::host("trixie")?);
+    root.program("sh").args(["-euc", EXAMPLES, "sh"]).args([&old, &new]).run()?;
+    let without_count = |line: &str| match line.split_once(" more files") {
+        Some((before, after)) => format!("{}{after}", before.trim_end_matches(|c: char| c.is_ascii_digit())),
+        None => line.to_owned(),
+    };
+    let guide = fs::read_to_string(place::repository().join("docs/checking.md"))?;
+    let mut printed: Vec<String> = Vec::new();
+    let (mut commands, mut lines) = (0, 0);
+    for line in guide.lines().filter_map(|line| line.strip_prefix("    ")) {
+        if let Some(command) = line.strip_prefix("$ bakery ") {
+            if command.contains("debian-1") {
+                let out = Parts::get()?.bakery(&root).args(command.split_whitespace()).outcome()?;
+                printed = out.stdout.lines().map(without_count).collect();
+                commands += 1;
+            }
+        } else if line.contains(": ") || line.starts_with('|') {
+            assert!(printed.contains(&without_count(line)), "{line}\n{}", printed.join("\n"));
+            lines += 1;
+        }
+    }
+    assert!(commands > 6 && lines > 20, "{commands} {lines}");
     Ok(())
 }

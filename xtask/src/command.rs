@@ -71,9 +71,14 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(out.stdout).with_context(|| format!("{}: output is not UTF-8", show(command)))
 }
 
-/// Runs it, passing its stdout on line by line, and showing each line to `look`. What has not ended within `limit` is killed
-/// with all that it started, which is an error: a test that hangs must not take the machine's time and the report with it.
-pub(crate) fn tee(command: &mut Command, limit: Duration, mut look: impl FnMut(&str)) -> Result<ExitStatus> {
+/// Runs it, passing its stdout on to `out` line by line, and showing each line to `look`. What has not ended within `limit` is
+/// killed with all that it started, which is an error: a test that hangs must not take the machine's time and the report with it.
+pub(crate) fn tee(
+    command: &mut Command,
+    limit: Duration,
+    out: &mut dyn Write,
+    mut look: impl FnMut(&str),
+) -> Result<ExitStatus> {
     let name = show(command);
     let start = Instant::now();
     let mut child = command
@@ -91,7 +96,6 @@ pub(crate) fn tee(command: &mut Command, limit: Duration, mut look: impl FnMut(&
             }
         }
     });
-    let mut out = std::io::stdout().lock();
     loop {
         match lines.recv_timeout(limit.saturating_sub(start.elapsed())) {
             Ok(line) => {
@@ -165,7 +169,7 @@ mod tests {
         // The innermost ones hold the pipe.
         shell.args(["-c", "echo $$; sh -c 'sleep 1000 & echo $!; wait' & wait"]);
         let mut started = Vec::new();
-        let status = tee(&mut shell, Duration::from_secs(2), |line| {
+        let status = tee(&mut shell, Duration::from_secs(2), &mut std::io::sink(), |line| {
             let id = line.parse().ok().and_then(Pid::from_raw);
             started.push(id.map(|id| pidfd_open(id, PidfdFlags::empty())));
         })?;

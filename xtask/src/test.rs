@@ -1,9 +1,11 @@
 //! `cargo xtask test`: every check, in the order in which a mistake costs least.
 
+use std::collections::BTreeSet;
+use std::io::Write;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, anyhow};
 use clap::ValueEnum;
 
 use crate::{
@@ -101,10 +103,63 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     // The errors of the tests say what went wrong; forty frames below each are in the way.
     // A shell ignores SIGINT for what it starts with `&`, and that is passed on: tests that interrupt a program would wait for ever.
-    let mut tests = command::interruptible(&cargo(words(selected)));
-    tests.env("RUST_LIB_BACKTRACE", "0").envs(programs).env("XTASK_BIN", std::env::current_exe()?);
-    stages.test("tests", tests.args(filter()))?;
+    let xtask = std::env::current_exe()?;
+    let tests = |selected: &str| {
+        let mut tests = command::interruptible(&cargo(words(selected)));
+        tests.env("RUST_LIB_BACKTRACE", "0").envs(programs.clone()).env("XTASK_BIN", &xtask).args(filter());
+        tests
+    };
+    match lanes(args)? {
+        Some([one, other]) => stages.tests(&mut tests(&one), &mut tests(&other))?,
+        None => stages.test("tests", &mut tests(selected))?,
+    }
     Ok(stages.report())
+}
+
+/// The end-to-end tests that take longest, beside which the others run: tests wait for downloads, machines and each other,
+/// and the last of each program leaves a processor idle.
+const LONGEST: &str = "bakery";
+/// Bytes of memory that two test programs at once need: two machines and a compiler each.
+const MEMORY: u64 = 8 << 30;
+
+/// All tests as two commands for at once; none if only some are wanted, or if memory doesn't allow it.
+fn lanes(args: &Args) -> Result<Option<[String; 2]>> {
+    if args.only.is_some() || args.filter.is_some() {
+        return Ok(None);
+    }
+    let memory = std::fs::read_to_string("/proc/meminfo").context("/proc/meminfo")?;
+    if available(&memory).is_none_or(|bytes| bytes < MEMORY) {
+        println!("\nless than {} GiB of memory: tests run one program at a time", MEMORY >> 30);
+        return Ok(None);
+    }
+    let mut metadata = cargo(words("metadata --format-version 1 --locked --no-deps"));
+    let metadata: serde_json::Value =
+        serde_json::from_str(&command::output(&mut metadata)?).context("cargo metadata")?;
+    let halves = halves(&test_names(&metadata));
+    halves.map(Some).with_context(|| format!("cargo metadata: no tests are named {LONGEST:?}"))
+}
+
+/// The longest tests, and all others.
+fn halves(names: &BTreeSet<String>) -> Option<[String; 2]> {
+    let common = "test --workspace --locked --no-fail-fast";
+    let others: String = names.iter().filter(|n| *n != LONGEST).map(|n| format!(" --test {n}")).collect();
+    let halves = [format!("{common} --test {LONGEST}"), format!("{common} --lib --bins --examples{others}")];
+    names.contains(LONGEST).then_some(halves)
+}
+
+/// proc_meminfo(5), in bytes.
+fn available(meminfo: &str) -> Option<u64> {
+    let kib = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    kib.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// Names of all integration tests, of whatever package.
+fn test_names(metadata: &serde_json::Value) -> BTreeSet<String> {
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let targets = packages.flat_map(|package| package["targets"].as_array().into_iter().flatten());
+    let tests =
+        targets.filter(|target| target["kind"].as_array().is_some_and(|k| k.iter().any(|k| k == "test")));
+    tests.filter_map(|target| Some(target["name"].as_str()?.to_owned())).collect()
 }
 
 fn words(line: &str) -> std::str::SplitWhitespace<'_> {
@@ -139,16 +194,28 @@ impl Stages {
     fn test(&mut self, name: &'static str, command: &mut Command) -> Result<()> {
         self.head(name, Some(command));
         let before = Instant::now();
-        let mut counts = Counts::default();
-        let status = command::tee(command, LIMIT, |line| counts.add(line))?;
-        // A test binary that died has no summary, and one that didn't build has none either.
-        if !status.success() && counts.failed == 0 {
-            counts.failed = 1;
-        }
-        self.counts.passed += counts.passed;
-        self.counts.failed += counts.failed;
-        self.counts.ignored += counts.ignored;
-        self.list.push(Stage { name, time: before.elapsed(), ok: status.success() });
+        let (counts, ok) = count(command, &mut std::io::stdout().lock())?;
+        self.counts.add_all(counts);
+        self.list.push(Stage { name, time: before.elapsed(), ok });
+        Ok(())
+    }
+
+    /// Two commands at once. What the second prints follows when both are done.
+    fn tests(&mut self, one: &mut Command, other: &mut Command) -> Result<()> {
+        self.head("tests", Some(one));
+        let before = Instant::now();
+        let mut kept = Vec::new();
+        let (one, second) = std::thread::scope(|scope| {
+            let second = scope.spawn(|| count(other, &mut kept));
+            (count(one, &mut std::io::stdout().lock()), second.join())
+        });
+        self.head("the other tests", Some(other));
+        std::io::stdout().lock().write_all(&kept)?;
+        let second = second.map_err(|_| anyhow!("the thread of the other tests died"))?;
+        let ((counts, ok), (more, fine)) = (one?, second?);
+        self.counts.add_all(counts);
+        self.counts.add_all(more);
+        self.list.push(Stage { name: "tests", time: before.elapsed(), ok: ok && fine });
         Ok(())
     }
 
@@ -179,7 +246,24 @@ impl Stages {
     }
 }
 
+/// Runs tests, passing on what they print, and adds up their summaries.
+fn count(command: &mut Command, out: &mut dyn Write) -> Result<(Counts, bool)> {
+    let mut counts = Counts::default();
+    let status = command::tee(command, LIMIT, out, |line| counts.add(line))?;
+    // A test binary that died has no summary, and one that didn't build has none either.
+    if !status.success() && counts.failed == 0 {
+        counts.failed = 1;
+    }
+    Ok((counts, status.success()))
+}
+
 impl Counts {
+    fn add_all(&mut self, more: Counts) {
+        self.passed += more.passed;
+        self.failed += more.failed;
+        self.ignored += more.ignored;
+    }
+
     /// Adds a line such as `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; …`.
     fn add(&mut self, line: &str) {
         let Some(rest) = line.trim().strip_prefix("test result: ") else { return };
@@ -210,5 +294,29 @@ mod tests {
         );
         c.add("test result: FAILED. 5 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s");
         assert_eq!(c, Counts { passed: 8, failed: 2, ignored: 1 });
+    }
+
+    #[test]
+    fn no_test_is_left_out_of_both_halves() {
+        let target = |kind: &str, name: &str| serde_json::json!({"kind": [kind], "name": name});
+        let metadata = serde_json::json!({"packages": [
+            {"targets": [target("lib", "cli"), target("test", "flix"), target("test", "bakery")]},
+            {"targets": [target("bin", "bench"), target("test", "machines"), target("test", "bakery")]},
+        ]});
+        let names = test_names(&metadata);
+        assert_eq!(
+            halves(&names).unwrap(),
+            [
+                "test --workspace --locked --no-fail-fast --test bakery",
+                "test --workspace --locked --no-fail-fast --lib --bins --examples --test flix --test machines",
+            ]
+        );
+        assert_eq!(halves(&BTreeSet::new()), None);
+    }
+
+    #[test]
+    fn memory_is_read() {
+        assert_eq!(available("MemTotal: 9 kB\nMemAvailable:   12 kB\n"), Some(12 << 10));
+        assert_eq!(available("MemTotal: 9 kB\n"), None);
     }
 }

@@ -13,7 +13,9 @@ use crate::seeds;
 
 /// Executables and libraries.
 pub(crate) fn elf(data: &[u8]) {
-    let _ = Elf::parse(&Content::from(data));
+    let content = Content::from(data);
+    let _ = Elf::parse(&content);
+    let _ = elf::defined_versions(&content);
 }
 
 /// Executables and libraries, changed. What comes out is as readable as what went in.

@@ -4,10 +4,22 @@ use std::collections::BTreeMap;
 
 use elf::Elf;
 use sysext::lint::release_file;
-use tree::{Arch, ContentError, Node, Tree, TreePath};
+use tree::{Arch, ContentError, Meta, Node, StaticPath, Tree, TreeError, TreePath};
 
 /// Bytes of a text file of the host's that is read.
 pub(crate) const TEXT: u64 = 1 << 20;
+
+/// Why files are no host.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// A file can't be read.
+    #[error(transparent)]
+    Content(#[from] ContentError),
+    /// The tree is broken.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+}
 
 /// A host.
 #[derive(Debug)]
@@ -29,9 +41,12 @@ pub struct Host {
 impl Host {
     /// A host with these files. `architecture` is the kernel's; without it, it is that of the host's own programs.
     ///
+    /// What every host makes at its first boot is added where it is missing: an image may have nothing but /usr.
+    ///
     /// # Errors
-    /// os-release can't be read.
-    pub fn new(name: String, tree: Tree, architecture: Option<Arch>) -> Result<Host, ContentError> {
+    /// os-release can't be read, or the tree is broken.
+    pub fn new(name: String, mut tree: Tree, architecture: Option<Arch>) -> Result<Host, HostError> {
+        first_boot(&mut tree)?;
         let file = ["/etc/os-release", "/usr/lib/os-release"].iter().find_map(|path| file(&tree, path));
         let os_release = match file.and_then(Node::content) {
             Some(content) => release_file::fields(&content.read(TEXT)?).0,
@@ -51,6 +66,45 @@ impl Host {
     pub(crate) fn has_sysext(&self) -> bool {
         ["/usr/bin/systemd-sysext", "/bin/systemd-sysext"].iter().any(|p| file(&self.tree, p).is_some())
     }
+}
+
+/// The links of a root directory that systemd makes at a boot, and what an image has in store for /etc: Flatcar's, and that of
+/// ostree. systemd's base-filesystem.c.
+fn first_boot(tree: &mut Tree) -> Result<(), TreeError> {
+    const LINKS: [(StaticPath, &str); 5] = [
+        (StaticPath::new("/bin"), "usr/bin"),
+        (StaticPath::new("/sbin"), "usr/sbin"),
+        (StaticPath::new("/lib"), "usr/lib"),
+        (StaticPath::new("/lib32"), "usr/lib32"),
+        (StaticPath::new("/lib64"), "usr/lib64"),
+    ];
+    for (link, target) in LINKS {
+        if !tree.contains(&link.path()) && tree.resolve(target, true).is_ok() {
+            tree.insert(link.path(), Node::symlink(target))?;
+        }
+    }
+    const ETC: StaticPath = StaticPath::new("/etc");
+    const PASSWD: StaticPath = StaticPath::new("/etc/passwd");
+    const STORES: [StaticPath; 2] = [StaticPath::new("/usr/share/flatcar/etc"), StaticPath::new("/usr/etc")];
+    // A system that has run has what it wants.
+    if tree.contains(&PASSWD.path()) {
+        return Ok(());
+    }
+    for store in STORES.map(StaticPath::path) {
+        let found: Vec<(TreePath, Node)> =
+            tree.subtree(&store).map(|(p, n)| (p.clone(), n.clone())).collect();
+        for (path, node) in found {
+            let rest = path.strip_prefix(&store).unwrap_or_default();
+            let Ok(place) = TreePath::new([ETC.path().as_relative(), b"/", rest].concat()) else { continue };
+            // What is there stays, and whatever is in the way of a directory.
+            let is_free = !tree.contains(&place);
+            let in_directory = place.parent().is_none_or(|dir| tree.get(&dir).is_none_or(Node::is_dir));
+            if is_free && in_directory {
+                tree.insert_all(place, node, &Meta::dir())?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What a path leads to in a tree.

@@ -8,7 +8,7 @@ mod rules;
 pub use rules::{Finding, RULES, Rule, Severity, rule};
 
 mod host;
-pub use host::Host;
+pub use host::{Host, HostError};
 
 mod extension;
 pub use extension::Extension;

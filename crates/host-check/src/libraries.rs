@@ -194,12 +194,15 @@ fn of_extensions(
             roots.push((path, owner(path)));
             continue;
         }
-        let name = owner(path).and_then(|i| names.get(i).copied());
-        let message =
-            format!("needs the loader {}, which neither the host nor an extension has", escape(interpreter));
-        let severity =
-            if elf.kind == ElfKind::DynamicExecutable { Severity::Error } else { Severity::Warning };
-        out.push(LOADER_MISSING.finding(name, Some(path), message).with(severity));
+        // glibc's own libraries name one, too, to be run by hand.
+        if elf.kind == ElfKind::DynamicExecutable {
+            let name = owner(path).and_then(|i| names.get(i).copied());
+            let message = format!(
+                "needs the loader {}, which neither the host nor an extension has",
+                escape(interpreter)
+            );
+            out.push(LOADER_MISSING.finding(name, Some(path), message));
+        }
     }
     let after = resolve(&merged.tree, roots.iter().map(|(path, _)| *path));
     if !after.missing.is_empty() {

@@ -386,6 +386,28 @@ fn texts_of_others_are_shown_in_one_line() {
     assert!(!report.text().contains('\u{1b}'));
 }
 
+/// As the USR-A partition of Flatcar.
+#[test]
+fn an_image_of_usr_alone_gets_what_the_first_boot_makes() {
+    let host = tree(&[
+        "/usr/bin/sh*=sh",
+        "/usr/bin/systemd-sysext*=x",
+        "/usr/lib/os-release=ID=flatcar\n",
+        "/usr/lib64/libx.so=x",
+        "/usr/share/flatcar/etc/group=docker:x:233:\n",
+        "/usr/share/flatcar/etc/systemd/system/y.target=[Unit]\n",
+        "/usr/share/baselayout/passwd=core:x:500:500::/home/core:/bin/bash\n",
+    ]);
+    let unit = "/usr/lib/systemd/system/a.service=[Unit]\nRequires=y.target\n[Service]\nExecStart=/bin/sh\nUser=core\nGroup=docker\n";
+    assert!(said(&report(host.clone(), &[("a", &[unit])], &Options::default())).is_empty());
+    let host = Host::new("test".into(), host, None).unwrap();
+    assert!(host.tree.resolve("/lib64/libx.so", true).is_ok() && host.tree.resolve("/lib32", true).is_err());
+    // A system that has run has what it wants.
+    let ran = tree(&["/etc/passwd=root:x:0:\n", "/usr/etc/x=x", "/usr/bin/sh=x", "/bin/busybox=x"]);
+    let ran = Host::new("test".into(), ran, None).unwrap();
+    assert!(ran.tree.resolve("/etc/x", true).is_err() && ran.tree.resolve("/bin/sh", true).is_err());
+}
+
 #[test]
 fn mounts_below_a_hierarchy() {
     let fstab = "/etc/fstab=# x /opt/no\n/dev/vdb /opt/data ext4 defaults 0 0\n/dev/vdc /data ext4\n";

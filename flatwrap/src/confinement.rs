@@ -52,6 +52,25 @@ fn values<'d>(directives: &'d [Directive], key: &'d str) -> Vec<String> {
     out
 }
 
+/// Directories of the host's programs, which make the private root, and of the image's.
+pub(crate) const PROGRAMS: [&str; 2] = ["/usr/bin", "/usr/lib"];
+
+/// Which of these `NoExecPaths=` forbids.
+pub(crate) fn programs(directives: &[Directive]) -> Vec<&'static str> {
+    let paths = |key| -> Vec<String> {
+        let lines = values(directives, key);
+        let words = lines.iter().flat_map(|line| line.split_whitespace());
+        words.map(|word| format!("{}/", word.trim_start_matches(['-', '+']).trim_end_matches('/'))).collect()
+    };
+    let (forbidden, allowed) = (paths("NoExecPaths"), paths("ExecPaths"));
+    // The longest that is above counts.
+    let above = |list: &[String], dir: &str| {
+        let dir = format!("{dir}/");
+        list.iter().filter(|path| dir.starts_with(path.as_str())).map(String::len).max()
+    };
+    PROGRAMS.into_iter().filter(|dir| above(&forbidden, dir) > above(&allowed, dir)).collect()
+}
+
 /// Which of the system calls that an entry point needs `SystemCallFilter=` forbids.
 pub(crate) fn system_calls(directives: &[Directive]) -> Vec<&'static str> {
     let lines = values(directives, "SystemCallFilter");
@@ -108,6 +127,21 @@ mod tests {
 
     fn unit(lines: &str) -> Vec<Directive> {
         parse(format!("[Service]\n{}\n", lines.replace("; ", "\n")).as_bytes())
+    }
+
+    #[test]
+    fn what_programs_are_forbidden() {
+        for (lines, expected) in [
+            ("ExecStart=/x", ""),
+            ("NoExecPaths=/", "/usr/bin /usr/lib"),
+            ("NoExecPaths=/; ExecPaths=/usr/bin/x /usr/lib /lib", "/usr/bin"),
+            ("NoExecPaths=/; ExecPaths=/usr", ""),
+            ("NoExecPaths=/tmp -/var/", ""),
+            ("NoExecPaths=/ /usr/lib/; ExecPaths=+/usr", "/usr/lib"),
+            ("NoExecPaths=/; NoExecPaths=", ""),
+        ] {
+            assert_eq!(programs(&unit(lines)).join(" "), expected, "{lines}");
+        }
     }
 
     #[test]

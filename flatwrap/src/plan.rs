@@ -284,7 +284,7 @@ impl Plan {
                     }
                     None => place.clone(),
                 };
-                if self.mounts.is_host(&program) {
+                if !self.mounts.shows(&program) {
                     self.warnings.push(format!(
                         "{program} is in a directory that is the host's at run time, where it may not be"
                     ));

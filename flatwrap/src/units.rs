@@ -26,6 +26,17 @@ struct Forbidden {
     allow: String,
 }
 
+/// Whether a command runs as root in spite of `User=`, and within the unit's limits: `ExecStart=!/x`. systemd.service(5).
+fn is_privileged(directive: &Directive) -> bool {
+    let prefix = directive.value.iter().take_while(|b| b"@-:+!|".contains(b));
+    let (mut is_root, mut is_free) = (false, false);
+    for b in prefix {
+        is_root |= *b == b'!';
+        is_free |= *b == b'+';
+    }
+    directive.section == "Service" && directive.key.starts_with("Exec") && is_root && !is_free
+}
+
 impl Plan {
     /// Reads the units, points them at the entry points, and warns of what else they need.
     pub(crate) fn follow_units(&mut self, image: &Tree) -> Result<(), PlanError> {
@@ -178,7 +189,7 @@ impl Plan {
         let as_root = !dynamic && value("User").is_none_or(|u| u == "root" || u == "0");
         let mut forbid = |what: String, allow: String| forbidden.push(Forbidden { what, allow });
         let lacking = confinement::capabilities(directives);
-        if !lacking.is_empty() && as_root {
+        if !lacking.is_empty() && (as_root || directives.iter().any(is_privileged)) {
             forbid(
                 format!("CapabilityBoundingSet= lacks {}", lacking.join(" and ")),
                 format!("CapabilityBoundingSet={}", lacking.join(" ")),
@@ -197,6 +208,13 @@ impl Plan {
             forbid(
                 format!("SystemCallFilter= forbids {}", lacking.join(" and ")),
                 "SystemCallFilter=@mount @process chroot".to_owned(),
+            );
+        }
+        let lacking = confinement::programs(directives);
+        if !lacking.is_empty() {
+            forbid(
+                format!("NoExecPaths= forbids programs in {}", lacking.join(" and ")),
+                format!("ExecPaths={}", lacking.join(" ")),
             );
         }
         if let Some(capabilities) = value("AmbientCapabilities").filter(|v| !as_root && !v.starts_with('~')) {

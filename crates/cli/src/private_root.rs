@@ -245,13 +245,22 @@ pub(crate) fn programs(names: &[String], tree: &Tree) -> Result<Vec<TreePath>, P
     Ok(out.into_values().collect())
 }
 
+/// What is shown on the host for services.
+#[derive(Debug, Default)]
+pub(crate) struct ServiceFiles {
+    /// Files and programs, by their paths in the image.
+    pub(crate) paths: Vec<TreePath>,
+    /// Programs that units start in places where an extension can't show any: `/etc/mysql/debian-start`.
+    pub(crate) elsewhere: Vec<TreePath>,
+}
+
 /// What the host's systemd reads of packages and of those that they depend on directly: units, and which users and directories
 /// it makes for them; if there is neither a unit nor a program of the packages themselves, of the nearest that have a unit. The programs that the units start are shown, too.
 ///
 /// # Errors
 /// There is no database, or a package isn't in it.
-pub(crate) fn service_files(names: &[String], tree: &Tree) -> Result<Vec<TreePath>, PackagesError> {
-    let Some(database) = Database::read(tree)? else { return Ok(Vec::new()) };
+pub(crate) fn service_files(names: &[String], tree: &Tree) -> Result<ServiceFiles, PackagesError> {
+    let Some(database) = Database::read(tree)? else { return Ok(ServiceFiles::default()) };
     let mut out = BTreeSet::new();
     for name in names.iter().map(|n| plain(n)) {
         let closure = database.closure(&[name])?;
@@ -288,10 +297,12 @@ pub(crate) fn service_files(names: &[String], tree: &Tree) -> Result<Vec<TreePat
             real.and_then(|r| tree.get(&r.path)).is_some_and(|n| n.is_file() && n.meta.mode & 0o111 != 0)
         };
         let places = starts.filter_map(|p| TreePath::new(p).ok());
-        programs.extend(places.filter(|p| is_there(p) && home(p, false).is_some()));
+        programs.extend(places.filter(|p| is_there(p)));
     }
+    let (programs, elsewhere): (Vec<_>, Vec<_>) =
+        programs.into_iter().partition(|p| home(p, false).is_some());
     out.extend(programs);
-    Ok(out.into_iter().collect())
+    Ok(ServiceFiles { paths: out.into_iter().collect(), elsewhere })
 }
 
 fn is_called(path: &TreePath, name: &str) -> bool {
@@ -345,7 +356,10 @@ mod tests {
             ("/var/lib/dpkg/info/perl-base.list", "/usr/bin/perl5\n"),
             ("/var/lib/dpkg/info/common.list", "/usr/sbin/commond\n/lib/systemd/system/common.service\n"),
             ("/var/lib/dpkg/info/metameta-client.list", "/usr/bin/client\n"),
-            ("/lib/systemd/system/common.service", "[Service]\nExecStart=/usr/sbin/commond\n"),
+            (
+                "/lib/systemd/system/common.service",
+                "[Service]\nExecStart=/usr/sbin/commond\nExecStartPost=!/etc/common/start\n",
+            ),
             ("/usr/share/doc/git/x", ""),
             ("/usr/lib/git/core", ""),
             ("/usr/lib/git/cache/a", "unowned, below"),
@@ -370,6 +384,7 @@ mod tests {
         add("/usr/lib/jvm/bin/java", Node::file(0o755, ""));
         add("/usr/sbin/adduser", Node::file(0o755, ""));
         add("/usr/sbin/commond", Node::file(0o755, ""));
+        add("/etc/common/start", Node::file(0o755, ""));
         add("/usr/bin/client", Node::file(0o755, ""));
         add("/bin", Node::symlink("usr/bin"));
         add("/usr/bin/sh", Node::symlink("dash"));
@@ -441,10 +456,10 @@ mod tests {
 
     #[test]
     fn units_of_packages() {
-        let all = "/lib/systemd/system/common.service /usr/sbin/commond";
+        let all = "/lib/systemd/system/common.service /usr/sbin/commond /etc/common/start";
         for (name, expected) in [("common", all), ("meta2", all), ("metameta", all), ("git", "")] {
             let got = service_files(&[name.to_owned()], &image()).unwrap();
-            let got: Vec<String> = got.iter().map(ToString::to_string).collect();
+            let got: Vec<String> = got.paths.iter().chain(&got.elsewhere).map(ToString::to_string).collect();
             assert_eq!(got.join(" "), expected, "{name}");
         }
     }

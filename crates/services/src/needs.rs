@@ -112,10 +112,22 @@ impl Needs {
             scripts.follow(&unit.text, true)?;
         }
         read.extend(scripts.named.iter().cloned());
-        // What is written has to be the host's, with all that is in it.
-        let is_written = |dir: &TreePath| !is_hosts_configuration(dir);
-        let mut written: BTreeSet<TreePath> =
-            units.iter().flat_map(Unit::written_configuration).filter(is_written).collect();
+        // systemd itself reads these, whatever the programs see.
+        let of_systemd: BTreeSet<TreePath> = units
+            .iter()
+            .flat_map(|u| &u.directives)
+            .filter(|d| d.key == "EnvironmentFile")
+            .flat_map(|d| named::paths(&d.value))
+            .filter(|path| inventory.tree.contains(path))
+            .collect();
+        // What is written has to be the host's, with all that is in it. So has the directory of a file that the host needs: programs would
+        // see only this file of it.
+        let mut written: BTreeSet<TreePath> = units
+            .iter()
+            .flat_map(Unit::written_configuration)
+            .chain(of_systemd.iter().flat_map(directory_below_etc))
+            .filter(|dir| !is_hosts_configuration(dir))
+            .collect();
         for dir in written.iter().filter(|dir| !(options.sees_host)(dir)) {
             let files =
                 inventory.tree.subtree(dir).filter(|(path, node)| !node.is_dir() && !is_set_aside(path));
@@ -145,13 +157,6 @@ impl Needs {
         for found in configuration.paths.values() {
             named.extend(text_of_configuration(found)?.iter().flat_map(|text| uncommented(text.as_bytes())));
         }
-        // systemd itself reads these, whatever the programs see. Any other file would hide its directory in the image.
-        let of_systemd: BTreeSet<TreePath> = units
-            .iter()
-            .flat_map(|u| &u.directives)
-            .filter(|d| d.key == "EnvironmentFile")
-            .flat_map(|d| named::paths(&d.value))
-            .collect();
         written.extend(out.first_starts.iter().flat_map(|s| s.writes.clone()));
         let is_seen = |p: &TreePath| {
             (options.sees_host)(p) || of_systemd.contains(p) || written.iter().any(|dir| p.starts_with(dir))
@@ -313,6 +318,11 @@ impl Needs {
             .collect();
         self.groups.retain(|name, _| !own.contains(name));
     }
+}
+
+/// `/etc/a` for `/etc/a/b/c`, nothing for `/etc/a`.
+fn directory_below_etc(path: &TreePath) -> Option<TreePath> {
+    path.ancestors_from_root().find(|p| p.depth() == 2).filter(|p| p != path)
 }
 
 /// Directories that hold nothing of the list and that the host has anyway go; the others stay.

@@ -185,6 +185,11 @@ fn configuration_that_is_written_is_the_hosts() {
             "/etc/other /etc/other/other.conf /etc/redis /etc/redis/made.conf /etc/redis/redis.conf /etc/redis/x.conf",
         ),
         ("ReadWritePaths=/var/lib/redis -/etc/other\n", "/etc/other /etc/other/other.conf"),
+        (
+            "EnvironmentFile=/etc/other/other.conf\nEnvironmentFile=-/etc/redis/none\n",
+            "/etc/other /etc/other/other.conf",
+        ),
+        ("EnvironmentFile=/etc/default/redis\n", "/etc/default/redis"),
         ("ReadWritePaths=-/etc/systemd /etc/%p +/etc\n", ""),
     ] {
         let unit = UNIT.replace("EnvironmentFile=/etc/default/redis\n", more);

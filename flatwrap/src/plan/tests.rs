@@ -288,6 +288,13 @@ fn units_follow_their_programs_and_are_checked() {
     assert_eq!(plan.warnings.len(), 2, "{:?}", plan.warnings);
     assert!(plan.units_forbid);
 
+    // As root in spite of User=.
+    let mut other = image.clone();
+    let privileged = unit.replace("[Service]\n", "[Service]\nUser=www\n").replace("=/sbin", "=!/sbin");
+    other.insert(p("/usr/lib/systemd/system/x.service"), Node::file(0o644, privileged)).unwrap();
+    let plan = Plan::new(&other, &wanted, Options::new("web".parse().unwrap()).unwrap()).unwrap();
+    assert_eq!(plan.warnings.len(), 2, "{:?}", plan.warnings);
+
     // What it forbids can be allowed.
     let relaxed = Options { relax_units: true, ..Options::new("web".parse().unwrap()).unwrap() };
     let plan = Plan::new(&image, &wanted, relaxed).unwrap();

@@ -8,16 +8,20 @@ merge() {
 }
 # Why a unit isn't what it should be.
 explain() {
-    systemctl --no-pager --full status "$@" || true
+    systemctl --no-pager --full status "$@" 2>&1 || true
     journalctl --no-pager -o cat -n 60
     exit 1
 }
+# What is being started may take its time; what fails is started again and again.
 wait_for() {
     n=0
+    failures=0
     until systemctl --quiet is-active "$1"; do
-        # What is being started may take its time.
-        [ -n "$(systemctl list-jobs --no-legend "$1")" ] || n=$((n + 1))
-        [ $n -lt 100 ] || explain "$1"
+        n=$((n + 1))
+        case $(systemctl show --property=ActiveState,SubState "$1") in
+        *failed* | *auto-restart*) failures=$((failures + 1)) ;;
+        esac
+        [ $n -lt 600 ] && [ $failures -lt 8 ] || explain "$1"
         sleep 0.2
     done
 }

@@ -199,8 +199,11 @@ impl Args {
     fn programs(&self, image: &Tree) -> Result<Vec<RequestedPath>, PackagesError> {
         let packages = PathArg::packages(&self.paths);
         let (mut found, _) = entry_points(&packages, image)?;
+        let mut elsewhere = Vec::new();
         if !self.common.services.no_service_files {
-            found.extend(private_root::service_files(&packages, image)?);
+            let files = private_root::service_files(&packages, image)?;
+            found.extend(files.paths);
+            elsewhere = files.elsewhere;
         }
         found.extend(programs(&self.common.selection.trace).iter().filter_map(|name| program(image, name)));
         let mut out: Vec<RequestedPath> = Vec::new();
@@ -210,6 +213,12 @@ impl Args {
             if !out.iter().any(|p| p.text == text) {
                 out.push(RequestedPath { text: text.clone(), source: text, target: None });
             }
+        }
+        for path in elsewhere {
+            let Some(name) = &self.name else { continue };
+            let Ok(source) = String::from_utf8(path.to_absolute()) else { continue };
+            let target = format!("/usr/libexec/{name}{source}");
+            out.push(RequestedPath { text: source.clone(), source, target: Some(target) });
         }
         Ok(out)
     }

@@ -146,6 +146,8 @@ pub(crate) struct Merged {
     pub(crate) mounts: BTreeMap<TreePath, bool>,
     /// Symlinks to what the host has.
     pub(crate) links: BTreeSet<TreePath>,
+    /// What would be such a symlink if there weren't too many.
+    pub(crate) unseen: Vec<TreePath>,
 }
 
 /// Plans a merged /etc. `names` are those that the programs read.
@@ -171,9 +173,10 @@ pub(crate) fn merged(image: &Tree, names: &BTreeSet<Vec<u8>>) -> Merged {
     }
     let lacking = READ.into_iter().chain(names.iter().map(Vec::as_slice));
     let lacking = lacking.filter(|name| !IMAGES.contains(name)).filter_map(|name| etc.join(name).ok());
-    let lacking = lacking.filter(|path| !image.contains(path) && !mounts.contains_key(path));
-    let links = followed.iter().cloned().chain(lacking.take(MOST_NAMES)).collect();
-    Merged { mounts, links }
+    let mut lacking = lacking.filter(|path| !image.contains(path) && !mounts.contains_key(path));
+    let links = followed.iter().cloned().chain(lacking.by_ref().take(MOST_NAMES)).collect();
+    let unseen = lacking.collect();
+    Merged { mounts, links, unseen }
 }
 
 /// Files and directories in a directory of the image, and whether each is a file. A symlink's target is there by its own name.
@@ -238,6 +241,16 @@ fn name_of(text: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
     use tree::Meta;
+
+    #[test]
+    fn names_that_are_too_many() {
+        let names: BTreeSet<Vec<u8>> = (0..300).map(|n| format!("n{n:03}").into_bytes()).collect();
+        let Merged { links, unseen, .. } = merged(&Tree::default(), &names);
+        assert_eq!(links.len(), FOLLOWED.len() + MOST_NAMES);
+        // Those of C libraries are there in any case.
+        assert_eq!(unseen.len(), 300 + READ.len() - MOST_NAMES);
+        assert_eq!(unseen.last().unwrap().to_string(), "/etc/n299");
+    }
 
     #[test]
     fn names_in_scripts() {

@@ -50,6 +50,8 @@ pub struct Mounts {
     list: Vec<Mount>,
     /// Symlinks to what the host has by the same name in /etc.
     links: BTreeSet<TreePath>,
+    /// What would be such a symlink if there weren't too many.
+    unseen: Vec<TreePath>,
 }
 
 /// Why the mounts can't be planned.
@@ -95,6 +97,7 @@ impl Mounts {
     pub fn new(image: &Tree, options: &Options) -> Result<Self, MountError> {
         let mut wanted = Vec::new();
         let mut links = BTreeSet::new();
+        let mut unseen = Vec::new();
         let host = |target: &TreePath, required: bool, rank| Mount {
             target: target.clone(),
             source: Source::Host(target.clone()),
@@ -124,7 +127,8 @@ impl Mounts {
                     Map::Chroot => wanted.retain(|m| m.target != dir),
                     Map::Merge => {
                         wanted.retain(|m| m.target != dir);
-                        let Merged { mounts, links: followed } = etc::merged(image, &options.etc_names);
+                        let Merged { mounts, links: followed, unseen: dropped } =
+                            etc::merged(image, &options.etc_names);
                         let mounts = mounts.into_iter();
                         wanted.extend(mounts.map(|(target, file)| Mount {
                             file,
@@ -132,6 +136,7 @@ impl Mounts {
                             ..host(&target, false, Rank::Default)
                         }));
                         links = followed;
+                        unseen = dropped;
                     }
                 }
             }
@@ -178,7 +183,7 @@ impl Mounts {
         }
         // A parent's target is final before its children are looked at, since mounts hide the image's symlinks.
         wanted.sort_by(|a, b| a.target.depth().cmp(&b.target.depth()).then_with(|| a.target.cmp(&b.target)));
-        let mut mounts = Mounts { links, ..Mounts::default() };
+        let mut mounts = Mounts { links, unseen, ..Mounts::default() };
         for mut mount in wanted {
             mount.target = mounts.real_target(image, &mount.target)?;
             mounts.add(mount)?;
@@ -204,6 +209,11 @@ impl Mounts {
     /// Files and directories that are the host's, without a mount of their own.
     pub fn links(&self) -> impl Iterator<Item = &TreePath> {
         self.links.iter()
+    }
+
+    /// Names in /etc that programs read, and that are neither the image's nor the host's.
+    pub(crate) fn unseen(&self) -> &[TreePath] {
+        &self.unseen
     }
 
     /// What covers `path`: the innermost mount that it is in.
@@ -288,7 +298,11 @@ impl Mounts {
 
     /// Drops what is seen without a mount of its own.
     fn drop_redundant(&mut self) {
-        let mut kept = Mounts { links: std::mem::take(&mut self.links), ..Mounts::default() };
+        let mut kept = Mounts {
+            links: std::mem::take(&mut self.links),
+            unseen: std::mem::take(&mut self.unseen),
+            ..Mounts::default()
+        };
         for mount in std::mem::take(&mut self.list) {
             let redundant = match (&mount.source, kept.over(&mount.target)) {
                 (Source::Image(_), None) => true,

@@ -14,6 +14,7 @@ use crate::{
     etc::{self, HOST_ETC},
     mounts::{MountError, Mounts},
     options::{Map, Options},
+    quote::is_text,
     script,
 };
 
@@ -193,6 +194,15 @@ impl Plan {
                 other => other?,
             }
         }
+        let unseen = plan.mounts.unseen();
+        if !unseen.is_empty() {
+            let (n, shown) =
+                (unseen.len(), unseen.iter().take(3).map(ToString::to_string).collect::<Vec<_>>());
+            plan.warnings.push(format!(
+                "{n} names in /etc that the programs read and the image lacks are not the host's, since there are too many: {}, …",
+                shown.join(", ")
+            ));
+        }
         plan.add_process(image)?;
         let (variables, odd) = environment::variables(image, &plan.mounts, &plan.options);
         plan.variables = variables;
@@ -300,11 +310,8 @@ impl Plan {
             Kind::File(_) | Kind::Dir => Shown::Link(real.clone()),
             _ => return Err(PlanError::Special(place.clone())),
         };
-        let readable = |p: &TreePath| {
-            std::str::from_utf8(p.as_relative()).is_ok_and(|t| !t.chars().any(char::is_control))
-        };
         for p in [target, shown.path()] {
-            if !readable(p) {
+            if !is_text(p) {
                 return Err(PlanError::BadName(p.clone()));
             }
         }

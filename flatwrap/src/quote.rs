@@ -2,6 +2,13 @@
 
 use std::fmt::Write as _;
 
+use tree::TreePath;
+
+/// Whether a path can stand in a script.
+pub(crate) fn is_text(path: &TreePath) -> bool {
+    std::str::from_utf8(path.as_relative()).is_ok_and(|text| !text.chars().any(char::is_control))
+}
+
 /// One word for a POSIX shell; plain where nothing needs quoting. POSIX.1-2017, XCU 2.2.
 ///
 /// ```

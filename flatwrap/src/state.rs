@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use tree::{Meta, Node, Tree, TreePath};
 
 use crate::plan::PlanError;
-use crate::quote::sh;
+use crate::quote::{is_text, sh};
 use crate::script::DIR;
 
 /// A directory of the host.
@@ -102,11 +102,6 @@ impl StateDir {
 
 fn is_root(name: &str) -> bool {
     name == "root" || name == "0"
-}
-
-/// Whether a path can stand in a script.
-fn is_text(path: &TreePath) -> bool {
-    std::str::from_utf8(path.as_relative()).is_ok_and(|text| !text.chars().any(char::is_control))
 }
 
 #[cfg(test)]

@@ -13,17 +13,19 @@ use crate::package_selection::{PackagesError, database_of, plain, shown};
 
 /// Programs that scripts and other programs start without saying so, and the description of a terminal: of the packages that
 /// have them, no other depends on these (Debian's essential packages), and yet each relies on them.
-const TOOLS: [&str; 14] = [
+const TOOLS: [&str; 16] = [
     "/bin/sh",
     "/bin/bash",
     "/bin/cat",
     "/bin/grep",
     "/bin/sed",
     "/bin/hostname",
+    "/usr/bin/awk",
     "/usr/bin/env",
     "/usr/bin/find",
     "/usr/bin/getent",
     "/usr/bin/id",
+    "/usr/bin/logger",
     "/usr/bin/which",
     "/usr/bin/tput",
     "/lib/terminfo/x/xterm",

@@ -283,7 +283,7 @@ fn units_follow_their_programs_and_are_checked() {
 
     // Root's: the bounding set counts, too.
     let unit = unit.replace("User=www\n", "");
-    image.insert(p("/usr/lib/systemd/system/x.service"), Node::file(0o644, unit)).unwrap();
+    image.insert(p("/usr/lib/systemd/system/x.service"), Node::file(0o644, unit.as_str())).unwrap();
     let plan = Plan::new(&image, &wanted, Options::new("web".parse().unwrap()).unwrap()).unwrap();
     assert_eq!(plan.warnings.len(), 2, "{:?}", plan.warnings);
     assert!(plan.units_forbid);

@@ -32,7 +32,7 @@ pub(super) const ALL: [Daemon; 20] = [
         "42",
     ),
     daemon("mariadb", "mariadb.service", "mysql", "mariadb -Ne 'select 41 + 1'", "42")
-        .of(&["mariadb-server", "mariadb-client"]),
+        .of(&["mariadb-server", "mariadb-client-core"]),
     daemon("sshd", "ssh.service", "sshd", "talk 22 '' 15", "SSH-2.0-OpenSSH").of(&["openssh-server"]),
     daemon("chrony", "chrony.service", "_chrony", "chronyc tracking", "Reference ID").relaxed(),
     daemon("dnsmasq", "dnsmasq.service", "dnsmasq", DNS, "7f 00 00 01"),

@@ -144,7 +144,8 @@ impl Vm {
         let Some((_, text)) = console.split_once(BEGIN) else {
             bail!("the machine didn't come up: {}\n{console}\n{}", outcome.status, outcome.stderr);
         };
-        match text.split_once(END) {
+        // What the script prints of the machine's units has the words, too.
+        match text.rsplit_once(END) {
             Some((text, end)) if end.lines().next() == Some("0") => Ok(text.to_owned()),
             _ => bail!("the script failed in the machine: {}\n{text}", outcome.status),
         }

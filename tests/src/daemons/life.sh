@@ -8,7 +8,8 @@ merge() {
 }
 # Why a unit isn't what it should be.
 explain() {
-    systemctl --no-pager --full status "$@" 2>&1 || true
+    systemctl --failed --no-legend --plain
+    [ $# -eq 0 ] || systemctl --no-pager --full status "$@" 2>&1 || true
     journalctl --no-pager -o cat -n 60
     exit 1
 }

@@ -190,6 +190,28 @@ fn the_shell_of_a_named_script() {
     assert_eq!(plan.warnings, [""; 0]);
 }
 
+/// Hosts with busybox have no bash, and the image's may not replace that of a host which has one.
+#[test]
+fn a_script_of_bash_gets_the_images() {
+    let lab = TestRoot::glibc();
+    lab.with_glibc();
+    lab.program("usr/bin/bash", &[], &[]).symlink("bin", "usr/bin");
+    lab.script("usr/bin/one", "#!/bin/bash -e\nexit\n").script("usr/bin/two", "#!/usr/bin/env bash\n");
+    lab.script("usr/bin/posix", "#!/bin/sh\n").script("usr/share/app/example", "#!/bin/bash\n");
+    let paths = ["/usr/bin/one", "/usr/bin/two", "/usr/bin/posix", "/usr/share/app/example"];
+    let (plan, tree) = plan(&lab, &request(&paths));
+    let bash = "/usr/lib/flix/t/usr/bin/bash";
+    assert!(entries(&plan).contains(&format!("{bash} relocate")), "{plan}");
+    let first = |path: &str| {
+        let text = tree.get(&p(path)).unwrap().content().unwrap().read(100).unwrap();
+        String::from_utf8(text).unwrap().lines().next().unwrap().to_owned()
+    };
+    let lines = paths.map(first);
+    assert_eq!(lines, [format!("#!{bash} -e"), format!("#!{bash}"), "#!/bin/sh".into(), format!("#!{bash}")]);
+    assert!(!tree.contains(&p("/usr/bin/bash")));
+    assert_eq!(plan.warnings, [""; 0]);
+}
+
 /// A folder of configuration that a link leads to is copied as a whole.
 #[test]
 fn configuration_that_a_link_leads_to() {

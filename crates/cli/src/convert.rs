@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Args, CommandFactory};
 use flix::plan::Selection;
-use image::ImageOptions;
-use image::Written;
+use image::{Format, ImageOptions, Written};
 use oci::{ImageRef, Rootfs};
+use packages::Database;
 use run_check::Outcome;
 use services::Needs;
 use sysext::extension::Finding;
@@ -21,6 +21,7 @@ use crate::args::{
     SourceArgs,
 };
 use crate::package_selection::PackagesError;
+use crate::provenance::{Provenance, Source, included};
 use crate::root::{RootError, Wanted, check_machines, root_file_system};
 use crate::run_check::{CheckError, Programs, RunCheck};
 use crate::selection::{LeaveOut, programs, select};
@@ -42,6 +43,9 @@ pub(crate) struct ConvertArgs {
     pub(crate) check: CheckArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+    /// Also write what the image was made of to NAME.intoto.json beside it: an in-toto statement with SLSA provenance
+    #[arg(long, help_heading = "Output")]
+    pub(crate) provenance: bool,
     #[command(flatten)]
     pub(crate) release: ReleaseArgs,
     #[command(flatten)]
@@ -131,6 +135,9 @@ pub(crate) trait Conversion {
         Ok(Vec::new())
     }
 
+    /// The files of the image that are included. `image` is what [`Conversion::narrow`] left.
+    fn sources(&self, plan: &Self::Plan, image: &Tree) -> BTreeSet<TreePath>;
+
     /// The machines that the plan's programs are for.
     fn machines(&self, plan: &Self::Plan, rootfs: &Rootfs) -> BTreeSet<Machine>;
 
@@ -194,6 +201,9 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
 
     // Before the work: a key that can't be read, or a directory that takes no image, should cost no pull.
     args.output.check_path(name)?;
+    if args.provenance && args.output.format == Format::Dir {
+        bail!("--provenance: a directory has no digest, choose another --format");
+    }
     let image_options = args.output.image_options(args.source.architecture(), &events)?;
     let context = args.source.context().map_err(RootError::from)?;
     let sandbox = SandboxArgs { offline: args.source.offline, ..args.sandbox.clone() };
@@ -216,10 +226,26 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
     let is_refused = args.check.no_check || sandbox.untrusted && is_unasked;
     let is_checked = !is_refused && !args.report.dry_run;
     let original = is_checked.then(|| rootfs.tree.clone());
+    let described = args.provenance && !args.report.dry_run;
+    let database = match described {
+        true => Database::read(&rootfs.tree)?,
+        false => None,
+    };
     let (rootfs, shown) = command.narrow(rootfs, paths, &selections)?;
     let plan = command.plan(name, &rootfs, shown, selections, elsewhere)?;
     let machines = command.machines(&plan, &rootfs);
     let narrowed = is_checked.then(|| rootfs.clone());
+    let provenance = described.then(|| Provenance {
+        command: C::command().get_name().to_owned(),
+        image: image.to_string(),
+        source: Source::of(&rootfs),
+        name: name.to_string(),
+        paths: paths.iter().map(|path| path.text.clone()).collect(),
+        packages: sandbox.package.clone(),
+        commands: sandbox.run.clone(),
+        traces: args.selection.trace.clone(),
+        included: included(database.as_ref(), &command.sources(&plan, &rootfs.tree)),
+    });
     check_machines(&args.source, image, machines.iter().copied())?;
     let image_for = args.source.image_architecture(rootfs.config.platform.as_ref());
     let (mut built, report) = command.build(&plan, rootfs, &events)?;
@@ -262,6 +288,9 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
         Some(needs) => service_files::write_confext(&needs, &extension, &args.output, &options, &events)?,
         None => None,
     };
+    if let (Some(provenance), Some(written)) = (&provenance, &written) {
+        provenance.write(written, confext.as_ref())?;
+    }
     events.clear();
     let mut text = command.report(&plan, &report, &extension, &checked, written.as_ref())?;
     if let Some(confext) = confext.filter(|_| !args.report.json && !args.report.quiet) {

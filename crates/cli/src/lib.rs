@@ -23,6 +23,8 @@ pub use hint::hint;
 mod frame;
 pub use frame::{end, parse};
 
+mod provenance;
+
 mod root;
 
 mod selection;

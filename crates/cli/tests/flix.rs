@@ -70,6 +70,24 @@ fn an_image_is_written_and_told_of() {
 }
 
 #[test]
+fn what_an_image_was_made_of_is_written_beside_it() {
+    let (flix, (_lab, image)) = (Flix::new(), image());
+    let said = flix.run(&["--provenance", &image, "one", "/usr/bin/prog"]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
+    assert_eq!(flix.files(), ["one.intoto.json", "one.raw"]);
+    let text = std::fs::read(flix.home.path().join("one.intoto.json")).unwrap();
+    let statement: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let sha256 = statement["subject"][0]["digest"]["sha256"].as_str().unwrap();
+    assert!(said.out.contains(sha256), "{}", said.out);
+    let base = &statement["predicate"]["buildDefinition"]["resolvedDependencies"][0];
+    assert_eq!((base["name"].as_str(), base["uri"].as_str()), (Some("rootfs"), Some(image.as_str())));
+
+    let said = flix.run(&["--provenance", "--format", "dir", &image, "two", "/usr/bin/prog"]);
+    assert_eq!((said.code, said.out.as_str()), (1, ""), "{}", said.err);
+    assert_eq!(said.err, "error: --provenance: a directory has no digest, choose another --format\n");
+}
+
+#[test]
 fn a_dry_run_prints_the_plan_and_writes_nothing() {
     let (flix, (_lab, image)) = (Flix::new(), image());
     let said = flix.run(&["--dry-run", &image, "one", "/usr/bin/prog"]);

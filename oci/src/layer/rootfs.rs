@@ -14,6 +14,8 @@ pub struct Rootfs {
     /// Says what the tree is: image-spec's ChainID for layers, so the same layers have the same id wherever they come
     /// from. config.md, "Layer ChainID".
     pub id: Digest,
+    /// Of the manifest for the platform, if the image came from a registry. Commands that ran in it since change nothing about it.
+    pub manifest: Option<Digest>,
     /// Environment, entry point and so on; empty for sources without one.
     pub config: Config,
 }
@@ -21,7 +23,7 @@ pub struct Rootfs {
 impl Rootfs {
     /// A root without files, to apply layers to.
     pub fn empty(config: Config) -> Self {
-        Rootfs { tree: Tree::default(), id: Digest::of(""), config }
+        Rootfs { tree: Tree::default(), id: Digest::of(""), manifest: None, config }
     }
 
     /// Applies all layers, the lowest first. No layers make an empty root, which is legal. The limits are for all together.

@@ -38,8 +38,9 @@ impl Context {
         if let ImageRef::Registry(reference) = image {
             let image = self.pull(reference, events).map_err(Box::new)?;
             let name = image.reference.to_string();
-            return Rootfs::from_layers(image.config, &image.layers, events)
-                .map_err(|source| RootfsError::Layer { image: name, source });
+            let rootfs = Rootfs::from_layers(image.config, &image.layers, events)
+                .map_err(|source| RootfsError::Layer { image: name, source })?;
+            return Ok(Rootfs { manifest: Some(image.digest), ..rootfs });
         }
         let reader = Reader { cache: &self.cache, platform: &self.platform, events };
         let local = reader.rootfs_with(image, wanted).map_err(Box::new)?;

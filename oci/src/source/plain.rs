@@ -19,7 +19,7 @@ pub(super) fn tar(files: LayoutFiles) -> Result<Rootfs, SourceError> {
     };
     // Not the ChainID of the same tar as a layer: its whiteouts would make another tree.
     let id = Digest::of(format!("tar {}", layout_files::digest(&path, &tar)?));
-    Ok(Rootfs { tree, id, config: Config::default() })
+    Ok(Rootfs { tree, id, manifest: None, config: Config::default() })
 }
 
 /// A directory that has a root file system in it, possibly the one that this program runs in.
@@ -37,7 +37,7 @@ pub(super) fn dir(path: &Path, wanted: &[TreePath], events: &dyn Events) -> Resu
         events.event(Event::Note(text.into()));
     }
     let id = dir_id(&tree);
-    Ok(Rootfs { tree, id, config: Config::default() })
+    Ok(Rootfs { tree, id, manifest: None, config: Config::default() })
 }
 
 /// Hashing all content would take seconds. Instead: all metadata, and for each file its inode and the time of its last change,

@@ -136,6 +136,10 @@ impl Conversion for Args {
         private_root::select(&packages, &self.packages, &rootfs.tree, events)
     }
 
+    fn sources(&self, _plan: &Plan, image: &Tree) -> BTreeSet<TreePath> {
+        image.iter().map(|(path, _)| path.clone()).collect()
+    }
+
     fn machines(&self, plan: &Plan, rootfs: &Rootfs) -> BTreeSet<Machine> {
         plan.machines(&rootfs.tree)
     }
@@ -458,7 +462,7 @@ mod tests {
         let args = Args::parse_from(["flatwrap", "x", "n", "/usr/bin/x", "--chroot-dir", "/usr"]);
         let mut tree = tree::Tree::default();
         tree.insert("/usr".parse().unwrap(), tree::Node::dir()).unwrap();
-        let rootfs = Rootfs { tree, config: Config::default(), id: store::Digest::of(b"") };
+        let rootfs = Rootfs { tree, config: Config::default(), id: store::Digest::of(b""), manifest: None };
         let show = |chroot: Option<&str>, host: Option<&str>| {
             let owned = |o: Option<&str>| o.map(str::to_owned);
             let o = options(&args, &"n".parse().unwrap(), &rootfs, owned(chroot), owned(host)).unwrap();

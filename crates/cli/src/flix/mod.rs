@@ -87,6 +87,10 @@ impl Conversion for Args {
         select(&self.packages(), &self.packages, &rootfs.tree, events)
     }
 
+    fn sources(&self, planned: &Planned, _image: &Tree) -> BTreeSet<TreePath> {
+        planned.plan.entries.values().filter_map(|entry| entry.source.clone()).collect()
+    }
+
     fn machines(&self, planned: &Planned, _rootfs: &Rootfs) -> BTreeSet<Machine> {
         planned.plan.machines.clone()
     }

@@ -26,7 +26,7 @@ fn root() -> Tree {
 }
 
 fn image() -> Rootfs {
-    Rootfs { tree: root(), id: Digest::of("root"), config: oci::Config::default() }
+    Rootfs { tree: root(), id: Digest::of("root"), manifest: None, config: oci::Config::default() }
 }
 
 /// What the line looks up, but for what each does: the shell's own.

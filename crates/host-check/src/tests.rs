@@ -442,9 +442,18 @@ fn libraries_that_the_loader_finds_afterwards() {
     root.program("usr/bin/host", &[&format!("{lib}/libone.so.1")], &["-Wl,-rpath,/usr/lib/own"]);
     root.shared_library("other/libtwo.so.2", "libtwo.so.2", &[], &[]);
     root.program("other/extension", &["other/libtwo.so.2"], &[]);
+    root.program("other/strange", &[], &["-Wl,--dynamic-linker=/lib64/ld-none.so.2"]);
+    for (file, version, place) in
+        [("one.map", "VER_1", "other/libver.so.1"), ("two.map", "VER_2", "lib/x86_64-linux-gnu/libver.so.1")]
+    {
+        root.write(file, format!("{version} {{ global: *; }};\n"));
+        let script = format!("-Wl,--version-script={}", root.path(file).display());
+        root.shared_library(place, "libver.so.1", &[], &[&script]);
+    }
+    let calls = "const char *f_libver_so_1(void);\nint main(void) { return f_libver_so_1() == 0; }\n";
+    root.compile(calls, &root.path("usr/bin/versioned"), &[], &["lib/x86_64-linux-gnu/libver.so.1"]);
     let all = root.tree();
     let mut host = tree(HOST);
-    host.remove(&"/lib".parse().unwrap());
     let copy = |to: &mut Tree, from: &str, place: &str| {
         let node = all.get(&from.parse().unwrap()).unwrap().clone();
         to.insert_all(place.parse().unwrap(), node, &Meta::dir()).unwrap();
@@ -453,9 +462,12 @@ fn libraries_that_the_loader_finds_afterwards() {
         "/lib64/ld-linux-x86-64.so.2",
         "/lib/x86_64-linux-gnu/libc.so.6",
         "/lib/x86_64-linux-gnu/libone.so.1",
+        "/lib/x86_64-linux-gnu/libver.so.1",
         "/usr/bin/host",
+        "/usr/bin/versioned",
     ] {
-        copy(&mut host, file, file);
+        let place = if file.starts_with("/usr") { file.to_owned() } else { format!("/usr{file}") };
+        copy(&mut host, file, &place);
     }
     let found = |files: &[(&str, &str)]| {
         let mut extension = with_release("x", &["/usr/share/x"]);
@@ -489,4 +501,72 @@ fn libraries_that_the_loader_finds_afterwards() {
         ("/other/libtwo.so.2", "/usr/lib/x86_64-linux-gnu/libtwo.so.2"),
     ];
     assert!(found(&both).is_empty());
+    assert_eq!(found(&[("/other/strange", "/usr/bin/strange")]), ["error loader-missing /usr/bin/strange"]);
+    // In the place of the host's, with a version less. The host of this test isn't usr-merged below /lib.
+    let found_versions = found(&[("/other/libver.so.1", "/usr/lib/x86_64-linux-gnu/libver.so.1")]);
+    assert!(
+        found_versions.contains(&"error symbol-version /usr/bin/versioned".to_owned()),
+        "{found_versions:?}"
+    );
+}
+
+/// ld.so.cache as ldconfig(8) writes it: names and paths.
+fn cache(libraries: &[(&str, &str)]) -> Vec<u8> {
+    let mut strings = Vec::new();
+    let mut out = b"glibc-ld.so.cache1.1".to_vec();
+    out.extend((libraries.len() as u32).to_le_bytes());
+    out.extend([0; 24]);
+    for (name, path) in libraries {
+        let mut place = |text: &str| {
+            let at = 48 + 24 * libraries.len() + strings.len();
+            strings.extend([text.as_bytes(), b"\0"].concat());
+            (at as u32).to_le_bytes()
+        };
+        let (key, value) = (place(name), place(path));
+        out.extend([[3, 3, 0, 0], key, value, [0; 4], [0; 4], [0; 4]].concat());
+    }
+    [out, strings].concat()
+}
+
+#[test]
+fn a_library_that_ldconfig_has_not_seen() {
+    let root = TestRoot::glibc();
+    root.with_glibc();
+    root.shared_library("usr/local/lib/libtwo.so.2", "libtwo.so.2", &[], &[]);
+    root.program("usr/bin/extension", &["usr/local/lib/libtwo.so.2"], &[]);
+    let all = root.tree();
+    let with = |cached: bool, unit: &[&str]| {
+        let mut host = tree(HOST);
+        let mut add =
+            |path: &str, node: Node| host.insert_all(path.parse().unwrap(), node, &Meta::dir()).unwrap();
+        for file in ["/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/libc.so.6"] {
+            add(&format!("/usr{file}"), all.get(&file.parse().unwrap()).unwrap().clone());
+        }
+        add("/etc/ld.so.conf", Node::file(0o644, "/usr/local/lib\n"));
+        if cached {
+            add(
+                "/etc/ld.so.cache",
+                Node::file(0o644, cache(&[("libc.so.6", "/lib/x86_64-linux-gnu/libc.so.6")])),
+            );
+        }
+        let mut extension = with_release("x", &[&["/usr/share/x"], unit].concat());
+        for file in ["/usr/local/lib/libtwo.so.2", "/usr/bin/extension"] {
+            let node = all.get(&file.parse().unwrap()).unwrap().clone();
+            extension.insert_all(file.parse().unwrap(), node, &Meta::dir()).unwrap();
+        }
+        let host = Host::new("test".into(), host, None).unwrap();
+        let set = [Extension {
+            name: "x".parse().unwrap(),
+            tree: &extension,
+            is_directory: false,
+            size: 0,
+            labels_known: true,
+            notes: Vec::new(),
+        }];
+        said(&check(&host, &set, &Options::default()).unwrap())
+    };
+    assert_eq!(with(true, &[]), ["error library-cache /usr/bin/extension"]);
+    let unit = "/usr/lib/systemd/system/x.service=[Service]\nExecStart=-/usr/sbin/ldconfig\n";
+    assert!(with(true, &[unit]).is_empty());
+    assert!(with(false, &[]).is_empty());
 }

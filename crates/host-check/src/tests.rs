@@ -326,6 +326,23 @@ fn sets_that_are_not_blamed() {
 }
 
 #[test]
+fn layers_are_in_order_and_what_starts_is_listed() {
+    let drop_in = "/usr/lib/systemd/system/multi-user.target.d/10-x9.conf=[Unit]\nUpholds=sshd.service\n";
+    let set: [(&str, &[&str]); 2] = [("x10", &["/usr/bin/x*=10"]), ("x9", &["/usr/bin/x*=9", drop_in])];
+    let report = report(tree(HOST), &set, &Options::default());
+    let names: Vec<&str> = report.extensions.iter().map(|e| e.name.as_str()).collect();
+    assert_eq!(
+        (names, &report.hierarchies[0].layers),
+        (vec!["x9", "x10"], &vec!["x9".to_owned(), "x10".to_owned()])
+    );
+    let hidden = report.findings.iter().find(|f| f.rule == "extension-file").unwrap();
+    assert_eq!(hidden.extension.as_deref(), Some("x10"));
+    let starts: Vec<String> =
+        report.starts.iter().map(|s| format!("{} {} {}", s.unit, s.by, s.extension)).collect();
+    assert_eq!(starts, ["sshd.service Upholds= of multi-user.target x9"]);
+}
+
+#[test]
 fn errors_that_are_allowed_are_warnings() {
     let options = Options { allow: ["host-file".to_owned()].into() };
     let report = report(tree(HOST), &[("a", &["/usr/bin/sh*=other"])], &options);

@@ -7,6 +7,8 @@ pub mod flatcar;
 pub use flatcar::Channel;
 pub use flatcar::FlatcarError;
 
+mod boot;
+
 mod payload;
 pub use payload::PayloadError;
 pub use payload::{InstallPartition, InstallPath, Payload, PayloadEntry, PayloadItem};

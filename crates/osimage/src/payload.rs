@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use sysext::ExtensionName;
-use tree::{StaticPath, TreePath};
+use tree::{Arch, StaticPath, TreePath};
 
 /// A partition that extensions can be put on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,9 +129,20 @@ pub enum PayloadError {
 pub struct Payload {
     entries: Vec<PayloadEntry>,
     names: BTreeSet<ExtensionName>,
+    architecture: Option<Arch>,
 }
 
 impl Payload {
+    /// What the extensions are for; none if they are for all.
+    pub fn architecture(&self) -> Option<Arch> {
+        self.architecture
+    }
+
+    /// Only an image that boots on this takes the extensions.
+    pub fn set_architecture(&mut self, architecture: Option<Arch>) {
+        self.architecture = architecture;
+    }
+
     /// An extension: its file in a directory of its own, where systemd-sysupdate looks for versions, and the link that makes
     /// systemd-sysext merge it.
     ///

@@ -28,14 +28,17 @@ fn run(program: &str, args: &[&str]) -> String {
 /// A disk of Flatcar's layout, as far as it is written to: OEM is 6, ROOT is 9.
 fn disk(dir: &Path, root_mib: u64) -> PathBuf {
     let path = dir.join("disk.bin");
-    let oem_mib = 128;
+    let (oem_mib, efi_mib) = (128, 4);
     let file = File::create(&path).unwrap();
-    file.set_len((2 + oem_mib + root_mib) * MIB).unwrap();
+    file.set_len((2 + oem_mib + root_mib + efi_mib) * MIB).unwrap();
     let script = format!(
-        "label: gpt\n6 : start=2048, size={}, name=OEM\n9 : start={}, size={}, name=ROOT\n",
+        "label: gpt\n6 : start=2048, size={}, name=OEM\n9 : start={}, size={}, name=ROOT\n\
+         1 : start={}, size={}, type=U, name=EFI-SYSTEM\n",
         oem_mib * 2048,
         2048 + oem_mib * 2048,
-        root_mib * 2048
+        root_mib * 2048,
+        2048 + (oem_mib + root_mib) * 2048,
+        efi_mib * 2048 - 34,
     );
     let mut child = Command::new("/usr/sbin/sfdisk")
         .args(["-q", "--no-reread"])
@@ -45,12 +48,25 @@ fn disk(dir: &Path, root_mib: u64) -> PathBuf {
         .unwrap_or_else(|e| panic!("sfdisk: {e}; install package fdisk"));
     child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
-    for (name, tool, args) in [("OEM", "mkfs.btrfs", &["-q"][..]), ("ROOT", "mkfs.ext4", &["-q", "-F"])] {
+    for (name, tool, args) in [
+        ("OEM", "mkfs.btrfs", &["-q", "-L"][..]),
+        ("ROOT", "mkfs.ext4", &["-q", "-F", "-L"]),
+        ("EFI-SYSTEM", "mkfs.vfat", &["-n"]),
+    ] {
         let partitions = gpt::read(&File::open(&path).unwrap()).unwrap();
         let partition = gpt::named(&partitions, name).unwrap();
         let part = dir.join(name);
         File::create(&part).unwrap().set_len(partition.size).unwrap();
-        run(tool, &[args, &["-L", name, part.to_str().unwrap()]].concat());
+        run(tool, &[args, &[name, part.to_str().unwrap()]].concat());
+        if name == "EFI-SYSTEM" {
+            // As Flatcar has it: in lower case, and with the other loaders beside it.
+            for loader in ["bootx64.efi", "grub.cfg"] {
+                fs::write(dir.join(loader), "x").unwrap();
+            }
+            run("mmd", &["-i", part.to_str().unwrap(), "::/EFI", "::/EFI/boot"]);
+            let from = ["bootx64.efi", "grub.cfg"].map(|file| dir.join(file).display().to_string());
+            run("mcopy", &["-i", part.to_str().unwrap(), &from[0], &from[1], "::/EFI/boot"]);
+        }
         let (input, output) = (format!("if={}", part.display()), format!("of={}", path.display()));
         let seek = format!("seek={}", partition.offset);
         run(
@@ -104,6 +120,19 @@ fn root_gets_extension_link_and_configuration() {
     // Holes stay holes.
     assert!(out.metadata().unwrap().blocks() * 512 < 40 * MIB);
     assert_eq!(leftovers(dir.path()), Vec::<String>::new());
+}
+
+#[test]
+fn extensions_for_another_machine_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (image, out) = (disk(dir.path(), 64), dir.path().join("out.bin"));
+    let mut payload = payload(dir.path(), "root:/opt/extensions/", 1000);
+    payload.set_architecture(Some(Arch::Arm64));
+    let error = bake(&image, &payload, &out, &Silent).unwrap_err().to_string();
+    assert!(error.ends_with("disk.bin\": boots on x86-64, and the extensions are for arm64"), "{error}");
+    assert!(!out.exists());
+    payload.set_architecture(Some(Arch::X86_64));
+    bake(&image, &payload, &out, &Silent).unwrap();
 }
 
 #[test]
@@ -209,7 +238,7 @@ fn tables_that_lie_are_refused() {
         fs::write(&path, bytes).unwrap();
         gpt::read(&File::open(path).unwrap()).map_err(|e| e.to_string())
     };
-    assert_eq!(read(&good).unwrap().iter().map(|p| p.number).collect::<Vec<_>>(), [6, 9]);
+    assert_eq!(read(&good).unwrap().iter().map(|p| p.number).collect::<Vec<_>>(), [1, 6, 9]);
     // Byte, value, message. The entries of partition 6 and 9 start at 1024 + 5 * 128 and 1024 + 8 * 128.
     for (at, value, message) in [
         (512, 0, "no disk image with a GPT"),

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use store::compress::{CompressionFormat, DecodeLimits, Decoder, SNIFF};
 use tree::output::TemporaryDir;
-use tree::{Event, Events, OutputFile};
+use tree::{Arch, Event, Events, OutputFile};
 
 use super::payload::{InstallPartition, Payload};
-use super::{Ext4Error, MountError, ext4, mounted};
+use super::{Ext4Error, MountError, boot, ext4, mounted};
 use image::gpt::{self, GptError};
 
 /// Why an image could not be baked.
@@ -32,6 +32,9 @@ pub enum BakeError {
     /// The output can't take its place.
     #[error(transparent)]
     Commit(#[from] tree::output::OutputError),
+    /// The extensions are for another machine than the image's boot loader.
+    #[error("{path:?}: boots on {is}, and the extensions are for {wanted}")]
+    Architecture { path: PathBuf, is: Arch, wanted: Arch },
     /// The image would be replaced by the output.
     #[error("{0:?} is the image itself: name another file for the output")]
     Same(PathBuf),
@@ -59,6 +62,9 @@ pub fn check(partition: InstallPartition) -> Result<(), BakeError> {
     Ok(())
 }
 
+/// The partition with the boot loader.
+const EFI: &str = "EFI-SYSTEM";
+
 /// Writes `output`: the disk image, decompressed if it is compressed, with the payload in it. `image` stays as it is, and
 /// `output` appears when it is complete.
 ///
@@ -80,6 +86,12 @@ pub fn bake(
 
     let bad_table = |source| BakeError::Gpt { path: image.to_owned(), source };
     let partitions = gpt::read(out.file()).map_err(bad_table)?;
+    if let (Some(wanted), Ok(partition)) = (payload.architecture(), gpt::named(&partitions, EFI)) {
+        let is = boot::architecture(out.file(), partition).map_err(bad_output)?;
+        if let Some(is) = is.filter(|is| *is != wanted) {
+            return Err(BakeError::Architecture { path: image.to_owned(), is, wanted });
+        }
+    }
     let stage = stage(output).map_err(bad_output)?;
     for install in [InstallPartition::Root, InstallPartition::Oem] {
         let entries = payload.of(install);

@@ -228,6 +228,7 @@ fn payload(args: &Args, fetcher: &Fetcher, events: &dyn Events) -> anyhow::Resul
             updates = true;
         }
     }
+    payload.set_architecture(arch);
     if updates {
         payload.noop("noop.conf", sysupdate::NOOP.into())?;
     }

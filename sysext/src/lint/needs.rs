@@ -99,7 +99,7 @@ impl Needs {
             }
         }
         let musls: BTreeSet<Machine> =
-            elves.values().filter_map(|elf| is_musl(elf).then(|| elf.built_for())).collect();
+            elves.values().filter(|elf| is_musl(elf)).map(Elf::built_for).collect();
         // A library without a search path of its own finds what the program that loads it has loaded already, and plugins
         // live from that: what lies beside it counts.
         for (path, elf) in &elves {

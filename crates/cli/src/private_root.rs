@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use flix::plan::Selection;
 use packages::{Closure, Database, Package};
+use services::FIRST_START_PROGRAMS;
 use sysext::extension::unit_programs::{UNIT_LIMIT, is_unit, programs as unit_programs};
 use sysext::request::home;
 use tree::{Event, Events, Kind, StaticPath, Tree, TreePath};
@@ -13,7 +14,7 @@ use crate::package_selection::{PackagesError, database_of, plain, shown};
 
 /// Programs that scripts and other programs start without saying so, and the description of a terminal: of the packages that
 /// have them, no other depends on these (Debian's essential packages), and yet each relies on them.
-const TOOLS: [&str; 16] = [
+const TOOLS: [&str; 17] = [
     "/bin/sh",
     "/bin/bash",
     "/bin/cat",
@@ -26,6 +27,7 @@ const TOOLS: [&str; 16] = [
     "/usr/bin/getent",
     "/usr/bin/id",
     "/usr/bin/logger",
+    "/usr/bin/setpriv",
     "/usr/bin/which",
     "/usr/bin/tput",
     "/lib/terminfo/x/xterm",
@@ -287,6 +289,16 @@ pub(crate) fn service_files(names: &[String], tree: &Tree) -> Result<ServiceFile
         }
     }
     let mut programs = BTreeSet::new();
+    // A host makes with them what the packages' scripts have made in the image: openssh-server has them of openssh-client.
+    if out.iter().any(is_unit) {
+        let named: Vec<&str> = names.iter().map(|n| plain(n)).collect();
+        let closure = database.closure(&named)?;
+        let files = closure.named.iter().chain(&closure.depends).flat_map(|p| &p.files);
+        let is_one = |p: &&TreePath| {
+            p.file_name().is_some_and(|name| FIRST_START_PROGRAMS.iter().any(|one| one.as_bytes() == name))
+        };
+        programs.extend(flatwrap::programs(tree, files.filter(is_one)));
+    }
     for file in &out {
         let Ok(found) = tree.resolve(file.to_absolute(), true) else { continue };
         let Some(content) = tree.get(&found.path).and_then(|n| n.content()) else { continue };
@@ -357,7 +369,7 @@ mod tests {
             ("/var/lib/dpkg/info/tool.list", "/usr/bin/tool\n/usr/bin/tool2\n"),
             ("/var/lib/dpkg/info/perl-base.list", "/usr/bin/perl5\n"),
             ("/var/lib/dpkg/info/common.list", "/usr/sbin/commond\n/lib/systemd/system/common.service\n"),
-            ("/var/lib/dpkg/info/metameta-client.list", "/usr/bin/client\n"),
+            ("/var/lib/dpkg/info/metameta-client.list", "/usr/bin/client\n/usr/bin/ssh-keygen\n"),
             (
                 "/lib/systemd/system/common.service",
                 "[Service]\nExecStart=/usr/sbin/commond\nExecStartPost=!/etc/common/start\n",
@@ -388,6 +400,7 @@ mod tests {
         add("/usr/sbin/commond", Node::file(0o755, ""));
         add("/etc/common/start", Node::file(0o755, ""));
         add("/usr/bin/client", Node::file(0o755, ""));
+        add("/usr/bin/ssh-keygen", Node::file(0o755, ""));
         add("/bin", Node::symlink("usr/bin"));
         add("/usr/bin/sh", Node::symlink("dash"));
         // An applet of busybox, where /sbin is no symlink.
@@ -446,7 +459,7 @@ mod tests {
             (&["git"][..], "/usr/bin/git"),
             (&["git", "perl"], "/usr/bin/git /usr/bin/perl"),
             (&["meta"], "/usr/bin/jar"),
-            (&["metameta"], "/usr/bin/client /usr/sbin/commond"),
+            (&["metameta"], "/usr/bin/client /usr/bin/ssh-keygen /usr/sbin/commond"),
             (&["libc6"], ""),
         ] {
             let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
@@ -458,7 +471,8 @@ mod tests {
 
     #[test]
     fn units_of_packages() {
-        let all = "/lib/systemd/system/common.service /usr/sbin/commond /etc/common/start";
+        let all =
+            "/lib/systemd/system/common.service /usr/bin/ssh-keygen /usr/sbin/commond /etc/common/start";
         for (name, expected) in [("common", all), ("meta2", all), ("metameta", all), ("git", "")] {
             let got = service_files(&[name.to_owned()], &image()).unwrap();
             let got: Vec<String> = got.paths.iter().chain(&got.elsewhere).map(ToString::to_string).collect();

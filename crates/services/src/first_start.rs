@@ -21,6 +21,10 @@ pub struct FirstStart {
     pub writes: Vec<TreePath>,
 }
 
+/// The programs of these commands. An extension that has the service has to have them.
+pub const FIRST_START_PROGRAMS: [&str; 4] =
+    ["mariadb-install-db", "mysql_install_db", "pg_createcluster", "ssh-keygen"];
+
 /// The commands for what the extension has.
 pub(crate) fn commands(
     inventory: &Inventory,

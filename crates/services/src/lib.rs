@@ -24,7 +24,7 @@ mod configuration;
 pub use configuration::ConfigurationPath;
 
 mod first_start;
-pub use first_start::FirstStart;
+pub use first_start::{FIRST_START_PROGRAMS, FirstStart};
 
 mod unit;
 

@@ -3,11 +3,12 @@
 use std::error::Error;
 use std::ffi::OsStr;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::{Arg, Parser};
+use clap::{Arg, ArgMatches, Parser};
 
 use crate::hint::hint;
-use crate::message::complain;
+use crate::message::{complain, has_printed, print, reasons};
 
 /// The command line. Ends the process where there is nothing to go on with: help, the version, a wrong command line.
 ///
@@ -19,8 +20,20 @@ pub fn parse<A: Parser>() -> A {
     let drop = |arg: &Arg| arg.get_env().is_some_and(|variable| bare || empty(variable));
     let unset = |arg: Arg| if drop(&arg) { arg.env(None::<&str>) } else { arg };
     let command = A::command().mut_args(unset).arg_required_else_help(true);
-    let parsed = command.try_get_matches().and_then(|matches| A::from_arg_matches(&matches));
+    let parsed = command.try_get_matches().and_then(|matches| {
+        JSON.store(wants_json(&matches), Ordering::Relaxed);
+        A::from_arg_matches(&matches)
+    });
     parsed.unwrap_or_else(|error| wrong(&error))
+}
+
+/// Whether `--json` was passed. A result in JSON takes an error in JSON.
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// Whether a command or one of its subcommands has `--json`.
+fn wants_json(matches: &ArgMatches) -> bool {
+    let own = matches.try_get_one::<bool>("json").is_ok_and(|value| value == Some(&true));
+    own || matches.subcommand().is_some_and(|(_, matches)| wants_json(matches))
 }
 
 /// Says what is wrong, with a hint if there is one, or what was asked for.
@@ -33,7 +46,8 @@ fn wrong(error: &clap::Error) -> ! {
     std::process::exit(error.exit_code())
 }
 
-/// The exit status. An error is printed with the first hint that is known for it or one of its sources.
+/// The exit status. An error is printed with the first hint that is known for it or one of its sources, and with `--json` also
+/// as an object on stdout, if nothing else has been printed there.
 pub fn end<E>(result: Result<(), E>, hint: impl Fn(&(dyn Error + 'static)) -> Option<String>) -> ExitCode
 where
     E: AsRef<dyn Error + 'static>,
@@ -42,5 +56,29 @@ where
     let error = error.as_ref();
     let hint = std::iter::successors(Some(error), |&e| e.source()).find_map(hint);
     complain(error, hint.as_deref());
+    // Some commands have printed a result that says the same.
+    if JSON.load(Ordering::Relaxed) && !has_printed() {
+        let value = serde_json::json!({ "error": reasons(error), "hint": hint });
+        // Whoever reads stdout may be gone. The error is on stderr, too.
+        let _ = print(format!("{value:#}\n").as_bytes());
+    }
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{ArgAction, Command};
+
+    #[test]
+    fn json_is_found_wherever_it_is() {
+        let json = || Arg::new("json").long("json").action(ArgAction::SetTrue);
+        let command = Command::new("a")
+            .arg(json())
+            .subcommand(Command::new("b").arg(json()))
+            .subcommand(Command::new("c"));
+        let wants = |words: &[&str]| wants_json(&command.clone().get_matches_from(words));
+        assert!(wants(&["a", "--json"]) && wants(&["a", "b", "--json"]));
+        assert!(!wants(&["a"]) && !wants(&["a", "b"]) && !wants(&["a", "c"]));
+    }
 }

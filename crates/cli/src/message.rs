@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io::{self, Write as _};
 use std::iter::successors;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Prints an error on stderr: `error:` and the chain of its sources, then `hint:` if there is one.
 #[allow(clippy::print_stderr)] // what it is for
@@ -38,9 +39,18 @@ fn printable(text: &str) -> String {
 /// # Errors
 /// Whatever else stdout says.
 pub fn print(text: &[u8]) -> io::Result<()> {
+    PRINTED.fetch_or(!text.is_empty(), Ordering::Relaxed);
     let mut out = io::stdout().lock();
     match out.write_all(text).and_then(|()| out.flush()) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
+}
+
+/// Whether there is a result on stdout.
+static PRINTED: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process has printed a result.
+pub(crate) fn has_printed() -> bool {
+    PRINTED.load(Ordering::Relaxed)
 }

@@ -21,12 +21,22 @@ pub enum Verbosity {
 }
 
 /// Draws events on stderr: `warning:` and `note:` lines always go there, progress only on a terminal and only if it
-/// takes longer than 250 ms. Nothing goes to stdout, which belongs to results.
+/// takes longer than 250 ms, and, in lines, in the logs of CI. Nothing goes to stdout, which belongs to results.
 pub struct Terminal {
     verbosity: Verbosity,
-    /// Columns of the terminal that progress is drawn on, if it is drawn.
-    columns: Option<usize>,
+    progress: Progress,
     state: Mutex<State>,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// On a terminal that is so many columns wide.
+    Drawn(usize),
+    /// As a line now and then, for those who watch a log.
+    Lines,
+    /// Not at all.
+    Off,
 }
 
 struct State {
@@ -41,6 +51,10 @@ struct State {
 /// Nothing is drawn before.
 const PATIENCE: Duration = Duration::from_millis(250);
 const FRAME: Duration = Duration::from_millis(80);
+/// In a log, what is over sooner gets no line.
+const LONG: Duration = Duration::from_secs(1);
+/// Between two lines of a log.
+const LINE: Duration = Duration::from_secs(10);
 
 impl fmt::Debug for Terminal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,15 +66,21 @@ impl Terminal {
     /// For this process's stderr.
     pub fn new(verbosity: Verbosity) -> Self {
         let stderr = std::io::stderr();
-        let dumb = std::env::var_os("TERM").is_none_or(|t| t == "dumb") || std::env::var_os("CI").is_some();
-        let draws = verbosity > Verbosity::Quiet && stderr.is_terminal() && !dumb;
-        let columns = draws.then(|| {
+        let dumb = std::env::var_os("TERM").is_none_or(|t| t == "dumb");
+        let ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
+        let columns = || {
             rustix::termios::tcgetwinsize(&stderr).ok().map_or(80, |size| usize::from(size.ws_col).max(20))
-        });
-        Self::on(Box::new(stderr), verbosity, columns)
+        };
+        let progress = match verbosity {
+            Verbosity::Quiet => Progress::Off,
+            _ if ci => Progress::Lines,
+            _ if stderr.is_terminal() && !dumb => Progress::Drawn(columns()),
+            _ => Progress::Off,
+        };
+        Self::on(Box::new(stderr), verbosity, progress)
     }
 
-    fn on(out: Box<dyn Write + Send>, verbosity: Verbosity, columns: Option<usize>) -> Self {
+    fn on(out: Box<dyn Write + Send>, verbosity: Verbosity, progress: Progress) -> Self {
         let state = State {
             out,
             started: Instant::now(),
@@ -69,7 +89,7 @@ impl Terminal {
             step: String::new(),
             tasks: BTreeMap::new(),
         };
-        Terminal { verbosity, columns, state: Mutex::new(state) }
+        Terminal { verbosity, progress, state: Mutex::new(state) }
     }
 
     /// Takes progress off the screen, so that something else can be printed.
@@ -107,11 +127,14 @@ impl Terminal {
             Event::Note(text) if self.verbosity >= Verbosity::Normal => state.line("note: ", &text),
             Event::Hint(text) if self.verbosity >= Verbosity::Normal => state.line("hint: ", &text),
             Event::Output(text) if self.verbosity >= Verbosity::Verbose => state.line("  | ", text),
-            Event::Output(text) if self.columns.is_some() => state.step = clean(text),
+            Event::Output(text) if self.progress != Progress::Off => state.step = clean(text),
             Event::Note(_) | Event::Hint(_) | Event::Output(_) => {}
         }
-        if let Some(columns) = self.columns {
-            state.draw(columns, now);
+        match self.progress {
+            Progress::Drawn(columns) => state.draw(columns, now),
+            // What is verbose says more.
+            Progress::Lines if self.verbosity < Verbosity::Verbose => state.log(now),
+            Progress::Lines | Progress::Off => {}
         }
     }
 }
@@ -158,6 +181,18 @@ impl State {
         let _ = self.out.flush();
         self.on_screen = true;
         self.drawn = Some(now);
+    }
+
+    /// A line, if it is time for one.
+    fn log(&mut self, now: Instant) {
+        let idle = self.tasks.is_empty() && self.step.is_empty();
+        let early = now.saturating_duration_since(self.started) < LONG;
+        let lately = self.drawn.is_some_and(|last| now.saturating_duration_since(last) < LINE);
+        if !(idle || early || lately) {
+            let status = self.status();
+            self.line("progress: ", &status);
+            self.drawn = Some(now);
+        }
     }
 
     /// The task that has most to do, and the number of the others.
@@ -215,9 +250,9 @@ mod tests {
         }
     }
 
-    fn terminal(verbosity: Verbosity, columns: Option<usize>) -> (Terminal, Screen, Instant) {
+    fn terminal(verbosity: Verbosity, progress: Progress) -> (Terminal, Screen, Instant) {
         let screen = Screen::default();
-        let terminal = Terminal::on(Box::new(screen.clone()), verbosity, columns);
+        let terminal = Terminal::on(Box::new(screen.clone()), verbosity, progress);
         (terminal, screen, Instant::now())
     }
 
@@ -227,7 +262,7 @@ mod tests {
 
     #[test]
     fn progress_shows_after_a_while_and_goes_when_done() {
-        let (terminal, screen, start) = terminal(Verbosity::Normal, Some(40));
+        let (terminal, screen, start) = terminal(Verbosity::Normal, Progress::Drawn(40));
         let at = |ms| start + Duration::from_millis(ms);
         terminal.event_at(progress(1), at(0));
         terminal.event_at(progress(1_000_000), at(249));
@@ -244,7 +279,7 @@ mod tests {
 
     #[test]
     fn without_a_terminal_only_lines() {
-        let (terminal, screen, start) = terminal(Verbosity::Normal, None);
+        let (terminal, screen, start) = terminal(Verbosity::Normal, Progress::Off);
         terminal.event_at(progress(1), start);
         terminal.event_at(progress(2), start + Duration::from_secs(9));
         terminal.event_at(Event::Step("pulling".into()), start);
@@ -255,9 +290,24 @@ mod tests {
     }
 
     #[test]
+    fn a_log_gets_a_line_now_and_then() {
+        let (terminal, screen, start) = terminal(Verbosity::Normal, Progress::Lines);
+        let at = |ms| start + Duration::from_millis(ms);
+        terminal.event_at(progress(1), at(0));
+        terminal.event_at(progress(1_000_000), at(999));
+        assert_eq!(screen.take(), "");
+        terminal.event_at(progress(2_000_000), at(1000));
+        terminal.event_at(progress(3_000_000), at(10_999));
+        assert_eq!(screen.take(), "progress: layer 2.0 of 4.0 MB (50 %)\n");
+        terminal.event_at(progress(3_500_000), at(11_000));
+        terminal.event_at(Event::Done { task: "layer" }, at(30_000));
+        assert_eq!(screen.take(), "progress: layer 3.5 of 4.0 MB (87 %)\n");
+    }
+
+    #[test]
     fn verbosity_decides() {
         let all = |verbosity| {
-            let (terminal, screen, start) = terminal(verbosity, None);
+            let (terminal, screen, start) = terminal(verbosity, Progress::Off);
             terminal.event_at(Event::Step("pulling".into()), start);
             terminal.event_at(Event::Output("unpacking"), start);
             terminal.event_at(Event::Note("n".into()), start);

@@ -321,6 +321,19 @@ fn help_completions_and_manual() {
     assert_eq!(flix.run(&["dir:/", "x"]).code, 2);
 }
 
+#[test]
+fn an_error_is_json_where_a_result_would_be() {
+    let (_lab, place) = image();
+    let flix = Flix::new();
+    let said = flix.run(&[&place, "one", "/opt/prog", "--json"]);
+    assert_eq!(said.code, 1);
+    let value: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(value["error"], "/opt/prog is not in the image");
+    assert_eq!(value["hint"], "the image has /usr/bin/prog");
+    assert!(said.err.starts_with("error: /opt/prog is not in the image\n"), "{}", said.err);
+    assert_eq!(flix.run(&[&place, "one", "/opt/prog"]).out, "");
+}
+
 /// Traced twice, and built from the list of the first trace.
 #[test]
 fn a_trace_and_its_list_give_the_same_bytes() {

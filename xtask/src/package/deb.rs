@@ -35,6 +35,8 @@ License: Apache-2.0
 const OVERRIDES: &str = "\
 # The database of an image that programs are taken out of, not the host's.
 flix: uses-dpkg-database-directly
+# A name that is compared with those in an image's files, not a program that is run.
+flix: missing-depends-on-sensible-utils
 ";
 
 /// Writes it to a directory, and returns its path.

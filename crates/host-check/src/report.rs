@@ -148,7 +148,9 @@ impl Report {
     /// For people.
     pub fn text(&self) -> String {
         let mut out = String::new();
-        let _ = writeln!(out, "host {}: {}", self.host.name, self.host.text());
+        let about = self.host.text();
+        let about = if about.is_empty() { "no os-release" } else { &about };
+        let _ = writeln!(out, "host {}: {about}", self.host.name);
         for extension in &self.extensions {
             let _ = match &extension.reason {
                 None => writeln!(out, "  {}: merged, {} files", extension.name, extension.files),

@@ -7,7 +7,7 @@ use packages::base::{is_base, is_often};
 use packages::{Closure, ClosureError, Database, DatabaseError, Package};
 use sysext::extension::HostLibrary;
 use sysext::request::home;
-use tree::{Event, Events, Tree, TreePath};
+use tree::{Event, Events, Tree, TreePath, list_some};
 
 use crate::args::{PACKAGE, PackageArgs};
 
@@ -111,14 +111,8 @@ fn report(text: &str, names: &[String], included: &[&str], closure: &Closure<'_>
     }
 }
 
-pub(crate) fn shown<T: AsRef<str>>(names: impl Iterator<Item = T>) -> Option<String> {
-    let names: Vec<T> = names.collect();
-    let text = names.iter().take(NAMED).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(NAMED) {
-        _ if names.is_empty() => None,
-        0 => Some(text),
-        more => Some(format!("{text} and {more} more")),
-    }
+pub(crate) fn shown<T: ToString>(names: impl Iterator<Item = T>) -> Option<String> {
+    Some(list_some(names, NAMED)).filter(|text| !text.is_empty())
 }
 
 /// In one of the directories in which all programs look for libraries.

@@ -6,7 +6,7 @@ use oci::Config;
 use run_check::{Check, Command, Outcome, Problem, Program, commands, minimal_host};
 use sandbox::{MissingKind, SandboxError};
 use store::Cache;
-use tree::{Arch, Event, Events, Machine, Tree, TreePath};
+use tree::{Arch, Event, Events, Machine, Tree, TreePath, list_some};
 
 use crate::args::{CheckArgs, SandboxArgs};
 
@@ -165,18 +165,15 @@ impl RunCheck<'_> {
             if paths.is_empty() {
                 continue;
             }
-            let more = paths.len().saturating_sub(NAMED);
-            let named: Vec<String> = paths.iter().take(NAMED).map(ToString::to_string).collect();
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             let does = match kind {
                 MissingKind::Directory => "writes to",
                 MissingKind::Program => "starts",
                 MissingKind::File => "looks for",
             };
             let text = format!(
-                "{}: {does} {}{more}, which the image has and a host won't have",
+                "{}: {does} {}, which the image has and a host won't have",
                 outcome.command,
-                named.join(", ")
+                list_some(&paths, NAMED)
             );
             self.events.event(Event::Warning(text.into()));
         }

@@ -8,7 +8,7 @@ use services::{Etc, Inventory, Needs, Options, Owner, ServicesError, StateKind};
 use sysext::extension::unit_programs::{UNIT_LIMIT, is_unit, programs};
 use sysext::request::{home, locate};
 use sysext::{Extension, ExtensionName, RequestedPath};
-use tree::{Event, Events, Node, Tree, TreePath};
+use tree::{Event, Events, Node, Tree, TreePath, list_some};
 
 use crate::args::{OutputArgs, ServiceArgs};
 
@@ -158,11 +158,5 @@ fn report(needs: &Needs, name: &ExtensionName, args: &ServiceArgs, events: &dyn 
 
 /// The first three, and how many more there are. None for no path.
 fn list<'p>(paths: impl Iterator<Item = &'p TreePath>) -> Option<String> {
-    let all: Vec<String> = paths.map(TreePath::to_string).collect();
-    let shown = all.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
-    match all.len().checked_sub(3) {
-        _ if all.is_empty() => None,
-        None | Some(0) => Some(shown),
-        Some(more) => Some(format!("{shown} and {more} more")),
-    }
+    Some(list_some(paths, 3)).filter(|text| !text.is_empty())
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use elf::closure::{Closure, DlopenPolicy, Missing, Options};
 use elf::{Elf, ElfKind, Libc, Resolver, defined_versions};
-use tree::{Node, StaticPath, Tree, TreePath, escape};
+use tree::{Node, StaticPath, Tree, TreePath, escape, list_some};
 
 use crate::overlay::{Change, Merged, Owner, same_content};
 use crate::rules::{
@@ -324,12 +324,7 @@ fn sonames(host: &Host, own: &[(TreePath, Elf)], merged: &Merged, names: &[&str]
         }
     }
     for (i, libraries) in by {
-        let shown: Vec<&str> = libraries.iter().take(NAMED).map(String::as_str).collect();
-        let more = match libraries.len() - shown.len() {
-            0 => String::new(),
-            n => format!(" and {n} more"),
-        };
-        let message = format!("has libraries that the host has elsewhere: {}{more}", shown.join(", "));
+        let message = format!("has libraries that the host has elsewhere: {}", list_some(&libraries, NAMED));
         out.push(SAME_SONAME.finding(names.get(i).copied(), None, message));
     }
 }

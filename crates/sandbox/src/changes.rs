@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
-use tree::{Kind, Node, ReadOptions, Tree, TreePath};
+use tree::{Kind, Node, ReadOptions, Tree, TreePath, list_some};
 
 use super::lower::{Lower, Stamp};
 use super::wire::{At, Go, Step};
@@ -263,11 +263,7 @@ fn drop_privileges(tree: &mut Tree, warn: &mut dyn FnMut(String)) {
 }
 
 fn list(paths: &[TreePath]) -> String {
-    let mut text = paths.iter().take(NAMED).map(TreePath::to_string).collect::<Vec<_>>().join(", ");
-    if paths.len() > NAMED {
-        text.push_str(&format!(" and {} more", paths.len() - NAMED));
-    }
-    text
+    list_some(paths, NAMED)
 }
 
 /// Bytes of data in a file.

@@ -41,5 +41,8 @@ pub use events::{Event, Events, Silent};
 mod size;
 pub use size::Size;
 
+mod list;
+pub use list::list_some;
+
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tree::{Content, TreePath};
+use tree::{Content, TreePath, list_some};
 
 use super::host::is_program_dir;
 use super::planner::{Placed, Planner, relative};
@@ -86,13 +86,9 @@ impl Planner<'_> {
             }
         }
         let text = |interpreter: String, scripts: Vec<TreePath>| {
-            let more = match scripts.len() - 1 {
-                0 => String::new(),
-                n => format!(" and {n} more"),
-            };
             format!(
-                "{}{more}: script needs {interpreter} of the host, which is not part of the extension",
-                scripts[0]
+                "{}: script needs {interpreter} of the host, which is not part of the extension",
+                list_some(scripts, 1)
             )
         };
         self.warnings.extend(left.into_iter().map(|(interpreter, scripts)| text(interpreter, scripts)));

@@ -24,7 +24,7 @@ pub use unbundled::{Unbundled, UnbundledKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use tree::{ContentError, Machine, Meta, Patch, PathError, TreeError, TreePath};
+use tree::{ContentError, Machine, Meta, Patch, PathError, TreeError, TreePath, list_some};
 
 use elf::RewriteError;
 use elf::closure::{self, ClosureError, Missing, ProcessMap, Reason};
@@ -243,13 +243,8 @@ pub struct Opened {
 
 impl fmt::Display for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown: Vec<String> = self.paths.iter().take(3).map(TreePath::to_string).collect();
-        write!(f, "{}: may open {}", self.by, shown.join(", "))?;
-        match self.paths.len() - shown.len() {
-            0 => {}
-            more => write!(f, " and {more} more")?,
-        }
-        f.write_str(" by its path, where the extension has nothing")
+        let paths = list_some(&self.paths, 3);
+        write!(f, "{}: may open {paths} by its path, where the extension has nothing", self.by)
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sysext::extension::HostLibrary;
 use sysext::request::{allowed, home};
-use tree::{Kind, TreePath, is_triplet};
+use tree::{Kind, TreePath, is_triplet, list_some};
 
 use super::host::{
     TIME_ZONES, is_host_business, is_host_data, is_host_program, is_program_dir, symlink_above,
@@ -418,11 +418,5 @@ fn short(text: &str) -> String {
 
 /// The first three, and how many more there are. None for no path.
 pub(super) fn list(paths: &BTreeSet<TreePath>) -> Option<String> {
-    let shown: Vec<String> = paths.iter().take(3).map(TreePath::to_string).collect();
-    let text = shown.join(", ");
-    match paths.len().checked_sub(shown.len())? {
-        _ if paths.is_empty() => None,
-        0 => Some(text),
-        more => Some(format!("{text} and {more} more")),
-    }
+    Some(list_some(paths, 3)).filter(|text| !text.is_empty())
 }

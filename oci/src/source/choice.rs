@@ -4,6 +4,7 @@ use super::SourceError;
 use super::layout_files::LayoutFiles;
 use crate::{ImageSelector, Reference};
 use store::digest::shorten;
+use tree::list_some;
 
 /// Names that a message lists, at most.
 const SHOWN: usize = 32;
@@ -84,12 +85,9 @@ fn describe(files: &LayoutFiles, transport: &'static str, candidates: &[Candidat
         Some(label) => format!("{transport}:{path}:{label}"),
         None => format!("{transport}:{path}"),
     };
-    let shown: Vec<String> = labels.iter().take(SHOWN).map(|l| shorten(l)).collect();
-    let more = labels.len().saturating_sub(SHOWN);
-    let names = match (shown.is_empty(), more) {
-        (true, _) => "nothing".into(),
-        (false, 0) => shown.join(", "),
-        (false, more) => format!("{} and {more} more", shown.join(", ")),
+    let names = match labels.is_empty() {
+        true => "nothing".into(),
+        false => list_some(labels.iter().map(|l| shorten(l)), SHOWN),
     };
     (names, example)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use flix::plan::{Plan, Unbundled, UnbundledKind};
 use sysext::extension::HostLibrary;
 use sysext::request::allowed;
-use tree::{Event, Events, TreePath};
+use tree::{Event, Events, TreePath, list_some};
 
 /// What helps where a plan only warns.
 pub(super) fn warnings(plan: &Plan) -> Vec<String> {
@@ -59,9 +59,5 @@ pub(super) fn about(unbundled: &Unbundled) -> String {
 
 /// The first three, and how many more there are.
 fn list(paths: &BTreeSet<TreePath>) -> String {
-    let shown: Vec<String> = paths.iter().take(3).map(TreePath::to_string).collect();
-    match paths.len() - shown.len() {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
+    list_some(paths, 3)
 }

@@ -7,7 +7,7 @@ use recipes::fetch::{FetchCause, FetchError};
 use recipes::pin::{PinCause, PinError};
 use recipes::versions::VersionsError;
 use store::HttpError;
-use tree::Event;
+use tree::{Event, list_some};
 
 use super::super::hint;
 
@@ -64,11 +64,7 @@ impl Failures {
 
 /// `a, b, c and 30 more`.
 fn some(names: BTreeSet<&str>) -> String {
-    let shown: Vec<&str> = names.iter().copied().take(NAMES).collect();
-    match names.len() - shown.len() {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
+    list_some(names, NAMES)
 }
 
 /// A cause that has nothing to do with the extension.

@@ -290,7 +290,7 @@ pub(crate) fn service_files(names: &[String], tree: &Tree) -> Result<ServiceFile
     }
     let mut programs = BTreeSet::new();
     // A host makes with them what the packages' scripts have made in the image: openssh-server has them of openssh-client.
-    if out.iter().any(is_unit) {
+    if out.iter().any(|file| home(file, false).as_ref().is_some_and(is_unit)) {
         let named: Vec<&str> = names.iter().map(|n| plain(n)).collect();
         let closure = database.closure(&named)?;
         let files = closure.named.iter().chain(&closure.depends).flat_map(|p| &p.files);
@@ -417,7 +417,7 @@ mod tests {
         let paths: Vec<String> = found[0].paths.iter().map(ToString::to_string).collect();
         assert_eq!(
             paths.join(" "),
-            "/bin /etc/ld.so.cache /etc/ld.so.conf /sbin/applet /usr/bin/dash /usr/bin/git /usr/bin/perl /usr/bin/sh \
+            "/bin /etc/common/start /etc/ld.so.cache /etc/ld.so.conf /sbin/applet /usr/bin/dash /usr/bin/git /usr/bin/perl /usr/bin/sh \
              /usr/lib/git/cache/a /usr/lib/git/core /usr/lib/git/link /usr/lib/libc.so.6 /usr/share/perl/x.pm \
              /usr/share/perl/x.pmc"
         );
@@ -459,7 +459,7 @@ mod tests {
             (&["git"][..], "/usr/bin/git"),
             (&["git", "perl"], "/usr/bin/git /usr/bin/perl"),
             (&["meta"], "/usr/bin/jar"),
-            (&["metameta"], "/usr/bin/client /usr/bin/ssh-keygen /usr/sbin/commond"),
+            (&["metameta"], "/usr/bin/client /usr/sbin/commond /usr/bin/ssh-keygen"),
             (&["libc6"], ""),
         ] {
             let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();

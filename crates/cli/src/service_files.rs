@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use flix::plan::Selection;
+use flix::plan::{Selection, is_host_program};
 use image::{ImageOptions, Volume, Written};
 use services::{Etc, Inventory, Needs, Options, Owner, ServicesError, StateKind};
 use sysext::extension::unit_programs::{UNIT_LIMIT, is_unit, programs};
@@ -42,10 +42,11 @@ pub(crate) fn inventory(
 }
 
 /// The units of the image that start one of the files: the package that has one has what the service keeps, too
-/// (nginx-common for nginx).
+/// (nginx-common for nginx). Programs of every host don't count: any service may start `/bin/true` or `find`.
 fn units_of(image: &Tree, files: &BTreeSet<TreePath>) -> Vec<TreePath> {
     let real = |path: &[u8]| image.resolve(path, true).ok().map(|found| found.path);
-    let files: BTreeSet<TreePath> = files.iter().filter_map(|path| real(&path.to_absolute())).collect();
+    let own = files.iter().filter(|path| !home(path, false).as_ref().is_some_and(is_host_program));
+    let files: BTreeSet<TreePath> = own.filter_map(|path| real(&path.to_absolute())).collect();
     let Ok(dir) = image.resolve("/usr/lib/systemd/system", true) else { return Vec::new() };
     let starts = |node: &Node| {
         let text = node.content().and_then(|content| content.read(UNIT_LIMIT).ok());
@@ -159,4 +160,32 @@ fn report(needs: &Needs, name: &ExtensionName, args: &ServiceArgs, events: &dyn 
 /// The first three, and how many more there are. None for no path.
 fn list<'p>(paths: impl Iterator<Item = &'p TreePath>) -> Option<String> {
     Some(list_some(paths, 3)).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tree::Meta;
+
+    #[test]
+    fn units_of_programs_that_every_host_has_are_nobodys() {
+        let mut image = Tree::default();
+        let mut add = |path: &str, text: &str| {
+            image.insert_all(path.parse().unwrap(), Node::file(0o755, text), &Meta::dir()).unwrap();
+        };
+        for program in ["less", "true", "find", "nginx"] {
+            add(&format!("/usr/bin/{program}"), "x");
+        }
+        let units = [("nginx", "nginx -g x"), ("postgresql", "true"), ("man-db", "find /x -delete")];
+        for (unit, command) in units {
+            add(
+                &format!("/usr/lib/systemd/system/{unit}.service"),
+                &format!("[Service]\nExecStart=/usr/bin/{command}\n"),
+            );
+        }
+        let files = ["/usr/bin/less", "/usr/bin/true", "/usr/bin/find"].map(|path| path.parse().unwrap());
+        assert_eq!(units_of(&image, &files.clone().into()), []);
+        let files = files.into_iter().chain(["/usr/bin/nginx".parse().unwrap()]).collect();
+        assert_eq!(units_of(&image, &files), ["/usr/lib/systemd/system/nginx.service".parse().unwrap()]);
+    }
 }

@@ -1,6 +1,6 @@
 //! What a set of system extensions does to a given host, before it reaches one.
 //!
-//! [`check`] computes the tree that systemd-sysext and overlayfs would show ([`merge`]), and holds it against the host's own:
+//! [`check()`] computes the tree that systemd-sysext and overlayfs would show ([`merge`]), and holds it against the host's own:
 //! which extensions are merged at all, what they hide, which libraries programs load then, which units start, and what
 //! is applied too late.
 

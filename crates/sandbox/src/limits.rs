@@ -22,7 +22,7 @@ pub struct RunLimits {
     /// Of all processes together. Bytes. Memory that several share counts once for each; memory that no process has mapped is
     /// only seen by what the machine's shared memory grew by.
     pub memory: Option<u64>,
-    /// At once, with [`THREADS`] threads each on average.
+    /// At once, with 16 threads each on average.
     pub processes: Option<u64>,
     /// That the command writes. Bytes, without the holes of sparse files.
     pub disk: u64,

@@ -141,7 +141,8 @@ impl Volume<'_> {
     }
 
     /// The directories above the entries that aren't there, parents first; and the entries. Nothing may stand in an entry's
-    /// place but a file with the same text: every bake writes the same noop.conf.
+    /// place but a file with the same text (every bake writes the same noop.conf), or a link to the same, such as that of a
+    /// unit that was enabled before.
     fn missing<'e>(
         &self,
         entries: &[&'e PayloadEntry],
@@ -172,6 +173,11 @@ impl Volume<'_> {
                 (_, None) => left.push(*entry),
                 (PayloadItem::Text(text), Some(what))
                     if what == "regular" && self.text(&entry.path)? == *text => {}
+                (PayloadItem::Symlink(target), Some(what))
+                    if what == "symlink"
+                        && self
+                            .target(&entry.path)?
+                            .is_some_and(|is| is_same_link(&entry.path, &is, target)) => {}
                 (_, Some(what)) => return Err(self.exists(&entry.path, &what)),
             }
         }
@@ -193,6 +199,15 @@ impl Volume<'_> {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Where a symlink leads, if its target is short enough to be in its inode.
+    fn target(&self, path: &TreePath) -> Result<Option<String>, Ext4Error> {
+        let request = format!("stat {}", quote(&path.to_absolute(), path)?);
+        let output = self.run(Command::new(tool("debugfs")?).arg("-R").arg(request))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let target = text.split_once("Fast link dest: \"").and_then(|(_, rest)| rest.split_once("\"\n"));
+        Ok(target.map(|(target, _)| target.to_owned()))
+    }
+
     /// The type of what a path is, none if nothing is there. The last component isn't followed.
     fn kind(&self, path: &TreePath) -> Result<Option<String>, Ext4Error> {
         let request = format!("stat {}", quote(&path.to_absolute(), path)?);
@@ -208,6 +223,14 @@ impl Volume<'_> {
             Err(self.failed("debugfs", &complaints))
         }
     }
+}
+
+/// Whether two targets of a link mean the same. Of a unit that another one wants, the name is all that counts: systemd.unit(5).
+fn is_same_link(path: &TreePath, is: &str, wanted: &str) -> bool {
+    let name = |target: &str| target.rsplit('/').next().map(str::to_owned);
+    let enables =
+        path.parent().is_some_and(|dir| dir.file_name().is_some_and(|name| name.ends_with(b".wants")));
+    is == wanted || enables && name(is) == name(wanted)
 }
 
 /// Bytes that are free, from a superblock: <https://docs.kernel.org/filesystems/ext4/super.html>. None: it is none.

@@ -123,6 +123,26 @@ fn root_gets_extension_link_and_configuration() {
 }
 
 #[test]
+fn a_unit_may_be_enabled_already() {
+    let dir = tempfile::tempdir().unwrap();
+    let (image, out, again) =
+        (disk(dir.path(), 64), dir.path().join("out.bin"), dir.path().join("again.bin"));
+    let link = |target: &str| {
+        let mut payload = Payload::default();
+        payload.link("/etc/systemd/system/sysinit.target.wants/systemd-sysext.service", target).unwrap();
+        payload
+    };
+    let enabled = link("/lib/systemd/system/systemd-sysext.service");
+    bake(&image, &enabled, &out, &Silent).unwrap();
+    bake(&out, &link("/usr/lib/systemd/system/systemd-sysext.service"), &again, &Silent).unwrap();
+    let stat = debugfs(&again, "stat /etc/systemd/system/sysinit.target.wants/systemd-sysext.service");
+    assert!(stat.contains("Fast link dest: \"/lib/systemd/system/systemd-sysext.service\""), "{stat}");
+    let other = bake(&out, &link("/usr/lib/systemd/system/other.service"), &dir.path().join("x"), &Silent);
+    let error = other.unwrap_err().to_string();
+    assert!(error.contains("/etc/systemd/system/sysinit.target.wants/systemd-sysext.service"), "{error}");
+}
+
+#[test]
 fn extensions_for_another_machine_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (image, out) = (disk(dir.path(), 64), dir.path().join("out.bin"));

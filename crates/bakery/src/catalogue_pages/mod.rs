@@ -49,6 +49,35 @@ pub(crate) fn catalogue(recipes: &[Recipe], pages: &str) -> String {
         let cells = cells.map(|c| c.replace('|', "\\|"));
         let _ = writeln!(out, "| {} |", cells.join(" | "));
     }
+    out + &together(recipes, pages)
+}
+
+/// Which extensions can be merged on one host, in Markdown. A conflict holds for both, whichever recipe names it.
+fn together(recipes: &[Recipe], pages: &str) -> String {
+    let mut apart: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for recipe in recipes {
+        let name = recipe.name().as_str();
+        for other in recipe.conflicts().iter().map(String::as_str) {
+            apart.entry(name).or_default().insert(other);
+            apart.entry(other).or_default().insert(name);
+        }
+    }
+    let mut out = String::from(
+        "\n## Which go together\n\n\
+         Any extensions of the catalogue can be merged on one host, in any number, except those that have the same programs. A test merges all \
+         at once that aren't compiled from source, with docker for the container runtimes.\n\n\
+         | Extension | Can't be merged together with | Needs |\n| --- | --- | --- |\n",
+    );
+    let link = |name: &str| format!("[`{name}`]({pages}{name}.md)");
+    for recipe in recipes {
+        let name = recipe.name().as_str();
+        let not: Vec<String> = apart.get(name).into_iter().flatten().map(|other| link(other)).collect();
+        let needs: Vec<String> =
+            recipe.as_typed().requires.iter().map(|r| link(r.get_ref().extension.as_str())).collect();
+        if !not.is_empty() || !needs.is_empty() {
+            let _ = writeln!(out, "| {} | {} | {} |", link(name), not.join(", "), needs.join(", "));
+        }
+    }
     out
 }
 

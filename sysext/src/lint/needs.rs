@@ -98,8 +98,11 @@ impl Needs {
                 Err(e) => drop(self.broken.insert(place(path), e.to_string())),
             }
         }
-        let musls: BTreeSet<Machine> =
-            elves.values().filter(|elf| is_musl(elf)).map(Elf::built_for).collect();
+        let is_musl = |path: &TreePath| {
+            elf::Loader::find(tree, &path.to_absolute()).is_ok_and(|l| l.family == elf::Family::Musl)
+        };
+        let loaders = elves.iter().filter(|(path, elf)| elf.kind == ElfKind::Loader && is_musl(path));
+        let musls: BTreeSet<Machine> = loaders.map(|(_, elf)| elf.built_for()).collect();
         // A library without a search path of its own finds what the program that loads it has loaded already, and plugins
         // live from that: what lies beside it counts.
         for (path, elf) in &elves {
@@ -123,11 +126,6 @@ impl Needs {
             self.files.insert(place(path), need);
         }
     }
-}
-
-/// Whether a file is musl's C library and loader.
-fn is_musl(elf: &Elf) -> bool {
-    elf.kind == ElfKind::Loader && elf.soname.as_deref().is_some_and(is_musls)
 }
 
 /// `libc.musl-x86_64.so.1`, as Alpine has it, or `libc.so`, as its makers have it; glibc's is libc.so.6.

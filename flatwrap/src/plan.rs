@@ -6,7 +6,7 @@ use std::fmt;
 use sysext::extension::unit_programs::{is_launcher, is_unit};
 use sysext::request::{Item, home, locate};
 use sysext::{RequestError, RequestedPath};
-use tree::{Kind, Machine, StaticPath, Tree, TreeError, TreePath};
+use tree::{Kind, Machine, StaticPath, Tree, TreeError, TreePath, list_some};
 
 use crate::{
     command::{Command, CommandError},
@@ -196,11 +196,9 @@ impl Plan {
         }
         let unseen = plan.mounts.unseen();
         if !unseen.is_empty() {
-            let (n, shown) =
-                (unseen.len(), unseen.iter().take(3).map(ToString::to_string).collect::<Vec<_>>());
             plan.warnings.push(format!(
-                "{n} names in /etc that the programs read and the image lacks are not the host's, since there are too many: {}, …",
-                shown.join(", ")
+                "names in /etc that the programs read and the image lacks are not the host's, since there are too many: {}",
+                list_some(unseen, 3)
             ));
         }
         plan.add_process(image)?;

@@ -244,6 +244,7 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
         packages: sandbox.package.clone(),
         commands: sandbox.run.clone(),
         traces: args.selection.trace.clone(),
+        lists: args.selection.paths_from.iter().map(|path| path.display().to_string()).collect(),
         included: included(database.as_ref(), &command.sources(&plan, &rootfs.tree)),
     });
     check_machines(&args.source, image, machines.iter().copied())?;

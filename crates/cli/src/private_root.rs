@@ -195,19 +195,20 @@ fn made(tree: &Tree, database: &Database, paths: &BTreeSet<TreePath>) -> BTreeSe
 
 /// The packages of a closure by their distance: those that are named, those that these depend on directly, and so on.
 fn by_distance<'p>(closure: &Closure<'p>) -> Vec<Vec<&'p Package>> {
+    let mut rest: BTreeMap<&str, Vec<&'p Package>> = BTreeMap::new();
+    for package in &closure.depends {
+        rest.entry(package.name.as_str()).or_default().push(package);
+    }
     let mut out = vec![closure.named.clone()];
-    let mut rest = closure.depends.clone();
     loop {
         let last = out.last().into_iter().flatten();
         let wanted: BTreeSet<&str> =
             last.flat_map(|p| &p.depends).flat_map(|d| &d.alternatives).map(String::as_str).collect();
-        let (next, others): (Vec<_>, Vec<_>) =
-            rest.into_iter().partition(|p| wanted.contains(p.name.as_str()));
+        let next: Vec<&Package> = wanted.iter().filter_map(|name| rest.remove(name)).flatten().collect();
         if next.is_empty() {
             return out;
         }
         out.push(next);
-        rest = others;
     }
 }
 

@@ -56,7 +56,7 @@ pub(crate) fn included(database: Option<&Database>, files: &BTreeSet<TreePath>) 
         .collect()
 }
 
-/// What decides about an image, as far as others need it to make the same again.
+/// What an image was made of: what was taken from where, and what ran on the way. Options that only say how aren't in it.
 #[derive(Debug, Clone)]
 pub(crate) struct Provenance {
     /// `flix` or `flatwrap`.
@@ -74,6 +74,8 @@ pub(crate) struct Provenance {
     pub(crate) commands: Vec<String>,
     /// `--trace`.
     pub(crate) traces: Vec<String>,
+    /// `--paths-from`, as typed.
+    pub(crate) lists: Vec<String>,
     pub(crate) included: Vec<Included>,
 }
 
@@ -94,7 +96,12 @@ impl Provenance {
 
     fn statement(&self, subjects: Vec<Value>) -> Value {
         let mut parameters = json!({ "image": self.image, "name": self.name, "paths": self.paths });
-        for (key, list) in [("package", &self.packages), ("run", &self.commands), ("trace", &self.traces)] {
+        for (key, list) in [
+            ("package", &self.packages),
+            ("run", &self.commands),
+            ("trace", &self.traces),
+            ("paths-from", &self.lists),
+        ] {
             if !list.is_empty() {
                 parameters[key] = json!(list);
             }
@@ -158,6 +165,7 @@ mod tests {
             packages: Vec::new(),
             commands: vec!["touch /x".into()],
             traces: Vec::new(),
+            lists: Vec::new(),
             included: vec![Included {
                 name: "git".into(),
                 version: "1:2.39".into(),

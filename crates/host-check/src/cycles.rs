@@ -9,6 +9,9 @@ use crate::rules::CYCLE;
 use crate::units::{Units, names};
 use crate::{Extension, Finding, Severity};
 
+/// Orders that are followed for all units together. A host with all of its services has some thousands.
+const STEPS: usize = 1 << 24;
+
 /// Units that are ordered behind others, by their names.
 type Order = BTreeMap<String, BTreeSet<String>>;
 
@@ -26,8 +29,14 @@ pub(crate) fn findings(units: &Units, merged: &Merged, layers: &[&Extension<'_>]
     let order = order(units, &merged.tree);
     let mut seen = BTreeSet::new();
     let mut out = Vec::new();
+    let mut left = STEPS;
     for (name, by) in own {
-        let Some(circle) = circle(&order, name) else { continue };
+        if left == 0 {
+            let message = "extensions order so many units that circles aren't looked for among all of them";
+            out.push(CYCLE.finding(None, None, message).with(Severity::Warning));
+            break;
+        }
+        let Some(circle) = circle(&order, name, &mut left) else { continue };
         let mut members: Vec<&String> = circle.iter().collect();
         members.sort();
         if !seen.insert(members.into_iter().cloned().collect::<Vec<_>>()) {
@@ -43,12 +52,14 @@ pub(crate) fn findings(units: &Units, merged: &Merged, layers: &[&Extension<'_>]
     out
 }
 
-/// The shortest way from a unit to itself, along what each is ordered behind; the unit comes last.
-fn circle(order: &Order, start: &String) -> Option<Vec<String>> {
+/// The shortest way from a unit to itself, along what each is ordered behind; the unit comes last. Each order that is followed
+/// takes one off `left`.
+fn circle(order: &Order, start: &String, left: &mut usize) -> Option<Vec<String>> {
     let mut from: BTreeMap<&String, &String> = BTreeMap::new();
     let mut queue = VecDeque::from([start]);
     while let Some(unit) = queue.pop_front() {
         for next in order.get(unit).into_iter().flatten() {
+            *left = left.checked_sub(1)?;
             if next == start {
                 let mut way = vec![start.clone()];
                 let mut at = unit;
@@ -121,4 +132,23 @@ fn defaults(name: &str, out: &mut Order) {
         _ => return,
     };
     out.entry(before.to_owned()).or_default().insert(name.to_owned());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_orders_too_much_is_not_followed() {
+        let behind = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<BTreeSet<String>>();
+        let order: Order = [("a", &["b"][..]), ("b", &["c"]), ("c", &["a"])]
+            .map(|(name, others)| (name.to_owned(), behind(others)))
+            .into();
+        let mut left = 3;
+        assert_eq!(circle(&order, &"a".to_owned(), &mut left).unwrap(), ["b", "c", "a"]);
+        assert_eq!(left, 0);
+        left = 2;
+        assert_eq!(circle(&order, &"a".to_owned(), &mut left), None);
+        assert_eq!(left, 0);
+    }
 }

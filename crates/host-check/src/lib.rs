@@ -29,6 +29,7 @@ mod late;
 mod libraries;
 mod services;
 mod stack;
+pub use stack::PACKAGE_DATABASES;
 mod units;
 
 mod check;

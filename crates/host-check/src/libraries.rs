@@ -6,17 +6,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use elf::closure::{Closure, DlopenPolicy, Missing, Options};
 use elf::{Elf, ElfKind, Libc, Resolver, defined_versions};
-use tree::{Node, StaticPath, Tree, TreePath, escape, list_some};
+use sysext::lint::needs::PRIVATE_ROOTS;
+use tree::{Node, Tree, TreePath, escape, list_some};
 
-use crate::overlay::{Change, Merged, Owner, same_content};
+use crate::overlay::{Change, Merged, Owner};
 use crate::rules::{
     LIBRARY_CACHE, LIBRARY_MISSING, LIBRARY_REPLACED, LOADER_MISSING, SAME_SONAME, SYMBOL_VERSION,
 };
 use crate::services::runs;
 use crate::{Extension, Finding, Host, Severity};
 
-/// What runs in a root directory of its own, with its own loader.
-const PRIVATE: StaticPath = StaticPath::new("/usr/lib/flatwrap");
 /// Findings for one file that are told one by one.
 const NAMED: usize = 3;
 
@@ -45,9 +44,9 @@ pub(crate) fn findings(host: &Host, merged: &Merged, layers: &[&Extension<'_>]) 
     out
 }
 
-/// Programs and libraries that a loader loads, outside of private roots.
+/// Programs and libraries that a loader loads, outside of private roots, which have loaders of their own.
 fn elves(tree: &Tree, takes: impl Fn(&TreePath) -> bool) -> Vec<(TreePath, Elf)> {
-    let private = PRIVATE.path();
+    let private = PRIVATE_ROOTS.path();
     let mut seen = BTreeSet::new();
     let mut out = Vec::new();
     for (path, ino, node) in tree.iter_inodes() {
@@ -150,7 +149,7 @@ fn of_host(
             old.start()
                 .iter()
                 .filter_map(|old| content(&host.tree, old))
-                .any(|before| same_content(&before, &now))
+                .any(|before| before.has_same_bytes(&now))
         };
         for path in new.start().iter().filter(|path| !same(path)) {
             if let Owner::Extension(by) = merged.owner(path) {
@@ -213,17 +212,20 @@ fn of_extensions(
         }
         let cached = resolver.finish().map(|closure| closure.missing).unwrap_or_default();
         let still: BTreeSet<&str> = cached.iter().map(|m| m.name.as_str()).collect();
+        let programs: BTreeSet<&TreePath> = own
+            .iter()
+            .filter(|(_, elf)| elf.kind == ElfKind::DynamicExecutable)
+            .map(|(path, _)| path)
+            .collect();
         for missing in &after.missing {
             let Some(root) = missing.chain.last() else { continue };
             let by = owner(root);
             let name = by.and_then(|i| names.get(i).copied());
-            let is_program =
-                own.iter().any(|(path, elf)| path == root && elf.kind == ElfKind::DynamicExecutable);
             if still.contains(missing.name.as_str()) {
                 let message =
                     format!("{} is in neither the host nor an extension{}", missing.name, by_whom(missing));
                 // A plugin may have its libraries from the program that loads it.
-                let severity = if is_program { Severity::Error } else { Severity::Warning };
+                let severity = if programs.contains(root) { Severity::Error } else { Severity::Warning };
                 out.push(LIBRARY_MISSING.finding(name, Some(root), message).with(severity));
                 continue;
             }
@@ -254,7 +256,8 @@ fn versions(
     before: Option<(&Tree, &Closure)>,
     out: &mut Vec<Finding>,
 ) {
-    let mut defined: HashMap<TreePath, Option<BTreeSet<Vec<u8>>>> = HashMap::new();
+    let mut defined = Defined::new();
+    let mut before = before.map(|(tree, closure)| Before::new(tree, closure));
     let mut told = BTreeSet::new();
     for (root, by) in roots {
         let Some(map) = closure.maps.get(*root) else { continue };
@@ -273,7 +276,8 @@ fn versions(
                 let Some(known) = known.as_ref().filter(|known| !known.is_empty()) else { continue };
                 for version in need.versions.iter().filter(|v| !known.contains(*v)) {
                     let key = ((*path).clone(), (*provider).clone(), version.clone());
-                    if !told.insert(key) || lacked(before, path, &need.file, version) {
+                    let mut lacked = || before.as_mut().is_some_and(|b| b.lacked(path, &need.file, version));
+                    if !told.insert(key) || lacked() {
                         continue;
                     }
                     let message = format!("needs {}, which {provider} doesn't have", escape(version));
@@ -295,16 +299,40 @@ fn of(tree: &Tree, path: &TreePath) -> Option<BTreeSet<Vec<u8>>> {
     Some(versions.into_iter().collect())
 }
 
-/// Whether the version was missing before, too.
-fn lacked(before: Option<(&Tree, &Closure)>, path: &TreePath, file: &[u8], version: &[u8]) -> bool {
-    let Some((tree, closure)) = before else { return false };
-    let loads = |map: &&elf::closure::ProcessMap| map.start().contains(path);
-    let Some(map) = closure.maps.values().find(loads) else { return false };
-    let provider = map.start().iter().find(|at| {
-        closure.objects.get(*at).is_some_and(|o| o.elf.soname.as_deref() == Some(file))
-            || at.file_name() == Some(file)
-    });
-    provider.and_then(|at| of(tree, at)).is_some_and(|known| !known.is_empty() && !known.contains(version))
+/// The versions of libraries, each read once.
+type Defined = HashMap<TreePath, Option<BTreeSet<Vec<u8>>>>;
+
+/// What was loaded before the merge.
+struct Before<'c> {
+    tree: &'c Tree,
+    closure: &'c Closure,
+    /// By a file, a process that loads it.
+    maps: HashMap<&'c TreePath, &'c elf::closure::ProcessMap>,
+    defined: Defined,
+}
+
+impl<'c> Before<'c> {
+    fn new(tree: &'c Tree, closure: &'c Closure) -> Before<'c> {
+        let mut maps = HashMap::new();
+        for map in closure.maps.values() {
+            for path in map.start() {
+                maps.entry(path).or_insert(map);
+            }
+        }
+        Before { tree, closure, maps, defined: Defined::new() }
+    }
+
+    /// Whether the version was missing then, too.
+    fn lacked(&mut self, path: &TreePath, file: &[u8], version: &[u8]) -> bool {
+        let Some(map) = self.maps.get(path) else { return false };
+        let provider = map.start().iter().find(|at| {
+            self.closure.objects.get(*at).is_some_and(|o| o.elf.soname.as_deref() == Some(file))
+                || at.file_name() == Some(file)
+        });
+        let Some(provider) = provider else { return false };
+        let known = self.defined.entry(provider.clone()).or_insert_with(|| of(self.tree, provider));
+        known.as_ref().is_some_and(|known| !known.is_empty() && !known.contains(version))
+    }
 }
 
 /// Libraries that are there twice, under two paths.

@@ -4,7 +4,6 @@
 //! same as the kernel's way down: what isn't a directory, a whiteout and an opaque directory hide all below them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 
 use tree::{Content, Kind, Meta, Node, StaticPath, Tree, TreeError, TreePath};
 
@@ -214,7 +213,7 @@ impl Merged {
                     self.tree.remove(&path);
                 }
                 (Kind::File(before), Kind::File(now)) => {
-                    if !same_content(before, now) {
+                    if !before.has_same_bytes(now) {
                         changes.push(Change::Content);
                     }
                     metadata(&below.meta, &node.meta, false, &mut changes);
@@ -248,7 +247,7 @@ impl Merged {
     fn leads_to(&self, path: &TreePath, content: &Content) -> bool {
         let real = self.tree.resolve(path.to_absolute(), true).ok();
         let before = real.and_then(|found| self.tree.get(&found.path)?.content());
-        before.is_some_and(|before| same_content(before, content))
+        before.is_some_and(|before| before.has_same_bytes(content))
     }
 
     /// The extension that a path comes from.
@@ -259,23 +258,6 @@ impl Merged {
 
 fn is_opaque(node: &Node) -> bool {
     node.meta.xattrs.get(OPAQUE).is_some_and(|value| value == b"y")
-}
-
-/// Whether two contents have the same bytes. What can't be read is like nothing else.
-pub(crate) fn same_content(a: &Content, b: &Content) -> bool {
-    if a.len() != b.len() {
-        return false;
-    }
-    let (mut a, mut b) = (a.reader(), b.reader());
-    let (mut x, mut y) = (vec![0; 64 << 10], vec![0; 64 << 10]);
-    loop {
-        // Contents give as much as there is room for.
-        match (a.read(&mut x), b.read(&mut y)) {
-            (Ok(0), Ok(0)) => return true,
-            (Ok(n), Ok(m)) if n == m && x[..n] == y[..m] => {}
-            _ => return false,
-        }
-    }
 }
 
 fn metadata(before: &Meta, now: &Meta, is_directory: bool, out: &mut Vec<Change>) {

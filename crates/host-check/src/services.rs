@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sysext::extension::units::{Directive, exec_lines};
 use sysext::lint::release_file;
-use tree::{ContentError, Tree, TreePath, escape};
+use tree::{ContentError, StaticPath, Tree, TreePath, escape};
 
 use crate::overlay::{Merged, Owner};
 use crate::report::StartReport;
@@ -15,6 +15,7 @@ use crate::rules::{
 use crate::units::{Pull, Units, directives, names};
 use crate::{Extension, Finding, Host, Severity, cycles};
 
+const UNITS: StaticPath = StaticPath::new("/usr/lib/systemd/system");
 /// Where systemd looks for a program without a path. systemd.exec(5), `ExecSearchPath=`.
 const PATH: [&str; 4] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"];
 /// What is made while the system runs: nobody knows what is there.
@@ -162,11 +163,10 @@ impl Check<'_> {
     fn hidden(&mut self) {
         let mut found = Vec::new();
         for (path, by) in &self.merged.owners {
-            let Some(dir) = path.parent() else { continue };
-            let Some(name) = path.file_name().map(escape) else { continue };
-            if dir.to_string() != "/usr/lib/systemd/system" {
+            if path.parent().is_none_or(|dir| dir != UNITS.path()) {
                 continue;
             }
+            let Some(name) = path.file_name().map(escape) else { continue };
             let Some(other) = self.now.files.get(&name).filter(|other| *other != path) else { continue };
             let extension = self.layers.get(*by).map(|e| e.name.as_str());
             let message = format!("the host has a unit of this name in {other}, which counts");

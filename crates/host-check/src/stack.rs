@@ -13,8 +13,8 @@ const MAX_LAYERS: usize = 500;
 /// Bytes of the options of a mount: a page. mount(2).
 const MAX_OPTIONS: usize = 4096;
 
-/// Databases of package managers that write to /usr.
-const DATABASES: [(&str, &str); 4] = [
+/// Databases of package managers that write to /usr, and their managers.
+pub const PACKAGE_DATABASES: [(&str, &str); 4] = [
     ("/var/lib/dpkg/status", "dpkg"),
     ("/var/lib/rpm", "rpm"),
     ("/usr/lib/apk/db/installed", "apk"),
@@ -69,7 +69,7 @@ fn read_only(host: &Host, hierarchy: &Hierarchy, names: &[&str], out: &mut Vec<F
     let extension = by.first().copied();
     if hierarchy.path == USR.path() {
         let has = |(path, _): &&(&str, &str)| host.tree.resolve(path, true).is_ok();
-        if let Some((_, manager)) = DATABASES.iter().find(has) {
+        if let Some((_, manager)) = PACKAGE_DATABASES.iter().find(has) {
             let message = format!("is read-only while extensions are merged: {manager} can't write to it");
             out.push(USR_READ_ONLY.finding(None, Some(&hierarchy.path), message));
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sysext::extension::units::{Directive, parse};
+use sysext::extension::units::{Directive, parse, template};
 use tree::{Tree, TreePath};
 
 use crate::host::text;
@@ -99,15 +99,10 @@ impl Units {
     /// Whether the manager finds a unit of this name, or makes it itself.
     pub(crate) fn has(&self, name: &str) -> bool {
         const MADE: [&str; 5] = [".device", ".mount", ".scope", ".slice", ".swap"];
-        let template = || {
-            let (before, after) = name.split_once('@')?;
-            let kind = after.rsplit_once('.')?.1;
-            Some(format!("{before}@.{kind}"))
-        };
         self.files.contains_key(name)
             || name.contains('%')
             || MADE.iter().any(|kind| name.ends_with(kind))
-            || template().is_some_and(|name| self.files.contains_key(&name))
+            || template(name).is_some_and(|name| self.files.contains_key(&name))
     }
 
     /// The lines of a unit, those of its drop-ins behind its own.

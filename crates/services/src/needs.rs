@@ -159,7 +159,9 @@ impl Needs {
         }
         written.extend(out.first_starts.iter().flat_map(|s| s.writes.clone()));
         let is_seen = |p: &TreePath| {
-            (options.sees_host)(p) || of_systemd.contains(p) || written.iter().any(|dir| p.starts_with(dir))
+            let is_written =
+                || p.ancestors_from_root().chain([p.clone()]).any(|above| written.contains(&above));
+            (options.sees_host)(p) || of_systemd.contains(p) || is_written()
         };
         if !units.is_empty() {
             let seen = configuration.paths.into_values().filter(|c| is_seen(&c.path));
@@ -216,9 +218,10 @@ impl Needs {
 
     /// Directories below /etc of a private root's image that a host gets, since something in them is written.
     fn add_directories<'p>(&mut self, inventory: &Inventory, dirs: impl Iterator<Item = &'p TreePath>) {
+        let known: BTreeSet<TreePath> = self.configuration.iter().map(|c| c.path.clone()).collect();
         for path in dirs {
             let Some(node) = inventory.tree.get(path).filter(|node| node.is_dir()) else { continue };
-            if !self.configuration.iter().any(|c| c.path == *path) {
+            if !known.contains(path) {
                 let (owner, group) = inventory.owners(node);
                 let (path, node) = (path.clone(), node.clone());
                 self.configuration.push(ConfigurationPath { path, node, owner, group });

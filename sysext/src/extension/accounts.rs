@@ -106,15 +106,27 @@ fn files(
     is: impl Fn(&TreePath) -> bool,
 ) -> Result<Vec<(TreePath, Vec<u8>)>, ExtensionError> {
     let Ok(dir) = TreePath::new(dir) else { return Ok(Vec::new()) };
+    texts(tree, &dir, is).map_err(|(path, source)| ExtensionError::Content { path, source })
+}
+
+/// The texts of the files below a directory, by their paths there; those that are larger than [`UNIT_LIMIT`] are left out.
+///
+/// # Errors
+/// The file that can't be read, and why.
+pub(crate) fn texts(
+    tree: &Tree,
+    dir: &TreePath,
+    is: impl Fn(&TreePath) -> bool,
+) -> Result<Vec<(TreePath, Vec<u8>)>, (TreePath, ContentError)> {
     let mut out = Vec::new();
-    for (path, _) in tree.subtree(&dir).filter(|(p, _)| is(p)) {
+    for (path, _) in tree.subtree(dir).filter(|(p, _)| is(p)) {
         // flatwrap shows files of its private root by symlinks.
         let real = tree.resolve(path.to_absolute(), true).ok();
         let node = real.and_then(|r| tree.get(&r.path));
         match node.and_then(|n| n.content()).map(|c| c.read(UNIT_LIMIT)) {
             Some(Ok(text)) => out.push((path.clone(), text)),
             Some(Err(ContentError::TooLarge { .. })) | None => {}
-            Some(Err(source)) => return Err(ExtensionError::Content { path: path.clone(), source }),
+            Some(Err(source)) => return Err((path.clone(), source)),
         }
     }
     Ok(out)

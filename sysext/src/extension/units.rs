@@ -231,6 +231,13 @@ impl std::fmt::Display for ExecLine {
     }
 }
 
+/// The template of an instance: `getty@.service` for `getty@tty1.service`. None for a unit that is no instance. systemd.unit(5).
+pub fn template(unit: &str) -> Option<String> {
+    let (name, instance) = unit.split_once('@')?;
+    let kind = instance.rsplit_once('.')?.1;
+    Some(format!("{name}@.{kind}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

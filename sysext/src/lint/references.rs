@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::{
-    DANGLING_LINK, DROP_IN_NAME, HOST_PROGRAM, SELINUX_LABEL, TMPFILES_SOURCE, UNIT_REFERENCE, finding,
+    DANGLING_LINK, DROP_IN_NAME, HOST_PROGRAM, SELINUX_LABEL, TMPFILES_SOURCE, UNIT_REFERENCE, configuration,
+    finding,
 };
 use crate::extension::Finding;
 use crate::extension::unit_programs::{UNIT_LIMIT, is_unit};
-use crate::extension::units::{parse, words};
+use crate::extension::units::{parse, template, words};
 use tree::{ContentError, Node, StaticPath, Tree, TreePath, escape};
 
 const UNITS: StaticPath = StaticPath::new("/usr/lib/systemd/system");
@@ -147,14 +148,13 @@ impl Units {
     /// Whether it is there, or every host has it.
     fn has(&self, name: &str) -> bool {
         let (stem, kind) = name.rsplit_once('.').unwrap_or((name, ""));
-        let template = stem.split_once('@').map(|(base, _)| format!("{base}@.{kind}"));
         // Specifiers are known on the host only; mounts, devices and slices are made as needed.
         let is_hosts = name.contains('%')
             || matches!(kind, "target" | "slice" | "scope" | "mount" | "automount" | "device" | "swap")
             || stem.starts_with("systemd-")
             || matches!(stem, "dbus" | "dbus-broker" | "syslog")
             || ["modprobe@", "getty@", "serial-getty@"].iter().any(|template| stem.starts_with(template));
-        is_hosts || self.0.contains(name) || template.is_some_and(|t| self.0.contains(&t))
+        is_hosts || self.0.contains(name) || template(name).is_some_and(|t| self.0.contains(&t))
     }
 }
 
@@ -174,11 +174,7 @@ fn drop_in(path: &TreePath, node: &Node, out: &mut Vec<Finding>) {
 
 /// What lines of tmpfiles.d copy or link. tmpfiles.d(5).
 fn tmpfiles(tree: &Tree, out: &mut Vec<Finding>) -> Result<(), ContentError> {
-    for (path, _) in tree.children(&TMPFILES.path()) {
-        let real = tree.resolve(path.to_absolute(), true).ok();
-        let content = real.and_then(|r| tree.get(&r.path)?.content().cloned());
-        let Some(content) = content.filter(|c| c.len() <= UNIT_LIMIT) else { continue };
-        let text = content.read(UNIT_LIMIT)?;
+    for (path, text) in configuration(tree, TMPFILES)? {
         for (at, line) in text.split(|&b| b == b'\n').map(<[u8]>::trim_ascii).enumerate() {
             let columns = words(line);
             let [kind, place, ..] = columns.as_slice() else { continue };

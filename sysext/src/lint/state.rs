@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{STATE, finding};
+use super::{STATE, configuration, finding};
 use crate::extension::Finding;
 use crate::extension::unit_programs::{UNIT_LIMIT, is_unit};
 use crate::extension::units::{Directive, parse, words};
@@ -161,11 +161,7 @@ struct Made {
 /// tmpfiles.d(5).
 fn made(tree: &Tree) -> Result<Vec<Made>, ContentError> {
     let mut out = Vec::new();
-    for (path, _) in tree.children(&TMPFILES.path()) {
-        let real = tree.resolve(path.to_absolute(), true).ok();
-        let content = real.and_then(|r| tree.get(&r.path)?.content().cloned());
-        let Some(content) = content.filter(|c| c.len() <= UNIT_LIMIT) else { continue };
-        let text = content.read(UNIT_LIMIT)?;
+    for (_, text) in configuration(tree, TMPFILES)? {
         for line in text.split(|&b| b == b'\n') {
             let mut columns = words(line.trim_ascii()).into_iter();
             let (Some(kind), Some(path)) = (columns.next(), columns.next()) else { continue };

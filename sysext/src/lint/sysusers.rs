@@ -1,8 +1,7 @@
 //! Lines of sysusers.d that systemd-sysusers ignores. sysusers.d(5).
 
-use super::{SYSUSERS_SYNTAX, finding};
+use super::{SYSUSERS_SYNTAX, configuration, finding};
 use crate::extension::Finding;
-use crate::extension::unit_programs::UNIT_LIMIT;
 use crate::extension::units::words;
 use tree::{ContentError, StaticPath, Tree, escape};
 
@@ -10,11 +9,7 @@ const SYSUSERS: StaticPath = StaticPath::new("/usr/lib/sysusers.d");
 
 /// Finds malformed lines. What specifiers (`%`) make of a line is known on the host only.
 pub(super) fn check(tree: &Tree, out: &mut Vec<Finding>) -> Result<(), ContentError> {
-    for (path, _) in tree.children(&SYSUSERS.path()) {
-        let real = tree.resolve(path.to_absolute(), true).ok();
-        let content = real.and_then(|r| tree.get(&r.path)?.content().cloned());
-        let Some(content) = content.filter(|c| c.len() <= UNIT_LIMIT) else { continue };
-        let text = content.read(UNIT_LIMIT)?;
+    for (path, text) in configuration(tree, SYSUSERS)? {
         for (at, line) in text.split(|&b| b == b'\n').map(<[u8]>::trim_ascii).enumerate() {
             if matches!(line.first(), None | Some(b'#')) || line.contains(&b'%') {
                 continue;

@@ -360,7 +360,9 @@ fn lines_of_sysusers() {
     let at = "/usr/lib/sysusers.d/x.conf";
     let good = "# comment\n\nu web - \"Web server\" /var/lib/web /bin/sh\nu! db 300:web\nu ref /usr/bin/x\ng web 300\n\
                 m web db\nr - 500-900\nu x-%i bad bad bad\n";
-    assert_eq!(errors(&[RELEASE, (at, good)]), [""; 0]);
+    // What doesn't end in .conf isn't read.
+    let readme = ("/usr/lib/sysusers.d/README", "How to write such files\n");
+    assert_eq!(errors(&[RELEASE, (at, good), readme]), [""; 0]);
     for (line, message) in [
         ("u", "a name is missing"),
         ("user web", "type \"user\" is unknown, expected u, u!, g, m, or r"),

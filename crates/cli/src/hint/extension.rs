@@ -15,7 +15,7 @@ pub(super) fn name(error: &NameArgError) -> Option<String> {
         // A path, or an image, where the name should be.
         NameError::Character(text, '/') => {
             let word = text.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-            let word = word.split([':', '@']).next().unwrap_or_default();
+            let word = word.split([':', '@']).next().filter(|word| !word.is_empty()).unwrap_or("tool");
             Some(format!("the order is IMAGE NAME PATH: NAME is the extension's own, such as {word}"))
         }
         _ => None,

@@ -5,12 +5,11 @@ use std::io;
 use std::path::Path;
 
 use super::{
-    ImageContents, ImageKind, ReadCause, ReadError, Section, contents, file_system, gpt, is_disk, kind_of,
-    mounted_at,
+    ImageContents, ImageKind, ReadCause, ReadError, Section, USR, contents, file_system, gpt, is_disk,
+    kind_of, mounted_at,
 };
 use tree::{Node, ScratchSpace, StaticPath, Tree};
 
-const USR: StaticPath = StaticPath::new("/usr");
 const ETC: StaticPath = StaticPath::new("/etc");
 
 /// Partitions that hold no part of the system's own tree, whatever is in them: the second copy of /usr, and those of Flatcar and

@@ -3,13 +3,10 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use host_check::Host;
+use host_check::{Host, PACKAGE_DATABASES};
 use image::ImageContents;
 use oci::{Context, ImageRef};
 use tree::{Arch, Events, TreePath};
-
-/// Databases of package managers, which of this machine's /var are read, too.
-const DATABASES: [&str; 3] = ["/var/lib/dpkg/status", "/var/lib/rpm", "/var/lib/pacman/local"];
 
 /// A host that has been read.
 pub(super) struct ReadHost {
@@ -37,7 +34,8 @@ pub(super) fn read(
         true => ImageRef::Tar(path.to_owned()),
         false => name.parse()?,
     };
-    let wanted: Vec<TreePath> = DATABASES.iter().filter_map(|p| TreePath::new(p).ok()).collect();
+    // Of this machine's own /var, nothing else is read.
+    let wanted: Vec<TreePath> = PACKAGE_DATABASES.iter().filter_map(|(p, _)| TreePath::new(p).ok()).collect();
     let rootfs = context.rootfs(&image, &wanted, events)?;
     let architecture = match &image {
         ImageRef::Registry(_) => architecture.or_else(|| context.platform.architecture.parse().ok()),

@@ -54,17 +54,13 @@ impl Failures {
             None => format!("{}{hint}", cli::reasons(first.as_ref())),
             Some(Common { text, .. }) => {
                 let hosts: BTreeSet<&str> = common.iter().filter_map(|c| c.host.as_deref()).collect();
-                let hosts = if hosts.is_empty() { String::new() } else { format!("{}: ", some(hosts)) };
+                let hosts =
+                    if hosts.is_empty() { String::new() } else { format!("{}: ", list_some(hosts, NAMES)) };
                 let names: BTreeSet<&str> = group.iter().filter_map(of).map(|(name, _)| &**name).collect();
-                format!("{} failed: {}: {hosts}{text}{hint}", errors.len(), some(names))
+                format!("{} failed: {}: {hosts}{text}{hint}", errors.len(), list_some(names, NAMES))
             }
         }
     }
-}
-
-/// `a, b, c and 30 more`.
-fn some(names: BTreeSet<&str>) -> String {
-    list_some(names, NAMES)
 }
 
 /// A cause that has nothing to do with the extension.

@@ -99,12 +99,11 @@ pub fn mentions(tree: &Tree) -> Result<Vec<(TreePath, Vec<Mention>)>, ExtensionE
     Ok(out)
 }
 
+/// Texts of files, by their paths.
+pub(crate) type Texts = Vec<(TreePath, Vec<u8>)>;
+
 /// The texts of the files below a directory, those that are too large left out.
-fn files(
-    tree: &Tree,
-    dir: &str,
-    is: impl Fn(&TreePath) -> bool,
-) -> Result<Vec<(TreePath, Vec<u8>)>, ExtensionError> {
+fn files(tree: &Tree, dir: &str, is: impl Fn(&TreePath) -> bool) -> Result<Texts, ExtensionError> {
     let Ok(dir) = TreePath::new(dir) else { return Ok(Vec::new()) };
     texts(tree, &dir, is).map_err(|(path, source)| ExtensionError::Content { path, source })
 }
@@ -117,7 +116,7 @@ pub(crate) fn texts(
     tree: &Tree,
     dir: &TreePath,
     is: impl Fn(&TreePath) -> bool,
-) -> Result<Vec<(TreePath, Vec<u8>)>, (TreePath, ContentError)> {
+) -> Result<Texts, (TreePath, ContentError)> {
     let mut out = Vec::new();
     for (path, _) in tree.subtree(dir).filter(|(p, _)| is(p)) {
         // flatwrap shows files of its private root by symlinks.

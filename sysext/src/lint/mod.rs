@@ -23,7 +23,7 @@ pub mod verify;
 
 use std::collections::BTreeSet;
 
-use crate::extension::accounts::texts;
+use crate::extension::accounts::{Texts, texts};
 use crate::extension::{Finding, Rule, Severity, rule};
 use crate::{Extension, ExtensionError, ExtensionName, ExtensionOptions, Release};
 use tree::{ContentError, Node, StaticPath, Tree, TreePath};
@@ -122,7 +122,7 @@ pub fn lint(tree: &Tree, name: &ExtensionName, options: &LintOptions) -> Result<
 }
 
 /// The files of a directory whose lines systemd reads (sysusers.d, tmpfiles.d): those that end in `.conf`.
-fn configuration(tree: &Tree, dir: StaticPath) -> Result<Vec<(TreePath, Vec<u8>)>, ContentError> {
+fn configuration(tree: &Tree, dir: StaticPath) -> Result<Texts, ContentError> {
     let is_read = |path: &TreePath| path.file_name().is_some_and(|name| name.ends_with(b".conf"));
     texts(tree, &dir.path(), is_read).map_err(|(_, error)| error)
 }

@@ -105,7 +105,12 @@ impl Elf {
     /// # Errors
     /// Tables that lie outside of the file, are too large or contradict each other; bytes that can't be read.
     pub fn parse(content: &Content) -> Result<Option<Elf>, ElfError> {
-        let source = Source::new(content);
+        // Most files of a system are none, which costs them one short read.
+        if !content.head(elf::ELFMAG.len())?.starts_with(&elf::ELFMAG) {
+            return Ok(None);
+        }
+        let content = content.opened()?;
+        let source = Source::new(&content);
         match Layout::read(&source)? {
             None => Ok(None),
             Some(layout) => Self::from_layout(&source, &layout).map(Some),
@@ -208,6 +213,11 @@ impl Elf {
             (None, false, Some(_)) if has_entry => ElfKind::Loader,
             (None, false, Some(_)) => ElfKind::SharedObject,
         }
+    }
+
+    /// The names for which a loader looks on its behalf.
+    pub fn asks_for(&self) -> impl Iterator<Item = &[u8]> {
+        self.needed.iter().chain(self.filtees.iter().map(|filtee| &filtee.name)).map(Vec::as_slice)
     }
 
     /// Whether it takes an interpreter or a run path; all else is left as it is.

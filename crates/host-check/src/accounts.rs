@@ -7,11 +7,11 @@ use sysext::extension::unit_programs::is_unit;
 use sysext::lint::release_file;
 use tree::{ContentError, TreePath};
 
-use crate::host::text;
+use crate::files::text;
+use crate::layer::Layer;
 use crate::rules::{ACCOUNT, ACCOUNT_LATE};
-use crate::services::runs;
 use crate::units::Units;
-use crate::{Extension, Finding, Host, Severity};
+use crate::{Finding, Host, Severity};
 
 /// Where a host has its accounts: in its own files, in those of an image (nss-altfiles), and in what Flatcar's are made from.
 const FILES: [(&str, &str); 4] = [
@@ -39,7 +39,7 @@ impl Accounts {
 pub(crate) fn findings(
     host: &Host,
     units: &Units,
-    layers: &[&Extension<'_>],
+    layers: &[Layer<'_>],
 ) -> Result<Vec<Finding>, ContentError> {
     let mut out = Vec::new();
     let Some(mut hosts) = of_host(host) else { return Ok(out) };
@@ -100,15 +100,13 @@ fn is_link_to_unit(path: &TreePath) -> bool {
 }
 
 /// Whether an extension has its sysusers.d read behind the merge.
-fn applies_at_once(host: &Host, units: &Units, layer: &Extension<'_>) -> Result<bool, ContentError> {
+fn applies_at_once(host: &Host, units: &Units, layer: &Layer<'_>) -> Result<bool, ContentError> {
     const SERVICE: &str = "systemd-sysusers.service";
     let restarts = release_file::find(layer.tree, &layer.name)?.is_some_and(|f| {
         let release = &f.release;
         release.restart_units.iter().chain(&release.reload_or_restart_units).any(|unit| unit == SERVICE)
     });
-    Ok(restarts
-        || runs(layer.tree, &["systemd-sysusers"])
-        || crate::late::follows_merge(host, units, SERVICE))
+    Ok(restarts || layer.runs(&["systemd-sysusers"]) || crate::late::follows_merge(host, units, SERVICE))
 }
 
 /// The host's accounts; none if its files of them aren't there, as in an image that makes them when it boots.

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use tree::{ContentError, Tree, TreeError};
 
 use crate::acceptance::{Acceptance, acceptance};
+use crate::layer::Layer;
 use crate::report::{ExtensionReport, HierarchyReport, HostReport, Report};
 use crate::rules::{MERGE_ABORTED, NOT_MERGED, SAME_NAME};
-use crate::units::Units;
 use crate::{
     Extension, Finding, Host, Severity, accounts, compare_versions, hidden, late, libraries, merge, services,
     stack,
@@ -45,12 +45,12 @@ pub fn check(host: &Host, extensions: &[Extension<'_>], options: &Options) -> Re
         findings.push(SAME_NAME.finding(Some(pair[0].name.as_str()), None, message));
     }
     let mut reports = Vec::new();
-    let mut accepted: Vec<&Extension<'_>> = Vec::new();
+    let mut accepted: Vec<Layer<'_>> = Vec::new();
     for extension in &order {
         let acceptance = acceptance(host, extension)?;
         let name = Some(extension.name.as_str());
         match &acceptance {
-            Acceptance::Merged => accepted.push(extension),
+            Acceptance::Merged => accepted.push(Layer::new(extension)),
             Acceptance::Ignored(why) => {
                 findings.push(NOT_MERGED.finding(name, None, format!("isn't merged: {why}")))
             }
@@ -64,14 +64,14 @@ pub fn check(host: &Host, extensions: &[Extension<'_>], options: &Options) -> Re
     let names: Vec<&str> = accepted.iter().map(|e| e.name.as_str()).collect();
     let trees: Vec<&Tree> = accepted.iter().map(|e| e.tree).collect();
     let merged = merge(&host.tree, &trees)?;
-    let units = Units::of(&host.tree);
-    findings.extend(stack::findings(host, &units, &merged, &names));
+    let units = host.units();
+    findings.extend(stack::findings(host, units, &merged, &names));
     findings.extend(hidden::findings(host, &merged, &accepted));
     findings.extend(libraries::findings(host, &merged, &accepted));
-    let (of_units, starts) = services::findings(host, &units, &merged, &accepted)?;
+    let (of_units, starts) = services::findings(host, units, &merged, &accepted)?;
     findings.extend(of_units);
-    findings.extend(accounts::findings(host, &units, &accepted)?);
-    findings.extend(late::findings(host, &units, &merged, &accepted)?);
+    findings.extend(accounts::findings(host, units, &accepted)?);
+    findings.extend(late::findings(host, units, &merged, &accepted)?);
     let hierarchies = merged.hierarchies.iter().map(|h| HierarchyReport::new(h, &names)).collect();
     sort(&mut findings, &options.allow);
     Ok(Report { host: HostReport::new(host), extensions: reports, hierarchies, starts, findings })

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tree::Tree;
 
+use crate::layer::Layer;
 use crate::overlay::{Merged, Owner};
 use crate::rules::CYCLE;
 use crate::units::{Units, names};
-use crate::{Extension, Finding, Severity};
+use crate::{Finding, Severity};
 
 /// Orders that are followed for all units together. A host with all of its services has some thousands.
 const STEPS: usize = 1 << 24;
@@ -16,7 +17,7 @@ const STEPS: usize = 1 << 24;
 type Order = BTreeMap<String, BTreeSet<String>>;
 
 /// Circles that go through a unit of an extension.
-pub(crate) fn findings(units: &Units, merged: &Merged, layers: &[&Extension<'_>]) -> Vec<Finding> {
+pub(crate) fn findings(units: &Units, merged: &Merged, layers: &[Layer<'_>]) -> Vec<Finding> {
     let owner = |name: &str| match merged.owner(units.files.get(name)?) {
         Owner::Host => None,
         Owner::Extension(i) => Some(i),

@@ -2,12 +2,13 @@
 
 use tree::{StaticPath, TreePath, escape};
 
+use crate::layer::Layer;
 use crate::overlay::{Change, Hidden, Merged, Owner};
 use crate::rules::{
     ATTRIBUTES, CACHE, DELETED, DIRECTORY_MODE, DIRECTORY_REPLACED, EXTENSION_FILE, FILE_MODE, HOST_FILE,
     LINK_REPLACED, OWNER, SAME_FILE, UNREAD,
 };
-use crate::{Extension, Finding, Host, Severity};
+use crate::{Finding, Host, Severity};
 
 /// Where files are for people, not for programs.
 const DOCUMENTATION: [StaticPath; 8] = [
@@ -45,7 +46,7 @@ const INDEXES: [&str; 19] = [
 ];
 
 /// Findings for all that the layers hide.
-pub(crate) fn findings(host: &Host, merged: &Merged, layers: &[&Extension<'_>]) -> Vec<Finding> {
+pub(crate) fn findings(host: &Host, merged: &Merged, layers: &[Layer<'_>]) -> Vec<Finding> {
     let names: Vec<&str> = layers.iter().map(|e| e.name.as_str()).collect();
     let is_known = |owner: Owner| match owner {
         Owner::Host => host.notes.is_empty(),

@@ -1,13 +1,15 @@
 //! The host: its tree, and what systemd-sysext would ask it.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use elf::Elf;
 use sysext::lint::release_file;
 use tree::{Arch, ContentError, Meta, Node, StaticPath, Tree, TreeError, TreePath};
 
-/// Bytes of a text file of the host's that is read.
-pub(crate) const TEXT: u64 = 1 << 20;
+use crate::elves::Elves;
+use crate::files::{TEXT, file};
+use crate::units::Units;
 
 /// Why files are no host.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,8 @@ pub struct Host {
     pub systemd: Option<u32>,
     /// What the tree can't say, because of the way in which it was read: its owners, modes and attributes are not compared.
     pub notes: Vec<String>,
+    elves: OnceLock<Elves>,
+    units: OnceLock<Units>,
 }
 
 impl Host {
@@ -54,7 +58,26 @@ impl Host {
         };
         let architecture = architecture.or_else(|| of_programs(&tree));
         let systemd = systemd(&tree);
-        Ok(Host { name, tree, os_release, architecture, systemd, notes: Vec::new() })
+        Ok(Host {
+            name,
+            tree,
+            os_release,
+            architecture,
+            systemd,
+            notes: Vec::new(),
+            elves: OnceLock::new(),
+            units: OnceLock::new(),
+        })
+    }
+
+    /// Its programs and libraries, which are read once.
+    pub(crate) fn elves(&self) -> &Elves {
+        self.elves.get_or_init(|| Elves::of(&self.tree))
+    }
+
+    /// Its units.
+    pub(crate) fn units(&self) -> &Units {
+        self.units.get_or_init(|| Units::of(&self.tree))
     }
 
     /// A field of os-release(5) that isn't empty.
@@ -105,16 +128,6 @@ fn first_boot(tree: &mut Tree) -> Result<(), TreeError> {
         }
     }
     Ok(())
-}
-
-/// What a path leads to in a tree.
-pub(crate) fn file(tree: &Tree, path: impl AsRef<[u8]>) -> Option<&Node> {
-    tree.get(&tree.resolve(path, true).ok()?.path)
-}
-
-/// The text of a file that a path leads to; none if it isn't there, or is larger than any of its kind.
-pub(crate) fn text(tree: &Tree, path: impl AsRef<[u8]>) -> Option<Vec<u8>> {
-    file(tree, path)?.content()?.read(TEXT).ok()
 }
 
 /// The machine of programs that all hosts have.

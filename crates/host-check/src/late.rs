@@ -1,13 +1,15 @@
 //! What a merge on a running system doesn't apply: what is read once, earlier in a boot or by a daemon when it starts.
 
+use std::cell::OnceCell;
+
 use sysext::lint::release_file;
 use tree::{ContentError, StaticPath, Tree, TreePath};
 
+use crate::layer::Layer;
 use crate::overlay::{Merged, Owner};
 use crate::rules::{KERNEL_MODULES, LABELS, LATE};
-use crate::services::runs;
 use crate::units::{Units, names};
-use crate::{Extension, Finding, Host, Severity};
+use crate::{Finding, Host, Severity};
 
 /// Files that are applied by somebody, some time.
 struct Class {
@@ -120,9 +122,10 @@ pub(crate) fn findings(
     host: &Host,
     units: &Units,
     merged: &Merged,
-    layers: &[&Extension<'_>],
+    layers: &[Layer<'_>],
 ) -> Result<Vec<Finding>, ContentError> {
     let mut out = Vec::new();
+    let follow = CLASSES.each_ref().map(|_| OnceCell::new());
     for layer in layers {
         let name = Some(layer.name.as_str());
         let release = release_file::find(layer.tree, &layer.name)?.map(|f| f.release);
@@ -131,14 +134,14 @@ pub(crate) fn findings(
                 r.restart_units.iter().chain(&r.reload_or_restart_units).any(|restarted| restarted == unit)
             })
         };
-        for class in &CLASSES {
+        for (class, follows) in CLASSES.iter().zip(&follow) {
             let Some(path) = first_file(layer.tree, &class.dir.path()) else { continue };
             let (what, service) = (class.what, class.service);
             let (message, severity) = if restarted(service) {
                 (format!("{what}: {service} is restarted by the merge"), Severity::Note)
-            } else if runs(layer.tree, class.programs) {
+            } else if layer.runs(class.programs) {
                 (format!("{what}: a unit of the extension applies them"), Severity::Note)
-            } else if follows_merge(host, units, service) {
+            } else if *follows.get_or_init(|| follows_merge(host, units, service)) {
                 (
                     format!("{what}: applied by a boot, and not by a merge on the running system"),
                     Severity::Note,
@@ -164,7 +167,7 @@ fn first_file<'t>(tree: &'t Tree, dir: &TreePath) -> Option<&'t TreePath> {
 }
 
 /// Modules of a kernel that isn't the host's, or that modprobe(8) doesn't find.
-fn modules(host: &Host, merged: &Merged, layers: &[&Extension<'_>], out: &mut Vec<Finding>) {
+fn modules(host: &Host, merged: &Merged, layers: &[Layer<'_>], out: &mut Vec<Finding>) {
     const MODULES: StaticPath = StaticPath::new("/usr/lib/modules");
     let dir = MODULES.path();
     let kernels = |tree: &Tree| -> Vec<TreePath> {
@@ -193,7 +196,7 @@ fn modules(host: &Host, merged: &Merged, layers: &[&Extension<'_>], out: &mut Ve
             }
             let listed =
                 |file: &str| kernel.join(file).is_ok_and(|path| merged.owner(&path) == Owner::Extension(i));
-            if !listed("modules.dep.bin") && !runs(layer.tree, &["depmod", "insmod"]) {
+            if !listed("modules.dep.bin") && !layer.runs(&["depmod", "insmod"]) {
                 let message = "depmod hasn't listed its modules: modprobe doesn't find them";
                 out.push(KERNEL_MODULES.finding(name, Some(&kernel), message).with(Severity::Warning));
             }
@@ -202,9 +205,9 @@ fn modules(host: &Host, merged: &Merged, layers: &[&Extension<'_>], out: &mut Ve
 }
 
 /// Files without labels, on a host with a policy.
-fn labels(host: &Host, layer: &Extension<'_>, out: &mut Vec<Finding>) {
+fn labels(host: &Host, layer: &Layer<'_>, out: &mut Vec<Finding>) {
     const CONFIGURATION: &str = "/etc/selinux/config";
-    let Some(text) = crate::host::text(&host.tree, CONFIGURATION) else { return };
+    let Some(text) = crate::files::text(&host.tree, CONFIGURATION) else { return };
     let (fields, _) = release_file::fields(&text);
     let severity = match fields.get("SELINUX").map(String::as_str) {
         Some("enforcing") => Severity::Error,

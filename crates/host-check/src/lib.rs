@@ -23,9 +23,13 @@ mod overlay;
 pub use overlay::{Change, Hidden, Hierarchy, Merged, Owner, merge};
 
 mod accounts;
+mod changes;
 mod cycles;
+mod elves;
+mod files;
 mod hidden;
 mod late;
+mod layer;
 mod libraries;
 mod services;
 mod stack;

@@ -5,16 +5,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use elf::closure::{Closure, DlopenPolicy, Missing, Options};
-use elf::{Elf, ElfKind, Libc, Resolver, defined_versions};
-use sysext::lint::needs::PRIVATE_ROOTS;
+use elf::{ElfKind, Libc, Resolver, defined_versions};
 use tree::{Node, Tree, TreePath, escape, list_some};
 
-use crate::overlay::{Change, Merged, Owner};
+use crate::changes::Changes;
+use crate::elves::{Elves, Files, know, read};
+use crate::layer::Layer;
+use crate::overlay::{Merged, Owner};
 use crate::rules::{
     LIBRARY_CACHE, LIBRARY_MISSING, LIBRARY_REPLACED, LOADER_MISSING, SAME_SONAME, SYMBOL_VERSION,
 };
-use crate::services::runs;
-use crate::{Extension, Finding, Host, Severity};
+use crate::{Finding, Host, Severity};
 
 /// Findings for one file that are told one by one.
 const NAMED: usize = 3;
@@ -23,103 +24,57 @@ fn options() -> Options {
     Options { allow_missing: true, dlopen: DlopenPolicy::None, needed_only: true, ..Options::default() }
 }
 
-pub(crate) fn findings(host: &Host, merged: &Merged, layers: &[&Extension<'_>]) -> Vec<Finding> {
+pub(crate) fn findings(host: &Host, merged: &Merged, layers: &[Layer<'_>]) -> Vec<Finding> {
     let names: Vec<&str> = layers.iter().map(|e| e.name.as_str()).collect();
     let mut out = Vec::new();
-    let mut own = Vec::new();
-    let mut hosts = Vec::new();
-    for (path, elf) in elves(&merged.tree, |path| matches!(merged.owner(path), Owner::Extension(_))) {
-        own.push((path, elf));
-    }
+    let own = read(&merged.tree, |path| matches!(merged.owner(path), Owner::Extension(_)));
     if own.is_empty() && merged.hidden.is_empty() {
         return out;
     }
-    for (path, _) in elves(&host.tree, |_| true) {
-        hosts.push(path);
-    }
-    let changes = Changes::new(host, merged);
-    of_host(host, merged, &changes, &hosts, &names, &mut out);
-    of_extensions(merged, &own, layers, &mut out);
+    let hosts = host.elves();
+    let changes = Changes::new(&host.tree, merged);
+    let after = After { merged, hosts: &hosts.files, own: &own };
+    of_host(host, hosts, &after, &changes, &names, &mut out);
+    of_extensions(&after, layers, &mut out);
     sonames(host, &own, merged, &names, &mut out);
     out
 }
 
-/// Programs and libraries that a loader loads, outside of private roots, which have loaders of their own.
-fn elves(tree: &Tree, takes: impl Fn(&TreePath) -> bool) -> Vec<(TreePath, Elf)> {
-    let private = PRIVATE_ROOTS.path();
-    let mut seen = BTreeSet::new();
-    let mut out = Vec::new();
-    for (path, ino, node) in tree.iter_inodes() {
-        // A header, and one program header at the least.
-        let Some(content) = node.content().filter(|c| c.len() >= 64) else { continue };
-        if path.starts_with(&private) || !takes(path) || !seen.insert(ino) {
-            continue;
-        }
-        if let Ok(Some(elf)) = Elf::parse(content)
-            && elf.is_dynamic()
-        {
-            out.push((path.clone(), elf));
-        }
-    }
-    out
+/// The tree after the merge, and its ELF files as they were read.
+struct After<'a> {
+    merged: &'a Merged,
+    hosts: &'a Files,
+    own: &'a Files,
 }
 
-/// What may lead a loader elsewhere.
-struct Changes {
-    /// Paths that show another file than before, or none, with all that is below them.
-    other: BTreeSet<TreePath>,
-    /// Names of files that are new, and the directories in which they are.
-    new: HashMap<Vec<u8>, BTreeSet<TreePath>>,
-}
-
-impl Changes {
-    fn new(host: &Host, merged: &Merged) -> Changes {
-        let visible = |change: &Change| {
-            !matches!(change, Change::Same | Change::Mode { .. } | Change::Ids { .. } | Change::Attributes(_))
-        };
-        let other = merged.hidden.iter().filter(|h| visible(&h.change)).map(|h| h.path.clone()).collect();
-        let mut new: HashMap<Vec<u8>, BTreeSet<TreePath>> = HashMap::new();
-        for path in merged.owners.keys().filter(|path| !host.tree.contains(path)) {
-            let (Some(name), Some(dir)) = (path.file_name(), path.parent()) else { continue };
-            if merged.tree.get(path).is_some_and(|node| !node.is_dir()) {
-                new.entry(name.to_vec()).or_default().insert(dir);
-            }
-        }
-        Changes { other, new }
-    }
-
-    /// Whether a path may lead to something else than before.
-    fn touches(&self, path: &TreePath) -> bool {
-        path.ancestors_from_root().any(|at| self.other.contains(&at))
-    }
-
-    /// Whether a process that loads these objects may load others now.
-    fn concerns(&self, host: &Host, closure: &Closure, objects: &[TreePath]) -> bool {
-        objects.iter().any(|path| {
-            let Some(object) = closure.objects.get(path) else { return false };
-            let found_now = |name: &Vec<u8>| {
-                let file = name.rsplit(|&b| b == b'/').next().unwrap_or(name);
-                // A directory that the host lacks may be one that the object's own path names.
-                let own = object.elf.rpath.is_some() || object.elf.runpath.is_some();
-                let searched =
-                    |dir: &TreePath| object.dirs.contains(dir) || (own && !host.tree.contains(dir));
-                self.new.get(file).is_some_and(|dirs| dirs.iter().any(searched))
-            };
-            self.touches(path) || object.elf.needed.iter().any(found_now)
-        })
+impl<'a> After<'a> {
+    fn resolver(&self) -> Resolver<'a> {
+        let mut resolver = Resolver::new(&self.merged.tree, options());
+        know(&mut resolver, self.own, |_| true);
+        let is_hosts =
+            |path: &TreePath| self.merged.owner(path) == Owner::Host && self.merged.tree.contains(path);
+        know(&mut resolver, self.hosts, is_hosts);
+        resolver
     }
 }
 
 /// What programs and libraries of the host load now.
 fn of_host(
     host: &Host,
-    merged: &Merged,
+    hosts: &Elves,
+    after: &After<'_>,
     changes: &Changes,
-    files: &[TreePath],
     names: &[&str],
     out: &mut Vec<Finding>,
 ) {
-    let before = resolve(&host.tree, files.iter());
+    let merged = after.merged;
+    let files = hosts.affected(&host.tree, changes);
+    if files.is_empty() {
+        return;
+    }
+    let mut resolver = Resolver::new(&host.tree, options());
+    know(&mut resolver, &hosts.files, |_| true);
+    let before = resolve(resolver, &files);
     let by_link: BTreeSet<&TreePath> =
         before.links.iter().filter(|(link, _)| changes.touches(link)).map(|(_, real)| real).collect();
     let affected = |path: &&TreePath| {
@@ -128,13 +83,13 @@ fn of_host(
         merged.owner(path) == Owner::Host
             && merged.tree.contains(path)
             && (map.start().iter().any(|object| by_link.contains(object))
-                || changes.concerns(host, &before, map.start()))
+                || changes.concerns(&host.tree, &before, map.start()))
     };
-    let roots: Vec<&TreePath> = files.iter().filter(affected).collect();
+    let roots: Vec<&TreePath> = files.into_iter().filter(affected).collect();
     if roots.is_empty() {
         return;
     }
-    let after = resolve(&merged.tree, roots.iter().copied());
+    let after = resolve(after.resolver(), &roots);
     // Which library took the place of another one, and for whom.
     let mut replaced: BTreeMap<(usize, TreePath), Vec<&TreePath>> = BTreeMap::new();
     for root in &roots {
@@ -172,19 +127,15 @@ fn of_host(
 }
 
 /// What programs and libraries of extensions find.
-fn of_extensions(
-    merged: &Merged,
-    own: &[(TreePath, Elf)],
-    layers: &[&Extension<'_>],
-    out: &mut Vec<Finding>,
-) {
+fn of_extensions(after: &After<'_>, layers: &[Layer<'_>], out: &mut Vec<Finding>) {
+    let After { merged, own, .. } = after;
     let names: Vec<&str> = layers.iter().map(|e| e.name.as_str()).collect();
     let owner = |path: &TreePath| match merged.owner(path) {
         Owner::Host => None,
         Owner::Extension(i) => Some(i),
     };
     let mut roots: Vec<(&TreePath, Option<usize>)> = Vec::new();
-    for (path, elf) in own {
+    for (path, elf) in *own {
         let Some(interpreter) = &elf.interpreter else {
             roots.push((path, owner(path)));
             continue;
@@ -203,10 +154,11 @@ fn of_extensions(
             out.push(LOADER_MISSING.finding(name, Some(path), message));
         }
     }
-    let after = resolve(&merged.tree, roots.iter().map(|(path, _)| *path));
-    if !after.missing.is_empty() {
+    let files: Vec<&TreePath> = roots.iter().map(|(path, _)| *path).collect();
+    let found = resolve(after.resolver(), &files);
+    if !found.missing.is_empty() {
         // ldconfig(8) would make a cache of all directories.
-        let mut resolver = Resolver::new(&merged.tree, options());
+        let mut resolver = after.resolver();
         for (path, _) in &roots {
             let _ = resolver.add_root(path);
         }
@@ -217,7 +169,7 @@ fn of_extensions(
             .filter(|(_, elf)| elf.kind == ElfKind::DynamicExecutable)
             .map(|(path, _)| path)
             .collect();
-        for missing in &after.missing {
+        for missing in &found.missing {
             let Some(root) = missing.chain.last() else { continue };
             let by = owner(root);
             let name = by.and_then(|i| names.get(i).copied());
@@ -229,18 +181,18 @@ fn of_extensions(
                 out.push(LIBRARY_MISSING.finding(name, Some(root), message).with(severity));
                 continue;
             }
-            let handles = by.and_then(|i| layers.get(i)).is_some_and(|layer| runs(layer.tree, &["ldconfig"]));
+            let handles = by.and_then(|i| layers.get(i)).is_some_and(|layer| layer.runs(&["ldconfig"]));
             let message = format!("{} is found after ldconfig only, which no merge runs", missing.name);
             let severity = if handles { Severity::Note } else { Severity::Error };
             out.push(LIBRARY_CACHE.finding(name, Some(root), message).with(severity));
         }
     }
-    versions(merged, &after, &roots, &names, None, out);
+    versions(merged, &found, &roots, &names, None, out);
 }
 
 /// What these files load. What can't be read loads nothing, before and after.
-fn resolve<'p>(tree: &Tree, roots: impl Iterator<Item = &'p TreePath>) -> Closure {
-    let mut resolver = Resolver::new(tree, options()).by_cache();
+fn resolve(resolver: Resolver<'_>, roots: &[&TreePath]) -> Closure {
+    let mut resolver = resolver.by_cache();
     for root in roots {
         let _ = resolver.add_root(root);
     }
@@ -336,7 +288,7 @@ impl<'c> Before<'c> {
 }
 
 /// Libraries that are there twice, under two paths.
-fn sonames(host: &Host, own: &[(TreePath, Elf)], merged: &Merged, names: &[&str], out: &mut Vec<Finding>) {
+fn sonames(host: &Host, own: &Files, merged: &Merged, names: &[&str], out: &mut Vec<Finding>) {
     let mut hosts: HashMap<Vec<u8>, TreePath> = HashMap::new();
     for (path, node) in host.tree.iter() {
         let name = path.file_name().unwrap_or_default();

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use sysext::extension::units::{Directive, exec_lines};
 use sysext::lint::release_file;
-use tree::{ContentError, StaticPath, Tree, TreePath, escape};
+use tree::{ContentError, StaticPath, TreePath, escape};
 
+use crate::layer::Layer;
 use crate::overlay::{Merged, Owner};
 use crate::report::StartReport;
 use crate::rules::{
@@ -13,7 +14,7 @@ use crate::rules::{
     clean,
 };
 use crate::units::{Pull, Units, directives, names};
-use crate::{Extension, Finding, Host, Severity, cycles};
+use crate::{Finding, Host, Severity, cycles};
 
 const UNITS: StaticPath = StaticPath::new("/usr/lib/systemd/system");
 /// Where systemd looks for a program without a path. systemd.exec(5), `ExecSearchPath=`.
@@ -26,7 +27,7 @@ pub(crate) fn findings(
     host: &Host,
     hosts: &Units,
     merged: &Merged,
-    layers: &[&Extension<'_>],
+    layers: &[Layer<'_>],
 ) -> Result<(Vec<Finding>, Vec<StartReport>), ContentError> {
     let now = Units::of(&merged.tree);
     let mut units = Check { host, merged, layers, hosts, now, out: Vec::new() };
@@ -46,7 +47,7 @@ pub(crate) fn findings(
 struct Check<'a> {
     host: &'a Host,
     merged: &'a Merged,
-    layers: &'a [&'a Extension<'a>],
+    layers: &'a [Layer<'a>],
     hosts: &'a Units,
     now: Units,
     out: Vec<Finding>,
@@ -252,15 +253,4 @@ enum Program {
     Runs,
     Missing,
     NotExecutable,
-}
-
-/// Whether a line of an extension's own units runs one of these programs.
-pub(crate) fn runs(tree: &Tree, programs: &[&str]) -> bool {
-    let units = Units::of(tree);
-    let paths = units.files.values().chain(units.drop_ins.values().flatten());
-    let is = |d: &Directive| {
-        let value = String::from_utf8_lossy(&d.value).into_owned();
-        d.key.starts_with("Exec") && programs.iter().any(|program| value.contains(program))
-    };
-    paths.into_iter().any(|path| directives(tree, path).iter().any(is))
 }

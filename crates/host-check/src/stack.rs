@@ -2,7 +2,7 @@
 
 use tree::{StaticPath, TreePath};
 
-use crate::host::text;
+use crate::files::text;
 use crate::overlay::{Hierarchy, Merged};
 use crate::rules::{NESTED_MOUNT, NO_SYSEXT, OPT_READ_ONLY, STACK, USR_READ_ONLY};
 use crate::units::Units;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sysext::extension::units::{Directive, parse, template};
 use tree::{Tree, TreePath};
 
-use crate::host::text;
+use crate::files::text;
 
 /// Where units are, the last one wins. What is made in /run is nobody's file.
 const DIRS: [&str; 3] = ["/usr/lib/systemd/system", "/usr/local/lib/systemd/system", "/etc/systemd/system"];

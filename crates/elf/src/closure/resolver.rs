@@ -58,6 +58,11 @@ impl<'t> Resolver<'t> {
         self.files.elf(path)
     }
 
+    /// Takes a file at a real path as it was read before, so that it isn't read again.
+    pub fn know(&mut self, path: &TreePath, elf: Arc<Elf>) {
+        self.files.know(path, elf);
+    }
+
     /// Lets a library that is included anyway stand in for a name that the loader doesn't find, as a program finds it that
     /// opens it first by dlopen(3). `path` is real. What is no library offers nothing.
     pub fn offer(&mut self, path: &TreePath) {

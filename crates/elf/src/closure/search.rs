@@ -92,6 +92,13 @@ impl<'t> Files<'t> {
         Ok(parsed)
     }
 
+    /// Takes a file at a real path as it was read before.
+    pub(super) fn know(&mut self, path: &TreePath, elf: Arc<Elf>) {
+        if let Some(ino) = self.tree.ino(path) {
+            self.elfs.insert(ino, Some(elf));
+        }
+    }
+
     /// Whether the dynamic string table of the file at a real path has one of `names`.
     pub(super) fn mentions(&mut self, path: &TreePath, names: &[&'static str]) -> Result<bool, ClosureError> {
         let first = names.first().copied().unwrap_or_default();

@@ -93,14 +93,31 @@ impl Blob {
         }
     }
 
+    /// The same blob, kept open.
+    pub(super) fn opened(self: &Arc<Self>) -> io::Result<Arc<Blob>> {
+        Ok(match self.open()? {
+            None => self.clone(),
+            Some(file) => Blob::from_file(&self.path, file),
+        })
+    }
+
     pub(super) fn with_file<T>(&self, f: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
+        match (&self.place, self.open()?) {
+            (Place::Open(file), _) => f(file),
+            (_, Some(file)) => f(&file),
+            (_, None) => Err(io::Error::other("blob has no file")),
+        }
+    }
+
+    /// Its file; none if that is open all the time.
+    fn open(&self) -> io::Result<Option<File>> {
         const FLAGS: OFlags =
             OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
         match &self.place {
-            Place::Open(file) => f(file),
+            Place::Open(_) => Ok(None),
             Place::Path => {
                 let fd = rustix::fs::open(&self.path, FLAGS | OFlags::NOFOLLOW, Mode::empty())?;
-                f(&File::from(fd))
+                Ok(Some(File::from(fd)))
             }
             Place::Beneath { root, skip, seen } => {
                 let bytes = self.path.as_os_str().as_bytes();
@@ -109,7 +126,7 @@ impl Blob {
                 if !seen.is_same(&Seen::new(&rustix::fs::fstat(&fd)?)) {
                     return Err(io::Error::other("file has changed since its directory was read"));
                 }
-                f(&File::from(fd))
+                Ok(Some(File::from(fd)))
             }
         }
     }

@@ -26,8 +26,8 @@ pub(super) fn read(
     if path.is_file() && image::is_image(path)? {
         let mut contents = image::read_host(path, &context.cache)?;
         let tree = std::mem::take(&mut contents.tree);
-        let host = Host::new(name.to_owned(), tree, architecture).with_context(|| format!("{path:?}"))?;
-        let host = Host { notes: contents.notes.clone(), ..host };
+        let mut host = Host::new(name.to_owned(), tree, architecture).with_context(|| format!("{path:?}"))?;
+        host.notes.clone_from(&contents.notes);
         return Ok(ReadHost { host, _contents: Some(contents) });
     }
     let image = match path.is_file() {

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
@@ -155,14 +156,15 @@ fn pipe(
     let (raw_in, raw_out) = sync_channel::<Chunk>(QUEUE);
     let (tar_in, tar_out) = sync_channel::<Vec<u8>>(QUEUE);
     let stop = &AtomicBool::new(false);
+    let spare = &Spare::default();
     std::thread::scope(|scope| {
-        let inflate = scope.spawn(move || inflate(raw_out, limits, tar_in));
+        let inflate = scope.spawn(move || inflate(raw_out, limits, expect.diff_id.is_some(), tar_in, spare));
         let write = scope.spawn(move || {
-            let written = write(tar_out, file, path, expect.diff_id);
+            let written = write(tar_out, file, path, expect.diff_id, spare);
             stop.store(written.is_err(), Ordering::Relaxed);
             written
         });
-        let read = read(&mut reader, expect, raw_in, stop, task, events);
+        let read = read(&mut reader, expect, raw_in, (stop, spare), task, events);
         let inflated = inflate.join().unwrap_or_else(|_| Err(io::Error::other("decompressor panicked")));
         let written = write.join().unwrap_or_else(|_| Err(at(path)(io::Error::other("writer panicked"))));
         // In the order of the causes: a full disk stops everything, a lost line the decoder, and wrong bytes are a better
@@ -194,7 +196,7 @@ fn read(
     reader: &mut impl Read,
     expect: &ExpectedLayer,
     next: SyncSender<Chunk>,
-    stop: &AtomicBool,
+    (stop, spare): (&AtomicBool, &Spare),
     task: &str,
     events: &dyn Events,
 ) -> Result<Option<Digest>, CacheError> {
@@ -205,7 +207,7 @@ fn read(
     let mut listening = true;
     let mut unheard = 0u64;
     loop {
-        let mut buf = vec![0; BUFFER];
+        let mut buf = spare.take();
         let n = match fill(reader, &mut buf) {
             Ok(n) => n,
             Err(source) => {
@@ -254,11 +256,21 @@ fn fill(reader: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
     Ok(n)
 }
 
-fn inflate(raw: Receiver<Chunk>, limits: DecodeLimits, next: SyncSender<Vec<u8>>) -> io::Result<()> {
-    let source = ChannelReader { raw, current: Vec::new(), position: 0 };
-    let mut decoder = Decoder::new(source, limits)?;
+/// Second stage. `compared` says that the third compares the digest of what comes out.
+fn inflate(
+    raw: Receiver<Chunk>,
+    limits: DecodeLimits,
+    compared: bool,
+    next: SyncSender<Vec<u8>>,
+    spare: &Spare,
+) -> io::Result<()> {
+    let source = ChannelReader { raw, current: Vec::new(), position: 0, spare };
+    let mut decoder = match compared {
+        true => Decoder::without_checksums(source, limits)?,
+        false => Decoder::new(source, limits)?,
+    };
     loop {
-        let mut buf = vec![0; BUFFER];
+        let mut buf = spare.take();
         let n = fill(&mut decoder, &mut buf)?;
         buf.truncate(n);
         if n == 0 || next.send(buf).is_err() {
@@ -278,6 +290,7 @@ fn write(
     file: &File,
     path: &Path,
     expected: Option<Digest>,
+    spare: &Spare,
 ) -> Result<Digest, CacheError> {
     let mut hasher = Hasher::new();
     let mut len = 0;
@@ -285,6 +298,7 @@ fn write(
         write_sparse(file, &buf, len).map_err(at(path))?;
         hasher.update(&buf);
         len += buf.len() as u64;
+        spare.give(buf);
     }
     let digest = hasher.clone().finish();
     let padding =
@@ -325,17 +339,41 @@ fn write_sparse(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
     file.write_all_at(&bytes[pending.clone()], at + pending.start as u64)
 }
 
-struct ChannelReader {
+/// Buffers that were used and can be used again. New ones cost as much as a third of hashing what is in them: the kernel has to map and
+/// clear them.
+#[derive(Default)]
+struct Spare(Mutex<Vec<Vec<u8>>>);
+
+impl Spare {
+    /// Of [`BUFFER`] bytes.
+    fn take(&self) -> Vec<u8> {
+        let used = self.0.lock().unwrap_or_else(|e| e.into_inner()).pop();
+        used.unwrap_or_else(|| vec![0; BUFFER])
+    }
+
+    fn give(&self, mut buf: Vec<u8>) {
+        if buf.capacity() >= BUFFER {
+            buf.resize(BUFFER, 0);
+            self.0.lock().unwrap_or_else(|e| e.into_inner()).push(buf);
+        }
+    }
+}
+
+struct ChannelReader<'a> {
     raw: Receiver<Chunk>,
     current: Vec<u8>,
     position: usize,
+    spare: &'a Spare,
 }
 
-impl Read for ChannelReader {
+impl Read for ChannelReader<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         while self.position == self.current.len() {
             match self.raw.recv() {
-                Ok(Chunk::Data(data)) => (self.current, self.position) = (data, 0),
+                Ok(Chunk::Data(data)) => {
+                    self.spare.give(std::mem::replace(&mut self.current, data));
+                    self.position = 0;
+                }
                 Ok(Chunk::Broken) => return Err(ErrorKind::ConnectionAborted.into()),
                 Err(_) => return Ok(0),
             }

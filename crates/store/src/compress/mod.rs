@@ -3,8 +3,12 @@
 //! The media type isn't asked: Docker's and OCI's names for zstd layers differ, and registries serve layers whose type says
 //! gzip and whose bytes say otherwise (skopeo#1286, containers/image#2906).
 
+mod gzip;
+
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
+
+use gzip::Gzip;
 
 /// How a stream is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,7 +153,7 @@ pub struct Decoder<R: Read> {
 
 enum Codec<R: Read> {
     Plain(Source<R>),
-    Gzip(Box<flate2::bufread::GzDecoder<Source<R>>>),
+    Gzip(Box<Gzip<Source<R>>>),
     Zstd(zstd::stream::read::Decoder<'static, Source<R>>),
     Bzip2(bzip2::bufread::MultiBzDecoder<Source<R>>),
     Xz(liblzma::bufread::XzDecoder<Source<R>>),
@@ -166,14 +170,26 @@ impl<R: Read> Decoder<R> {
     ///
     /// # Errors
     /// The reader's own, or a format that isn't supported.
-    pub fn new(mut reader: R, limits: DecodeLimits) -> io::Result<Self> {
+    pub fn new(reader: R, limits: DecodeLimits) -> io::Result<Self> {
+        Self::with_checks(reader, limits, true)
+    }
+
+    /// As [`Decoder::new`], for content whose digest is known and compared: what gzip's own checksums would find, that finds, too.
+    ///
+    /// # Errors
+    /// As those of [`Decoder::new`].
+    pub(crate) fn without_checksums(reader: R, limits: DecodeLimits) -> io::Result<Self> {
+        Self::with_checks(reader, limits, false)
+    }
+
+    fn with_checks(mut reader: R, limits: DecodeLimits, checks: bool) -> io::Result<Self> {
         let mut head = Vec::with_capacity(SNIFF);
         reader.by_ref().take(SNIFF as u64).read_to_end(&mut head)?;
         let compression = CompressionFormat::sniff(&head)?;
         let source = Source::new(head, reader);
         let codec = match compression {
             CompressionFormat::None => Codec::Plain(source),
-            CompressionFormat::Gzip => Codec::Gzip(Box::new(flate2::bufread::GzDecoder::new(source))),
+            CompressionFormat::Gzip => Codec::Gzip(Box::new(Gzip::new(source, checks))),
             CompressionFormat::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(source)?;
                 decoder.window_log_max(limits.memory.max(1024).ilog2().min(31))?;
@@ -210,7 +226,7 @@ impl<R: Read> Decoder<R> {
     fn source(&self) -> &Source<R> {
         match &self.codec {
             Codec::Plain(s) => s,
-            Codec::Gzip(d) => d.get_ref(),
+            Codec::Gzip(d) => d.source(),
             Codec::Zstd(d) => d.get_ref(),
             Codec::Bzip2(d) => d.get_ref(),
             Codec::Xz(d) => d.get_ref(),
@@ -220,7 +236,7 @@ impl<R: Read> Decoder<R> {
     fn source_mut(&mut self) -> &mut Source<R> {
         match &mut self.codec {
             Codec::Plain(s) => s,
-            Codec::Gzip(d) => d.get_mut(),
+            Codec::Gzip(d) => d.source_mut(),
             Codec::Zstd(d) => d.get_mut(),
             Codec::Bzip2(d) => d.get_mut(),
             Codec::Xz(d) => d.get_mut(),
@@ -230,12 +246,7 @@ impl<R: Read> Decoder<R> {
     fn decode(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match &mut self.codec {
             Codec::Plain(s) => s.read(buf),
-            Codec::Gzip(d) => loop {
-                let n = d.read(buf)?;
-                if n > 0 || !next_member(d)? {
-                    return Ok(n);
-                }
-            },
+            Codec::Gzip(d) => d.read(buf),
             Codec::Zstd(d) => d.read(buf),
             Codec::Bzip2(d) => d.read(buf),
             Codec::Xz(d) => d.read(buf),
@@ -252,33 +263,6 @@ impl<R: Read> Decoder<R> {
             return DecodeError::Truncated(compression).into();
         }
         DecodeError::Damaged { compression, message: e.to_string() }.into()
-    }
-}
-
-/// At the end of a gzip member: whether another one follows. The file may be padded with NULs, as tapes were and some
-/// registries' uploads are; gzip(1) takes it in silence, too.
-fn next_member<R: Read>(d: &mut flate2::bufread::GzDecoder<Source<R>>) -> io::Result<bool> {
-    match d.get_mut().fill_buf()? {
-        [] => return Ok(false),
-        [0x1f, ..] => {
-            // The same source again, behind a decoder without a past.
-            let source = d.reset(Source::empty());
-            d.reset(source);
-            return Ok(true);
-        }
-        _ => {}
-    }
-    loop {
-        let source = d.get_mut();
-        let padding = source.fill_buf()?;
-        if padding.is_empty() {
-            return Ok(false);
-        }
-        if padding.iter().any(|&b| b != 0) {
-            return Err(DecodeError::Trailing(CompressionFormat::Gzip).into());
-        }
-        let n = padding.len();
-        source.consume(n);
     }
 }
 
@@ -336,7 +320,7 @@ fn zeros(bytes: &[u8]) -> u64 {
 
 /// The compressed side: buffered, counted, and remembering whether it failed itself.
 struct Source<R> {
-    reader: Option<BufReader<io::Chain<Cursor<Vec<u8>>, R>>>,
+    reader: BufReader<io::Chain<Cursor<Vec<u8>>, R>>,
     read: u64,
     failed: bool,
 }
@@ -344,19 +328,14 @@ struct Source<R> {
 impl<R: Read> Source<R> {
     fn new(head: Vec<u8>, reader: R) -> Self {
         let reader = BufReader::with_capacity(64 << 10, Cursor::new(head).chain(reader));
-        Source { reader: Some(reader), read: 0, failed: false }
-    }
-
-    fn empty() -> Self {
-        Source { reader: None, read: 0, failed: false }
+        Source { reader, read: 0, failed: false }
     }
 }
 
 impl<R: Read> BufRead for Source<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let Some(reader) = &mut self.reader else { return Ok(&[]) };
-        let fresh = reader.buffer().is_empty();
-        match reader.fill_buf() {
+        let fresh = self.reader.buffer().is_empty();
+        match self.reader.fill_buf() {
             Ok(bytes) => {
                 if fresh {
                     self.read = self.read.saturating_add(bytes.len() as u64);
@@ -371,9 +350,7 @@ impl<R: Read> BufRead for Source<R> {
     }
 
     fn consume(&mut self, n: usize) {
-        if let Some(reader) = &mut self.reader {
-            reader.consume(n);
-        }
+        self.reader.consume(n);
     }
 }
 

@@ -140,6 +140,43 @@ fn refuses_truncated_damaged_and_trailing_data() {
 }
 
 #[test]
+fn gzip_headers_may_have_all_their_fields() {
+    let data = sample();
+    let plain = gzip(&data);
+    let head = [&[0x1f, 0x8b, 8, 0b1_1111, 1, 2, 3, 4, 0, 255], &b"\x05\0extra"[..], b"name\0", b"comment\0"]
+        .concat();
+    let mut crc = flate2::Crc::new();
+    crc.update(&head);
+    let sum = crc.sum() as u16;
+    let member = |sum: u16| [&head[..], &sum.to_le_bytes(), &plain[10..]].concat();
+    let two = [member(sum), member(sum)].concat();
+    assert!(decode(&two).unwrap() == [&data[..], &data[..]].concat());
+    assert!(decode(&member(!sum)).unwrap_err().ends_with("does not have a matching checksum"));
+    for end in 3..head.len() {
+        assert_eq!(decode(&head[..end]).unwrap_err(), "gzip stream ends early", "{end}");
+    }
+    let mut reserved = plain.clone();
+    reserved[3] = 0x20;
+    assert!(decode(&reserved).unwrap_err().ends_with("invalid gzip header"));
+}
+
+#[test]
+fn checksums_are_left_to_whoever_compares_digests() {
+    let data = sample();
+    let mut bad = gzip(&data);
+    let at = bad.len() - 8;
+    bad[at] ^= 1;
+    let mut out = Vec::new();
+    let mut decoder = Decoder::without_checksums(&bad[..], DecodeLimits::default()).unwrap();
+    decoder.read_to_end(&mut out).unwrap();
+    assert!(out == data);
+    // The length costs nothing.
+    bad[at + 4] ^= 1;
+    let mut decoder = Decoder::without_checksums(&bad[..], DecodeLimits::default()).unwrap();
+    decoder.read_to_end(&mut Vec::new()).unwrap_err();
+}
+
+#[test]
 fn says_what_it_can_not_decode() {
     for (head, name) in [
         (&b"\x04\x22\x4d\x18rest"[..], "lz4"),

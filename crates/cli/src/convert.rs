@@ -25,7 +25,7 @@ use crate::provenance::{Provenance, Source, included};
 use crate::root::{RootError, Wanted, check_machines, root_file_system};
 use crate::run_check::{CheckError, Programs, RunCheck};
 use crate::selection::{LeaveOut, programs, select};
-use crate::service_files::{self, View, has_units, inventory};
+use crate::service_files::{self, View, inventory};
 use crate::{Terminal, print};
 
 /// The arguments of both commands.
@@ -215,7 +215,7 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
     let mut selections = command.select_packages(&rootfs, &events)?;
     selections.extend(select(&args.selection, &sandbox, &rootfs, C::LEAVE_OUT, &context.cache, &events)?);
     let wanted = command.service_paths(&rootfs.tree, paths)?;
-    let is_service = C::STATE_WITHOUT_UNITS || has_units(&rootfs.tree, &wanted, &selections);
+    let is_service = C::STATE_WITHOUT_UNITS || service_files::is_service(&rootfs.tree, &wanted, &selections);
     let inventory = match is_service && !args.services.no_service_files {
         true => Some(inventory(&rootfs.tree, &wanted, &selections)?),
         false => None,
@@ -266,10 +266,10 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
         services::enable(&mut built.tree, name, unit)?;
     }
     let architecture = args.release.architecture(&machines, image_for, &events);
-    let mut release = args
-        .release
-        .release(architecture, built.has_units || needs.as_ref().is_some_and(|n| !n.units.is_empty()))?;
+    let mut release =
+        args.release.release(architecture, built.has_units || !services::units(&built.tree).is_empty())?;
     release.restart_units.clone_from(&args.services.restart);
+    release.restart_units.extend(services::upheld(&built.tree, name));
     release.check()?;
     let mut options = args.output.extension_options();
     options.findings.extend(built.findings);

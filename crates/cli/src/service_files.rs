@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use flix::plan::{Selection, is_host_program};
 use image::{ImageOptions, Volume, Written};
 use services::{Etc, Inventory, Needs, Options, Owner, ServicesError, StateKind};
+use sysext::extension::late::LATE_FILES;
 use sysext::extension::unit_programs::{UNIT_LIMIT, is_unit, programs};
 use sysext::request::{home, locate};
 use sysext::{Extension, ExtensionName, RequestedPath};
@@ -12,9 +13,11 @@ use tree::{Event, Events, Node, Tree, TreePath, list_some};
 
 use crate::args::{OutputArgs, ServiceArgs};
 
-/// Whether a request names a unit: such an extension is a service's.
-pub(crate) fn has_units(image: &Tree, wanted: &[RequestedPath], selections: &[Selection]) -> bool {
-    paths(image, wanted, selections).iter().any(|path| home(path, false).as_ref().is_some_and(is_unit))
+/// Whether a request names a unit, or a file that a merge doesn't apply: such an extension is a service's.
+pub(crate) fn is_service(image: &Tree, wanted: &[RequestedPath], selections: &[Selection]) -> bool {
+    let is_late = |path: &TreePath| LATE_FILES.iter().any(|f| f.is_needed && path.starts_with(&f.dir.path()));
+    let homes = paths(image, wanted, selections).into_iter().filter_map(|path| home(&path, false));
+    homes.into_iter().any(|path| is_unit(&path) || is_late(&path))
 }
 
 /// All paths of the image that a request has. A request that can't be followed is an error later.

@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 
+use sysext::extension::late::LATE_FILES;
 use sysext::lint::release_file;
 use tree::{ContentError, StaticPath, Tree, TreePath};
 
@@ -10,99 +11,6 @@ use crate::overlay::{Merged, Owner};
 use crate::rules::{KERNEL_MODULES, LABELS, LATE};
 use crate::units::{Units, names};
 use crate::{Finding, Host, Severity};
-
-/// Files that are applied by somebody, some time.
-struct Class {
-    dir: StaticPath,
-    /// For people.
-    what: &'static str,
-    /// The unit that reads them.
-    service: &'static str,
-    /// Programs that apply them.
-    programs: &'static [&'static str],
-    /// What isn't there without them.
-    severity: Severity,
-}
-
-const CLASSES: [Class; 11] = [
-    Class {
-        dir: StaticPath::new("/usr/lib/udev/rules.d"),
-        what: "udev rules",
-        service: "systemd-udevd.service",
-        programs: &["udevadm"],
-        severity: Severity::Warning,
-    },
-    Class {
-        dir: StaticPath::new("/usr/lib/udev/hwdb.d"),
-        what: "hardware database entries",
-        service: "systemd-hwdb-update.service",
-        programs: &["systemd-hwdb"],
-        severity: Severity::Warning,
-    },
-    Class {
-        dir: StaticPath::new("/usr/lib/sysusers.d"),
-        what: "users and groups",
-        service: "systemd-sysusers.service",
-        programs: &["systemd-sysusers"],
-        severity: Severity::Warning,
-    },
-    Class {
-        dir: StaticPath::new("/usr/lib/tmpfiles.d"),
-        what: "files and directories of tmpfiles.d",
-        service: "systemd-tmpfiles-setup.service",
-        programs: &["systemd-tmpfiles"],
-        severity: Severity::Warning,
-    },
-    Class {
-        dir: StaticPath::new("/usr/lib/sysctl.d"),
-        what: "kernel parameters",
-        service: "systemd-sysctl.service",
-        programs: &["sysctl"],
-        severity: Severity::Warning,
-    },
-    Class {
-        dir: StaticPath::new("/usr/lib/modules-load.d"),
-        what: "kernel modules to load",
-        service: "systemd-modules-load.service",
-        programs: &["modprobe", "systemd-modules-load"],
-        severity: Severity::Warning,
-    },
-    Class {
-        dir: StaticPath::new("/usr/lib/binfmt.d"),
-        what: "binary formats",
-        service: "systemd-binfmt.service",
-        programs: &["systemd-binfmt"],
-        severity: Severity::Warning,
-    },
-    Class {
-        dir: StaticPath::new("/usr/share/dbus-1/system.d"),
-        what: "D-Bus policy",
-        service: "dbus.service",
-        programs: &["ReloadConfig", "reload dbus", "reload-or-restart dbus", "try-reload-or-restart dbus"],
-        severity: Severity::Warning,
-    },
-    Class {
-        dir: StaticPath::new("/usr/share/polkit-1/rules.d"),
-        what: "polkit rules",
-        service: "polkit.service",
-        programs: &["restart polkit"],
-        severity: Severity::Note,
-    },
-    Class {
-        dir: StaticPath::new("/usr/lib/systemd/network"),
-        what: "network configuration",
-        service: "systemd-networkd.service",
-        programs: &["networkctl"],
-        severity: Severity::Note,
-    },
-    Class {
-        dir: StaticPath::new("/usr/lib/systemd/system-preset"),
-        what: "presets",
-        service: "the first boot",
-        programs: &["preset"],
-        severity: Severity::Note,
-    },
-];
 
 const SYSEXT: &str = "systemd-sysext.service";
 
@@ -125,7 +33,7 @@ pub(crate) fn findings(
     layers: &[Layer<'_>],
 ) -> Result<Vec<Finding>, ContentError> {
     let mut out = Vec::new();
-    let follow = CLASSES.each_ref().map(|_| OnceCell::new());
+    let follow = LATE_FILES.each_ref().map(|_| OnceCell::new());
     for layer in layers {
         let name = Some(layer.name.as_str());
         let release = release_file::find(layer.tree, &layer.name)?.map(|f| f.release);
@@ -134,12 +42,12 @@ pub(crate) fn findings(
                 r.restart_units.iter().chain(&r.reload_or_restart_units).any(|restarted| restarted == unit)
             })
         };
-        for (class, follows) in CLASSES.iter().zip(&follow) {
-            let Some(path) = first_file(layer.tree, &class.dir.path()) else { continue };
-            let (what, service) = (class.what, class.service);
+        for (files, follows) in LATE_FILES.iter().zip(&follow) {
+            let Some(path) = files.first(layer.tree) else { continue };
+            let (what, service) = (files.what, files.service);
             let (message, severity) = if restarted(service) {
                 (format!("{what}: {service} is restarted by the merge"), Severity::Note)
-            } else if layer.runs(class.programs) {
+            } else if layer.runs(files.commands) {
                 (format!("{what}: a unit of the extension applies them"), Severity::Note)
             } else if *follows.get_or_init(|| follows_merge(host, units, service)) {
                 (
@@ -151,7 +59,7 @@ pub(crate) fn findings(
                     format!(
                         "{what}: {service} reads them before the merge, and nothing in the extension applies them"
                     ),
-                    class.severity,
+                    if files.is_needed { Severity::Warning } else { Severity::Note },
                 )
             };
             out.push(LATE.finding(name, Some(path), message).with(severity));
@@ -160,10 +68,6 @@ pub(crate) fn findings(
     }
     modules(host, merged, layers, &mut out);
     Ok(out)
-}
-
-fn first_file<'t>(tree: &'t Tree, dir: &TreePath) -> Option<&'t TreePath> {
-    tree.subtree(dir).find(|(_, node)| !node.is_dir()).map(|(path, _)| path)
 }
 
 /// Modules of a kernel that isn't the host's, or that modprobe(8) doesn't find.

@@ -32,6 +32,7 @@ mod needs;
 pub use needs::{Etc, Needs, Options};
 
 mod setup;
+pub use setup::upheld;
 
 mod start;
 pub use start::{StartError, enable, units};

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sysext::extension::accounts::{Account, Made, made, mentions};
+use sysext::extension::late::LATE_FILES;
 use sysext::extension::unit_programs::named as named_words;
 use sysext::extension::units::words;
 use tree::{Node, Tree, TreePath};
@@ -199,7 +200,8 @@ impl Needs {
             }
         }
         out.accounts(inventory, &made, mentioned);
-        if !out.is_empty() || !lines.is_empty() || !made.users.is_empty() || !made.groups.is_empty() {
+        let is_late = || LATE_FILES.iter().any(|files| files.is_needed && files.first(extension).is_some());
+        if !out.is_empty() || is_late() {
             out.units = units.into_iter().filter(Unit::starts_something).map(|u| u.name).collect();
         }
         Ok(out)

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use sysext::ExtensionName;
-use tree::{Kind, Meta, Node, StaticPath, Tree, TreePath};
+use sysext::extension::late::LATE_FILES;
+use tree::{Kind, Meta, Node, PathError, StaticPath, Tree, TreePath};
 
 use crate::accounts::User;
 use crate::inventory::ServicesError;
@@ -14,12 +15,15 @@ use crate::text::{argument, word};
 /// Where copies of the host's files are. tmpfiles.d(5), type C.
 const FACTORY: StaticPath = StaticPath::new("/usr/share/factory");
 const UDEV: StaticPath = StaticPath::new("/usr/lib/udev/rules.d");
+const MODULES: StaticPath = StaticPath::new("/usr/lib/modules-load.d");
+const KERNEL_PARAMETERS: StaticPath = StaticPath::new("/usr/lib/sysctl.d");
+const BINARY_FORMATS: StaticPath = StaticPath::new("/usr/lib/binfmt.d");
 const BUS: StaticPath = StaticPath::new("/usr/share/dbus-1");
 
 impl Needs {
     /// Adds the files to an extension: `NAME-setup.conf` in sysusers.d and tmpfiles.d, copies below
-    /// `/usr/share/factory/NAME`, `NAME-setup.service`, and a drop-in for each unit that waits for it. Nothing if nothing
-    /// is needed.
+    /// `/usr/share/factory/NAME`, `NAME-setup.service`, and a drop-in for each unit that waits for it. If there is none, and
+    /// the extension has files that a merge doesn't apply, the service starts by itself. Nothing if nothing is needed.
     ///
     /// # Errors
     /// The extension has one of the files.
@@ -38,11 +42,18 @@ impl Needs {
             put(extension, TMPFILES.path().join(&conf)?, Node::file(0o644, text))?;
             tmpfiles.insert(conf);
         }
-        if self.units.is_empty() {
+        let is_late = LATE_FILES.iter().any(|files| files.is_needed && files.first(extension).is_some());
+        let is_alone = self.units.is_empty();
+        if is_alone && !is_late {
             return Ok(());
         }
         let setup = format!("{name}-setup.service");
-        let text = self.unit(extension, name, &sysusers, &tmpfiles);
+        let mut text = self.unit(extension, name, &sysusers, &tmpfiles);
+        if is_alone {
+            // systemd starts a unit that is upheld whenever it isn't active.
+            text.extend(b"RemainAfterExit=yes\n");
+            put(extension, upholding(name)?, Node::file(0o644, format!("[Unit]\nUpholds={setup}\n")))?;
+        }
         put(extension, UNITS.path().join(&setup)?, Node::file(0o644, text))?;
         for unit in &self.units {
             // What is there already is enough for many services, and they say themselves what they lack. A database that is
@@ -170,7 +181,17 @@ impl Needs {
         if !tmpfiles.is_empty() {
             out += &format!("ExecStart=systemd-tmpfiles --create{}\n", list(tmpfiles));
         }
-        // udev and the bus read theirs when they start, which was before the merge.
+        // These are read once, when the system or a daemon starts, which was before the merge.
+        for (dir, program) in [
+            (MODULES, "systemd-modules-load"),
+            (KERNEL_PARAMETERS, "systemd-sysctl"),
+            (BINARY_FORMATS, "systemd-binfmt"),
+        ] {
+            let names = names(extension, &dir.path());
+            if !names.is_empty() {
+                out += &format!("ExecStart=-/usr/lib/systemd/{program}{}\n", list(&names));
+            }
+        }
         if extension.contains(&UDEV.path()) {
             out += "ExecStart=-udevadm control --reload\n";
         }
@@ -186,6 +207,17 @@ impl Needs {
         }
         out.into_bytes()
     }
+}
+
+/// The drop-in that starts the unit of an extension in which no other unit waits for it.
+fn upholding(name: &ExtensionName) -> Result<TreePath, PathError> {
+    UNITS.path().join(format!("multi-user.target.d/10-{name}-setup.conf"))
+}
+
+/// The unit of an extension that starts by itself, since no other unit waits for it: a merge has to restart it to apply
+/// another version's files.
+pub fn upheld(extension: &Tree, name: &ExtensionName) -> Option<String> {
+    extension.contains(&upholding(name).ok()?).then(|| format!("{name}-setup.service"))
 }
 
 /// The names of the configuration files in a directory, as systemd's tools take them.

@@ -142,6 +142,43 @@ fn what_the_extension_makes_itself_is_not_made_twice() {
 }
 
 #[test]
+fn what_a_merge_does_not_apply_is_applied() {
+    let late = [
+        ("/usr/lib/modules-load.d/r.conf", "bridge\n"),
+        ("/usr/lib/sysctl.d/60-r.conf", "net.ipv4.ip_forward=1\n"),
+        ("/usr/lib/binfmt.d/r.conf", ":r:M::r::/usr/bin/r:\n"),
+        ("/usr/lib/udev/rules.d/60-r.rules", "KERNEL==\"r\"\n"),
+        ("/usr/share/dbus-1/system.d/r.conf", "<busconfig/>\n"),
+    ];
+    let applied = "ExecStart=-/usr/lib/systemd/systemd-modules-load r.conf\n\
+                   ExecStart=-/usr/lib/systemd/systemd-sysctl 60-r.conf\n\
+                   ExecStart=-/usr/lib/systemd/systemd-binfmt r.conf\n\
+                   ExecStart=-udevadm control --reload\n\
+                   ExecStart=-busctl call ";
+    let setup = "/usr/lib/systemd/system/r-setup.service";
+    let drop_in = "/usr/lib/systemd/system/multi-user.target.d/10-r-setup.conf";
+    let name = "r".parse().unwrap();
+
+    let mut tree = extension(&late);
+    Needs::new(&inventory(), &tree, options()).unwrap().write(&mut tree, &name).unwrap();
+    let unit = text(&tree, setup);
+    assert!(unit.contains(applied) && unit.ends_with("RemainAfterExit=yes\n"), "{unit}");
+    assert_eq!(text(&tree, drop_in), "[Unit]\nUpholds=r-setup.service\n");
+    assert_eq!(upheld(&tree, &name).as_deref(), Some("r-setup.service"));
+
+    // Where a service waits for it, it is run before each start.
+    let mut tree = extension(&[&late[..], &[(PLACE, UNIT)]].concat());
+    Needs::new(&inventory(), &tree, options()).unwrap().write(&mut tree, &name).unwrap();
+    let unit = text(&tree, setup);
+    assert!(unit.contains(applied) && !unit.contains("RemainAfterExit"), "{unit}");
+    assert_eq!(upheld(&tree, &name), None);
+
+    let mut tree = extension(&[("/usr/bin/r", "x")]);
+    Needs::new(&inventory(), &tree, options()).unwrap().write(&mut tree, &name).unwrap();
+    assert!(!tree.contains(&setup.parse().unwrap()));
+}
+
+#[test]
 fn what_was_asked_for() {
     let mut tree = extension(&[(PLACE, UNIT)]);
     let all = Options { numbers: true, contents: true, ..options() };

@@ -21,6 +21,7 @@ pub mod unit_programs;
 pub mod units;
 
 pub mod accounts;
+pub mod late;
 
 mod findings;
 mod lint;

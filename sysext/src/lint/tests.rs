@@ -362,7 +362,11 @@ fn lines_of_sysusers() {
                 m web db\nr - 500-900\nu x-%i bad bad bad\n";
     // What doesn't end in .conf isn't read.
     let readme = ("/usr/lib/sysusers.d/README", "How to write such files\n");
-    assert_eq!(errors(&[RELEASE, (at, good), readme]), [""; 0]);
+    let setup = (
+        "/usr/lib/systemd/system/x-setup.service",
+        "[Service]\nType=oneshot\nExecStart=systemd-sysusers x.conf\n",
+    );
+    assert_eq!(errors(&[RELEASE, (at, good), readme, setup]), [""; 0]);
     for (line, message) in [
         ("u", "a name is missing"),
         ("user web", "type \"user\" is unknown, expected u, u!, g, m, or r"),
@@ -375,9 +379,33 @@ fn lines_of_sysusers() {
         ("g web 1 x", "has more than 3 columns: quote what has spaces"),
         ("r - 9-1", "expected \"r - FROM-TO\""),
     ] {
-        let found = errors(&[RELEASE, (at, &format!("\n{line}\n"))]);
+        let found = errors(&[RELEASE, setup, (at, &format!("\n{line}\n"))]);
         assert_eq!(found, [format!("error: {at}: line 2: {message} [sysusers-syntax]")], "{line}");
     }
+}
+
+#[test]
+fn what_a_merge_does_not_apply() {
+    let rules = ("/usr/lib/udev/rules.d/60-x.rules", "KERNEL==\"x\"\n");
+    let modules = ("/usr/lib/modules-load.d/x.conf", "bridge\n");
+    let network = ("/usr/lib/systemd/network/x.network", "[Match]\n");
+    let found = errors(&[RELEASE, rules, modules, network]);
+    let warning = |path: &str, what: &str| {
+        format!(
+            "warning: {path}: {what} reads them before a merge on a running system, and no unit of the extension applies \
+             them [late-merge]"
+        )
+    };
+    let of_rules = warning(rules.0, "udev rules: systemd-udevd.service");
+    let of_modules = warning(modules.0, "kernel modules to load: systemd-modules-load.service");
+    assert_eq!(found, [of_rules.as_str(), of_modules.as_str()]);
+    // A unit of its own, or a drop-in, applies them.
+    let unit = "/usr/lib/systemd/system/x.service.d/10.conf";
+    let modprobe = (unit, "[Service]\nExecStartPre=+modprobe bridge\n");
+    assert_eq!(errors(&[RELEASE, rules, modules, modprobe]), [of_rules.as_str()]);
+    // So does systemd, if the release file asks for it.
+    let release = format!("{}EXTENSION_RESTART_UNITS=systemd-modules-load.service\n", RELEASE.1);
+    assert_eq!(errors(&[(RELEASE.0, &release), rules, modules]), [of_rules.as_str()]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What all operations share.
 
-use crate::{Client, ClientOptions, Credentials, Platform, PlatformError, Registries};
+use crate::{Client, ClientOptions, Credentials, Platform, PlatformError, Policy, Registries};
 use store::{Cache, Environment};
 
 /// Where images come from, what they should run on, and where they are kept.
@@ -12,6 +12,8 @@ pub struct Context {
     pub registries: Registries,
     /// Connections, tokens, credentials.
     pub client: Client,
+    /// Which images are accepted, by whose signatures.
+    pub policy: Policy,
     /// Which image of an index.
     pub platform: Platform,
     /// Nothing is asked of the network.
@@ -21,7 +23,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// A context with this cache and otherwise plain: no configuration files, no credentials, this machine's platform.
+    /// A context with this cache and otherwise plain: no configuration files, no policy, no credentials, this machine's platform.
     ///
     /// # Errors
     /// The machine's architecture has no OCI name.
@@ -32,6 +34,7 @@ impl Context {
             cache,
             registries: Registries::default(),
             client: Client::new(options, Credentials::none(), environment),
+            policy: Policy::accept_anything(),
             platform: Platform::host()?,
             offline: false,
             jobs: 4,

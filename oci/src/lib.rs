@@ -9,6 +9,9 @@ pub use registries::{Endpoint, Registries, RegistriesError};
 mod credentials;
 pub use credentials::{Credential, Credentials, CredentialsError};
 
+mod policy;
+pub use policy::{Policy, PolicyError};
+
 mod client;
 pub use client::{Client, ClientError, ClientOptions};
 

@@ -1,5 +1,7 @@
 //! From a reference to verified layers in the cache.
 
+mod signatures;
+
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,9 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tree::{Event, Events, parallel};
 
 use crate::{
-    BlobKind, ClientError, Config, Context, Descriptor, Endpoint, ManifestError, Reference, RegistriesError,
-    find_manifest,
+    BlobKind, ClientError, Config, Context, Descriptor, Endpoint, ManifestError, PolicyError, Reference,
+    RegistriesError, find_manifest,
     manifest::{Manifest, ManifestOrIndex, UnpackedSize},
+    policy::Subject,
 };
 use store::http::HttpError;
 use store::{CacheError, Digest, ExpectedLayer, LayerBlob, cache::LayerLookup, digest::shorten};
@@ -57,6 +60,9 @@ pub enum PullCause {
     /// A manifest or config that can't be used.
     #[error(transparent)]
     Manifest(Box<ManifestError>),
+    /// The policy doesn't accept it.
+    #[error(transparent)]
+    Policy(Box<PolicyError>),
     /// The cache, or a layer on its way there.
     #[error(transparent)]
     Cache(Box<CacheError>),
@@ -86,6 +92,12 @@ impl From<RegistriesError> for PullCause {
 impl From<ManifestError> for PullCause {
     fn from(e: ManifestError) -> Self {
         PullCause::Manifest(Box::new(e))
+    }
+}
+
+impl From<PolicyError> for PullCause {
+    fn from(e: PolicyError) -> Self {
+        PullCause::Policy(Box::new(e))
     }
 }
 
@@ -152,10 +164,19 @@ impl Context {
     }
 
     fn pull_named(&self, image: &Reference, events: &dyn Events) -> Result<Image, PullCause> {
+        let rules = self.policy.rules(&Subject::Registry(image));
+        if let Some(rules) = &rules {
+            rules.check_first()?;
+        }
         events.event(Event::Step(format!("pulling {image}").into()));
         let endpoints = self.registries.endpoints(image)?;
         let pull = Pull { context: self, image, endpoints, first: AtomicUsize::new(0), events };
-        let (digest, manifest) = pull.manifest()?;
+        let (digest, top, manifest) = pull.manifest()?;
+        if let Some(rules) = &rules {
+            let mut digests = vec![digest, top];
+            digests.dedup();
+            pull.check_signatures(rules, &digests)?;
+        }
         let config = pull.config(&manifest)?;
         let layers = pull.layers(&manifest, &config)?;
         Ok(Image { reference: image.clone(), digest, config, layers })
@@ -171,8 +192,8 @@ impl Pull<'_> {
         &self.endpoints[self.first.load(Ordering::Relaxed)..]
     }
 
-    /// The manifest for the platform, and its digest.
-    fn manifest(&self) -> Result<(Digest, Manifest), PullCause> {
+    /// The manifest for the platform, its digest, and that of what the reference names.
+    fn manifest(&self) -> Result<(Digest, Digest, Manifest), PullCause> {
         let (bytes, top, media_type) = self.top()?;
         let document = ManifestOrIndex::parse_served(&bytes, media_type.as_deref())?;
         let platform = &self.context.platform;
@@ -184,7 +205,7 @@ impl Pull<'_> {
         if self.image.digest().is_none() && !self.context.offline {
             self.context.cache.set_key("tag", &self.name(), &top.to_string())?;
         }
-        Ok((descriptor.map_or(top, |d| d.digest), manifest))
+        Ok((descriptor.map_or(top, |d| d.digest), top, manifest))
     }
 
     /// What the reference names: an index or a manifest.

@@ -304,6 +304,15 @@ impl Reference {
         Ok(Reference { short: false, tag: self.tag.clone(), digest: self.digest.clone(), ..other })
     }
 
+    /// With what decides of it alone: a digest makes a tag beside it a remark; without both, the tag is `latest`.
+    pub(crate) fn exactly(&self) -> Reference {
+        let tag = match self.digest {
+            Some(_) => None,
+            None => Some(self.tag.clone().unwrap_or_else(|| "latest".into())),
+        };
+        Reference { tag, ..self.clone() }
+    }
+
     /// This image pinned to a digest.
     pub fn with_digest(&self, digest: &str) -> Reference {
         Reference { digest: Some(digest.into()), ..self.clone() }

@@ -84,9 +84,16 @@ impl Registry {
     /// The registry refuses it.
     pub fn push(&self, name: &str, tag: &str, image: &Image) -> Result<()> {
         self.push_blobs(name, image)?;
+        self.push_manifest(name, tag, "application/vnd.oci.image.manifest.v1+json", &image.manifest)
+    }
+
+    /// Takes in a manifest or an index whose parts are there.
+    ///
+    /// # Errors
+    /// The registry refuses it.
+    pub fn push_manifest(&self, name: &str, tag: &str, media_type: &str, manifest: &[u8]) -> Result<()> {
         let path = format!("/v2/{name}/manifests/{tag}");
-        let media_type = "application/vnd.oci.image.manifest.v1+json";
-        let done = self.request("PUT", &path, media_type, &image.manifest)?;
+        let done = self.request("PUT", &path, media_type, manifest)?;
         ensure!(done.starts_with("HTTP/1.1 201"), "{done}");
         Ok(())
     }

@@ -1,6 +1,7 @@
-//! Signatures of downloads: whether the holder of a key, which comes with the recipe, signed the very bytes.
+//! Signatures of downloads and images: whether the holder of a key, which comes with the recipe, signed the very bytes.
 //!
-//! No clock is asked: a key that has expired still vouches for what was signed while it was good.
+//! No clock is asked for files: a key that has expired still vouches for what was signed while it was good. Messages about
+//! images are for now, so that [`open_message`] takes the time.
 
 mod cosign;
 mod ed25519;
@@ -104,6 +105,24 @@ pub fn verify(
         Scheme::Cosign => cosign::verify(key, signature, file)?,
     };
     Ok(Verified { scheme, key })
+}
+
+/// What an OpenPGP message says that somebody signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedMessage {
+    /// The signed bytes.
+    pub payload: Vec<u8>,
+    /// The fingerprint of the key, in hex.
+    pub key: String,
+}
+
+/// Takes a signed message out of its OpenPGP envelope, armoured or not. Nothing of it is returned unless the signature holds and
+/// neither it nor its key has expired at `now`, in seconds since 1970.
+///
+/// # Errors
+/// It isn't signed by one of the keys, or can't be understood.
+pub fn open_message(key: &[u8], message: &[u8], now: u64) -> Result<SignedMessage, SignatureError> {
+    openpgp::open(key, message, now)
 }
 
 /// The fingerprints of the OpenPGP keys in a file, in hex; those of primary keys, which subkeys come and go with.

@@ -14,7 +14,7 @@ mod blob;
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use store::http::{HttpClient, HttpError, HttpOptions, RedirectPolicy, Response, Scheme, Url};
+use store::http::{GetRequest, HttpClient, HttpError, HttpOptions, RedirectPolicy, Response, Scheme, Url};
 use store::{Digest, Environment};
 use tree::Events;
 
@@ -101,6 +101,21 @@ impl Client {
             }
             read_manifest(response, reference)
         })
+    }
+
+    /// A document of `limit` bytes at most that isn't the registry's, such as a signature; none if it isn't there. Nobody's
+    /// credentials go along.
+    pub(crate) fn document(
+        &self,
+        url: &str,
+        limit: u64,
+        events: &dyn Events,
+    ) -> Result<Option<Vec<u8>>, HttpError> {
+        match self.http.tagged_document(&GetRequest::new(url), None, limit, events) {
+            Ok(document) => Ok(Some(document.bytes)),
+            Err(e) if e.is_not_found() => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     /// One request to a registry, with what it takes to be let in.

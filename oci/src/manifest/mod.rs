@@ -30,6 +30,9 @@ pub use index::Index;
 mod document;
 pub use document::ManifestOrIndex;
 
+mod attachments;
+pub(crate) use attachments::signatures;
+
 mod search;
 pub(crate) use search::{BlobKind, find_manifest};
 

@@ -42,7 +42,7 @@ impl Context {
                 .map_err(|source| RootfsError::Layer { image: name, source })?;
             return Ok(Rootfs { manifest: Some(image.digest), ..rootfs });
         }
-        let reader = Reader { cache: &self.cache, platform: &self.platform, events };
+        let reader = Reader { cache: &self.cache, platform: &self.platform, policy: &self.policy, events };
         let local = reader.rootfs_with(image, wanted).map_err(Box::new)?;
         local.ok_or_else(|| {
             let why = "image is neither in a registry nor on this machine";

@@ -3,9 +3,10 @@
 
 use super::layout::BlobNames;
 use super::layout_files::LayoutFiles;
-use super::{Reader, SourceError, layout};
+use super::{Reader, SourceError, accept, layout};
+use crate::policy::{Found, ImageSignature, SIGNATURES_MAX, Subject};
 use crate::{BlobKind, Config, ManifestOrIndex};
-use store::LayerBlob;
+use store::{Digest, LayerBlob};
 
 /// What the file `version` starts with. It is what tells such a directory from a root file system.
 const VERSION: &[u8] = b"Directory Transport Version: ";
@@ -20,14 +21,39 @@ pub(super) fn read(
     reader: &Reader<'_>,
     files: &LayoutFiles,
 ) -> Result<(Config, Vec<LayerBlob>), SourceError> {
+    let subject = || Subject::Local("dir", files.path(), None);
+    accept::first(reader, files.path(), &subject())?;
     let bytes = files.read("manifest.json")?.ok_or_else(|| files.missing("manifest.json"))?;
+    let top = Digest::of(&bytes);
     let document = ManifestOrIndex::parse(&bytes, None)
         .map_err(|source| SourceError::Manifest { path: files.path().to_owned(), source })?;
-    layout::image(reader, files, document, &|part, digest| match part {
+    let names = |part, digest: &Digest| match part {
         BlobKind::Manifest => {
             BlobNames { name: format!("{}.manifest.json", digest.hex()), other: Some(digest.hex()) }
         }
         // The first version had an ending.
         BlobKind::Config => BlobNames { name: digest.hex(), other: Some(format!("{}.tar", digest.hex())) },
+    };
+    layout::image(reader, files, document, &names, &|inner| {
+        let mut found = Found::default();
+        // Those of an image in an index have its digest in their names.
+        for prefix in inner.map(|d| format!("{}.", d.hex())).into_iter().chain([String::new()]) {
+            signatures(files, &prefix, &mut found)?;
+        }
+        let digests: Vec<Digest> = inner.copied().into_iter().chain([top]).collect();
+        accept::signed(reader, files.path(), &subject(), &digests, &found)
     })
+}
+
+/// `signature-1` and those that follow.
+fn signatures(files: &LayoutFiles, prefix: &str, found: &mut Found) -> Result<(), SourceError> {
+    for n in 1..=SIGNATURES_MAX {
+        let name = format!("{prefix}signature-{n}");
+        let Some(bytes) = files.read(&name)? else { break };
+        match ImageSignature::from_file(&bytes) {
+            Ok(signature) => found.signatures.push(signature),
+            Err(why) => found.problems.push(format!("{name} {why}")),
+        }
+    }
+    Ok(())
 }

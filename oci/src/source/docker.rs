@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::choice::{Candidate, named, no_such, several};
 use super::layers::{WantedLayer, get_all};
 use super::layout_files::LayoutFiles;
-use super::{Reader, SourceError};
+use super::{Reader, SourceError, accept};
 use crate::{Config, ImageSelector, ManifestError};
 use store::{Digest, LayerBlob, digest::shorten};
 
@@ -38,6 +38,7 @@ pub(super) fn read(
     files: &LayoutFiles,
     which: Option<&ImageSelector>,
 ) -> Result<(Config, Vec<LayerBlob>), SourceError> {
+    accept::unsigned(reader, TRANSPORT, files.path(), None)?;
     let path = || files.path().to_owned();
     let wrong = |source| SourceError::Manifest { path: path(), source };
     let kind = |why| SourceError::Kind { path: path(), why };

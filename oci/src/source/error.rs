@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use tree::{ArchiveError, ContentError, HostError};
 
-use crate::{LayerError, ManifestError};
+use crate::{LayerError, ManifestError, PolicyError};
 use store::{CacheError, Digest};
 
 /// What is wrong, and with which file or directory.
@@ -19,6 +19,13 @@ pub enum SourceError {
         /// The file or directory.
         path: PathBuf,
         source: io::Error,
+    },
+    /// The policy doesn't accept it.
+    #[error("{path:?}: {source}")]
+    Policy {
+        /// The layout or archive.
+        path: PathBuf,
+        source: Box<PolicyError>,
     },
     /// A file inside can't be read.
     #[error("{path:?}: {source}")]

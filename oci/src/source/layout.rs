@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::choice::{Candidate, named, no_such, several};
 use super::layers::{WantedLayer, get_all};
 use super::layout_files::LayoutFiles;
-use super::{Reader, SourceError};
+use super::{Reader, SourceError, accept};
 use crate::{
     BlobKind, Config, Descriptor, ImageSelector, Index, ManifestError, ManifestOrIndex, find_manifest,
 };
@@ -32,6 +32,11 @@ pub(super) fn read(
     transport: &'static str,
     which: Option<&ImageSelector>,
 ) -> Result<(Config, Vec<LayerBlob>), SourceError> {
+    let name = match which {
+        Some(ImageSelector::Name(name)) => Some(name.as_str()),
+        _ => None,
+    };
+    accept::unsigned(reader, transport, files.path(), name)?;
     let path = || files.path().to_owned();
     let wrong = |source: ManifestError| SourceError::Manifest { path: path(), source };
     let kind = |why| SourceError::Kind { path: path(), why };
@@ -47,7 +52,8 @@ pub(super) fn read(
         return Err(kind("index.json is an image manifest, expected an index"));
     };
     let document = ManifestOrIndex::Index(choose(files, transport, index, which)?);
-    image(reader, files, document, &|_, digest| BlobNames { name: blob_name(digest), other: None })
+    let names = |_, digest: &Digest| BlobNames { name: blob_name(digest), other: None };
+    image(reader, files, document, &names, &|_| Ok(()))
 }
 
 /// The files that a blob may be in.
@@ -66,12 +72,14 @@ impl BlobNames {
 /// Where a blob is, by its kind: manifests may have other names than configs and layers.
 pub(super) type Names<'a> = &'a dyn Fn(BlobKind, &Digest) -> BlobNames;
 
-/// The image for the platform.
+/// The image for the platform. `check` is asked whether the image is accepted before anything of it is read; it gets the digest of
+/// its manifest if that isn't `document`.
 pub(super) fn image(
     reader: &Reader<'_>,
     files: &LayoutFiles,
     document: ManifestOrIndex,
     names: Names<'_>,
+    check: &dyn Fn(Option<&Digest>) -> Result<(), SourceError>,
 ) -> Result<(Config, Vec<LayerBlob>), SourceError> {
     let wrong = |source: ManifestError| SourceError::Manifest { path: files.path().to_owned(), source };
     let blob = |part: BlobKind, descriptor: &Descriptor| {
@@ -85,10 +93,11 @@ pub(super) fn image(
     };
     // find_manifest wants one error type for what it says itself and for what `blob` says.
     let found = find_manifest(document, reader.platform, |part, d| blob(part, d).map_err(Either::Source));
-    let (_, manifest) = found.map_err(|e| match e {
+    let (descriptor, manifest) = found.map_err(|e| match e {
         Either::Source(e) => e,
         Either::Manifest(e) => wrong(e),
     })?;
+    check(descriptor.as_ref().map(|d| &d.digest))?;
     manifest.config.check_document_size("config").map_err(wrong)?;
     let bytes = blob(BlobKind::Config, &manifest.config)?;
     manifest.config.verify(&bytes).map_err(wrong)?;

@@ -9,6 +9,8 @@ pub use error::SourceError;
 mod any;
 pub use any::RootfsError;
 
+mod accept;
+
 mod layout_files;
 
 mod layout;
@@ -27,7 +29,7 @@ use std::path::Path;
 
 use tree::{Events, TreePath};
 
-use crate::{Config, ImageRef, ImageSelector, Platform, Rootfs};
+use crate::{Config, ImageRef, ImageSelector, Platform, Policy, Rootfs};
 use layout_files::LayoutFiles;
 use store::{Cache, LayerBlob};
 
@@ -38,6 +40,8 @@ pub(crate) struct Reader<'a> {
     pub cache: &'a Cache,
     /// Which image of several is wanted.
     pub platform: &'a Platform,
+    /// Which images are accepted.
+    pub policy: &'a Policy,
     pub events: &'a dyn Events,
 }
 
@@ -84,14 +88,20 @@ impl Reader<'_> {
                 let files = LayoutFiles::archive(self, path)?;
                 match self.by_content(&files, "oci-archive")? {
                     Some(read) => self.image(&files, read)?,
-                    None => plain::tar(files)?,
+                    None => {
+                        accept::unsigned(self, "tarball", path, None)?;
+                        plain::tar(files)?
+                    }
                 }
             }
             ImageRef::Dir(path) => {
                 let files = LayoutFiles::dir(path)?;
                 match self.by_content(&files, "oci")? {
                     Some(read) => self.image(&files, read)?,
-                    None => plain::dir(path, wanted, self.events)?,
+                    None => {
+                        accept::unsigned(self, "dir", path, None)?;
+                        plain::dir(path, wanted, self.events)?
+                    }
                 }
             }
             ImageRef::Registry(_) => return Ok(None),

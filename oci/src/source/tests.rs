@@ -123,13 +123,14 @@ fn mixed(i: usize, tar: &[u8]) -> Vec<u8> {
 struct Place {
     dir: tempfile::TempDir,
     cache: Cache,
+    policy: Policy,
 }
 
 impl Place {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::open(&dir.path().join("cache")).unwrap();
-        Place { dir, cache }
+        Place { dir, cache, policy: Policy::accept_anything() }
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
@@ -149,7 +150,8 @@ impl Place {
     }
 
     fn read_for(&self, image: &ImageRef, platform: &str, events: &dyn Events) -> Result<Rootfs, String> {
-        let reader = Reader { cache: &self.cache, platform: &platform.parse().unwrap(), events };
+        let reader =
+            Reader { cache: &self.cache, platform: &platform.parse().unwrap(), policy: &self.policy, events };
         let rootfs =
             reader.rootfs(image).map_err(|e| e.to_string().replace(self.dir.path().to_str().unwrap(), ""))?;
         Ok(rootfs.expect("a local image"))

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod logins;
+mod signed;
 mod transfers;
 mod ways;
 mod wire;

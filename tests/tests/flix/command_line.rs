@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::Result;
-use e2e::{Program, Work, World};
+use e2e::{Program, Work, World, place};
 
 use crate::{assert_says, names, unsquash};
 
@@ -177,5 +177,61 @@ fn the_variables_of_the_shell_tools_count() -> Result<()> {
     world.flix(&user).args(["little:latest", "hello", "/usr/bin/hello"]).env("ARCH", "arm64").run()?;
     let root = unsquash(&user.home().join("hello.raw"), work.path())?;
     assert!(names(&root.join("usr/bin"))?.contains(&"hello".to_owned()));
+    Ok(())
+}
+
+#[test]
+fn a_policy_holds_for_all_commands() -> Result<()> {
+    let work = Work::new()?;
+    let user = work.user("user")?;
+    let world = World::get()?;
+    let own = user.home().join(".config/containers");
+    fs::create_dir_all(&own)?;
+    fs::write(own.join("policy.json"), r#"{"default":[{"type":"reject"}]}"#)?;
+    let recipe = user.home().join("recipes/mine");
+    fs::create_dir_all(&recipe)?;
+    let text = "summary = \"Mine\"\nhomepage = \"https://example.org/\"\nlicence = \"MIT\"\n\
+                [versions]\nsource = { github-tags = \"x/y\" }\n\
+                [image]\nreference = \"docker.io/library/little:latest\"\ntool = \"flix\"\npaths = [\"/bin/busybox\"]\n\
+                [[test]]\nrun = \"busybox\"\n";
+    fs::write(recipe.join("recipe.toml"), text)?;
+    let bakery = |args: &[&str]| -> Result<Program> {
+        let program = user.program(place::bakery()?).env("BAKERY_RECIPES", user.home().join("recipes"));
+        Ok(program.env("CONTAINERS_REGISTRIES_CONF", world.registries_conf()).args(args))
+    };
+    let convert = ["little:latest", "mine", "/bin/busybox"];
+    for program in [
+        world.flix(&user).args(convert),
+        world.flatwrap(&user).args(convert),
+        bakery(&["lock", "mine", "1"])?,
+    ] {
+        let out = program.outcome()?.failure()?;
+        let says =
+            ["error: ", "little", "image is rejected by the rule for \"default\"", "hint: ", "--policy"];
+        assert_says(&out, &says);
+    }
+    assert!(!user.home().join("mine.raw").exists());
+    // The tag would have been noted: nobody was asked.
+    assert!(!user.home().join(".cache/flix/keys/tag").exists());
+
+    let policy = user.home().join("accept.json");
+    let accept = r#"{"docker.io/library/little":[{"type":"insecureAcceptAnything"}]}"#;
+    fs::write(&policy, format!(r#"{{"default":[{{"type":"reject"}}],"transports":{{"docker":{accept}}}}}"#))?;
+    world.flix(&user).arg("--policy").arg(&policy).args(convert).run()?;
+    world
+        .flatwrap(&user)
+        .arg("--policy")
+        .arg(&policy)
+        .args(["little:latest", "wrapped", "/bin/busybox"])
+        .run()?;
+    bakery(&["lock", "mine", "1", "--policy"])?.arg(&policy).run()?;
+    let out = world.flix(&user).args(["debian:bookworm", "perl", "/usr/bin/perl", "--policy"]).arg(&policy);
+    assert_says(
+        &out.outcome()?.failure()?,
+        &["debian:bookworm: image is rejected by the rule for \"default\""],
+    );
+    fs::write(&policy, "{}")?;
+    let out = world.flix(&user).arg("--policy").arg(&policy).args(convert).outcome()?.failure()?;
+    assert_says(&out, &["accept.json", "missing field `default`"]);
     Ok(())
 }

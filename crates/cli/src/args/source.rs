@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::Args;
 use oci::{
-    Client, ClientOptions, Context, Credentials, CredentialsError, Platform, PlatformError, Registries,
-    RegistriesError,
+    Client, ClientOptions, Context, Credentials, CredentialsError, Platform, PlatformError, Policy,
+    PolicyError, Registries, RegistriesError,
 };
 use store::{Cache, CacheError, Environment, HttpOptions};
 use tree::Arch;
@@ -28,6 +28,11 @@ pub struct SourceArgs {
     /// system's
     #[arg(long, value_name = "FILE", env = "CONTAINERS_REGISTRIES_CONF", hide_env_values = true)]
     pub registries_conf: Option<PathBuf>,
+
+    /// Read which images to accept, and whose signatures they need, from this containers-policy.json(5) instead of the user's or
+    /// the system's
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
 
     /// Read credentials from this containers-auth.json(5) or Docker config.json instead of the user's
     #[arg(long, value_name = "FILE", env = "REGISTRY_AUTH_FILE", hide_env_values = true)]
@@ -95,6 +100,9 @@ pub enum ContextError {
     /// registries.conf.
     #[error(transparent)]
     Registries(#[from] RegistriesError),
+    /// policy.json.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// The auth file.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
@@ -166,6 +174,7 @@ impl SourceArgs {
         Ok(Context {
             cache,
             registries,
+            policy: Policy::load(path(&self.policy).as_deref(), &environment)?,
             client: Client::new(options, credentials, environment),
             platform,
             offline: self.offline,
@@ -211,6 +220,7 @@ mod tests {
             (vec!["--arch", "a/b/c/d"], "platform"),
             (vec!["--arch", "x86-46"], "architecture \"x86-46\" is unknown, expected one of amd64, arm64"),
             (vec!["--registries-conf", "/does/not/exist"], "/does/not/exist"),
+            (vec!["--policy", "/does/not/exist"], "/does/not/exist"),
             (vec!["--authfile", "/does/not/exist"], "/does/not/exist"),
             (vec!["--registry", "not a host"], "not a host"),
         ] {

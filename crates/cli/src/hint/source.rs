@@ -1,6 +1,6 @@
 //! Hints on getting a root file system: registries, files, commands in it.
 
-use oci::{ClientError, ManifestError, PullCause, PullError};
+use oci::{ClientError, ManifestError, PolicyError, PullCause, PullError};
 use oci::{RootfsError, SourceError};
 use sandbox::{Cause, Exceeded, Mode, SandboxError, Status, Unavailable};
 use store::{CacheError, HttpError};
@@ -61,6 +61,7 @@ pub(super) fn source(error: &SourceError) -> Option<String> {
         SourceError::Several { example, .. } | SourceError::NoImage { example, .. } => {
             Some(format!("name one of them, such as {example}"))
         }
+        SourceError::Policy { source, .. } => Some(policy(source)),
         _ => None,
     }
 }
@@ -69,6 +70,7 @@ pub(super) fn pull(error: &PullError) -> Option<String> {
     match &error.cause {
         PullCause::Offline { .. } => return Some("run once without --offline".to_owned()),
         PullCause::Platform { .. } => return Some("pass --arch for another architecture".to_owned()),
+        PullCause::Policy(e) => return Some(policy(e)),
         _ => {}
     }
     match error.client()? {
@@ -92,6 +94,23 @@ pub(super) fn pull(error: &PullError) -> Option<String> {
         }
         _ => None,
     }
+}
+
+fn policy(error: &PolicyError) -> String {
+    match error {
+        PolicyError::NotAccepted { reasons, .. } if reasons.iter().any(|r| r.contains("for the name")) => {
+            "signedIdentity in the policy says which names count: cosign signs names without a tag, which \
+             {\"type\": \"matchRepository\"} accepts"
+        }
+        PolicyError::NotAccepted { reasons, .. } if reasons.iter().any(|r| r.contains("expired")) => {
+            "the image's owner has to sign it again, or publish the key with a later end: put it where the policy's key is"
+        }
+        PolicyError::Unsigned { .. } => {
+            "registries.d names the places of OpenPGP signatures; cosign's are at the registry, under the tag sha256-….sig"
+        }
+        _ => "containers-policy.json(5) explains the rules; --policy names another file",
+    }
+    .to_owned()
 }
 
 pub(super) fn packages(error: &PackagesError) -> Option<String> {

@@ -58,23 +58,11 @@ pub(super) fn unarmour(file: &[u8]) -> Result<Vec<u8>, String> {
 pub(super) fn packets(mut bytes: &[u8]) -> Result<Vec<Packet<'_>>, String> {
     let cut = || "ends within a packet".to_owned();
     let mut out = Vec::new();
-    while let Some(&first) = bytes.first() {
-        let (tag, head, len) = match first {
-            0..0x80 => return Err("has something between its packets".into()),
-            // Section 4.2.2: the older header; type 3 has no length at all.
-            0x80..0xc0 => {
-                let n = match first & 3 {
-                    3 => return Err("has a packet of unknown length".into()),
-                    kind => 1usize << kind,
-                };
-                let len = bytes.get(1..1 + n).ok_or_else(cut)?;
-                (first >> 2 & 0xf, 1 + n, number(len))
-            }
-            0xc0.. => {
-                let (n, len) = length(bytes.get(1..).unwrap_or_default()).ok_or_else(cut)?;
-                let len = len.ok_or("has a packet in parts")?;
-                (first & 0x3f, 1 + n, len)
-            }
+    while !bytes.is_empty() {
+        let (tag, head, len) = match header(bytes)? {
+            (tag, head, Length::Whole(len)) => (tag, head, len),
+            (_, _, Length::Part(_)) => return Err("has a packet in parts".into()),
+            (_, _, Length::Rest) => return Err("has a packet of unknown length".into()),
         };
         let body = bytes.get(head..).and_then(|b| b.get(..len)).ok_or_else(cut)?;
         out.push(Packet { tag, body });
@@ -83,13 +71,43 @@ pub(super) fn packets(mut bytes: &[u8]) -> Result<Vec<Packet<'_>>, String> {
     Ok(out)
 }
 
-/// Section 4.2.1: how many bytes a length takes, and what it is; none if more parts follow.
-fn length(bytes: &[u8]) -> Option<(usize, Option<usize>)> {
+/// Bytes of a packet, or of a part of it. Section 4.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Length {
+    Whole(usize),
+    /// Another length follows this part.
+    Part(usize),
+    /// All that is left.
+    Rest,
+}
+
+/// A packet's type, how many bytes its header has, and how long it is.
+pub(super) fn header(bytes: &[u8]) -> Result<(u8, usize, Length), String> {
+    let cut = || "ends within a packet".to_owned();
+    let (&first, rest) = bytes.split_first().ok_or_else(cut)?;
+    match first {
+        0..0x80 => Err("has something between its packets".into()),
+        // Section 4.2.2: the older header; type 3 has no length at all.
+        0x80..0xc0 if first & 3 == 3 => Ok((first >> 2 & 0xf, 1, Length::Rest)),
+        0x80..0xc0 => {
+            let n = 1usize << (first & 3);
+            let len = rest.get(..n).ok_or_else(cut)?;
+            Ok((first >> 2 & 0xf, 1 + n, Length::Whole(number(len))))
+        }
+        0xc0.. => {
+            let (n, length) = length(rest).ok_or_else(cut)?;
+            Ok((first & 0x3f, 1 + n, length))
+        }
+    }
+}
+
+/// Section 4.2.1: how many bytes a length takes, and what it is.
+pub(super) fn length(bytes: &[u8]) -> Option<(usize, Length)> {
     Some(match *bytes.first()? {
-        n @ 0..192 => (1, Some(usize::from(n))),
-        n @ 192..224 => (2, Some((usize::from(n - 192) << 8) + usize::from(*bytes.get(1)?) + 192)),
-        224..=254 => (1, None),
-        255 => (5, Some(number(bytes.get(1..5)?))),
+        n @ 0..192 => (1, Length::Whole(usize::from(n))),
+        n @ 192..224 => (2, Length::Whole((usize::from(n - 192) << 8) + usize::from(*bytes.get(1)?) + 192)),
+        n @ 224..=254 => (1, Length::Part(1 << (n & 0x1f))),
+        255 => (5, Length::Whole(number(bytes.get(1..5)?))),
     })
 }
 
@@ -117,7 +135,7 @@ pub(super) fn subpackets(mut bytes: &[u8]) -> Result<Vec<Subpacket<'_>>, String>
                 (2, (usize::from(first - 192) << 8) + low + 192)
             }
             _ => match length(bytes) {
-                Some((n, Some(len))) => (n, len),
+                Some((n, Length::Whole(len))) => (n, len),
                 _ => return Err(cut()),
             },
         };

@@ -99,6 +99,12 @@ impl<'a> Signature<'a> {
         self.seconds(2)
     }
 
+    /// Seconds from its creation to its end, and whether nobody may overlook them; none if there is no end.
+    pub(super) fn lifetime(&self) -> Option<(u64, bool)> {
+        let found = self.hashed.iter().find(|s| s.kind == 3 && s.body.len() == 4)?;
+        Some((number(found.body) as u64, found.critical)).filter(|(seconds, _)| *seconds != 0)
+    }
+
     /// For a self-signature: seconds from the key's creation to its end; none if there is no end.
     pub(crate) fn key_lifetime(&self) -> Option<u64> {
         self.seconds(9).filter(|&s| s != 0)
@@ -168,7 +174,7 @@ impl<'a> Signature<'a> {
 
 /// Subpackets whose meaning either is honoured here or says nothing about whether the signature holds.
 fn is_known(kind: u8) -> bool {
-    matches!(kind, 2 | 4 | 5 | 7 | 9 | 11 | 16 | 21..=28 | 30 | 32..=35)
+    matches!(kind, 2..=4 | 5 | 7 | 9 | 11 | 16 | 21..=28 | 30 | 32..=35)
 }
 
 fn padded(value: &[u8], len: usize) -> Option<Vec<u8>> {

@@ -204,7 +204,12 @@ fn a_directory_is_a_root_file_system_and_its_id_follows_its_content() {
 #[test]
 fn a_registry_is_not_local() {
     let place = Place::new();
-    let reader = Reader { cache: &place.cache, platform: &"amd64".parse().unwrap(), events: &Silent };
+    let reader = Reader {
+        cache: &place.cache,
+        platform: &"amd64".parse().unwrap(),
+        policy: &place.policy,
+        events: &Silent,
+    };
     assert!(reader.rootfs(&"alpine".parse().unwrap()).unwrap().is_none());
 }
 
@@ -302,7 +307,8 @@ fn what_the_hint_names_works() {
     ] {
         let image: ImageRef = text.replace("PLACE", place.dir.path().to_str().unwrap()).parse().unwrap();
         let platform = "amd64".parse().unwrap();
-        let reader = Reader { cache: &place.cache, platform: &platform, events: &Silent };
+        let reader =
+            Reader { cache: &place.cache, platform: &platform, policy: &place.policy, events: &Silent };
         let error = reader.rootfs(&image).expect_err(text);
         let (SourceError::Several { example: works, .. } | SourceError::NoImage { example: works, .. }) =
             error

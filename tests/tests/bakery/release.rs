@@ -13,10 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     kitchen::{CATALOGUE, Kitchen},
-    shelf::{agrees, files, folders, publish_nebula, same, whole},
+    shelf::{BASE, agrees, files, folders, publish_nebula, released, same, whole},
 };
-
-const BASE: &str = "https://example.org/extensions/";
 
 #[test]
 fn the_whole_catalogue_is_released_once_and_then_what_is_new() -> Result<()> {
@@ -140,16 +138,14 @@ fn times(dir: &std::path::Path) -> Result<BTreeMap<String, std::time::SystemTime
 #[test]
 fn a_run_that_is_killed_is_resumed_to_the_same_bytes() -> Result<()> {
     let upstream = Upstream::get()?;
-    let whole_one = Kitchen::new(upstream)?;
-    whole_one.write("release.toml", &whole(BASE))?;
-    whole_one.bakery(&["release", "--update"])?.run()?;
+    let whole_one = released()?;
     let expected = files(&whole_one.path("release"))?;
 
     for signal in [Signal::KILL, Signal::INT] {
         let kitchen = Kitchen::new(upstream)?;
         kitchen.write("release.toml", &whole(BASE))?;
         // What is pinned isn't in the cache: each build downloads, and this one's download never ends.
-        kitchen.take_lock(&whole_one)?;
+        kitchen.take_lock(whole_one)?;
         let (held, seen) = channel();
         let held = Arc::new(Mutex::new(held));
         let proxy = FaultProxy::start(upstream.address(), move |request| {
@@ -242,15 +238,13 @@ fn what_fails_doesnt_stop_the_others() -> Result<()> {
 #[test]
 fn parts_of_several_machines_make_the_whole() -> Result<()> {
     let upstream = Upstream::get()?;
-    let single = Kitchen::new(upstream)?;
-    single.write("release.toml", &whole(BASE))?;
-    single.bakery(&["release", "--update"])?.run()?;
+    let single = released()?;
     let expected = files(&single.path("release"))?;
 
     let machines: Vec<Kitchen> = (0..3).map(|_| Kitchen::new(upstream)).collect::<Result<_>>()?;
     for (i, machine) in machines.iter().enumerate() {
         machine.write("release.toml", &whole(BASE))?;
-        machine.take_lock(&single)?;
+        machine.take_lock(single)?;
         let shard = format!("{}/3", i + 1);
         machine.bakery(&["release", "--shard", &shard, "--to", "part"])?.run()?;
         // A share that is resumed is the same share.
@@ -262,7 +256,7 @@ fn parts_of_several_machines_make_the_whole() -> Result<()> {
     let parts: Vec<String> = machines.iter().map(|m| m.path("part").to_string_lossy().into_owned()).collect();
     let merger = Kitchen::new(upstream)?;
     merger.write("release.toml", &whole(BASE))?;
-    merger.take_lock(&single)?;
+    merger.take_lock(single)?;
     let two =
         merger.bakery(&["release", "--merge", &parts[0], "--merge", &parts[1]])?.outcome()?.failure()?;
     assert!(two.stderr.contains("21 images are in none of the parts: "), "{}", two.stderr);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, Result};
 use e2e::upstream::site::{sha256, sums};
@@ -33,6 +34,23 @@ pub(crate) fn whole(base_url: &str) -> String {
         text.push_str(&format!("{name} = {{ versions = {versions:?}, set = {{ {} }} }}\n", set.join(", ")));
     }
     text
+}
+
+/// Where the releases of tests say that they are hosted.
+pub(crate) const BASE: &str = "https://example.org/extensions/";
+
+/// The whole catalogue, released once for all tests of this process. Don't change its files.
+pub(crate) fn released() -> Result<&'static Kitchen> {
+    static RELEASED: OnceLock<Kitchen> = OnceLock::new();
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _one = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(kitchen) = RELEASED.get() {
+        return Ok(kitchen);
+    }
+    let kitchen = Kitchen::new(Upstream::get()?)?;
+    kitchen.write("release.toml", &whole(BASE))?;
+    kitchen.bakery(&["release", "--update"])?.run()?;
+    Ok(RELEASED.get_or_init(|| kitchen))
 }
 
 /// All files of a folder, by their paths in it.

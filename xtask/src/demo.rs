@@ -25,18 +25,8 @@ pub(crate) fn run() -> Result<ExitCode> {
         Some(built) => PathBuf::from(built),
         None => {
             say("build flix");
-            show(&mut cargo([
-                "build",
-                "--quiet",
-                "--locked",
-                "--profile",
-                "demo",
-                "--package",
-                "cli",
-                "--bin",
-                "flix",
-            ]))?;
-            crate::target().join("demo/flix")
+            show(&mut cargo(["build", "--quiet", "--locked", "--package", "cli", "--bin", "flix"]))?;
+            crate::target().join("debug/flix")
         }
     };
 

@@ -7,6 +7,7 @@ mod architecture;
 mod command;
 mod demo;
 mod dependencies;
+mod examples;
 mod licences;
 mod modules;
 mod package;
@@ -209,9 +210,9 @@ fn release_build(package: &str, what: &[&str]) -> anyhow::Result<()> {
     command::run(build.args(what))
 }
 
-/// The program of the tests' package that measures.
+/// The example of the tests' package that measures.
 fn measuring(program: &str) -> Command {
-    command::cargo(["run", "--quiet", "--locked", "--package", "e2e", "--bin", program, "--"])
+    command::cargo(["run", "--quiet", "--locked", "--package", "e2e", "--example", program, "--"])
 }
 
 /// The repository's root.

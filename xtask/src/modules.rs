@@ -46,7 +46,7 @@ pub(crate) fn check() -> Result<()> {
 }
 
 /// Names and folders of the workspace's crates.
-fn members(root: &Path) -> Result<Vec<(String, PathBuf)>> {
+pub(crate) fn members(root: &Path) -> Result<Vec<(String, PathBuf)>> {
     let manifest = |folder: &Path| -> Result<toml::Table> {
         let path = root.join(folder).join("Cargo.toml");
         let text = std::fs::read_to_string(&path).with_context(|| format!("{path:?}"))?;

@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use crate::{
     architecture,
     command::{self, cargo},
-    dependencies, licences, modules, packages,
+    dependencies, examples, licences, modules, packages,
 };
 
 /// What to check.
@@ -56,6 +56,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let wants = |part| args.only.is_none_or(|only| only == part);
     let lint = wants(Part::Lint) && args.filter.is_none();
     let mut stages = Stages::default();
+    // By name, while it has one: a build may put another program there.
+    let xtask = std::env::current_exe()?;
 
     if wants(Part::Unit) || wants(Part::E2e) {
         let before = Instant::now();
@@ -70,7 +72,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         stages.call("architecture", architecture::check);
         stages.call("modules", modules::check);
         stages.call("dependencies", dependencies::check);
-        let mut doc = cargo(words("doc --workspace --no-deps --document-private-items --locked"));
+        stages.call("examples", examples::check);
+        // With the examples, for the dependencies' features of the other stages: otherwise all is compiled for other features.
+        let what = "--lib --bins --examples --document-private-items";
+        let mut doc = cargo(words("doc --workspace --no-deps --locked").chain(words(what)));
         stages.run("rustdoc", doc.env("RUSTDOCFLAGS", "-D warnings"))?;
     }
     let filter = || args.filter.iter().map(String::as_str);
@@ -79,31 +84,29 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let programs =
         [("FLIX_BIN", "debug/flix"), ("FLATWRAP_BIN", "debug/flatwrap"), ("BAKERY_BIN", "debug/bakery")];
     let programs = programs.map(|(variable, path)| (variable, crate::target().join(path)));
-    if wants(Part::Unit) {
-        // Doc tests first: a crate without any closes with an empty summary, which must not be the run's last.
-        stages.test(
-            "doc tests",
-            cargo(words("test --workspace --doc --locked --no-fail-fast")).args(filter()),
-        )?;
-    }
     let selected = match args.only {
         Some(Part::Lint) => return Ok(stages.report()),
-        Some(Part::Unit) => {
-            "test --workspace --exclude e2e --locked --no-fail-fast --lib --bins --tests --examples"
-        }
-        Some(Part::E2e) => "test --package e2e --locked --no-fail-fast --lib --bins --tests",
-        None => "test --workspace --locked --no-fail-fast --lib --bins --tests --examples",
+        Some(Part::Unit) => "test --workspace --exclude e2e --locked --no-fail-fast --tests",
+        Some(Part::E2e) => "test --package e2e --locked --no-fail-fast --tests",
+        None => "test --workspace --locked --no-fail-fast --tests",
     };
     if args.only == Some(Part::E2e) {
         stages.run("programs", &mut cargo(words("build --workspace --locked --bins")))?;
     }
     stages.run("build", cargo(words(selected)).arg("--no-run"))?;
+    if wants(Part::Unit) {
+        // After the build, which has compiled all that they need; before the tests, since a crate without any closes with an empty
+        // summary, which must not be the run's last.
+        stages.test(
+            "doc tests",
+            cargo(words("test --workspace --doc --locked --no-fail-fast")).args(filter()),
+        )?;
+    }
     if wants(Part::E2e) && args.filter.is_none() {
-        stages.run("demo", Command::new(std::env::current_exe()?).arg("demo").envs(programs.clone()))?;
+        stages.run("demo", Command::new(&xtask).arg("demo").envs(programs.clone()))?;
     }
     // The errors of the tests say what went wrong; forty frames below each are in the way.
     // A shell ignores SIGINT for what it starts with `&`, and that is passed on: tests that interrupt a program would wait for ever.
-    let xtask = std::env::current_exe()?;
     let tests = |selected: &str| {
         let mut tests = command::interruptible(&cargo(words(selected)));
         tests.env("RUST_LIB_BACKTRACE", "0").envs(programs.clone()).env("XTASK_BIN", &xtask).args(filter());
@@ -135,16 +138,17 @@ fn lanes(args: &Args) -> Result<Option<[String; 2]>> {
     let mut metadata = cargo(words("metadata --format-version 1 --locked --no-deps"));
     let metadata: serde_json::Value =
         serde_json::from_str(&command::output(&mut metadata)?).context("cargo metadata")?;
-    let halves = halves(&test_names(&metadata));
+    let halves = halves(&names(&metadata, "bin"), &names(&metadata, "test"));
     halves.map(Some).with_context(|| format!("cargo metadata: no tests are named {LONGEST:?}"))
 }
 
 /// The longest tests, and all others.
-fn halves(names: &BTreeSet<String>) -> Option<[String; 2]> {
+fn halves(programs: &BTreeSet<String>, tests: &BTreeSet<String>) -> Option<[String; 2]> {
     let common = "test --workspace --locked --no-fail-fast";
-    let others: String = names.iter().filter(|n| *n != LONGEST).map(|n| format!(" --test {n}")).collect();
-    let halves = [format!("{common} --test {LONGEST}"), format!("{common} --lib --bins --examples{others}")];
-    names.contains(LONGEST).then_some(halves)
+    let programs: String = programs.iter().map(|n| format!(" --bin {n}")).collect();
+    let others: String = tests.iter().filter(|n| *n != LONGEST).map(|n| format!(" --test {n}")).collect();
+    let halves = [format!("{common} --test {LONGEST}"), format!("{common} --lib{programs}{others}")];
+    tests.contains(LONGEST).then_some(halves)
 }
 
 /// proc_meminfo(5), in bytes.
@@ -153,12 +157,13 @@ fn available(meminfo: &str) -> Option<u64> {
     kib.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// Names of all integration tests, of whatever package.
-fn test_names(metadata: &serde_json::Value) -> BTreeSet<String> {
+/// Names of all targets of a kind that have tests, of whatever package. <https://doc.rust-lang.org/cargo/commands/cargo-metadata.html>
+fn names(metadata: &serde_json::Value, kind: &str) -> BTreeSet<String> {
     let packages = metadata["packages"].as_array().into_iter().flatten();
     let targets = packages.flat_map(|package| package["targets"].as_array().into_iter().flatten());
-    let tests =
-        targets.filter(|target| target["kind"].as_array().is_some_and(|k| k.iter().any(|k| k == "test")));
+    let tests = targets.filter(|target| {
+        target["test"] == true && target["kind"].as_array().is_some_and(|k| k.iter().any(|k| k == kind))
+    });
     tests.filter_map(|target| Some(target["name"].as_str()?.to_owned())).collect()
 }
 
@@ -298,20 +303,21 @@ mod tests {
 
     #[test]
     fn no_test_is_left_out_of_both_halves() {
-        let target = |kind: &str, name: &str| serde_json::json!({"kind": [kind], "name": name});
+        let target = |kind: &str, name: &str, test: bool| serde_json::json!({"kind": [kind], "name": name, "test": test});
+        let tested = |kind: &str, name: &str| target(kind, name, true);
         let metadata = serde_json::json!({"packages": [
-            {"targets": [target("lib", "cli"), target("test", "flix"), target("test", "bakery")]},
-            {"targets": [target("bin", "bench"), target("test", "machines"), target("test", "bakery")]},
+            {"targets": [tested("lib", "cli"), tested("test", "flix"), tested("test", "bakery"), target("bin", "flix", false)]},
+            {"targets": [tested("bin", "xtask"), tested("test", "machines"), tested("test", "bakery")]},
+            {"targets": [target("example", "bench", false)]},
         ]});
-        let names = test_names(&metadata);
         assert_eq!(
-            halves(&names).unwrap(),
+            halves(&names(&metadata, "bin"), &names(&metadata, "test")).unwrap(),
             [
                 "test --workspace --locked --no-fail-fast --test bakery",
-                "test --workspace --locked --no-fail-fast --lib --bins --examples --test flix --test machines",
+                "test --workspace --locked --no-fail-fast --lib --bin xtask --test flix --test machines",
             ]
         );
-        assert_eq!(halves(&BTreeSet::new()), None);
+        assert_eq!(halves(&BTreeSet::new(), &BTreeSet::new()), None);
     }
 
     #[test]

@@ -42,6 +42,7 @@ const VERSIONS: &[Example] = &[
     ("ollama", &["v0.14.0", "v0.13.2"], &[]),
     ("opkssh", &["v0.16.0"], &[]),
     ("rke2", &["v1.32.2+rke2r1"], &[]),
+    ("scx", &["v1.1.2"], &[]),
     ("tailscale", &["v1.80.2"], &[]),
     ("tilde", &["1.1.2"], &[]),
     ("vault", &["2.0.3"], &[]),
@@ -175,5 +176,5 @@ fn what_upstream_offers_is_checked() {
     });
     let mut pinned: Vec<String> = pinned.collect();
     pinned.dedup();
-    assert_eq!(pinned, ["bird", "docker", "falco", "keepalived"]);
+    assert_eq!(pinned, ["bird", "docker", "falco", "keepalived", "scx"]);
 }

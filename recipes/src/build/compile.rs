@@ -36,6 +36,7 @@ pub(super) fn compile(
     build: &Build,
     mut rootfs: Rootfs,
     sources: &[Source<'_>],
+    vendored: Option<&Tree>,
     epoch: i64,
     context: BuildContext<'_>,
 ) -> Result<Tree, BuildCause> {
@@ -45,6 +46,10 @@ pub(super) fn compile(
         let dir = SOURCES.path().join(source.id)?;
         place(&mut rootfs.tree, &dir, source.input)?;
         id.push_str(&format!("\n{dir} {}", source.digest));
+    }
+    // Which they are is among the sources, and what they are is known by their digests.
+    if let Some(crates) = vendored {
+        put(&mut rootfs.tree, &SOURCES.path(), crates)?;
     }
     rootfs.tree.make_dirs(&DESTDIR.path(), &Meta::dir())?;
     // The sources are part of what the run's result is kept under.
@@ -84,14 +89,17 @@ fn place(tree: &mut Tree, dir: &TreePath, input: &Input) -> Result<(), BuildCaus
                 dir.file_name().ok_or(BuildCause::Internal("a source's directory is the root"))?.to_vec();
             tree.insert_all(dir.join(name)?, tree::Node::file(0o755, content.clone()), &Meta::dir())?;
         }
-        Input::Tree(source) => {
-            tree.make_dirs(dir, &Meta::dir())?;
-            for (path, node) in source.iter().filter(|(p, _)| !p.is_root()) {
-                let mut node = node.clone();
-                (node.meta.uid, node.meta.gid) = (0, 0);
-                tree.insert_all(dir.join(path.as_relative())?, node, &Meta::dir())?;
-            }
-        }
+        Input::Tree(source) => put(tree, dir, source)?,
+    }
+    Ok(())
+}
+
+fn put(tree: &mut Tree, dir: &TreePath, source: &Tree) -> Result<(), BuildCause> {
+    tree.make_dirs(dir, &Meta::dir())?;
+    for (path, node) in source.iter().filter(|(p, _)| !p.is_root()) {
+        let mut node = node.clone();
+        (node.meta.uid, node.meta.gid) = (0, 0);
+        tree.insert_all(dir.join(path.as_relative())?, node, &Meta::dir())?;
     }
     Ok(())
 }

@@ -235,8 +235,8 @@ impl Decides for Static {
 
 impl Decides for Build {
     fn add_to(&self, fields: &mut Fields) {
-        let Self { image, packages, sources, environment, script } = self;
-        fields.add(image).add(packages).add(sources).add(environment).add(script);
+        let Self { image, packages, sources, crates_of, environment, script } = self;
+        fields.add(image).add(packages).add(sources).add(crates_of).add(environment).add(script);
     }
 }
 

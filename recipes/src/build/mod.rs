@@ -1,6 +1,7 @@
 //! Building: from a recipe and its pins to an image. [`BuildPlan::new`] decides, [`BuildContext::build`] acts.
 
 mod compile;
+mod crates;
 mod digest;
 mod options;
 mod stamp;
@@ -30,6 +31,7 @@ use crate::{
     unpack::{UnpackError, UnpackOptions, unpack},
 };
 use compile::Source;
+pub use crates::CratesError;
 use digest::BuildInputs;
 use stamp::Stamp;
 
@@ -78,6 +80,9 @@ pub enum BuildCause {
     /// A download isn't laid out as the recipe says.
     #[error("{}{source}", .url.as_ref().map(|u| format!("{u}: ")).unwrap_or_default())]
     Assemble { url: Option<String>, source: Box<AssembleError> },
+    /// What a source's Cargo.lock pins can't be had.
+    #[error("source {id}: {source}")]
+    Crates { id: String, source: Box<CratesError> },
     /// An image, or what ran in it.
     #[error(transparent)]
     ImageUse(#[from] ImageUseError),
@@ -381,8 +386,14 @@ impl BuildContext<'_> {
                 Ok(Source { id, input, digest: pin.sha256.0 })
             });
             let sources: Vec<Source<'_>> = sources.collect::<Result<_, BuildCause>>()?;
+            let vendored = build.crates_of.as_ref().map(|id| {
+                let Some(Input::Tree(source)) = inputs.get(id) else { return Err(unpinned(id)) };
+                crates::vendor(source, *self)
+                    .map_err(|source| BuildCause::Crates { id: id.clone(), source: Box::new(source) })
+            });
+            let vendored = vendored.transpose()?;
             let rootfs = pinned(&build.image)?;
-            let out = compile::compile(build, rootfs, &sources, epoch, *self)?;
+            let out = compile::compile(build, rootfs, &sources, vendored.as_ref(), epoch, *self)?;
             inputs.insert(BUILD.to_owned(), Input::Tree(out));
         }
         let mut extracted = match &instance.image {

@@ -405,6 +405,9 @@ pub struct BuildTable {
     /// Downloads that the script finds unpacked as `/src/ID`.
     #[serde(default)]
     pub sources: Vec<String>,
+    /// A source written in Rust: the crates that its `Cargo.lock` pins are downloaded, verified by its checksums, and vendored,
+    /// so that cargo finds them without a network.
+    pub crates_of: Option<String>,
     /// Environment variables. Templates.
     #[serde(default)]
     pub environment: BTreeMap<String, Template>,

@@ -78,7 +78,9 @@ pub(super) fn check(name: &str, recipe: &RecipeFile, files: &Files) -> Result<()
     each!(recipe.build.iter(), |t: &crate::format::BuildTable| {
         checker
             .templates([&t.image, &t.script].into_iter().chain(t.environment.values()).chain(&t.packages))?;
-        t.sources.iter().try_for_each(|id| checker.known("download", id, &checker.downloads))
+        t.sources.iter().try_for_each(|id| checker.known("download", id, &checker.downloads))?;
+        let sources = t.sources.iter().map(String::as_str).collect();
+        t.crates_of.iter().try_for_each(|id| checker.known("source", id, &sources))
     });
     each!(recipe.image.iter(), |t: &crate::format::ImageTable| checker
         .templates(std::iter::once(&t.reference).chain(&t.packages).chain(&t.paths)));

@@ -286,6 +286,7 @@ impl Expander<'_> {
                 image: self.text(&table.image)?,
                 packages: self.texts(&table.packages)?,
                 sources: table.sources.clone(),
+                crates_of: table.crates_of.clone(),
                 environment: environment.collect::<Result<_, InstanceError>>()?,
                 script: self.text(&table.script)?,
             });

@@ -182,6 +182,8 @@ pub struct Build {
     pub packages: Vec<String>,
     /// Downloads, unpacked as /src/ID.
     pub sources: Vec<String>,
+    /// The one of them whose crates are vendored.
+    pub crates_of: Option<String>,
     /// Environment variables.
     pub environment: BTreeMap<String, String>,
     /// For /bin/sh -eu.

@@ -24,6 +24,7 @@ impl Maker {
         self.nebula()?;
         self.ollama()?;
         self.tailscale()?;
+        self.scx()?;
         self.tilde()?;
         self.wasmcloud()?;
         self.wasmedge()?;
@@ -97,6 +98,11 @@ impl Maker {
             Ok(vec![(format!("kata-static-4.0.0-{}.tar.zst", machine.goarch()), tar)])
         })?;
         self.site.releases("kata-containers/kata-containers", &[("4.0.0", assets)])
+    }
+
+    /// The list only; it has no files.
+    fn scx(&self) -> Result<()> {
+        self.site.releases("sched-ext/scx", &[("v1.1.2", Vec::new()), ("v1.1.1", Vec::new())])
     }
 
     /// Debian's page of the package, as far as its links go.

@@ -74,7 +74,7 @@ fn haproxy() -> Result<()> {
     forge.is_static()
 }
 
-static TILDE: Project = Project { recipe: "tilde", prefix: "", origin: Origin::Package("1.1.2") };
+pub(crate) static TILDE: Project = Project { recipe: "tilde", prefix: "", origin: Origin::Package("1.1.2") };
 
 #[test]
 fn tilde() -> Result<()> {

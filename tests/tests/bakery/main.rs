@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod compiled;
+mod crates;
 mod docs;
 mod forge;
 mod forms;

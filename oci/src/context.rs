@@ -1,5 +1,7 @@
 //! What all operations share.
 
+use std::sync::Arc;
+
 use crate::{Client, ClientOptions, Credentials, Platform, PlatformError, Policy, Registries};
 use store::{Cache, Environment};
 
@@ -11,7 +13,7 @@ pub struct Context {
     /// Mirrors, aliases, blocked and insecure registries.
     pub registries: Registries,
     /// Connections, tokens, credentials.
-    pub client: Client,
+    pub client: Arc<Client>,
     /// Which images are accepted, by whose signatures.
     pub policy: Policy,
     /// Which image of an index.
@@ -33,7 +35,7 @@ impl Context {
         Ok(Context {
             cache,
             registries: Registries::default(),
-            client: Client::new(options, Credentials::none(), environment),
+            client: Arc::new(Client::new(options, Credentials::none(), environment)),
             policy: Policy::accept_anything(),
             platform: Platform::host()?,
             offline: false,

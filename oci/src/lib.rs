@@ -31,5 +31,7 @@ pub use source::{RootfsError, SourceError};
 mod context;
 pub use context::Context;
 
+mod partial;
+
 mod pull;
 pub use pull::{Image, PullCause, PullError};

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tree::{Event, Events, parallel};
 
+use crate::partial::{self, Place};
 use crate::{
     BlobKind, ClientError, Config, Context, Descriptor, Endpoint, ManifestError, PolicyError, Reference,
     RegistriesError, find_manifest,
@@ -138,6 +139,8 @@ struct Pull<'a> {
     /// The first of the endpoints that is still worth asking.
     first: AtomicUsize,
     events: &'a dyn Events,
+    /// Whether layers may be fetched as they are read.
+    partial: bool,
 }
 
 impl Context {
@@ -147,11 +150,21 @@ impl Context {
     /// # Errors
     /// All that [`PullError`] lists.
     pub fn pull(&self, image: &Reference, events: &dyn Events) -> Result<Image, PullError> {
+        self.pull_with(image, false, events)
+    }
+
+    /// As [`Context::pull`]. With `partial`, layers with a table of contents are fetched as they are read.
+    pub(crate) fn pull_with(
+        &self,
+        image: &Reference,
+        partial: bool,
+        events: &dyn Events,
+    ) -> Result<Image, PullError> {
         let error = |cause| PullError { image: image.to_string(), cause };
         let candidates = self.registries.candidates(image).map_err(|e| error(e.into()))?;
         let mut last = None;
         for candidate in &candidates {
-            let named = self.pull_named(candidate, events);
+            let named = self.pull_named(candidate, partial, events);
             match named.map_err(|cause| PullError { image: candidate.to_string(), cause }) {
                 Err(e) if e.is_elsewhere() && candidates.len() > 1 => {
                     events.event(Event::Note(e.to_string().into()));
@@ -163,14 +176,14 @@ impl Context {
         Err(last.unwrap_or_else(|| error(PullCause::Offline { what: "manifest".into() })))
     }
 
-    fn pull_named(&self, image: &Reference, events: &dyn Events) -> Result<Image, PullCause> {
+    fn pull_named(&self, image: &Reference, partial: bool, events: &dyn Events) -> Result<Image, PullCause> {
         let rules = self.policy.rules(&Subject::Registry(image));
         if let Some(rules) = &rules {
             rules.check_first()?;
         }
         events.event(Event::Step(format!("pulling {image}").into()));
         let endpoints = self.registries.endpoints(image)?;
-        let pull = Pull { context: self, image, endpoints, first: AtomicUsize::new(0), events };
+        let pull = Pull { context: self, image, endpoints, first: AtomicUsize::new(0), events, partial };
         let (digest, top, manifest) = pull.manifest()?;
         if let Some(rules) = &rules {
             let mut digests = vec![digest, top];
@@ -329,6 +342,9 @@ impl Pull<'_> {
                 self.events.event(Event::Warning(text.into()));
             }
         }
+        if let Some(layer) = self.partial(descriptor, diff_id) {
+            return Ok(layer);
+        }
         self.online(&format!("layer {digest}"))?;
         let expect = ExpectedLayer { digest: Some(*digest), size: Some(*size), diff_id: Some(*diff_id) };
         let mut endpoints = self.endpoints();
@@ -345,6 +361,23 @@ impl Pull<'_> {
                     endpoints = &endpoints[1..];
                 }
                 other => return Ok(other?),
+            }
+        }
+    }
+
+    /// The layer to be fetched as it is read, if that is wanted and can be.
+    fn partial(&self, descriptor: &Descriptor, diff_id: &Digest) -> Option<LayerBlob> {
+        if !self.partial {
+            return None;
+        }
+        let Context { client, cache, offline, .. } = self.context;
+        let place = Place { client, endpoints: self.endpoints(), cache, offline: *offline };
+        match partial::open(&place, descriptor, diff_id) {
+            Ok(layer) => layer,
+            Err(e) => {
+                let text = format!("layer {}: {e}; fetching the whole layer", descriptor.digest);
+                self.events.event(Event::Note(text.into()));
+                None
             }
         }
     }

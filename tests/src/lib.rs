@@ -12,6 +12,7 @@ pub use work::{Account, Work};
 
 pub mod apk;
 pub mod browser;
+pub mod contents;
 pub mod fault_proxy;
 pub mod http;
 pub mod images;

@@ -101,6 +101,11 @@ pub(crate) trait Conversion {
     /// Whether an extension without units has state that its programs have to find.
     const STATE_WITHOUT_UNITS: bool;
 
+    /// Whether layers may be fetched as they are read.
+    fn reads_parts(&self) -> bool {
+        false
+    }
+
     /// Whether the programs see the host's file at a path of the image.
     fn sees_host(&self, _plan: &Self::Plan, _path: &TreePath) -> bool {
         true
@@ -207,7 +212,13 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
     let image_options = args.output.image_options(args.source.architecture(), &events)?;
     let context = args.source.context().map_err(RootError::from)?;
     let sandbox = SandboxArgs { offline: args.source.offline, ..args.sandbox.clone() };
-    let wanted = Wanted { paths, programs: programs(&args.selection.trace), packages: command.packages() };
+    let wanted = Wanted {
+        paths,
+        programs: programs(&args.selection.trace),
+        packages: command.packages(),
+        // A run sees all files.
+        partial: command.reads_parts() && args.selection.trace.is_empty(),
+    };
     for option in command.without_packages().into_iter().filter(|_| wanted.packages.is_empty()) {
         events.event(Event::Warning(format!("{option} has no effect: no PATH is a package:NAME").into()));
     }

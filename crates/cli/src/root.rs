@@ -54,6 +54,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) programs: Vec<String>,
     /// Packages, as their manager takes their names.
     pub(crate) packages: Vec<String>,
+    /// Whether layers may be fetched as they are read.
+    pub(crate) partial: bool,
 }
 
 /// Pulls or reads the image, runs and installs in it what the arguments say, and installs the package of the extension's
@@ -69,11 +71,15 @@ pub(crate) fn root_file_system(
     package: &str,
     events: &dyn Events,
 ) -> Result<Rootfs, RootError> {
-    let Wanted { paths: wanted, programs, packages: named } = wanted;
+    let Wanted { paths: wanted, programs, packages: named, partial } = wanted;
     let places: Vec<TreePath> = wanted.iter().filter_map(|w| TreePath::new(&w.source).ok()).collect();
-    let rootfs = context.rootfs(image, &places, events)?;
+    let whole = || context.rootfs(image, &places, events);
+    // What runs in the image may read anything.
+    let partial = *partial && sandbox.run.is_empty() && sandbox.package.is_empty();
+    let rootfs = if partial { context.rootfs_as_read(image, &places, events)? } else { whole()? };
+    let for_run = |rootfs| if partial { whole() } else { Ok(rootfs) };
     let rootfs = sandbox.apply(rootfs, &context.cache, events)?;
-    let rootfs = install_missing(rootfs, named, sandbox, image, &context.cache, events)?;
+    let rootfs = install_missing(rootfs, named, sandbox, image, &context.cache, events, &for_run)?;
     let path = wanted.iter().find(|w| !w.is_in(&rootfs.tree)).map(|w| &w.source);
     let missing = || missing_program(&rootfs.tree, programs, package);
     let Some(first) = path.or_else(missing) else { return Ok(rootfs) };
@@ -92,7 +98,7 @@ pub(crate) fn root_file_system(
         format!("{first} is not in {image}: installing its package {package} with {manager}, {RUNS}").into(),
     ));
     sandbox
-        .install(rootfs, &[package.to_owned()], &context.cache, events)
+        .install(for_run(rootfs)?, &[package.to_owned()], &context.cache, events)
         .map_err(|source| RootError::Installation { source, similar })
 }
 
@@ -107,6 +113,7 @@ fn install_missing(
     image: &ImageRef,
     cache: &Cache,
     events: &dyn Events,
+    for_run: &dyn Fn(Rootfs) -> Result<Rootfs, RootfsError>,
 ) -> Result<Rootfs, RootError> {
     let missing = missing_packages(&rootfs.tree, named)?;
     let can = !missing.is_empty() && !sandbox.no_install() && !is_this_machine(image);
@@ -116,7 +123,7 @@ fn install_missing(
         format!("{names} {is} not installed in {image}: installing with {manager}, {RUNS}").into(),
     ));
     sandbox
-        .install(rootfs, &missing, cache, events)
+        .install(for_run(rootfs)?, &missing, cache, events)
         .map_err(|source| RootError::Installation { source, similar: Vec::new() })
 }
 

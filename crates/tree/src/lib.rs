@@ -7,8 +7,9 @@ mod beneath;
 
 mod tree;
 pub use tree::{
-    Blob, Content, ContentError, ContentReader, DumpOptions, Extent, Ino, Kind, Meta, Node, PATH_MAX, Patch,
-    PathError, ResolveError, Resolved, Seen, StaticPath, Tree, TreeError, TreePath, escape, is_control,
+    Blob, Content, ContentError, ContentReader, DumpOptions, Extent, Fill, Ino, Kind, Meta, Node, PATH_MAX,
+    Patch, PathError, ResolveError, Resolved, Seen, StaticPath, Tree, TreeError, TreePath, escape,
+    is_control,
 };
 
 pub mod archive;

@@ -45,6 +45,21 @@ impl Client {
     }
 }
 
+impl Client {
+    /// As [`Client::blob`], but of the bytes from `start` to `end` alone.
+    pub(crate) fn blob_part<'a>(
+        &'a self,
+        endpoints: &'a [Endpoint],
+        digest: &Digest,
+        size: u64,
+        (start, end): (u64, u64),
+        events: &'a dyn Events,
+    ) -> BlobReader<'a> {
+        let origin = BlobOrigin { client: self, endpoints, digest: *digest, events };
+        ResumableDownload::part(&self.http, origin, size, (start, end), events)
+    }
+}
+
 impl Origin for BlobOrigin<'_> {
     type Error = ClientError;
 

@@ -10,6 +10,7 @@ mod error;
 pub use error::ClientError;
 
 mod blob;
+pub(crate) use blob::BlobReader;
 
 use std::collections::HashMap;
 use std::sync::Mutex;

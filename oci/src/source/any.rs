@@ -35,8 +35,32 @@ impl Context {
         wanted: &[TreePath],
         events: &dyn Events,
     ) -> Result<Rootfs, RootfsError> {
+        self.rootfs_with(image, wanted, false, events)
+    }
+
+    /// As [`Context::rootfs`], for whoever reads little of it: of layers in eStargz and zstd:chunked only the table of contents is fetched,
+    /// and each file when it is first read. Their files are what the tables say; nobody compares that with the layers' digests.
+    ///
+    /// # Errors
+    /// As [`Context::rootfs`]. Reading a file may fail as fetching a layer does.
+    pub fn rootfs_as_read(
+        &self,
+        image: &ImageRef,
+        wanted: &[TreePath],
+        events: &dyn Events,
+    ) -> Result<Rootfs, RootfsError> {
+        self.rootfs_with(image, wanted, true, events)
+    }
+
+    fn rootfs_with(
+        &self,
+        image: &ImageRef,
+        wanted: &[TreePath],
+        partial: bool,
+        events: &dyn Events,
+    ) -> Result<Rootfs, RootfsError> {
         if let ImageRef::Registry(reference) = image {
-            let image = self.pull(reference, events).map_err(Box::new)?;
+            let image = self.pull_with(reference, partial, events).map_err(Box::new)?;
             let name = image.reference.to_string();
             let rootfs = Rootfs::from_layers(image.config, &image.layers, events)
                 .map_err(|source| RootfsError::Layer { image: name, source })?;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod logins;
+mod partial;
 mod signed;
 mod transfers;
 mod ways;
@@ -109,7 +110,7 @@ impl Bench {
         let sleep = Arc::new(move |d| pauses.lock().unwrap().push(d));
         options.http.retry = RetryPolicy { sleep, ..RetryPolicy::default() };
         let mut context = Context::new(Cache::open(&self.cache_dir()).unwrap()).unwrap();
-        context.client = Client::new(options, credentials, self.environment.clone());
+        context.client = Arc::new(Client::new(options, credentials, self.environment.clone()));
         context.registries = registries;
         context
     }

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -175,7 +176,7 @@ impl SourceArgs {
             cache,
             registries,
             policy: Policy::load(path(&self.policy).as_deref(), &environment)?,
-            client: Client::new(options, credentials, environment),
+            client: Arc::new(Client::new(options, credentials, environment)),
             platform,
             offline: self.offline,
             jobs: 4,

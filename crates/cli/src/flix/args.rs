@@ -85,6 +85,11 @@ pub struct Args {
     #[arg(long, help_heading = LIBRARIES)]
     pub(super) host_interpreters: bool,
 
+    /// Fetch only the files that are needed, from layers in eStargz and zstd:chunked: these have a table of contents, which is relied on.
+    /// All else is fetched as a whole, and so is an image that commands run in
+    #[arg(long, help_heading = "Image source")]
+    pub(super) partial: bool,
+
     #[command(flatten)]
     pub(super) packages: PackageArgs,
 

@@ -60,6 +60,10 @@ impl Conversion for Args {
 
     const STATE_WITHOUT_UNITS: bool = false;
 
+    fn reads_parts(&self) -> bool {
+        self.partial
+    }
+
     fn plan(
         &self,
         name: &ExtensionName,

@@ -59,6 +59,15 @@ impl Cache {
         }
     }
 
+    /// A file without a name, on the same file system as the layers. It vanishes when it is closed.
+    ///
+    /// # Errors
+    /// It can't be made.
+    pub fn unnamed_file(&self) -> Result<File, CacheError> {
+        let temporary = self.temporary()?;
+        temporary.file.try_clone().map_err(at(&temporary.path))
+    }
+
     /// Writes a file that is complete or not there.
     pub(super) fn write_small(&self, path: &Path, bytes: &[u8]) -> Result<(), CacheError> {
         let mut temporary = self.temporary()?;

@@ -42,6 +42,8 @@ pub struct ResumableDownload<'a, O> {
     position: u64,
     /// Of the whole file, if it is known.
     size: Option<u64>,
+    /// Where the part ends that is wanted, if it isn't the whole file.
+    end: Option<u64>,
     /// A strong one, of a file that isn't pinned.
     etag: Option<String>,
     body: Option<Box<dyn Read + Send>>,
@@ -74,6 +76,18 @@ impl<'a, O: Origin> ResumableDownload<'a, O> {
         Self::new(client, origin, Some(size), offset, true, events)
     }
 
+    /// Of such a download the bytes from `start` to `end` alone. Servers that answer with all of it are refused.
+    pub fn part(
+        client: &'a HttpClient,
+        origin: O,
+        size: u64,
+        (start, end): (u64, u64),
+        events: &'a dyn Events,
+    ) -> Self {
+        let whole = Self::new(client, origin, Some(size), start, true, events);
+        ResumableDownload { end: Some(end.min(size)), ..whole }
+    }
+
     pub(super) fn new(
         client: &'a HttpClient,
         origin: O,
@@ -88,6 +102,7 @@ impl<'a, O: Origin> ResumableDownload<'a, O> {
             pinned,
             position: offset,
             size,
+            end: None,
             etag: None,
             body: None,
             url: String::new(),
@@ -111,9 +126,17 @@ impl<'a, O: Origin> ResumableDownload<'a, O> {
         self.size
     }
 
+    /// Where the bytes end that are wanted, if it is known.
+    fn last(&self) -> Option<u64> {
+        self.end.or(self.size)
+    }
+
     fn open(&mut self) -> Result<(), O::Error> {
-        let range = format!("bytes={}-", self.position);
-        let ranged = self.position > 0 && !self.no_ranges;
+        let range = match self.end {
+            Some(end) => format!("bytes={}-{}", self.position, end.saturating_sub(1)),
+            None => format!("bytes={}-", self.position),
+        };
+        let ranged = self.end.is_some() || self.position > 0 && !self.no_ranges;
         let mut headers: Vec<(&str, &str)> = Vec::new();
         if ranged {
             headers.push(("range", &range));
@@ -125,13 +148,15 @@ impl<'a, O: Origin> ResumableDownload<'a, O> {
         let length = response.content_length();
         let (mut skip, size) = match response.status {
             // Also the answer to a range from a server that knows none.
-            200 => (self.position, length),
+            200 if self.end.is_none() => (self.position, length),
             206 if ranged => match self.ranged_size(response.header("content-range"), length) {
                 Some(size) => (0, size),
-                None => return self.whole(),
+                None if self.end.is_none() => return self.whole(),
+                None => return Err(self.no_part().into()),
             },
+            200 => return Err(self.no_part().into()),
             // A range can't be had: the whole will do.
-            416 if ranged => return self.whole(),
+            416 if ranged && self.end.is_none() => return self.whole(),
             _ => return Err(response.into_error().into()),
         };
         if !self.pinned {
@@ -163,6 +188,11 @@ impl<'a, O: Origin> ResumableDownload<'a, O> {
     fn ranged_size(&self, header: Option<&str>, length: Option<u64>) -> Option<Option<u64>> {
         let (first, last, stated) = content_range(header)?;
         let end = last.checked_add(1)?;
+        if let Some(wanted) = self.end {
+            let sizes = stated.is_none_or(|size| self.size.is_none_or(|s| s == size));
+            let lengths = length.is_none_or(|len| Some(len) == wanted.checked_sub(self.position));
+            return (first == self.position && end == wanted && sizes && lengths).then_some(stated);
+        }
         let expected = self.size.or(stated);
         let fits = first == self.position
             && expected.is_none_or(|size| size == end)
@@ -177,6 +207,11 @@ impl<'a, O: Origin> ResumableDownload<'a, O> {
         self.events.event(Event::Warning(text.into()));
         self.no_ranges = true;
         self.open()
+    }
+
+    fn no_part(&self) -> HttpError {
+        let (got, expected) = ("other bytes".into(), "the range asked for".into());
+        HttpError::Mismatch { url: self.url.clone(), what: "an answer with", got, expected }
     }
 
     fn another(&self) -> HttpError {
@@ -203,7 +238,7 @@ impl<'a, O: Origin> ResumableDownload<'a, O> {
         }
         let Some(body) = &mut self.body else { return Ok(0) };
         match body.read(buf) {
-            Ok(0) if self.size.is_some_and(|size| self.position < size) => {
+            Ok(0) if self.last().is_some_and(|last| self.position < last) => {
                 Err(self.broken(ErrorKind::UnexpectedEof.into()).into())
             }
             Ok(n) => Ok(n),
@@ -237,7 +272,8 @@ impl<'a, O: Origin> ResumableDownload<'a, O> {
 
 impl<O: Origin> Read for ResumableDownload<'_, O> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let ended = self.body.is_none() && self.size == Some(self.position);
+        let ended = self.end.is_some() || self.body.is_none();
+        let ended = ended && self.last() == Some(self.position);
         if buf.is_empty() || ended {
             return Ok(0);
         }
@@ -245,8 +281,8 @@ impl<O: Origin> Read for ResumableDownload<'_, O> {
             match self.read_once(buf) {
                 Ok(n) => {
                     self.position += n as u64;
-                    if let Some(size) = self.size.filter(|size| self.position > *size) {
-                        let error: O::Error = self.wrong_size(self.position, size).into();
+                    if let Some(last) = self.last().filter(|last| self.position > *last) {
+                        let error: O::Error = self.wrong_size(self.position, last).into();
                         return Err(error.into());
                     }
                     return Ok(n);

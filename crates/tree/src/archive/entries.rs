@@ -63,7 +63,8 @@ impl Window {
             Some(skip) => skip,
             None => {
                 self.filled = 0;
-                self.filled = self.archive.read_at(&mut self.buffer, at)?;
+                // What of a file's content is read along isn't looked at.
+                self.filled = self.archive.read_here(&mut self.buffer, at)?;
                 self.at = at;
                 0
             }

@@ -17,9 +17,22 @@ pub struct Blob {
     place: Place,
 }
 
+/// Brings the bytes of a blob that isn't here as a whole.
+pub trait Fill: std::fmt::Debug + Send + Sync {
+    /// Writes the bytes from `offset` on to the blob's file, `len` of them, unless they are there. What it doesn't know is left alone.
+    ///
+    /// # Errors
+    /// They can't be had, or aren't what they should be.
+    fn fill(&self, file: &File, offset: u64, len: u64) -> io::Result<()>;
+}
+
 #[derive(Debug)]
 enum Place {
     Open(File),
+    Filled {
+        file: File,
+        fill: Box<dyn Fill>,
+    },
     Path,
     Beneath {
         root: Arc<OwnedFd>,
@@ -69,6 +82,11 @@ impl Blob {
         Arc::new(Blob { path: path.into(), place: Place::Open(file) })
     }
 
+    /// A blob whose file gets its bytes when they are first read.
+    pub fn filled(path: impl Into<PathBuf>, file: File, fill: Box<dyn Fill>) -> Arc<Self> {
+        Arc::new(Blob { path: path.into(), place: Place::Filled { file, fill } })
+    }
+
     /// A blob that is opened at each use.
     pub fn at_path(path: impl Into<PathBuf>) -> Arc<Self> {
         Arc::new(Blob { path: path.into(), place: Place::Path })
@@ -89,7 +107,7 @@ impl Blob {
     pub fn seen(&self) -> Option<&Seen> {
         match &self.place {
             Place::Beneath { seen, .. } => Some(seen),
-            Place::Open(_) | Place::Path => None,
+            Place::Open(_) | Place::Filled { .. } | Place::Path => None,
         }
     }
 
@@ -101,9 +119,20 @@ impl Blob {
         })
     }
 
-    pub(super) fn with_file<T>(&self, f: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
+    /// The file, of which `parts` will be read: offsets and lengths.
+    pub(super) fn with_file<T>(
+        &self,
+        parts: impl IntoIterator<Item = (u64, u64)>,
+        f: impl FnOnce(&File) -> io::Result<T>,
+    ) -> io::Result<T> {
         match (&self.place, self.open()?) {
             (Place::Open(file), _) => f(file),
+            (Place::Filled { file, fill }, _) => {
+                for (offset, len) in parts {
+                    fill.fill(file, offset, len)?;
+                }
+                f(file)
+            }
             (_, Some(file)) => f(&file),
             (_, None) => Err(io::Error::other("blob has no file")),
         }
@@ -114,7 +143,7 @@ impl Blob {
         const FLAGS: OFlags =
             OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
         match &self.place {
-            Place::Open(_) => Ok(None),
+            Place::Open(_) | Place::Filled { .. } => Ok(None),
             Place::Path => {
                 let fd = rustix::fs::open(&self.path, FLAGS | OFlags::NOFOLLOW, Mode::empty())?;
                 Ok(Some(File::from(fd)))

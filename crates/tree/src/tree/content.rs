@@ -198,23 +198,25 @@ impl Content {
             }
             Data::Place { blob, offset: start } => {
                 let at = start.checked_add(offset).ok_or(ContentError::BadExtents)?;
-                blob.with_file(|f| f.read_exact_at(buf, at)).map_err(|e| io_error(blob, e))?;
+                blob.with_file([(at, n as u64)], |f| f.read_exact_at(buf, at))
+                    .map_err(|e| io_error(blob, e))?;
             }
             Data::Sparse { blob, extents } => {
                 buf.fill(0);
                 let end = offset + n as u64;
                 let first = extents.partition_point(|e| e.at + e.len <= offset);
                 let within = extents[first..].iter().take_while(|e| e.at < end);
+                let part = |e: &Extent| (e.at.max(offset), (e.at + e.len).min(end));
+                let places = within.clone().map(|e| (e.offset + (part(e).0 - e.at), part(e).1 - part(e).0));
                 let fill = |f: &std::fs::File| {
-                    for e in within {
-                        let from = e.at.max(offset);
-                        let to = (e.at + e.len).min(end);
+                    for e in within.clone() {
+                        let (from, to) = part(e);
                         let part = &mut buf[(from - offset) as usize..(to - offset) as usize];
                         f.read_exact_at(part, e.offset + (from - e.at))?;
                     }
                     Ok(())
                 };
-                blob.with_file(fill).map_err(|e| io_error(blob, e))?;
+                blob.with_file(places, fill).map_err(|e| io_error(blob, e))?;
             }
             Data::Patched { base, patches } => {
                 let old = base.read_at(buf, offset)?;
@@ -247,6 +249,15 @@ impl Content {
             Data::Empty | Data::Inline(_) | Data::TooLarge { .. } => self.data.clone(),
         };
         Ok(Content { len: self.len, data })
+    }
+
+    /// As [`Content::read_at`] of a place in a blob, but nothing is fetched for it: what isn't here is zero.
+    pub(crate) fn read_here(&self, buf: &mut [u8], offset: u64) -> Result<usize, ContentError> {
+        let Data::Place { blob, offset: start } = &self.data else { return self.read_at(buf, offset) };
+        let n = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX).min(buf.len());
+        let at = start.checked_add(offset).ok_or(ContentError::BadExtents)?;
+        blob.with_file([], |f| f.read_exact_at(&mut buf[..n], at)).map_err(|e| io_error(blob, e))?;
+        Ok(n)
     }
 
     /// All bytes, if they are not more than `limit`.

@@ -10,7 +10,7 @@ mod node;
 pub use node::{Kind, Meta, Node};
 
 mod blob;
-pub use blob::{Blob, Seen};
+pub use blob::{Blob, Fill, Seen};
 
 mod content;
 pub use content::{Content, ContentError, ContentReader, Extent, Patch};

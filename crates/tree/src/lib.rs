@@ -16,7 +16,7 @@ pub mod archive;
 pub use archive::{ArchiveError, Entries, Entry, Item, Limits, Usage, entries};
 
 pub mod host;
-pub use host::{HostError, ReadOptions, Skipped, WriteOptions, WriteReport};
+pub use host::{HostError, Mounts, ReadOptions, Skipped, WriteOptions, WriteReport};
 
 mod archive_write;
 pub use archive_write::TarError;

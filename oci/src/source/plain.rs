@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 
-use tree::{DumpOptions, Event, Events, ReadOptions, Tree, TreePath};
+use tree::{DumpOptions, Event, Events, Mounts, ReadOptions, Tree, TreePath};
 
 use super::SourceError;
 use super::layout_files::{self, LayoutFiles};
@@ -28,12 +28,15 @@ pub(super) fn dir(path: &Path, wanted: &[TreePath], events: &dyn Events) -> Resu
     let options = if real == Path::new("/") {
         ReadOptions::live_root(wanted.iter().cloned())
     } else {
-        ReadOptions::default()
+        // A system that was installed there may have /proc and the like mounted.
+        ReadOptions { mounts: Mounts::Stored, ..ReadOptions::default() }
     };
     let (tree, skipped) = Tree::from_dir_skipping(path, &options)?;
     if !skipped.is_empty() {
-        let text =
-            format!("{path:?}: {} directories or files could not be read and are left out", skipped.len());
+        let text = format!(
+            "{path:?}: {} directories or files can't be read, or are made up by the kernel, and are left out",
+            skipped.len()
+        );
         events.event(Event::Note(text.into()));
     }
     let id = dir_id(&tree);

@@ -22,6 +22,8 @@ pub enum Mounts {
     /// All.
     #[default]
     All,
+    /// All but those that the kernel fills itself: /proc, /sys and their like.
+    Stored,
     /// Those that hold files: not /proc, /sys, /dev, /run and their like, nor file systems of other machines.
     Local,
     /// None: only the file system that the directory itself is on.
@@ -295,6 +297,7 @@ impl Walk<'_> {
         match self.options.mounts {
             Mounts::All => true,
             Mounts::None => false,
+            Mounts::Stored => fstatfs(dir).is_ok_and(|s| !is_kernels(&s)),
             Mounts::Local => fstatfs(dir).is_ok_and(|s| holds_files(&s)),
         }
     }
@@ -417,30 +420,40 @@ fn extents(dir: BorrowedFd<'_>, name: &CStr, len: u64) -> Option<Vec<Extent>> {
     Some(out)
 }
 
+/// File systems whose files the kernel makes up. linux/magic.h.
+const KERNELS: [u32; 17] = [
+    0x9fa0,      // proc
+    0x6265_6572, // sysfs
+    0x1cd1,      // devpts
+    0x0027_e0eb, // cgroup
+    0x6367_7270, // cgroup2
+    0x6462_6720, // debugfs
+    0x7472_6163, // tracefs
+    0x7363_6673, // securityfs
+    0xf97c_ff8c, // selinuxfs
+    0x4341_5d53, // smackfs
+    0x1980_0202, // mqueue
+    0xde5e_81e4, // efivarfs
+    0xcafe_4a11, // bpf
+    0x6265_6570, // configfs
+    0x6573_5543, // fusectl
+    0x4249_4e4d, // binfmt_misc
+    0x6e73_6673, // nsfs
+];
+
+/// Whether the kernel makes up the files of a file system.
+fn is_kernels(stat: &StatFs) -> bool {
+    // The type's width differs among architectures; the magic numbers have 32 bits.
+    KERNELS.contains(&(stat.f_type as u32))
+}
+
 /// Whether a file system holds files of this machine's own: an image of a system might lie there. linux/magic.h.
 fn holds_files(stat: &StatFs) -> bool {
-    const NOT: [u32; 29] = [
-        0x9fa0,      // proc
-        0x6265_6572, // sysfs
+    const NOT: [u32; 12] = [
         0x0102_1994, // tmpfs, devtmpfs
-        0x1cd1,      // devpts
-        0x0027_e0eb, // cgroup
-        0x6367_7270, // cgroup2
-        0x6462_6720, // debugfs
-        0x7472_6163, // tracefs
-        0x7363_6673, // securityfs
-        0xf97c_ff8c, // selinuxfs
-        0x4341_5d53, // smackfs
-        0x1980_0202, // mqueue
         0x9584_58f6, // hugetlbfs
         0x6165_676c, // pstore
-        0xde5e_81e4, // efivarfs
-        0xcafe_4a11, // bpf
-        0x6265_6570, // configfs
-        0x6573_5543, // fusectl
-        0x4249_4e4d, // binfmt_misc
         0x0187,      // autofs
-        0x6e73_6673, // nsfs
         0x6759_6969, // rpc_pipefs
         0x6969,      // nfs
         0xff53_4d42, // cifs
@@ -450,6 +463,5 @@ fn holds_files(stat: &StatFs) -> bool {
         0x5346_414f, // afs
         0x6573_5546, // fuse: sshfs, user's mounts
     ];
-    // The type's width differs among architectures; the magic numbers have 32 bits.
-    !NOT.contains(&(stat.f_type as u32))
+    !is_kernels(stat) && !NOT.contains(&(stat.f_type as u32))
 }

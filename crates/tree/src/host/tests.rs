@@ -296,6 +296,7 @@ fn mounts_are_entered_as_asked() {
     let mounts =
         |mounts| ReadOptions { mounts, exclude: vec![p("/shm"), p("/mqueue")], ..Default::default() };
     assert_eq!(names(mounts(Mounts::All)), (true, false));
+    assert_eq!(names(mounts(Mounts::Stored)), (false, true));
     assert_eq!(names(mounts(Mounts::Local)), (false, true));
     assert_eq!(names(mounts(Mounts::None)), (false, true));
     assert_eq!(names(ReadOptions { only: vec![p("/pts")], ..mounts(Mounts::Local) }), (true, false));

@@ -85,6 +85,21 @@ pub fn host(suite: &str) -> Result<PathBuf> {
     Ok(dir.join("root"))
 }
 
+/// A Debian 13 with a policy of SELinux, and what labels files by it.
+///
+/// # Errors
+/// mmdebstrap's.
+pub fn selinux() -> Result<PathBuf> {
+    const PACKAGES: &str = "systemd,dbus,udev,policycoreutils,selinux-utils,selinux-policy-default";
+    require_root()?;
+    let dir = cached("selinux-trixie", PACKAGES, |dir| {
+        let debstrap = Program::new("mmdebstrap").args(["--quiet", "--mode=root", "--variant=minbase"]);
+        let debstrap = debstrap.arg("--format=directory").arg(format!("--include={PACKAGES}"));
+        debstrap.arg("trixie").arg(dir.join("root")).run().map(drop)
+    })?;
+    Ok(dir.join("root"))
+}
+
 fn make_host(suite: &str, packages: &str, dir: &Path) -> Result<()> {
     let root = dir.join("root");
     let without =

@@ -18,7 +18,7 @@ use tree::{Event, Events, Machine, Tree, TreePath};
 use crate::args::written_line;
 use crate::args::{
     CheckArgs, OtherArgs, OutputArgs, ReleaseArgs, ReportArgs, SandboxArgs, SelectionArgs, ServiceArgs,
-    SourceArgs,
+    SourceArgs, TargetArgs,
 };
 use crate::package_selection::PackagesError;
 use crate::provenance::{Provenance, Source, included};
@@ -46,6 +46,8 @@ pub(crate) struct ConvertArgs {
     /// Also write what the image was made of to NAME.intoto.json beside it: an in-toto statement with SLSA provenance
     #[arg(long, help_heading = "Output")]
     pub(crate) provenance: bool,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
     #[command(flatten)]
     pub(crate) release: ReleaseArgs,
     #[command(flatten)]
@@ -210,6 +212,7 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
         bail!("--provenance: a directory has no digest, choose another --format");
     }
     let image_options = args.output.image_options(args.source.architecture(), &events)?;
+    let target = args.target.read(|| args.source.context().map_err(RootError::from), &events)?;
     let context = args.source.context().map_err(RootError::from)?;
     let sandbox = SandboxArgs { offline: args.source.offline, ..args.sandbox.clone() };
     let wanted = Wanted {
@@ -284,7 +287,7 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
     release.check()?;
     let mut options = args.output.extension_options();
     options.findings.extend(built.findings);
-    let extension = Extension::new(built.tree, name.clone(), release, &options)?;
+    let mut extension = Extension::new(built.tree, name.clone(), release, &options)?;
     let mut checked = Vec::new();
     if let (Some(original), Some(narrowed)) = (original, narrowed) {
         let (cache, args) = (&context.cache, &args.check);
@@ -292,6 +295,9 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
         checked = check.run(&original, extension.tree(), |host, needs_shell| {
             command.programs(&plan, &narrowed, extension.tree(), host, needs_shell)
         })?;
+    }
+    if let Some(read) = &target {
+        read.target.apply(&mut extension, &options.allow, &events)?;
     }
     let options = ImageOptions { first: built.load_order, ..image_options };
     let written = args.output.write(&extension, &options, &args.report, &events)?;

@@ -5,7 +5,8 @@
 
 mod args;
 pub use args::{
-    OutputArgs, ReleaseArgs, ReportArgs, Shell, SourceArgs, completions, manual_page, written_line,
+    LabelArgs, OutputArgs, ReadTarget, ReleaseArgs, ReportArgs, Shell, SourceArgs, TargetArgs, completions,
+    manual_page, written_line,
 };
 
 mod environment;
@@ -22,6 +23,9 @@ pub use hint::hint;
 
 mod frame;
 pub use frame::{end, parse};
+
+mod host_files;
+pub use host_files::{ReadHost, read_host};
 
 mod provenance;
 

@@ -67,7 +67,7 @@ pub(crate) fn findings(host: &Host, merged: &Merged, layers: &[Layer<'_>]) -> Ve
     out
 }
 
-fn finding(hidden: &Hidden, names: &[&str]) -> Finding {
+pub(crate) fn finding(hidden: &Hidden, names: &[&str]) -> Finding {
     let name = |i: usize| names.get(i).copied();
     let Hidden { path, by, whose, change, is_directory } = hidden;
     let owner = match whose {

@@ -45,5 +45,8 @@ pub use report::{ExtensionReport, HierarchyReport, HostReport, Report, StartRepo
 mod comparison;
 pub use comparison::Comparison;
 
+mod target;
+pub use target::{Target, TargetError};
+
 #[cfg(test)]
 mod tests;

@@ -78,6 +78,7 @@ struct Spec {
 /// All lines of a policy.
 #[derive(Debug)]
 pub struct FileContexts {
+    sources: Sources,
     files: Vec<String>,
     specs: Vec<Spec>,
     /// By the path: lines without a meta character, which come before all others.
@@ -93,9 +94,10 @@ impl FileContexts {
     ///
     /// # Errors
     /// A line has another form. Patterns are compiled when a path may match them.
-    pub fn new(sources: &Sources) -> Result<FileContexts, ContextsError> {
-        let Sources { name, main, homedirs, local, subs, subs_dist } = sources;
+    pub fn new(sources: Sources) -> Result<FileContexts, ContextsError> {
+        let Sources { name, main, homedirs, local, subs, subs_dist } = &sources;
         let mut out = FileContexts {
+            sources: Sources::default(),
             files: Vec::new(),
             specs: Vec::new(),
             literals: HashMap::new(),
@@ -107,7 +109,13 @@ impl FileContexts {
         for (ending, text) in [("", main), (".homedirs", homedirs), (".local", local)] {
             out.add(format!("{name}{ending}"), text)?;
         }
+        out.sources = sources;
         Ok(out)
+    }
+
+    /// What it was made of.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
     }
 
     fn add(&mut self, file: String, text: &[u8]) -> Result<(), ContextsError> {
@@ -213,7 +221,7 @@ mod tests {
 
     fn contexts(main: &str) -> FileContexts {
         let sources = Sources { name: "fc".to_owned(), main: main.into(), ..Sources::default() };
-        FileContexts::new(&sources).unwrap()
+        FileContexts::new(sources).unwrap()
     }
 
     fn show(contexts: &FileContexts, path: &str, kind: &Kind) -> String {
@@ -266,7 +274,7 @@ mod tests {
             subs: b"/opt/x /usr/local/y\n".to_vec(),
             subs_dist: b"/usr/local /usr/lib\n".to_vec(),
         };
-        let all = FileContexts::new(&sources).unwrap();
+        let all = FileContexts::new(sources).unwrap();
         let shown = ["/usr/bin/a", "/usr/hb", "/usr/hab", "/usr/local/z", "/opt/x/z", "/opt/y"]
             .map(|path| show(&all, path, &Kind::Dir));
         assert_eq!(shown, ["local", "homedirs", "local", "lib", "lib", "-"]);
@@ -276,7 +284,7 @@ mod tests {
     fn broken_lines_are_named() {
         let error = |text: &str| {
             let sources = Sources { name: "fc".to_owned(), local: text.into(), ..Sources::default() };
-            let found = FileContexts::new(&sources).and_then(|c| c.lookup(b"/usr/x", &Kind::Dir).map(drop));
+            let found = FileContexts::new(sources).and_then(|c| c.lookup(b"/usr/x", &Kind::Dir).map(drop));
             found.map_err(|e| e.to_string()).err().unwrap_or_default()
         };
         assert_eq!(

@@ -78,7 +78,7 @@ mod tests {
         tree.link(path("/usr/bin/b"), &path("/usr/bin/a")).unwrap();
         tree.meta_mut(&path("/usr/lost/x")).unwrap().xattrs.insert(LABEL.to_vec(), b"old".to_vec());
         let main = b"/.* -d dir\n/usr/bin/.* bin\n/usr/bin/b other\n/usr/bin/.* -l link\n".to_vec();
-        let contexts = FileContexts::new(&Sources { main, ..Sources::default() }).unwrap();
+        let contexts = FileContexts::new(Sources { main, ..Sources::default() }).unwrap();
         let found = label(&mut tree, &contexts).unwrap();
         assert_eq!(found.labelled, 6);
         assert_eq!(found.without, [path("/usr/lost/x")]);

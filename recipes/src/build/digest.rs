@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use host_check::Target;
 use image::{Compression, ImageOptions, Verity, VeritySigner};
+use selinux::Sources;
 use store::{Digest, Hasher};
 use sysext::ExtensionName;
 use tree::{Arch, TreePath};
@@ -282,10 +284,11 @@ impl Decides for BuildOptions {
             epoch,
             allow,
             release,
+            target,
             verify: _, // how an existing image is checked
             rebuild: _,
         } = self;
-        fields.add(image).add(epoch).add(allow).add(release);
+        fields.add(image).add(epoch).add(allow).add(release).add(target);
     }
 }
 
@@ -294,7 +297,24 @@ impl BuildOptions {
     pub fn digest(&self) -> Digest {
         let mut fields = Fields(Hasher::new());
         fields.add(&self.image).add(&self.epoch).add(&self.release);
+        // Statements of older releases have digests without it.
+        if let Some(target) = &self.target {
+            fields.add(target);
+        }
         fields.0.finish()
+    }
+}
+
+impl Decides for Arc<Target> {
+    fn add_to(&self, fields: &mut Fields) {
+        let Target { host, contexts } = &**self;
+        // No image that is built for one is up to date: nobody knows what else the host has by now.
+        fields.add(&host.is_some()).add(&contexts.is_some());
+        let Some(contexts) = contexts else { return };
+        let Sources { name: _, main, homedirs, local, subs, subs_dist } = contexts.sources();
+        for text in [main, homedirs, local, subs, subs_dist] {
+            fields.add(text.as_slice());
+        }
     }
 }
 

@@ -8,7 +8,7 @@ mod stamp;
 
 pub use options::{BuildOptions, Destination, ReleaseOptions};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -104,6 +104,9 @@ pub enum BuildCause {
     /// The host would be broken.
     #[error(transparent)]
     Extension(#[from] Box<ExtensionError>),
+    /// It isn't one for its host.
+    #[error(transparent)]
+    Target(#[from] Box<host_check::TargetError>),
     /// Values of the release file.
     #[error(transparent)]
     Release(#[from] sysext::extension::ReleaseError),
@@ -304,8 +307,10 @@ impl BuildContext<'_> {
 
     /// The existing image, if it is up to date.
     pub fn built(&self, plan: &BuildPlan, options: &BuildOptions) -> Result<Option<Built>, BuildCause> {
-        let stamp =
-            Stamp::find(self.cache(), &plan.output)?.filter(|s| s.plan == plan.digest && !options.rebuild);
+        // What a host has isn't part of the plan.
+        let for_host = options.target.as_ref().is_some_and(|target| target.host.is_some());
+        let stamp = Stamp::find(self.cache(), &plan.output)?
+            .filter(|s| s.plan == plan.digest && !options.rebuild && !for_host);
         let Some(stamp) = stamp else { return Ok(None) };
         if options.verify && hash(&plan.output)? != stamp.sha256 {
             let text = format!("{}: isn't what was built, building it again", plan.output.display());
@@ -339,9 +344,12 @@ impl BuildContext<'_> {
             let needs = needs::findings(&Needs::of(&tree), &plan.instance.host_libraries);
             findings.extend(needs.into_iter().filter(|f| !known.contains(&f.path)));
         }
-        let allow = options.allow.iter().chain(&plan.instance.allow).cloned().collect();
+        let allow: BTreeSet<String> = options.allow.iter().chain(&plan.instance.allow).cloned().collect();
         let extension_options = ExtensionOptions { epoch: options.epoch, allow, findings };
-        let extension = Extension::new(tree, plan.name.clone(), release, &extension_options)?;
+        let mut extension = Extension::new(tree, plan.name.clone(), release, &extension_options)?;
+        if let Some(target) = &options.target {
+            target.apply(&mut extension, &extension_options.allow, self.events).map_err(Box::new)?;
+        }
         let written = extension.write_image(&plan.output, &options.image, self.events)?;
         if let Some(sha256) = &written.sha256 {
             let io = |source| BuildCause::Io { path: plan.output.clone(), source };

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::recipe::Instance;
+use host_check::Target;
 use image::ImageOptions;
 use sysext::Release;
 use sysext::extension::ReleaseError;
@@ -22,6 +24,8 @@ pub struct BuildOptions {
     pub allow: BTreeSet<String>,
     /// Where extensions merge.
     pub release: ReleaseOptions,
+    /// The host for which they are built, if it is one.
+    pub target: Option<Arc<Target>>,
     /// Whether the hash of an image built before is checked, and not only its size and time.
     pub verify: bool,
     /// Whether everything is built, whatever was built before.
@@ -37,6 +41,7 @@ impl BuildOptions {
             epoch: 0,
             allow: BTreeSet::new(),
             release: ReleaseOptions::default(),
+            target: None,
             verify: false,
             rebuild: false,
         }

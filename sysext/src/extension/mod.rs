@@ -37,6 +37,8 @@ use std::path::Path;
 
 use findings::Findings;
 
+use selinux::{ContextsError, FileContexts, Labelled};
+
 use image::{ImageError, ImageOptions, Volume, Written};
 use tree::{ContentError, Events, Meta, Node, PathError, StaticPath, Tree, TreeError, TreePath};
 
@@ -170,6 +172,30 @@ impl Extension {
     /// The time of all files. Seconds since the epoch.
     pub fn epoch(&self) -> i64 {
         self.epoch
+    }
+
+    /// Takes out files that its host has already, and the directories in which nothing is left. The release file stays.
+    pub fn leave_out(&mut self, paths: &BTreeSet<TreePath>) {
+        let release = RELEASE_DIR.path();
+        for path in paths.iter().filter(|path| !path.starts_with(&release)) {
+            if self.tree.get(path).is_none_or(Node::is_dir) {
+                continue;
+            }
+            self.tree.remove(path);
+            let mut dir = path.parent();
+            while let Some(empty) = dir.filter(|dir| self.tree.children(dir).next().is_none()) {
+                self.tree.remove(&empty);
+                dir = empty.parent();
+            }
+        }
+    }
+
+    /// Gives all its files the SELinux labels of a policy. What labels there were are gone.
+    ///
+    /// # Errors
+    /// The policy has a pattern that isn't supported, and that may be one of a file's.
+    pub fn label(&mut self, contexts: &FileContexts) -> Result<Labelled, ContextsError> {
+        selinux::label(&mut self.tree, contexts)
     }
 
     /// What the writers of images take.

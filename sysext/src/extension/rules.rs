@@ -130,6 +130,8 @@ rules! {
         "a unit starts a program that the extension lacks";
     USER "user" Warning true
         "a unit, or a file of tmpfiles.d, udev or D-Bus, names a user or group that the host may lack and no sysusers.d file makes";
+    HOST_FILE "host-file" Error true
+        "a file hides another one of the host for which the extension is built";
     RELOAD "reload" Warning true
         "units are seen after a daemon-reload only, which EXTENSION_RELOAD_MANAGER=1 asks for";
 }

@@ -313,7 +313,7 @@ fn each_rule_finds_what_breaks_it() {
 
 #[test]
 fn each_rule_has_a_row() {
-    for rule in RULES.iter().filter(|r| r.name != "needs-host-libraries") {
+    for rule in RULES.iter().filter(|r| !["needs-host-libraries", "host-file"].contains(&r.name)) {
         assert!(TABLE.iter().any(|(name, ..)| *name == rule.name), "{}", rule.name);
     }
     let mut names: Vec<&str> = RULES.iter().map(|r| r.name).collect();

@@ -9,5 +9,6 @@ mod checked;
 mod daemons;
 mod disk;
 mod flatcar;
+mod labels;
 mod provision;
 mod vendor;

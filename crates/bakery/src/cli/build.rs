@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use cli::{OutputArgs, ReleaseArgs, ReportArgs, Terminal, print};
+use cli::{OutputArgs, ReleaseArgs, ReportArgs, TargetArgs, Terminal, print};
 use serde_json::json;
 use sysext::Release;
 use tree::{Arch, Event, Events, Size, parallel};
@@ -58,6 +58,9 @@ pub struct Args {
     release: ReleaseArgs,
 
     #[command(flatten)]
+    target: TargetArgs,
+
+    #[command(flatten)]
     report: ReportArgs,
 }
 
@@ -76,7 +79,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         None if args.all => pinned_recipes(&catalogue, &lock)?,
         None => bail!("name is missing: say what to build, or --all"),
     };
+    let target = args.target.read(|| args.work.source.context(), &events)?;
     let mut options = resolve(&args.output, &args.release, &events)?;
+    options.target = target.as_ref().map(|read| read.target.clone());
     let keys = match (args.settings.update, args.all) {
         (true, all) => {
             let default = if all { Default::All } else { Default::Host };

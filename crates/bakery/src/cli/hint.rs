@@ -202,6 +202,7 @@ fn build(error: &BuildCause) -> Option<String> {
             Some("upstream has another layout in this version: the recipe needs a rule for it".to_owned())
         }
         BuildCause::Extension(e) => refused(e),
+        BuildCause::Target(e) => cli::hint(e.as_ref()),
         BuildCause::Image(e) => cli::hint(e.as_ref()),
         BuildCause::FlixPlan(e) => cli::hint(e.as_ref()),
         BuildCause::Flatwrap(e) => cli::hint(e.as_ref()),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use cli::{OutputArgs, ReleaseArgs, ReportArgs, Terminal};
+use cli::{OutputArgs, ReleaseArgs, ReportArgs, SourceArgs, TargetArgs, Terminal};
 use image::{ImageContents, Written, read};
 use recipes::{ImageFileName, Version};
 use store::Cache;
@@ -20,6 +20,8 @@ Examples:
       Write tools.raw from rootfs/usr and rootfs/opt.
   bakery pack rootfs/ tools --image-version 1.2.0 -o releases/
       Write releases/tools-1.2.0-ARCH.raw, as systemd-sysupdate finds it.
+  bakery pack rootfs/ tools --host dir:/ --file-contexts dir:/
+      Leave out what this machine has already, and label the files by its SELinux policy.
   bakery pack rootfs/ web --enable web.service --restart web.service
       Start a service of the directory when the extension is merged, and restart it when it is refreshed.
 
@@ -69,7 +71,10 @@ pub struct Args {
     #[command(flatten)]
     report: ReportArgs,
 
-    /// Directory for temporary files [default: $XDG_CACHE_HOME/flix or ~/.cache/flix]
+    #[command(flatten)]
+    target: TargetArgs,
+
+    /// Directory for temporary files, and for the layers of a host's OCI image [default: $XDG_CACHE_HOME/flix or ~/.cache/flix]
     #[arg(long, value_name = "DIR", env = "FLIX_CACHE_DIR", hide_env_values = true)]
     cache_dir: Option<PathBuf>,
 }
@@ -79,6 +84,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     tree::remove_on_interrupt().context("signals can't be handled")?;
     let dir = args.cache_dir.as_deref().filter(|d| !d.as_os_str().is_empty());
     let cache = Cache::open_or_default(dir, &cli::environment())?;
+    let source = SourceArgs { cache_dir: args.cache_dir.clone(), ..SourceArgs::default() };
+    let target = args.target.read(|| source.context(), &events)?;
     let ImageContents { mut tree, .. } = read(&args.dir, &cache)?;
     if tree.len() <= 1 {
         bail!("{:?} is empty, expected usr/… or opt/…", args.dir);
@@ -95,8 +102,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let mut output = args.output.clone();
     output.output = Some(place(args, architecture)?);
     let options = output.image_options(Some(architecture.unwrap_or(host()?)), &events)?;
-    let extension = Extension::new(tree, args.name.clone(), release, &output.extension_options())?;
+    let extension_options = output.extension_options();
+    let mut extension = Extension::new(tree, args.name.clone(), release, &extension_options)?;
     check(args, &extension, &events)?;
+    if let Some(read) = &target {
+        read.target.apply(&mut extension, &extension_options.allow, &events)?;
+    }
     let written = match args.image_version {
         None => output.write(&extension, &options, &args.report, &events)?,
         // Under this name nobody is to merge it by hand.

@@ -40,6 +40,9 @@ mod source;
 pub(crate) use source::ContextError;
 pub use source::SourceArgs;
 
+mod target;
+pub use target::{LabelArgs, ReadTarget, TargetArgs};
+
 mod texts;
 pub use texts::{Shell, completions, manual_page};
 

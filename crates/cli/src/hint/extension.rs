@@ -1,5 +1,6 @@
 //! Hints on what goes into an extension, and on writing its image.
 
+use host_check::TargetError;
 use std::io;
 
 use image::{ImageError, SignerError};
@@ -78,6 +79,13 @@ pub(super) fn extension(error: &ExtensionError) -> Option<String> {
             let allow: Vec<String> = rules.iter().map(|r| format!("--allow {r}")).collect();
             Some(format!("PATH:DEST gives a file another place; {} accepts the risk", allow.join(" ")))
         }
+        _ => None,
+    }
+}
+
+pub(super) fn target(error: &TargetError) -> Option<String> {
+    match error {
+        TargetError::Extension(e) => extension(e),
         _ => None,
     }
 }

@@ -26,6 +26,7 @@ pub fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| error.downcast_ref().and_then(extension::request))
         .or_else(|| error.downcast_ref().and_then(extension::path_arg))
         .or_else(|| error.downcast_ref().and_then(extension::extension))
+        .or_else(|| error.downcast_ref().and_then(extension::target))
         .or_else(|| error.downcast_ref().and_then(extension::start))
         .or_else(|| error.downcast_ref().and_then(extension::services))
         .or_else(|| error.downcast_ref().and_then(extension::output_path))

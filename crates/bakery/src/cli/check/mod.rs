@@ -1,6 +1,5 @@
 //! `bakery check`.
 
-mod host;
 mod matrix;
 mod set;
 
@@ -8,13 +7,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use cli::{Terminal, Verbosity};
-use host::ReadHost;
-use host_check::{Comparison, Extension, Options, Report, Severity};
+use cli::{ReadHost, Terminal, Verbosity};
+use host_check::{Comparison, Extension, Options, PACKAGE_DATABASES, Report, Severity};
 use image::{ImageContents, ImageKind, read};
 use oci::Context;
 use sysext::ExtensionName;
-use tree::Events;
+use tree::{Events, TreePath, parallel};
 
 use super::inspect::name_of;
 use super::{CatalogueArgs, WorkArgs, lint};
@@ -140,7 +138,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         bail!("the set has no {}", if hosts.is_empty() { "hosts" } else { "extensions" });
     }
     let paths = lint::paths(&extensions, &args.catalogue, &args.work, &catalogue, scratch.path())?;
-    let set = paths.iter().map(|path| Read::new(path, &context)).collect::<anyhow::Result<Vec<_>>>()?;
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    let set = parallel::try_map(threads, &paths, |path| Read::new(path, &context))?;
     let extensions: Vec<Extension<'_>> = set.iter().map(Read::extension).collect();
     let allow = named.allow.iter().chain(&args.allow).cloned().collect::<BTreeSet<_>>();
     let options = Options { allow };
@@ -178,7 +177,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 
 fn host(args: &Args, name: &str, context: &Context, events: &dyn Events) -> anyhow::Result<ReadHost> {
     let architecture = args.work.source.platform()?.and_then(|p| p.architecture.parse().ok());
-    host::read(name, architecture, context, events)
+    // Of this machine's own /var, nothing else is read.
+    let wanted: Vec<TreePath> = PACKAGE_DATABASES.iter().filter_map(|(p, _)| TreePath::new(p).ok()).collect();
+    cli::read_host(name, architecture, &wanted, context, events)
 }
 
 fn outcome(errors: usize, warnings: usize, strict: bool) -> anyhow::Result<()> {

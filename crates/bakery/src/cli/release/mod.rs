@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::{ArgMatches, parser::ValueSource};
-use cli::{OutputArgs, ReleaseArgs, ReportArgs, Terminal, Verbosity, print};
+use cli::{LabelArgs, OutputArgs, ReleaseArgs, ReportArgs, Terminal, Verbosity, print};
 use serde_json::json;
 use tree::{Event, Size};
 
@@ -23,6 +23,7 @@ use crate::{
 use only::{Only, Shard};
 use plan::{Aim, Plan};
 use recipes::ImageFileName;
+use recipes::build::BuildOptions;
 use recipes::context::BuildContext;
 use recipes::lock::Key;
 
@@ -98,7 +99,7 @@ pub struct PlanCommand {
 }
 
 /// Arguments that decide how images are written.
-const IMAGE_OPTIONS: [&str; 14] = [
+const IMAGE_OPTIONS: [&str; 15] = [
     "format",
     "compression",
     "block_size",
@@ -113,6 +114,7 @@ const IMAGE_OPTIONS: [&str; 14] = [
     "reload",
     "no_reload",
     "scope",
+    "file_contexts",
 ];
 
 /// Whether any of [`IMAGE_OPTIONS`] is passed, on the command line or in the environment. Without options, existing images are
@@ -186,6 +188,9 @@ pub struct ReleaseCommand {
     release: ReleaseArgs,
 
     #[command(flatten)]
+    labels: LabelArgs,
+
+    #[command(flatten)]
     report: ReportArgs,
 }
 
@@ -220,7 +225,11 @@ pub(super) fn release(args: &ReleaseCommand) -> anyhow::Result<()> {
             bail!("{dir:?}: is no folder");
         }
     }
-    let options = build::options(args, &events)?;
+    let labels = args.labels.read(|| args.what.work.source.context(), &events)?;
+    let options = BuildOptions {
+        target: labels.as_ref().map(|read| read.target.clone()),
+        ..build::options(args, &events)?
+    };
     let to = &args.what.to;
     let _locked = if args.report.dry_run { None } else { Some(DirectoryLock::take(to)?) };
     let fetcher = args.what.work.fetcher()?;

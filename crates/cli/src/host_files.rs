@@ -1,24 +1,31 @@
-//! What `--host` names.
+//! The files of a host that the user names.
 
 use std::path::Path;
 
 use anyhow::Context as _;
-use host_check::{Host, PACKAGE_DATABASES};
+use host_check::Host;
 use image::ImageContents;
 use oci::{Context, ImageRef};
 use tree::{Arch, Events, TreePath};
 
 /// A host that has been read.
-pub(super) struct ReadHost {
-    pub(super) host: Host,
+#[derive(Debug)]
+pub struct ReadHost {
+    /// What it has.
+    pub host: Host,
     /// Keeps the files there.
-    _contents: Option<ImageContents>,
+    pub(crate) contents: Option<ImageContents>,
 }
 
-/// Reads a host.
-pub(super) fn read(
+/// Reads a host: a directory, a tar, a disk image, or an OCI image. Of this machine's own root, `wanted` is read besides what
+/// holds programs and their configuration.
+///
+/// # Errors
+/// It can't be had, or isn't what its name says.
+pub fn read_host(
     name: &str,
     architecture: Option<Arch>,
+    wanted: &[TreePath],
     context: &Context,
     events: &dyn Events,
 ) -> anyhow::Result<ReadHost> {
@@ -28,19 +35,17 @@ pub(super) fn read(
         let tree = std::mem::take(&mut contents.tree);
         let mut host = Host::new(name.to_owned(), tree, architecture).with_context(|| format!("{path:?}"))?;
         host.notes.clone_from(&contents.notes);
-        return Ok(ReadHost { host, _contents: Some(contents) });
+        return Ok(ReadHost { host, contents: Some(contents) });
     }
     let image = match path.is_file() {
         true => ImageRef::Tar(path.to_owned()),
         false => name.parse()?,
     };
-    // Of this machine's own /var, nothing else is read.
-    let wanted: Vec<TreePath> = PACKAGE_DATABASES.iter().filter_map(|(p, _)| TreePath::new(p).ok()).collect();
-    let rootfs = context.rootfs(&image, &wanted, events)?;
+    let rootfs = context.rootfs(&image, wanted, events)?;
     let architecture = match &image {
         ImageRef::Registry(_) => architecture.or_else(|| context.platform.architecture.parse().ok()),
         _ => architecture,
     };
     let host = Host::new(name.to_owned(), rootfs.tree, architecture).with_context(|| name.to_owned())?;
-    Ok(ReadHost { host, _contents: None })
+    Ok(ReadHost { host, contents: None })
 }

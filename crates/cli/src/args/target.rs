@@ -1,0 +1,118 @@
+//! For which host an extension is built.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Args;
+use host_check::Target;
+use image::ImageContents;
+use oci::Context;
+use selinux::{FileContexts, Sources};
+use tree::Events;
+
+use crate::host_files::{ReadHost, read_host};
+
+/// By which policy files are labeled.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Host")]
+pub struct LabelArgs {
+    /// Label all files for SELinux by this file_contexts of a policy, or by the policy of this host: a directory (dir:/ for this
+    /// machine), a tar of a root file system, a disk image, or an OCI image, by its reference
+    #[arg(long, value_name = "FILE|HOST")]
+    pub(crate) file_contexts: Option<String>,
+}
+
+/// For which host an extension is built.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Host")]
+pub struct TargetArgs {
+    /// Leave out files that this host has with the same content, and refuse to hide others of its files. HOST as for
+    /// --file-contexts
+    #[arg(long, value_name = "HOST")]
+    pub(crate) host: Option<String>,
+
+    #[allow(missing_docs)] // they would become help
+    #[command(flatten)]
+    pub labels: LabelArgs,
+}
+
+/// What was read of a host.
+#[derive(Debug)]
+pub struct ReadTarget {
+    /// What the extension is built for.
+    pub target: Arc<Target>,
+    /// Keeps the host's files there.
+    _contents: Option<ImageContents>,
+}
+
+impl TargetArgs {
+    /// Reads what is named; none if nothing is. `context` opens images.
+    ///
+    /// # Errors
+    /// The host or the policy can't be read, or there is no policy.
+    pub fn read<E>(
+        &self,
+        context: impl FnOnce() -> Result<Context, E>,
+        events: &dyn Events,
+    ) -> anyhow::Result<Option<ReadTarget>>
+    where
+        anyhow::Error: From<E>,
+    {
+        let Some(name) = &self.host else { return self.labels.read(context, events) };
+        let context = context()?;
+        let ReadHost { host, contents } = read_host(name, None, &[], &context, events).context("--host")?;
+        let contexts = match &self.labels.file_contexts {
+            // One that needn't be read again.
+            Some(policy) if policy == name => Some(FileContexts::new(Sources::of_host(&host.tree)?)?),
+            Some(policy) => Some(contexts(policy, &context, events)?),
+            None => None,
+        };
+        let target = Arc::new(Target { host: Some(host), contexts });
+        Ok(Some(ReadTarget { target, _contents: contents }))
+    }
+}
+
+impl LabelArgs {
+    /// As [`TargetArgs::read`].
+    ///
+    /// # Errors
+    /// The policy can't be read, or there is none.
+    pub fn read<E>(
+        &self,
+        context: impl FnOnce() -> Result<Context, E>,
+        events: &dyn Events,
+    ) -> anyhow::Result<Option<ReadTarget>>
+    where
+        anyhow::Error: From<E>,
+    {
+        let Some(policy) = &self.file_contexts else { return Ok(None) };
+        let contexts = Some(contexts(policy, &context()?, events)?);
+        Ok(Some(ReadTarget { target: Arc::new(Target { host: None, contexts }), _contents: None }))
+    }
+}
+
+/// The labels of a policy: of its file, or of a host that has it.
+fn contexts(name: &str, context: &Context, events: &dyn Events) -> anyhow::Result<FileContexts> {
+    let path = Path::new(name);
+    let sources = match is_text(path) {
+        true => Sources::read(path)?,
+        false => {
+            let read = read_host(name, None, &[], context, events).context("--file-contexts")?;
+            Sources::of_host(&read.host.tree).with_context(|| name.to_owned())?
+        }
+    };
+    Ok(FileContexts::new(sources)?)
+}
+
+/// Whether it is a file of text, as a policy's are, and no image of a host.
+fn is_text(path: &Path) -> bool {
+    let head = || -> std::io::Result<Vec<u8>> {
+        let mut out = Vec::new();
+        File::open(path)?.take(4096).read_to_end(&mut out)?;
+        Ok(out)
+    };
+    path.is_file() && head().is_ok_and(|head| !head.is_empty() && head.is_ascii() && !head.contains(&0))
+}

@@ -58,15 +58,18 @@ enum Task {
         /// Measure the image writer instead, and print docs/benchmarks-images.md. Takes half an hour
         #[arg(long, conflicts_with = "only")]
         images: bool,
+        /// Measure `bakery check` of ten extensions on a host of 1.5 GB instead, and print the table of docs/checking.md
+        #[arg(long, conflicts_with_all = ["only", "images"])]
+        check: bool,
         /// Try programs of many distributions beside patchelf's instead, and print docs/matrix.md. Takes half an hour, most of it
         /// downloads
-        #[arg(long, conflicts_with_all = ["only", "images"])]
+        #[arg(long, conflicts_with_all = ["only", "images", "check"])]
         matrix: bool,
         /// Use demanding programs, taken in several ways, instead, and print docs/programs.md. Takes an hour the first time
-        #[arg(long, conflicts_with_all = ["images", "matrix"])]
+        #[arg(long, conflicts_with_all = ["images", "matrix", "check"])]
         programs: bool,
         /// Run services on hosts that have never heard of them instead, and print the table of docs/daemons.md. Takes an hour
-        #[arg(long, conflicts_with_all = ["images", "matrix", "programs"])]
+        #[arg(long, conflicts_with_all = ["images", "matrix", "programs", "check"])]
         daemons: bool,
         /// With --programs, the ways to take, separated by commas: name, package, trace, root, root-package, root-trace; with
         /// --daemons, flix or flatwrap
@@ -105,6 +108,7 @@ fn main() -> ExitCode {
         Task::Bench { programs: true, only, way, results, .. } => programs(only, way, results),
         Task::Bench { daemons: true, only, way, results, .. } => daemons(only, way, results),
         Task::Bench { images: true, runs, .. } => bench_images(runs),
+        Task::Bench { check: true, runs, .. } => bench_check(runs),
         Task::Bench { runs, only, .. } => bench(runs, only.as_deref()),
         Task::Package(args) => package::run(&args),
         Task::Picture => picture::write().map(|()| ExitCode::SUCCESS),
@@ -157,6 +161,14 @@ fn bench_images(runs: u32) -> anyhow::Result<ExitCode> {
     release_build("image", &["--example", "squash"])?;
     let mut bench = measuring("bench_images");
     command::run(bench.arg(runs.to_string()).env("SQUASH_BIN", target().join("release/examples/squash")))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn bench_check(runs: u32) -> anyhow::Result<ExitCode> {
+    packages::install()?;
+    release_build("bakery", &["--bin", "bakery"])?;
+    let mut bench = measuring("bench_check");
+    command::run(bench.arg(runs.to_string()).env("BAKERY_BIN", target().join("release/bakery")))?;
     Ok(ExitCode::SUCCESS)
 }
 

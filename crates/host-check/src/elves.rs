@@ -125,3 +125,48 @@ pub(crate) fn know(resolver: &mut Resolver<'_>, files: &Files, is: impl Fn(&Tree
         resolver.know(path, elf.clone());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use elf::testing::TestRoot;
+
+    #[test]
+    fn what_asks_for_a_change_is_affected_through_libraries_and_links() {
+        let root = TestRoot::glibc();
+        root.with_glibc();
+        let one = "lib/x86_64-linux-gnu/libone.so.1.2";
+        root.shared_library(one, "libone.so.1", &[], &[]);
+        let middle = "lib/x86_64-linux-gnu/libmiddle.so.2";
+        root.shared_library(middle, "libmiddle.so.2", &[one], &[]);
+        root.program("usr/bin/host", &[middle], &[]);
+        root.program("usr/bin/other", &[], &[]);
+        root.program("usr/bin/own", &[one], &["-Wl,-rpath,/usr/lib/private"]);
+        let mut tree = root.tree();
+        let link = "/lib/x86_64-linux-gnu/libone.so.1".parse().unwrap();
+        tree.insert(link, Node::symlink("libone.so.1.2")).unwrap();
+        let elves = Elves::of(&tree);
+        let affected = |other: &[&str], new: &[(&str, &str)]| {
+            let other = other.iter().map(|path| path.parse().unwrap()).collect();
+            let new = new
+                .iter()
+                .map(|(name, dir)| (name.as_bytes().to_vec(), BTreeSet::from([dir.parse().unwrap()])));
+            let found = elves.affected(&tree, &Changes { other, new: new.collect() });
+            found
+                .into_iter()
+                .map(|path| path.file_name().map(tree::escape).unwrap())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(affected(&[], &[("tool", "/usr/bin")]), "");
+        let all = "libmiddle.so.2 libone.so.1.2 host own";
+        assert_eq!(affected(&["/lib/x86_64-linux-gnu/libone.so.1.2"], &[]), all);
+        assert_eq!(affected(&["/lib/x86_64-linux-gnu/libone.so.1"], &[]), "libmiddle.so.2 host own");
+        assert_eq!(affected(&["/usr/bin/other"], &[]), "other");
+        assert_eq!(affected(&[], &[("libone.so.1", "/usr/bin")]), "libmiddle.so.2 host own");
+        // Nobody but the program whose own path names it looks there.
+        assert_eq!(affected(&[], &[("libone.so.1", "/usr/lib/private")]), "own");
+        // All that is found in a directory that is gone.
+        assert!(affected(&["/lib/x86_64-linux-gnu"], &[]).split(' ').count() > 5);
+    }
+}

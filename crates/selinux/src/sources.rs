@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tree::{ContentError, Tree};
+use tree::{ContentError, Tree, TreePath};
 
 /// Bytes of one file. The largest policy that we know has 0.4 MB.
 const MAX_FILE: u64 = 8 << 20;
@@ -48,6 +48,11 @@ pub enum SourcesError {
 }
 
 impl Sources {
+    /// All that [`Sources::of_host`] reads of a host, with what is below.
+    pub fn places() -> Vec<TreePath> {
+        CONFIGURATIONS.iter().filter_map(|dir| TreePath::new(dir).ok()).collect()
+    }
+
     /// Reads `file_contexts`, and the files beside it that belong to it, as setfiles(8) does.
     ///
     /// # Errors

@@ -9,9 +9,9 @@ use anyhow::Context as _;
 use clap::Args;
 use host_check::Target;
 use image::ImageContents;
-use oci::Context;
+use oci::{Context, ImageRef};
 use selinux::{FileContexts, Sources};
-use tree::Events;
+use tree::{Events, ReadOptions, Tree};
 
 use crate::host_files::{ReadHost, read_host};
 
@@ -97,9 +97,15 @@ impl LabelArgs {
 /// The labels of a policy: of its file, or of a host that has it.
 fn contexts(name: &str, context: &Context, events: &dyn Events) -> anyhow::Result<FileContexts> {
     let path = Path::new(name);
-    let sources = match is_text(path) {
-        true => Sources::read(path)?,
-        false => {
+    let sources = match (is_text(path), name.parse()) {
+        (true, _) => Sources::read(path)?,
+        // Nothing else of it is needed, and not everybody may read the rest.
+        (false, Ok(ImageRef::Dir(dir))) => {
+            let options = ReadOptions { only: Sources::places(), lenient: true, ..ReadOptions::default() };
+            let tree = Tree::from_dir(&dir, &options).context("--file-contexts")?;
+            Sources::of_host(&tree).with_context(|| name.to_owned())?
+        }
+        (false, _) => {
             let read = read_host(name, None, &[], context, events).context("--file-contexts")?;
             Sources::of_host(&read.host.tree).with_context(|| name.to_owned())?
         }

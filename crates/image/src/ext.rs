@@ -114,18 +114,20 @@ fn script(tree: &Tree, stage: &Path, epoch: i64) -> Result<String, ImageError> {
         checked = out.len();
         let place = quote(&path.to_absolute(), path)?;
         let meta = &node.meta;
+        // `write` and `mknod` take a name in the current directory only, and for all others what precedes the last slash of
+        // "/usr" is the current directory.
+        let parent = path.parent().unwrap_or_else(TreePath::root);
+        let by_name = !matches!(node.kind, Kind::Dir | Kind::Symlink(_));
+        if (by_name || parent.is_root()) && parent != directory {
+            let _ = writeln!(out, "cd {}", quote(&parent.to_absolute(), &parent)?);
+            directory = parent;
+        }
         if tree.nlink(ino) > 1 && !node.is_dir() {
             if let Some(target) = first.get(&ino) {
                 let _ = writeln!(out, "ln {} {place}", quote(&target.to_absolute(), target)?);
                 continue;
             }
             first.insert(ino, path);
-        }
-        // `write` and `mknod` take a name in the current directory only.
-        let parent = path.parent().unwrap_or_else(TreePath::root);
-        if !matches!(node.kind, Kind::Dir | Kind::Symlink(_)) && parent != directory {
-            let _ = writeln!(out, "cd {}", quote(&parent.to_absolute(), &parent)?);
-            directory = parent;
         }
         let name = quote(path.file_name().unwrap_or_default(), path)?;
         let kind = match &node.kind {

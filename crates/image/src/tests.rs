@@ -403,6 +403,32 @@ fn devices_that_linux_has_no_numbers_for_are_refused() {
     }
 }
 
+/// What precedes the last slash of "/usr" is, for debugfs, the directory in which it is.
+#[test]
+fn ext4_has_more_top_directories_than_one() {
+    let mut tree = Tree::default();
+    for path in ["/opt/a/file", "/usr/bin/file"] {
+        tree.insert_all(p(path), Node::file(0o644, "x"), &Meta::dir()).unwrap();
+    }
+    tree.link(p("/top"), &p("/opt/a/file")).unwrap();
+    tree.insert(p("/usr/link"), Node::symlink("bin")).unwrap();
+    tree.insert(p("/zlink"), Node::symlink("usr")).unwrap();
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let place = dir.path().join("x.raw");
+    let options = ImageOptions { format: Format::Ext4, ..ImageOptions::default() };
+    write(sample_volume(tree).volume(), &place, &options, &Silent).unwrap();
+    let list = |path: &str| {
+        let debugfs =
+            Command::new("/usr/sbin/debugfs").args(["-R", &format!("ls -p {path}")]).arg(&place).output();
+        let text = String::from_utf8(debugfs.unwrap().stdout).unwrap();
+        let names = text.lines().filter_map(|line| line.split('/').nth(5));
+        names.filter(|name| !name.starts_with('.')).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(list("/"), "lost+found opt top usr zlink");
+    assert_eq!(list("/usr"), "bin link");
+    assert_eq!(list("/opt/a"), "file");
+}
+
 fn node_of(kind: Kind) -> Node {
     Node { meta: Meta::with_mode(0o600), kind }
 }

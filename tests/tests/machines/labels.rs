@@ -149,7 +149,11 @@ fn images_are_labeled_without_privileges() -> Result<()> {
     {
         bakery(&user, policy, format)?;
         let found = mounted(&user.home().join(format!("x.{format}")))?;
-        let found = found.into_iter().filter(|(path, _)| path != "/lost+found").collect();
+        // No host shows the root of an image, and mkfs.btrfs gives it no attributes.
+        let shown = |path: &String| path != "/lost+found" && (path != "/" || format != "btrfs");
+        let found = found.into_iter().filter(|(path, _)| shown(path)).collect();
+        let mut expected = expected.clone();
+        expected.retain(|path, _| shown(path));
         let differ = differences(&expected, &found);
         assert!(differ.is_empty(), "{format}: {differ:#?}");
         fs::remove_file(user.home().join(format!("x.{format}")))?;

@@ -13,6 +13,7 @@ mod modules;
 mod package;
 mod packages;
 mod picture;
+mod suite;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -88,6 +89,10 @@ enum Task {
     Architecture,
     /// Check that no modules need each other in a circle, and that no library knows a command line
     Modules,
+    /// Count and time what docs/trust.md promises, and write it there
+    ///
+    /// CI runs the same tests as parts of `cargo xtask test`. Needs root.
+    Suite(suite::Args),
     /// Feed a parser with damaged input; docs/testing.md lists the targets
     Fuzz {
         /// `tar`, `elf`, …
@@ -114,6 +119,7 @@ fn main() -> ExitCode {
         Task::Picture => picture::write().map(|()| ExitCode::SUCCESS),
         Task::Architecture => architecture::write().map(|()| ExitCode::SUCCESS),
         Task::Modules => modules::check().map(|()| ExitCode::SUCCESS),
+        Task::Suite(args) => suite::run(&args),
         Task::Fuzz { target, seconds, files } => fuzz(&target, seconds, &files),
     };
     match done {

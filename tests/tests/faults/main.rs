@@ -1,12 +1,13 @@
 //! What registries, networks, disks and users do wrong, and what the library makes of it: a clear error, or success after
 //! another try; never half a result, and always a cache that still works.
 
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 mod logins;
 mod partial;
 mod signed;
 mod transfers;
+mod vectors;
 mod ways;
 mod wire;
 

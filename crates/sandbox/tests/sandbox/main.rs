@@ -7,6 +7,8 @@
 
 mod scenarios;
 mod support;
+#[path = "../../../../tests/vectors/read.rs"]
+mod vectors;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use sandbox::Mode;

@@ -66,6 +66,7 @@ pub(crate) fn start(name: &str, mode: Mode, scenario: fn(&Case)) -> Result<(), S
     }
     let outcome = command.output().unwrap();
     if outcome.status.success() {
+        print!("{}", String::from_utf8_lossy(&outcome.stdout));
         return Ok(());
     }
     Err(format!("{}\n{}", outcome.status, String::from_utf8_lossy(&outcome.stderr)))

@@ -7,6 +7,7 @@ mod endings;
 mod owners;
 mod starting;
 mod traces;
+mod vectors;
 
 use crate::support::{MODES, Scenario};
 use sandbox::Mode;
@@ -55,6 +56,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("reader_fails", MODES, endings::reader_fails),
     ("cached", MODES, endings::cached),
     (DEBIAN, MODES, debian::packages),
+    ("layer_vectors", MODES, vectors::vectors),
     ("killed_program", MODES, endings::killed_program),
     ("killed_helper", MODES, endings::killed_helper),
 ];

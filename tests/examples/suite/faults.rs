@@ -1,0 +1,209 @@
+//! Kills at random points, disks that fill up, and flipped bytes: what is left, and whether the next run is right.
+
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use e2e::layout::{self, Platform};
+use e2e::{Program, Work, place, program};
+
+/// A program, an image for it, and what it makes of that undisturbed.
+struct Bench {
+    work: Work,
+    image: String,
+}
+
+/// Numbers that are the same in each run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n.max(1)
+    }
+}
+
+impl Bench {
+    fn new() -> Result<Bench> {
+        let work = Work::new()?;
+        let root = work.dir("root")?;
+        for dir in ["usr/bin", "usr/share/data", "etc", "bin"] {
+            fs::create_dir_all(root.join(dir))?;
+        }
+        for name in ["usr/bin/tool", "bin/sh"] {
+            fs::copy("/bin/busybox", root.join(name)).context("install package busybox-static")?;
+        }
+        for n in 0..40 {
+            fs::write(root.join(format!("usr/share/data/{n}")), e2e::registry::noise(300_000, n))?;
+        }
+        let tar = work.path().join("layer.tar");
+        Program::new("tar").arg("-C").arg(&root).arg("-cf").arg(&tar).arg(".").run()?;
+        let layout = work.path().join("image");
+        let architecture = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
+        layout::write(&layout, "x", &[Platform { architecture, layers: vec![tar] }])?;
+        Ok(Bench { image: format!("oci:{}", layout.display()), work })
+    }
+
+    /// flix or flatwrap, with all that it writes in `dir`.
+    fn tool(&self, tool: &Path, dir: &Path, more: &[&str]) -> Program {
+        let program = Program::new(tool).clean_env().env("HOME", dir).dir(dir);
+        let program = program.arg("--cache-dir").arg(dir.join("cache")).args(["--no-check", "--no-install"]);
+        program.args(more).args([&self.image, "tool", "/usr/bin/tool", "/usr/share/data"])
+    }
+
+    /// What is in the way of a second run, or of anybody: partial images, processes, mounts.
+    fn leftovers(&self, dir: &Path, expected: &[u8]) -> Result<()> {
+        let raw = dir.join("tool.raw");
+        ensure!(!raw.exists() || fs::read(&raw)? == expected, "a partial image is left");
+        let mark = dir.to_str().context("UTF-8")?;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        // Children are killed by the kernel with their parent, which takes its time.
+        while !program::processes(mark)?.is_empty() {
+            ensure!(Instant::now() < deadline, "processes are left: {:?}", program::processes(mark)?);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        ensure!(!fs::read_to_string("/proc/self/mounts")?.contains(mark), "mounts are left");
+        Ok(())
+    }
+}
+
+pub(crate) fn run(long: bool) -> Result<()> {
+    let bench = Bench::new()?;
+    let (flix, flatwrap) = (place::flix()?, place::flatwrap()?);
+    let shell = ["--run", "echo x > /usr/share/data/x", "--network", "none"];
+    let ways: [(&str, &Path, &[&str]); 3] =
+        [("flix", &flix, &[]), ("flatwrap", &flatwrap, &[]), ("flix --run", &flix, &shell)];
+    let mut numbers = Numbers(1);
+    for (name, tool, more) in ways {
+        let dir = bench.work.dir("undisturbed")?;
+        let before = Instant::now();
+        bench.tool(tool, &dir, more).run()?;
+        let time = before.elapsed();
+        let expected = fs::read(dir.join("tool.raw"))?;
+        kills(&bench, name, tool, more, &expected, time, &mut numbers, if long { 100 } else { 10 })?;
+        full(&bench, name, tool, more, &expected)?;
+        flips(&bench, name, tool, more, &expected, &dir, &mut numbers, if long { 100 } else { 10 })?;
+        fs::remove_dir_all(&dir)?;
+    }
+    Ok(())
+}
+
+#[allow(clippy::too_many_arguments)]
+fn kills(
+    bench: &Bench,
+    name: &str,
+    tool: &Path,
+    more: &[&str],
+    expected: &[u8],
+    time: Duration,
+    numbers: &mut Numbers,
+    count: u64,
+) -> Result<()> {
+    let mut early = 0;
+    for n in 0..count {
+        let dir = bench.work.dir("killed")?;
+        let mut program = bench.tool(tool, &dir, more);
+        program.command().process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = program.start()?;
+        // The point is random; nothing depends on where it is.
+        std::thread::sleep(Duration::from_micros(numbers.below(time.as_micros() as u64)));
+        child.kill()?;
+        early += u64::from(!child.wait()?.success());
+        bench.leftovers(&dir, expected).with_context(|| format!("{name}, kill {n}"))?;
+        let _ = fs::remove_file(dir.join("tool.raw"));
+        bench.tool(tool, &dir, more).run()?;
+        ensure!(
+            fs::read(dir.join("tool.raw"))? == expected,
+            "{name}, kill {n}: the next run makes another image"
+        );
+        let names: Vec<_> =
+            fs::read_dir(&dir)?.map(|e| e.map(|e| e.file_name())).collect::<Result<_, _>>()?;
+        ensure!(names.len() == 2, "{name}, kill {n}: {names:?}");
+        fs::remove_dir_all(&dir)?;
+    }
+    println!("counted: kills of {name} at random points: {count} ({early} of them before its end)");
+    Ok(())
+}
+
+/// A disk of growing size, until the image fits.
+fn full(bench: &Bench, name: &str, tool: &Path, more: &[&str], expected: &[u8]) -> Result<()> {
+    let mut failed = 0;
+    let mut size = 64 << 10;
+    loop {
+        let dir = bench.work.dir("full")?;
+        let option = format!("size={size}");
+        Program::new("mount").args(["-t", "tmpfs", "-o", &option, "tmpfs"]).arg(&dir).run()?;
+        let done = bench.tool(tool, &dir, more).outcome()?;
+        let image = fs::read(dir.join("tool.raw")).ok();
+        Program::new("umount").arg(&dir).run()?;
+        if done.status.success() {
+            ensure!(image.as_deref() == Some(expected), "{name}: another image on {size} bytes");
+            break;
+        }
+        ensure!(done.status.code() == Some(1) && image.is_none(), "{name} on {size} bytes: {done:?}");
+        let says = ["No space left", "stay free", "disk"].iter().any(|word| done.stderr.contains(word));
+        ensure!(says, "{name} on {size} bytes: {}", done.stderr);
+        failed += 1;
+        size += size / 4;
+    }
+    println!("counted: full disks under {name}: {failed} (the next size, {size} bytes, is enough)");
+    Ok(())
+}
+
+/// Bytes of the cache, one at a time. A damaged cache gives the same image or an error.
+#[allow(clippy::too_many_arguments)]
+fn flips(
+    bench: &Bench,
+    name: &str,
+    tool: &Path,
+    more: &[&str],
+    expected: &[u8],
+    dir: &Path,
+    numbers: &mut Numbers,
+    count: u64,
+) -> Result<()> {
+    let mut files: Vec<PathBuf> = Vec::new();
+    let mut folders = vec![dir.join("cache")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.metadata()?.len() > 0 {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    let mut errors = 0;
+    for n in 0..count {
+        let path = &files[n as usize % files.len()];
+        let Ok(good) = fs::read(path) else { continue };
+        let mut bad = good.clone();
+        let at = numbers.below(good.len() as u64) as usize;
+        bad[at] ^= 1 << numbers.below(8);
+        fs::write(path, &bad)?;
+        let _ = fs::remove_file(dir.join("tool.raw"));
+        let done = bench.tool(tool, dir, more).arg("--verify-cache").outcome()?;
+        match done.status.code() {
+            Some(0) => {
+                ensure!(
+                    fs::read(dir.join("tool.raw"))? == expected,
+                    "{name}: byte {at} of {path:?} went unnoticed"
+                );
+            }
+            Some(1) => errors += 1,
+            _ => anyhow::bail!("{name}: byte {at} of {path:?}: {done:?}"),
+        }
+        if path.parent().is_some_and(Path::exists) {
+            fs::write(path, &good)?;
+        }
+    }
+    println!(
+        "counted: flipped bits in the cache of {name}: {count} ({errors} end in an error, the others in the same image)"
+    );
+    Ok(())
+}

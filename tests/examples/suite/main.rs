@@ -10,7 +10,7 @@ use anyhow::Result;
 fn main() -> Result<()> {
     let long = std::env::var_os("SUITE_LONG").is_some();
     match std::env::args().nth(1).as_deref() {
-        Some("bombs") => bombs::run(),
+        Some("bombs") => bombs::run(std::env::args().nth(2).as_deref()),
         Some("faults") => faults::run(long),
         other => anyhow::bail!("got {other:?}, expected bombs or faults"),
     }

@@ -155,10 +155,15 @@ impl Usage {
     /// Counts names that no entry has. Bytes.
     fn add_names(&mut self, bytes: usize, limits: &Limits) -> Result<(), Problem> {
         self.metadata = self.metadata.saturating_add(bytes as u64);
-        match self.metadata > limits.metadata {
-            true => Err(Problem::Limit { what: "size of all metadata", limit: limits.metadata }),
-            false => Ok(()),
+        self.implied = self.implied.saturating_add(bytes as u64);
+        if self.metadata > limits.metadata {
+            return Err(Problem::Limit { what: "size of all metadata", limit: limits.metadata });
         }
+        if self.implied > limits.implied {
+            let what = "length of the names of directories without entries";
+            return Err(Problem::Limit { what, limit: limits.implied });
+        }
+        Ok(())
     }
 
     /// Goes on with a walk, at the expense of [`Limits::resolution`].

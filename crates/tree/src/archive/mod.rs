@@ -39,6 +39,9 @@ pub struct Limits {
     pub entries: u64,
     /// Names, link targets and extended attributes of all entries together. Bytes.
     pub metadata: u64,
+    /// Names of directories that no entry makes, as part of [`Limits::metadata`]. Bytes. An entry of 4 KB can take 4 MB of them, so
+    /// that they need a limit of their own.
+    pub implied: u64,
     /// One extension header: a long name or a set of PAX records. Bytes. Go allows 1 MiB.
     pub extension: u64,
     /// The size of one file, which for a sparse file has nothing to do with the archive's. Bytes. A larger file is in the tree,
@@ -58,6 +61,7 @@ impl Default for Limits {
         Limits {
             entries: 4 << 20,
             metadata: 1 << 30,
+            implied: 64 << 20,
             extension: 1 << 20,
             file: 64 << 30,
             data: 256 << 30,
@@ -86,6 +90,8 @@ pub struct Usage {
     pub entries: u64,
     /// Of [`Limits::metadata`]. Bytes.
     pub metadata: u64,
+    /// Of [`Limits::implied`]. Bytes.
+    pub implied: u64,
     /// Of [`Limits::data`]. Bytes.
     pub data: u64,
     /// Of [`Limits::resolution`]. Bytes.

@@ -282,7 +282,7 @@ fn limits_are_for_all_layers_together() {
         done.map(|()| usage).map_err(|e| e.to_string())
     };
     // Names: a, b/c/d, and the directories b and b/c.
-    assert_eq!(both(|_| {}), Ok(Usage { entries: 2, metadata: 10, data: 10, resolution: 1 }));
+    assert_eq!(both(|_| {}), Ok(Usage { entries: 2, metadata: 10, implied: 4, data: 10, resolution: 1 }));
     assert!(both(|l| (l.entries, l.metadata, l.data) = (2, 10, 10)).is_ok());
     for (change, what) in [
         ((|l| l.entries = 1) as fn(&mut Limits), "number of entries exceeds the limit of 1"),

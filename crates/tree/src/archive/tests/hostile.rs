@@ -313,6 +313,16 @@ fn directories_that_no_entry_makes_count_as_metadata() {
     assert!(e.ends_with("size of all metadata exceeds the limit of 10485760"), "{e}");
 }
 
+/// 14 KB made 1.1 GB of directories before they had reached the limit for all metadata.
+#[test]
+fn directories_that_no_entry_makes_have_a_limit_of_their_own() {
+    let deep = (0..40).fold(b(), |t, i| t.long(b'L', format!("{i}{}", "/a".repeat(2000))).file("x", ""));
+    let e = tree(&deep.finish()).unwrap_err();
+    assert!(e.starts_with("entry \"16/a/a/a"), "{e}");
+    let expected = "length of the names of directories without entries exceeds the limit of 67108864";
+    assert!(e.ends_with(expected), "{e}");
+}
+
 /// A pair made 2,000 directories one by one, each after a new start at the root: 20 s.
 #[test]
 fn paths_through_links_have_a_limit() {

@@ -94,6 +94,15 @@ impl FaultProxy {
         self.log.lock().unwrap_or_else(|e| e.into_inner()).clone()
     }
 
+    /// Bytes that were asked for of what has this part in its path and is `size` bytes long: in ranges with an end, or all of it.
+    pub fn asked(&self, part: &str, size: u64) -> u64 {
+        let range = |r: &Request| {
+            let (first, last) = r.header("range")?.strip_prefix("bytes=")?.split_once('-')?;
+            Some(last.parse::<u64>().ok()? + 1 - first.parse::<u64>().ok()?)
+        };
+        self.log().iter().filter(|r| r.path.contains(part)).map(|r| range(r).unwrap_or(size)).sum()
+    }
+
     /// How often a path with this part was asked for.
     pub fn count(&self, part: &str) -> usize {
         self.log().iter().filter(|r| r.path.contains(part)).count()

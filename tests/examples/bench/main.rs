@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod floor;
+mod partial;
 mod wrap;
 
 use std::fs;
@@ -48,6 +49,9 @@ fn main() -> Result<()> {
         let (cold, floor) = bench.cold()?;
         let rows = [cold, bench.warm("perl", &["/usr/bin/perl"])?, bench.warm("nginx", &NGINX)?];
         print(&rows, floor, bench.large()?);
+    }
+    if asked("partial") || asked("flix") {
+        partial::print(&bench)?;
     }
     if asked("flatwrap") {
         wrap::Wrap::new(&bench)?.print();

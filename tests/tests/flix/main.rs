@@ -2,6 +2,7 @@
 
 mod b3sum;
 mod command_line;
+mod installed;
 mod interrupted;
 mod narrow;
 mod nginx;

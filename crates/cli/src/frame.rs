@@ -36,14 +36,33 @@ fn wants_json(matches: &ArgMatches) -> bool {
     own || matches.subcommand().is_some_and(|(_, matches)| wants_json(matches))
 }
 
-/// Says what is wrong, with a hint if there is one, or what was asked for.
+/// Says what is wrong, with a hint if there is one, or what was asked for. With `--json`, also as an object on stdout.
 #[allow(clippy::print_stderr)] // as clap does
 fn wrong(error: &clap::Error) -> ! {
     let _ = error.print();
-    if let Some(hint) = error.source().and_then(hint) {
+    let hint = error.source().and_then(hint);
+    if let Some(hint) = &hint {
         eprintln!("hint: {hint}");
     }
+    let mut words = std::env::args_os().skip(1).take_while(|word| word != "--");
+    if error.use_stderr() && words.any(|word| word == "--json") {
+        print_error(&usage_error(&error.render().to_string(), hint));
+    }
     std::process::exit(error.exit_code())
+}
+
+/// What clap says on a terminal, as an object: its first paragraph, and its tip unless there is a better one.
+fn usage_error(text: &str, hint: Option<String>) -> serde_json::Value {
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let error = text.split("\n\n").next().unwrap_or_default();
+    let tip = text.lines().find_map(|line| line.trim_start().strip_prefix("tip: "));
+    let hint = hint.or_else(|| tip.map(words));
+    serde_json::json!({ "error": words(error.strip_prefix("error: ").unwrap_or(error)), "hint": hint })
+}
+
+/// Whoever reads stdout may be gone. The error is on stderr, too.
+fn print_error(error: &serde_json::Value) {
+    let _ = print(format!("{error:#}\n").as_bytes());
 }
 
 /// The exit status. An error is printed with the first hint that is known for it or one of its sources, and with `--json` also
@@ -58,9 +77,7 @@ where
     complain(error, hint.as_deref());
     // Some commands have printed a result that says the same.
     if JSON.load(Ordering::Relaxed) && !has_printed() {
-        let value = serde_json::json!({ "error": reasons(error), "hint": hint });
-        // Whoever reads stdout may be gone. The error is on stderr, too.
-        let _ = print(format!("{value:#}\n").as_bytes());
+        print_error(&serde_json::json!({ "error": reasons(error), "hint": hint }));
     }
     ExitCode::FAILURE
 }
@@ -69,6 +86,21 @@ where
 mod tests {
     use super::*;
     use clap::{ArgAction, Command};
+    use serde_json::json;
+
+    #[test]
+    fn a_wrong_command_line_is_an_object() {
+        let missing =
+            "error: the following required arguments were not provided:\n  <NAME>\n  <PATH>...\n\nUsage: x\n";
+        let expected = "the following required arguments were not provided: <NAME> <PATH>...";
+        assert_eq!(usage_error(missing, None), json!({ "error": expected, "hint": null }));
+        let unknown =
+            "error: unexpected argument '--x' found\n\n  tip: a similar argument exists: '--y'\n\nUsage: x\n";
+        let expected =
+            json!({ "error": "unexpected argument '--x' found", "hint": "a similar argument exists: '--y'" });
+        assert_eq!(usage_error(unknown, None), expected);
+        assert_eq!(usage_error(unknown, Some("z".to_owned()))["hint"], "z");
+    }
 
     #[test]
     fn json_is_found_wherever_it_is() {

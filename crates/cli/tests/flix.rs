@@ -105,6 +105,20 @@ fn a_dry_run_prints_the_plan_and_writes_nothing() {
 }
 
 #[test]
+fn a_wrong_command_line_is_json_too() {
+    let said = Flix::new().run(&["--json", "dir:/", "alpine:latest", "/usr/bin/prog"]);
+    assert_eq!(said.code, 2);
+    let json: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert!(json["error"].as_str().unwrap().contains("\"alpine:latest\" has ':'"), "{json}");
+    assert_eq!(json["hint"], "the order is IMAGE NAME PATH: NAME is the extension's own, such as alpine");
+    assert!(said.err.contains("\nhint: the order is IMAGE NAME PATH"), "{}", said.err);
+    let said = Flix::new().run(&["--json", "--help"]);
+    assert!(said.code == 0 && said.out.starts_with("Build a systemd"), "{}", said.out);
+    let said = Flix::new().run(&["dir:/"]);
+    assert!(said.code == 2 && said.out.is_empty(), "{}", said.out);
+}
+
+#[test]
 fn reasons_and_json() {
     let (flix, (_lab, image)) = (Flix::new(), image());
     let said = flix.run(&["-n", "--explain", &image, "one", "/usr/bin/prog"]);

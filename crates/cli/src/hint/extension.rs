@@ -12,14 +12,14 @@ use tree::{HostError, TarError, TreePath};
 use crate::args::{NameArgError, OutputPathError, PathArgError};
 
 pub(super) fn name(error: &NameArgError) -> Option<String> {
-    match &error.0 {
+    match error {
         // A path, or an image, where the name should be.
-        NameError::Character(text, '/') => {
+        NameArgError::Name(NameError::Character(text, '/')) | NameArgError::Colon(text) => {
             let word = text.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
             let word = word.split([':', '@']).next().filter(|word| !word.is_empty()).unwrap_or("tool");
             Some(format!("the order is IMAGE NAME PATH: NAME is the extension's own, such as {word}"))
         }
-        _ => None,
+        NameArgError::Name(_) => None,
     }
 }
 

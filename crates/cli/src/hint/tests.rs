@@ -64,7 +64,7 @@ fn a_unit_that_is_missing_is_found_among_those_that_are_there() {
 
 #[test]
 fn a_name_in_the_wrong_place_is_explained() {
-    for (text, expected) in [("/usr/bin/jq", "jq"), ("ghcr.io/a/b:1", "b")] {
+    for (text, expected) in [("/usr/bin/jq", "jq"), ("ghcr.io/a/b:1", "b"), ("alpine:latest", "alpine")] {
         let error = crate::args::extension_name(text).unwrap_err();
         let found = hint(&error).unwrap();
         assert_eq!(

@@ -41,7 +41,10 @@ fn message(text: &str) -> String {
     format!("unknown {what} {got:?}, {}", suggestion(got, &known))
 }
 
-/// "did you mean …?" if a word is near, the list of all words if none is.
+/// More words than a recipe has keys are nobody's choice on one line.
+const LISTED: usize = 24;
+
+/// "did you mean …?" if a word is near, the list of the words if none is.
 pub(crate) fn suggestion(got: &str, known: &[&str]) -> String {
     let near = known
         .iter()
@@ -51,6 +54,6 @@ pub(crate) fn suggestion(got: &str, known: &[&str]) -> String {
     match near {
         Some((_, word)) => format!("did you mean {word:?}?"),
         None if known.is_empty() => "there are none".to_owned(),
-        None => format!("expected one of {}", known.join(", ")),
+        None => format!("expected one of {}", tree::list_some(known, LISTED)),
     }
 }

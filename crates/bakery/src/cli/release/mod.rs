@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use clap::{ArgMatches, parser::ValueSource};
 use cli::{LabelArgs, OutputArgs, ReleaseArgs, ReportArgs, Terminal, Verbosity, print};
 use serde_json::json;
-use tree::{Event, Size};
+use tree::{Event, Size, list_some};
 
 use super::{CatalogueArgs, WorkArgs, sign_key};
 use crate::{
@@ -205,12 +205,15 @@ pub(super) fn plan(args: &PlanCommand) -> anyhow::Result<()> {
     tell_plan(&plan, args.format)
 }
 
+/// Names of what failed on one line, of which each has had its reason already.
+const LISTED: usize = 10;
+
 fn tell_plan(plan: &Plan, format: PlanFormat) -> anyhow::Result<()> {
     let missing: Vec<&Key> = plan.missing.iter().collect();
     print(text(&missing, plan.there, format).as_bytes()).context("stdout")?;
     match plan.failed.is_empty() {
         true => Ok(()),
-        false => bail!("the plan lacks what could not be found out: {}", plan.failed.join(", ")),
+        false => bail!("the plan lacks what could not be found out: {}", list_some(&plan.failed, LISTED)),
     }
 }
 
@@ -279,7 +282,7 @@ pub(super) fn release(args: &ReleaseCommand) -> anyhow::Result<()> {
     match failed.len() {
         0 => Ok(()),
         1 => bail!("1 image {}: {}", what.replace("are in", "is in"), failed.join(", ")),
-        n => bail!("{n} images {what}: {}", failed.join(", ")),
+        n => bail!("{n} images {what}: {}", list_some(&failed, LISTED)),
     }
 }
 

@@ -85,7 +85,8 @@ fn a_refresh_starts_what_extensions_uphold() -> Result<()> {
     let carrier = work.join("carrier.raw");
     Program::new("mksquashfs")
         .args([&work.join("carrier"), &carrier])
-        .args(["-quiet", "-no-progress"])
+        // Images are compressed already, and an emulated processor would unpack them twice.
+        .args(["-quiet", "-no-progress", "-noD", "-noF"])
         .run()?;
 
     let told = Vm::trixie()?.run(&kitchen.work.dir("vm")?, &[Path::new(&carrier)], SCRIPT)?;

@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::Result;
-use bakery::site::{Image, Page, SiteEntry, Snippet, html};
+use bakery::site::{About, Image, Page, SiteEntry, Snippet, html};
 use e2e::browser::Browser;
 use e2e::{Work, http};
 
@@ -23,6 +23,15 @@ fn entry(name: &str, summary: &str, images: &[(&str, &str)]) -> SiteEntry {
         homepage: "https://example.org".into(),
         licence: "Apache-2.0".into(),
         verified: "checksum list".into(),
+        about: About {
+            starts: vec![format!("{name}.service")],
+            units: vec![format!("{name}-with-a-name-that-is-longer-than-a-narrow-screen-is-wide@.service")],
+            conflicts: vec!["kubernetes".into()],
+            files: vec![format!("/usr/bin/{name}_ctl")],
+            aliases: vec![format!("{name}_old")],
+            notes: "Starts `at once`.".into(),
+            ..About::default()
+        },
         images,
         snippets: vec![Snippet { title: "curl".into(), text }],
     }
@@ -71,6 +80,18 @@ fn the_page_is_used_by_keyboard_alone() -> Result<()> {
     browser.evaluate("document.getElementById('reset').focus()")?;
     browser.press("Enter")?;
     assert_eq!(browser.evaluate(SHOWN)?, "containerd kubernetes wasmtime");
+
+    // Units, files and former names are found, with either dash.
+    for (typed, shown) in
+        [("wasmtime-old", "wasmtime"), ("kubernetes_CTL", "kubernetes"), ("containerd.service", "containerd")]
+    {
+        browser.evaluate("document.getElementById('search').value = ''")?;
+        browser.evaluate("document.getElementById('search').focus()")?;
+        browser.text(typed)?;
+        assert_eq!(browser.evaluate(SHOWN)?, shown);
+    }
+    browser.evaluate("document.getElementById('reset').click()")?;
+    browser.evaluate("document.getElementById('search').focus()")?;
 
     // Filter: the buttons of the group by arrow.
     browser.press("Tab")?;
@@ -129,7 +150,7 @@ fn the_page_fits_a_phone_and_a_desk() -> Result<()> {
         let features =
             serde_json::json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         browser.call("Emulation.setEmulatedMedia", features)?;
-        for width in [390, 1280] {
+        for width in [320, 390, 1280] {
             browser.open(&format!("http://{address}/index.html?q=#containerd"), width, 900)?;
             browser.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")?;
             // Nothing sticks out to the side.

@@ -49,15 +49,17 @@ fn a_released_page_is_used_on_a_phone_and_a_desk() -> Result<()> {
             serde_json::json!({ "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"] }),
         )
         .ok();
-    for width in [390, 1280] {
+    for width in [320, 390, 1280] {
         browser.open(&format!("{base}index.html"), width, 844)?;
         shot(&mut browser, &format!("top-{width}"))?;
         let links =
             browser.evaluate("[...document.querySelectorAll('td a')].map(a => a.href).join('\\n')")?;
         let links: Vec<String> =
             links.as_str().context("no links")?.lines().map(|l| l.replace("%2B", "+")).collect();
-        let images: Vec<String> =
-            released.keys().filter(|n| n.ends_with(".raw")).map(|n| format!("{base}{n}")).collect();
+        // Each image, and what is released beside it.
+        let endings = [".raw", ".spdx.json", ".intoto.json"];
+        let images = released.keys().filter(|n| endings.iter().any(|e| n.ends_with(e)));
+        let images: Vec<String> = images.map(|n| format!("{base}{n}")).collect();
         let mut sorted = links.clone();
         sorted.sort();
         assert_eq!(sorted, images);

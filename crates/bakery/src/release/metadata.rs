@@ -9,7 +9,8 @@ use super::sbom::timestamp;
 use super::sums::Sums;
 use super::{ReleaseConfig, notes};
 use crate::{
-    site::{self, Image, Page, SiteEntry, Snippet},
+    catalogue_pages,
+    site::{self, About, Image, Page, SiteEntry, Snippet},
     snippets::{Machine, Update},
     sysupdate::{Form, NOOP, Stream, Transfer, directory, streams},
 };
@@ -275,6 +276,7 @@ impl ReleaseMetadata<'_> {
             homepage: recipe.and_then(Recipe::homepage).unwrap_or_default().to_owned(),
             licence: recipe.and_then(Recipe::licence).unwrap_or_default().to_owned(),
             verified: verified(first),
+            about: recipe.map(about).unwrap_or_default(),
             images,
             snippets: vec![
                 snippet("Butane", machine.butane()),
@@ -283,6 +285,22 @@ impl ReleaseMetadata<'_> {
                 snippet("curl", curl),
             ],
         }
+    }
+}
+
+/// What the recipe says of its extension.
+fn about(recipe: &Recipe) -> About {
+    let (starts, units): (Vec<_>, Vec<_>) =
+        catalogue_pages::units(recipe).into_iter().partition(|unit| unit.upheld);
+    let names = |units: Vec<catalogue_pages::Unit>| units.into_iter().map(|unit| unit.name).collect();
+    About {
+        starts: names(starts),
+        units: names(units),
+        conflicts: recipe.conflicts().to_vec(),
+        requires: recipe.as_typed().requires.iter().map(|r| r.get_ref().extension.clone()).collect(),
+        files: catalogue_pages::files(recipe),
+        aliases: recipe.aliases().to_vec(),
+        notes: recipe.notes().to_owned(),
     }
 }
 

@@ -9,6 +9,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde::Serialize;
 use store::http::form_encode;
 
+mod about;
+
 #[cfg(test)]
 mod tests;
 
@@ -40,10 +42,31 @@ pub struct SiteEntry {
     pub licence: String,
     /// How the sources were verified, in a word or two.
     pub verified: String,
+    /// What it does to a host.
+    pub about: About,
     /// Newest first. An extension without images isn't shown.
     pub images: Vec<Image>,
     /// The snippets of the first image.
     pub snippets: Vec<Snippet>,
+}
+
+/// What an operator asks before an extension is merged.
+#[derive(Debug, Clone, Default)]
+pub struct About {
+    /// Units that start by themselves.
+    pub starts: Vec<String>,
+    /// Its other units.
+    pub units: Vec<String>,
+    /// Extensions that can't be merged together with it.
+    pub conflicts: Vec<String>,
+    /// Extensions that have to be merged with it.
+    pub requires: Vec<String>,
+    /// Absolute paths of programs and other files, as patterns where they are.
+    pub files: Vec<String>,
+    /// Names that it had before.
+    pub aliases: Vec<String>,
+    /// Paragraphs of Markdown, of which words between backquotes are shown as code.
+    pub notes: String,
 }
 
 /// An image of an extension.
@@ -53,7 +76,7 @@ pub struct Image {
     pub version: String,
     /// systemd's name of the architecture.
     pub arch: String,
-    /// The file's name; in the release it is in the extension's directory.
+    /// The file's name; in the release it is in the extension's directory, with its SBOM and provenance.
     pub file: String,
     /// Bytes.
     pub size: u64,
@@ -83,8 +106,9 @@ pub fn html(page: &Page) -> Result<String, serde_json::Error> {
     let entries = || page.entries.iter().filter_map(|e| Some((e, e.images.first()?)));
     let archs: BTreeSet<&str> =
         entries().flat_map(|(e, _)| e.images.iter().map(|i| i.arch.as_str())).collect();
+    let names: BTreeSet<&str> = entries().map(|(e, _)| e.name.as_str()).collect();
     let cards: Vec<Markup> =
-        entries().map(|(entry, first)| card(entry, first, &page.links)).collect::<Result<_, _>>()?;
+        entries().map(|(entry, first)| card(entry, first, &names, &page.links)).collect::<Result<_, _>>()?;
     let count = match cards.len() {
         1 => "1 extension".to_owned(),
         n => format!("{n} extensions"),
@@ -135,7 +159,7 @@ fn filter(archs: &BTreeSet<&str>, count: &str) -> Markup {
             label class="search" {
                 span { "Search" } " "
                 input type="search" id="search" name="q" autocomplete="off" spellcheck="false"
-                    placeholder="name or description";
+                    placeholder="name, description, unit or file";
             }
             fieldset id="arch" {
                 legend { "Architecture" }
@@ -162,19 +186,28 @@ fn footer(page: &Page) -> Markup {
                 @if page.signed { ", signed in " code { "SHA256SUMS.gpg" } }
                 ". This catalogue's address is " code { (page.base_url) } "."
             }
+            p {
+                "“Sources verified by” names what upstream's files were held against when they were pinned. Each image has a list of what is "
+                "in it (SBOM, SPDX) and of the files that it was made of, with their digests (provenance, SLSA)."
+            }
         }
     }
 }
 
 /// What is shown of an extension. `first` is the first of its images.
-fn card(entry: &SiteEntry, first: &Image, links: &str) -> Result<Markup, serde_json::Error> {
+fn card(
+    entry: &SiteEntry,
+    first: &Image,
+    names: &BTreeSet<&str>,
+    links: &str,
+) -> Result<Markup, serde_json::Error> {
     let name = &entry.name;
     let mut archs: Vec<&str> = entry.images.iter().map(|i| i.arch.as_str()).collect();
     archs.sort_unstable();
     archs.dedup();
     let mut versions: Vec<&str> = entry.images.iter().map(|i| i.version.as_str()).collect();
     versions.dedup();
-    let text = format!("{name} {} {}", entry.summary, entry.licence).to_lowercase();
+    let text = about::words(entry);
     // `<` has no place in a script element's text.
     let data = serde_json::to_string(&entry.images)?.replace('<', "\\u003c");
     Ok(html! {
@@ -192,10 +225,12 @@ fn card(entry: &SiteEntry, first: &Image, links: &str) -> Result<Markup, serde_j
                     (fact)
                 }
             }
+            (about::list(&entry.about, names))
             (install(entry, first, &versions, &archs))
             "\n"
             (table(entry, versions.len(), links))
             "\n"
+            (about::more(entry))
             script type="application/json" { (PreEscaped(data)) }
         }
     })
@@ -260,6 +295,7 @@ fn table(entry: &SiteEntry, versions: usize, links: &str) -> Markup {
                             th { "Architecture" }
                             th { "File" }
                             th class="number" { "Size" }
+                            th { "Metadata" }
                             th { "SHA-256" }
                         }
                     }
@@ -273,6 +309,7 @@ fn table(entry: &SiteEntry, versions: usize, links: &str) -> Markup {
                                     a href={ (links) (href(&format!("{}/{}", entry.name, image.file))) } { (image.file) }
                                 }
                                 td class="number" data-label="Size" { (size(image.size)) }
+                                td data-label="Metadata" { (documents(&entry.name, image, links)) }
                                 td class="sum" data-label="SHA-256" { code { (image.sha256) } }
                             }
                         }
@@ -281,6 +318,16 @@ fn table(entry: &SiteEntry, versions: usize, links: &str) -> Markup {
             }
         }
     }
+}
+
+/// What is released beside an image.
+fn documents(name: &str, image: &Image, links: &str) -> Markup {
+    let stem = image.file.strip_suffix(".raw").unwrap_or(&image.file);
+    let document = |label: &str, ending: &str| {
+        let place = href(&format!("{name}/{stem}{ending}"));
+        html! { a href={ (links) (place) } aria-label={ (label) " of " (image.file) } { (label) } }
+    };
+    html! { (document("SBOM", ".spdx.json")) ", " (document("provenance", ".intoto.json")) }
 }
 
 /// A relative reference to a file, RFC 3986.

@@ -8,7 +8,7 @@
 
   // What is searched for is kept in the address, so that a link shows the same.
   const show = () => {
-    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = search.value.toLowerCase().replaceAll("_", "-").split(/\s+/).filter(Boolean);
     const wanted = arch();
     let shown = 0;
     for (const card of cards) {

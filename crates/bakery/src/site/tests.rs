@@ -23,6 +23,13 @@ fn entry() -> SiteEntry {
         homepage: "https://example.org".into(),
         licence: "MIT".into(),
         verified: "checksum".into(),
+        about: About {
+            starts: vec!["tool.socket".into()],
+            files: vec!["/usr/bin/the_tool".into()],
+            aliases: vec!["old_tool".into()],
+            notes: "Needs `root`.\n\nAnd time.".into(),
+            ..About::default()
+        },
         images: vec![image("2.0+k3s1", "x86-64"), image("1.0", "x86-64"), image("1.0", "arm64")],
         snippets: vec![Snippet { title: "curl".into(), text: "curl -O tool-2.0+k3s1-x86-64.raw\n".into() }],
     }
@@ -40,6 +47,11 @@ fn everything_is_there_without_scripts() {
         "<h2><a href=\"#tool\">tool</a></h2>",
         "href=\"tool/tool-2.0%2Bk3s1-x86-64.raw\">tool-2.0+k3s1-x86-64.raw</a>",
         "1.5 MiB",
+        "href=\"tool/tool-1.0-arm64.spdx.json\" aria-label=\"SBOM of tool-1.0-arm64.raw\">SBOM</a>",
+        "href=\"tool/tool-2.0%2Bk3s1-x86-64.intoto.json\"",
+        "data-text=\"tool a tool mit old-tool tool.socket /usr/bin/the-tool\"",
+        "<dt>Starts by itself</dt><dd><code>tool.socket</code></dd>",
+        "<p>Needs <code>root</code>.</p><p>And time.</p>",
         "curl -O tool-2.0+k3s1-x86-64.raw",
         "2 versions, 3 images",
         "1 extension<",
@@ -56,6 +68,9 @@ fn text_cannot_become_markup() {
     entry.name = evil.into();
     entry.summary = evil.into();
     entry.homepage = "javascript:alert(1)".into();
+    entry.about.notes = evil.into();
+    entry.about.starts = vec![evil.into()];
+    entry.about.conflicts = vec![evil.into()];
     entry.images[0].file = evil.into();
     entry.snippets[0].text = evil.into();
     let html = html(&Page { title: evil.into(), ..page(vec![entry]) }).unwrap();

@@ -97,7 +97,7 @@ fn cargo_builds_with_what_cargo_lock_pins() -> Result<()> {
     let built = home.join("out").join("hello-v1.0.0-x86-64/usr/share/hello");
     // cargo finds all that it needs there: its own directory is empty, and it has no network.
     let work = forge.work.dir("cargo")?;
-    let cargo = Program::new("cargo").args(["run", "--quiet", "--frozen"]).dir(&built.join("hello"));
+    let cargo = Program::new("cargo").args(["run", "--quiet", "--frozen"]).dir(built.join("hello"));
     let cargo = cargo.env("CARGO_HOME", work.join("home")).env("CARGO_TARGET_DIR", work.join("target"));
     assert_eq!(cargo.run()?.stdout, "hello, unix\n");
     Ok(())

@@ -20,8 +20,11 @@ fn tar() -> Vec<u8> {
         header.set_entry_type(kind);
         header.set_size(content.len() as u64);
         header.set_mode(if kind.is_dir() { 0o755 } else { 0o640 });
-        (header.set_uid(7), header.set_gid(8), header.set_mtime(1_714_979_289));
-        (header.set_device_major(1).unwrap(), header.set_device_minor(3).unwrap());
+        header.set_uid(7);
+        header.set_gid(8);
+        header.set_mtime(1_714_979_289);
+        header.set_device_major(1).unwrap();
+        header.set_device_minor(3).unwrap();
         match link {
             "" => builder.append_data(&mut header, name, content).unwrap(),
             _ => builder.append_link(&mut header, name, link).unwrap(),

@@ -130,7 +130,7 @@ fn images_are_labeled_without_privileges() -> Result<()> {
         let output = format!("x.{format}");
         let args =
             ["pack", "x", "x", "--file-contexts", policy, "--format", format, "--no-verify", "-o", &output];
-        Ok::<_, anyhow::Error>(Parts::get()?.bakery(by).args(args).run()?)
+        Parts::get()?.bakery(by).args(args).run()
     };
     let (policy, host) =
         (root.join(FILE_CONTEXTS.trim_start_matches('/')), format!("dir:{}", root.display()));
@@ -204,7 +204,7 @@ fn what_the_host_has_is_left_out_and_what_hides_its_files_is_refused() -> Result
         tar -C host --owner=0 --group=0 -cf host.tar .
         cp -a x other; echo other > other/usr/bin/same"#;
     user.program("sh").args(["-euc", make]).run()?;
-    let bakery = |args: &[&str]| Ok::<_, anyhow::Error>(Parts::get()?.bakery(&user).args(args).outcome()?);
+    let bakery = |args: &[&str]| Parts::get()?.bakery(&user).args(args).outcome();
     let pack = ["--no-verify", "--format", "dir", "--host", "host.tar"];
     let out = bakery(&[&["pack", "x", "x", "-o", "made"], &pack[..]].concat())?.success()?;
     assert!(

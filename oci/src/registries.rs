@@ -115,7 +115,9 @@ impl Registries {
         }
         let system_drop_ins = (!has_user_file).then_some(system);
         for dir in [system_drop_ins, user].into_iter().flatten() {
-            for path in drop_ins(&dir.join("registries.conf.d"))? {
+            let drop_ins = dir.join("registries.conf.d");
+            let io = |source| RegistriesError::Io { path: drop_ins.clone(), source };
+            for path in store::small_file::list(&drop_ins, "conf").map_err(io)? {
                 out.add(&path, &read(&path)?)?;
             }
         }
@@ -300,22 +302,4 @@ fn matched(prefix: &str, name: &str) -> Option<usize> {
 
 fn read(path: &Path) -> Result<String, RegistriesError> {
     store::small_file::read_text(path).map_err(|source| RegistriesError::Io { path: path.into(), source })
-}
-
-fn drop_ins(dir: &Path) -> Result<Vec<PathBuf>, RegistriesError> {
-    let io = |source| RegistriesError::Io { path: dir.into(), source };
-    let entries = match dir.read_dir() {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(io(e)),
-    };
-    let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(io)?.path();
-        if path.extension().is_some_and(|e| e == "conf") {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use regex::bytes::Regex;
 use tree::Kind;
@@ -12,6 +13,8 @@ use crate::substitution::Substitutions;
 
 /// Lines of all files together. Debian's policy has 5,900.
 const MAX_SPECS: usize = 1 << 17;
+/// Patterns that are compiled, large ones counted by their memory: up to half a gigabyte. All of Debian's are fewer.
+const MAX_COMPILED: usize = 1 << 13;
 /// Directories by which patterns are sorted: `/usr/lib/systemd` in `/usr/lib/systemd/system(/.*)?`.
 const DEPTH: usize = 3;
 /// What stands in place of a label where no label is to be written.
@@ -28,6 +31,8 @@ pub enum ContextsError {
     Pattern { file: String, line: usize, text: String, source: PatternError },
     #[error("{0}: has more than {MAX_SPECS} lines")]
     TooMany(String),
+    #[error("{0}: the patterns that these files may match take more memory than {MAX_COMPILED} usual ones")]
+    TooLarge(String),
 }
 
 /// A kind of files that a line may be restricted to. The letters are those of ls(1).
@@ -87,6 +92,8 @@ pub struct FileContexts {
     patterns: HashMap<Vec<u8>, Vec<usize>>,
     subs: Substitutions,
     subs_dist: Substitutions,
+    /// Of [`MAX_COMPILED`].
+    compiled: AtomicUsize,
 }
 
 impl FileContexts {
@@ -104,6 +111,7 @@ impl FileContexts {
             patterns: HashMap::new(),
             subs: Substitutions::parse(subs),
             subs_dist: Substitutions::parse(subs_dist),
+            compiled: AtomicUsize::new(0),
         };
         // What comes later has more weight.
         for (ending, text) in [("", main), (".homedirs", homedirs), (".local", local)] {
@@ -192,12 +200,16 @@ impl FileContexts {
         if let Some(regex) = spec.compiled.get() {
             return Ok(regex);
         }
-        let regex = compile(&spec.pattern).map_err(|source| ContextsError::Pattern {
-            file: self.files.get(spec.place.0).cloned().unwrap_or_default(),
+        let file = || self.files.get(spec.place.0).cloned().unwrap_or_default();
+        let (regex, count) = compile(&spec.pattern).map_err(|source| ContextsError::Pattern {
+            file: file(),
             line: spec.place.1,
             text: tree::escape(&spec.pattern),
             source,
         })?;
+        if self.compiled.fetch_add(count, Ordering::Relaxed) + count > MAX_COMPILED {
+            return Err(ContextsError::TooLarge(file()));
+        }
         Ok(spec.compiled.get_or_init(|| regex))
     }
 }
@@ -278,6 +290,14 @@ mod tests {
         let shown = ["/usr/bin/a", "/usr/hb", "/usr/hab", "/usr/local/z", "/opt/x/z", "/opt/y"]
             .map(|path| show(&all, path, &Kind::Dir));
         assert_eq!(shown, ["local", "homedirs", "local", "lib", "lib", "-"]);
+    }
+
+    #[test]
+    fn patterns_take_no_more_memory_than_they_may() {
+        // Each is near the limit for one, and all may match this path.
+        let lines: String = (0..500).map(|i| format!("/usr/(x{{4000}}|{i})y t\n")).collect();
+        let error = contexts(&lines).lookup(b"/usr/x", &Kind::Dir).unwrap_err().to_string();
+        assert!(error.starts_with("fc: the patterns that these files may match take more memory"), "{error}");
     }
 
     #[test]

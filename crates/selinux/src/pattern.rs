@@ -11,6 +11,12 @@ use regex::bytes::{Regex, RegexBuilder};
 const MAX_PATTERN: usize = 4096;
 /// Bytes of a compiled pattern: counted repetitions multiply.
 const MAX_PROGRAM: usize = 256 << 10;
+/// Bytes of what nearly all patterns of policies come to.
+const USUAL_PROGRAM: usize = 8 << 10;
+/// Bytes that the engine may keep of a pattern while it is used.
+const MAX_STATES: usize = 24 << 10;
+/// How many usual patterns a large one counts as.
+const LARGE: usize = MAX_PROGRAM / USUAL_PROGRAM;
 /// What has a meaning in a pattern. The rest up to the first of these is literal.
 const META: &[u8] = b".^$?*+|[({])}";
 
@@ -91,22 +97,23 @@ fn has_bare_alternative(pattern: &[u8]) -> bool {
     false
 }
 
-/// Compiles a pattern that has to match a whole path.
+/// Compiles a pattern that has to match a whole path. Also returns how many usual patterns it counts as, by its memory.
 ///
 /// # Errors
 /// It isn't one of PCRE's, or uses what only PCRE can do.
-pub(crate) fn compile(pattern: &[u8]) -> Result<Regex, PatternError> {
+pub(crate) fn compile(pattern: &[u8]) -> Result<(Regex, usize), PatternError> {
     if pattern.len() >= MAX_PATTERN {
         return Err(PatternError::Long(pattern.len()));
     }
     let text = translate(pattern)?;
     // libselinux puts the pattern between `^` and `$` as it is, so that an alternative has one of them only.
-    RegexBuilder::new(&format!(r"\A{text}{END}"))
-        .unicode(false)
-        .dot_matches_new_line(true)
-        .size_limit(MAX_PROGRAM)
-        .build()
-        .map_err(|error| PatternError::Refused(reason(&error)))
+    let mut builder = RegexBuilder::new(&format!(r"\A{text}{END}"));
+    builder.unicode(false).dot_matches_new_line(true).dfa_size_limit(MAX_STATES);
+    if let Ok(regex) = builder.size_limit(USUAL_PROGRAM).build() {
+        return Ok((regex, 1));
+    }
+    let large = builder.size_limit(MAX_PROGRAM).build();
+    large.map(|regex| (regex, LARGE)).map_err(|error| PatternError::Refused(reason(&error)))
 }
 
 /// PCRE's `$`: the end, or a line feed there.
@@ -345,7 +352,7 @@ mod tests {
     use super::*;
 
     fn matches(pattern: &str, path: &str) -> bool {
-        compile(pattern.as_bytes()).unwrap().is_match(path.as_bytes())
+        compile(pattern.as_bytes()).unwrap().0.is_match(path.as_bytes())
     }
 
     #[test]
@@ -378,7 +385,8 @@ mod tests {
             no.iter().for_each(|path| assert!(!matches(pattern, path), "{pattern} {path:?}"));
         }
         // No text of two bytes.
-        assert!(compile(b"/[^a]").unwrap().is_match(b"/\xff"));
+        assert!(compile(b"/[^a]").unwrap().0.is_match(b"/\xff"));
+        assert_eq!([compile(b"/(.*/)?x[0-9]{2}").unwrap().1, compile(b"/(a{99}){9}").unwrap().1], [1, LARGE]);
     }
 
     #[test]
@@ -429,7 +437,7 @@ mod tests {
         #[test]
         fn whatever_is_in_it_nothing_panics(pattern in r"[/a-c\\.\[\](){}|*+?^$:0-9,&~-]{0,24}", path in "[/a-c]{0,8}") {
             let pattern = pattern.as_bytes();
-            if let Ok(regex) = compile(pattern)
+            if let Ok((regex, _)) = compile(pattern)
                 && regex.is_match(path.as_bytes())
             {
                 assert!(path.as_bytes().starts_with(&literal_prefix(pattern)));

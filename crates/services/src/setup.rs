@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use sysext::ExtensionName;
-use sysext::extension::late::LATE_FILES;
 use tree::{Kind, Meta, Node, PathError, StaticPath, Tree, TreePath};
 
 use crate::accounts::User;
@@ -42,16 +41,21 @@ impl Needs {
             put(extension, TMPFILES.path().join(&conf)?, Node::file(0o644, text))?;
             tmpfiles.insert(conf);
         }
-        let is_late = LATE_FILES.iter().any(|files| files.is_needed && files.first(extension).is_some());
-        let is_alone = self.units.is_empty();
-        if is_alone && !is_late {
+        let commands = self.commands(extension, &sysusers, &tmpfiles);
+        // systemd refuses a service that starts nothing.
+        if commands.is_empty() {
             return Ok(());
         }
         let setup = format!("{name}-setup.service");
-        let mut text = self.unit(extension, name, &sysusers, &tmpfiles);
-        if is_alone {
+        let mut text = format!(
+            "[Unit]\nDescription=Users and directories of {name}\nDefaultDependencies=no\n\
+             After=local-fs.target systemd-sysext.service systemd-sysusers.service systemd-tmpfiles-setup.service\n\
+             Conflicts=shutdown.target\nBefore=shutdown.target\n\n\
+             [Service]\nType=oneshot\nSuccessExitStatus=DATAERR CANTCREAT\n{commands}"
+        );
+        if self.units.is_empty() {
             // systemd starts a unit that is upheld whenever it isn't active.
-            text.extend(b"RemainAfterExit=yes\n");
+            text += "RemainAfterExit=yes\n";
             put(extension, upholding(name)?, Node::file(0o644, format!("[Unit]\nUpholds={setup}\n")))?;
         }
         put(extension, UNITS.path().join(&setup)?, Node::file(0o644, text))?;
@@ -159,21 +163,10 @@ impl Needs {
         Ok(file(&format!("State of {name}"), &lines))
     }
 
-    /// The unit that makes it all. It runs before each start: what is there is left alone, and another version of the
-    /// extension may need more.
-    fn unit(
-        &self,
-        extension: &Tree,
-        name: &ExtensionName,
-        sysusers: &BTreeSet<String>,
-        tmpfiles: &BTreeSet<String>,
-    ) -> Vec<u8> {
-        let mut out = format!(
-            "[Unit]\nDescription=Users and directories of {name}\nDefaultDependencies=no\n\
-             After=local-fs.target systemd-sysext.service systemd-sysusers.service systemd-tmpfiles-setup.service\n\
-             Conflicts=shutdown.target\nBefore=shutdown.target\n\n\
-             [Service]\nType=oneshot\nSuccessExitStatus=DATAERR CANTCREAT\n"
-        );
+    /// What the unit runs that makes it all, before each start: what is there is left alone, and another version of the
+    /// extension may need more. Nothing if nothing is to be made.
+    fn commands(&self, extension: &Tree, sysusers: &BTreeSet<String>, tmpfiles: &BTreeSet<String>) -> String {
+        let mut out = String::new();
         let list = |names: &BTreeSet<String>| names.iter().map(|n| format!(" {n}")).collect::<String>();
         if !sysusers.is_empty() {
             out += &format!("ExecStart=systemd-sysusers{}\n", list(sysusers));
@@ -205,7 +198,7 @@ impl Needs {
                 None => format!("ExecStart={command}\n"),
             };
         }
-        out.into_bytes()
+        out
     }
 }
 

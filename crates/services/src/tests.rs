@@ -173,9 +173,12 @@ fn what_a_merge_does_not_apply_is_applied() {
     assert!(unit.contains(applied) && !unit.contains("RemainAfterExit"), "{unit}");
     assert_eq!(upheld(&tree, &name), None);
 
-    let mut tree = extension(&[("/usr/bin/r", "x")]);
-    Needs::new(&inventory(), &tree, options()).unwrap().write(&mut tree, &name).unwrap();
-    assert!(!tree.contains(&setup.parse().unwrap()));
+    // What no command applies makes no service, which would start nothing.
+    for file in [("/usr/bin/r", "x"), ("/usr/lib/udev/hwdb.d/60-r.hwdb", "usb:*\n")] {
+        let mut tree = extension(&[file]);
+        Needs::new(&inventory(), &tree, options()).unwrap().write(&mut tree, &name).unwrap();
+        assert!(!tree.contains(&setup.parse().unwrap()), "{file:?}");
+    }
 }
 
 #[test]

@@ -81,7 +81,8 @@ impl Places {
         for directory in &self.directories {
             let mut own: BTreeMap<String, (PathBuf, Section)> = BTreeMap::new();
             let mut own_default: Option<PathBuf> = None;
-            for path in files(directory)? {
+            let io = |source| PolicyError::Io { path: directory.clone(), source };
+            for path in store::small_file::list(directory, "yaml").map_err(io)? {
                 let wrong = |message: String| PolicyError::Syntax { path: path.clone(), message };
                 let text = store::small_file::read_text(&path)
                     .map_err(|source| PolicyError::Io { path: path.clone(), source })?;
@@ -106,24 +107,6 @@ impl Places {
         }
         Ok((default, sections))
     }
-}
-
-fn files(directory: &Path) -> Result<Vec<PathBuf>, PolicyError> {
-    let io = |source| PolicyError::Io { path: directory.into(), source };
-    let entries = match directory.read_dir() {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(io(e)),
-    };
-    let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(io)?.path();
-        if path.extension().is_some_and(|e| e == "yaml") {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths)
 }
 
 /// The place of the `n`th signature of an image, from 1.

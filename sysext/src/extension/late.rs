@@ -1,9 +1,12 @@
 //! What a merge on a running system doesn't apply: files that the host reads once, earlier in a boot or when a daemon starts.
 
-use tree::{ContentError, StaticPath, Tree, TreePath};
+use tree::{StaticPath, Tree, TreePath};
 
 use super::accounts::texts;
+use super::findings::Findings;
+use super::rules::LATE;
 use super::units::parse;
+use super::{ExtensionError, Release};
 
 /// Files that somebody has to apply.
 #[derive(Debug, Clone, Copy)]
@@ -102,9 +105,11 @@ pub const LATE_FILES: [LateFiles; 11] = [
 ];
 
 impl LateFiles {
-    /// The first such file of an extension.
+    /// The first such file of an extension. Names that end in nothing (`README`) aren't read by anybody.
     pub fn first<'t>(&self, extension: &'t Tree) -> Option<&'t TreePath> {
-        extension.subtree(&self.dir.path()).find(|(_, node)| !node.is_dir()).map(|(path, _)| path)
+        let is_read = |path: &TreePath| path.file_name().is_some_and(|name| name.contains(&b'.'));
+        let files = extension.subtree(&self.dir.path()).filter(|(_, node)| !node.is_dir());
+        files.map(|(path, _)| path).find(|path| is_read(path))
     }
 }
 
@@ -119,8 +124,9 @@ impl Commands {
     ///
     /// # Errors
     /// A unit can't be read.
-    pub fn of(extension: &Tree) -> Result<Commands, ContentError> {
-        let units = texts(extension, &UNITS.path(), |_| true).map_err(|(_, error)| error)?;
+    pub fn of(extension: &Tree) -> Result<Commands, ExtensionError> {
+        let units = texts(extension, &UNITS.path(), |_| true)
+            .map_err(|(path, source)| ExtensionError::Content { path, source })?;
         let directives = units.iter().flat_map(|(_, text)| parse(text));
         let commands = directives.filter(|d| d.key.starts_with("Exec"));
         Ok(Commands(commands.map(|d| String::from_utf8_lossy(&d.value).into_owned()).collect()))
@@ -130,4 +136,29 @@ impl Commands {
     pub fn run(&self, parts: &[&str]) -> bool {
         self.0.iter().any(|command| parts.iter().any(|part| command.contains(part)))
     }
+}
+
+/// What the host lacks nothing without, or what is held against the needs of units: lint rule `service-files`.
+const ELSEWHERE: [&str; 1] = ["systemd-tmpfiles-setup.service"];
+
+/// Finds files that a merge doesn't apply, and nothing in the extension either.
+pub(super) fn check(tree: &Tree, release: &Release, lint: &mut Findings<'_>) -> Result<(), ExtensionError> {
+    let needed = LATE_FILES.iter().filter(|files| files.is_needed && !ELSEWHERE.contains(&files.service));
+    let found: Vec<_> = needed.filter_map(|files| Some((files, files.first(tree)?))).collect();
+    if found.is_empty() {
+        return Ok(());
+    }
+    let commands = Commands::of(tree)?;
+    for (files, path) in found {
+        let mut restarted = release.restart_units.iter().chain(&release.reload_or_restart_units);
+        if restarted.any(|unit| unit == files.service) || commands.run(files.commands) {
+            continue;
+        }
+        let message = format!(
+            "{}: {} reads them before a merge on a running system, and no unit of the extension applies them",
+            files.what, files.service
+        );
+        lint.add(&LATE, Some(path), message);
+    }
+    Ok(())
 }

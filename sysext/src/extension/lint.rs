@@ -162,7 +162,8 @@ pub(super) fn release(tree: &Tree, name: &ExtensionName, release: &Release, lint
 pub(super) fn contents(tree: &Tree, release: &Release, lint: &mut Findings) -> Result<(), ExtensionError> {
     architectures(tree, release, lint)?;
     units(tree, release, lint)?;
-    super::users::check(tree, lint)
+    super::users::check(tree, lint)?;
+    super::late::check(tree, release, lint)
 }
 
 fn architectures(tree: &Tree, release: &Release, lint: &mut Findings) -> Result<(), ExtensionError> {

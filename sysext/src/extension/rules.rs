@@ -130,6 +130,8 @@ rules! {
         "a unit starts a program that the extension lacks";
     USER "user" Warning true
         "a unit, or a file of tmpfiles.d, udev or D-Bus, names a user or group that the host may lack and no sysusers.d file makes";
+    LATE "late-merge" Warning true
+        "udev rules, D-Bus policies, users, kernel modules or parameters are read before a merge on a running system, and no unit of the extension applies them";
     HOST_FILE "host-file" Error true
         "a file hides another one of the host for which the extension is built";
     RELOAD "reload" Warning true

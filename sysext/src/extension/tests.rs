@@ -257,6 +257,11 @@ const TABLE: &[(&str, Spoil, &str)] = &[
         "warning /usr/lib/systemd/system/x.service: User=www (line 2): the host has to have this user, which nothing in the extension makes [user]",
     ),
     (
+        "late-merge",
+        |t, _| put(t, "/usr/lib/modules-load.d/x.conf", Node::file(0o644, "bridge\n")),
+        "warning /usr/lib/modules-load.d/x.conf: kernel modules to load: systemd-modules-load.service reads them before a merge on a running system, and no unit of the extension applies them [late-merge]",
+    ),
+    (
         "reload",
         |t, _| {
             put(

@@ -6,8 +6,6 @@
 mod collisions;
 pub use collisions::{Member, collisions, version_forms};
 
-mod late;
-
 pub mod needs;
 pub use needs::{Need, Needs};
 
@@ -51,8 +49,6 @@ rules! {
         "systemd-analyze has something against a unit, and systemd ignores the line or the unit";
     STATE "service-files" Warning true
         "a unit needs a directory in /var or a file in /etc that nothing in the extension makes";
-    LATE "late-merge" Warning true
-        "udev rules, D-Bus policies, users, kernel modules or parameters are read before a merge on a running system, and no unit of the extension applies them";
     SYSUSERS_SYNTAX "sysusers-syntax" Error true
         "systemd-sysusers ignores a malformed line, and nobody makes its user";
     UNIT_REFERENCE "unit-reference" Warning true
@@ -102,12 +98,9 @@ pub fn lint(tree: &Tree, name: &ExtensionName, options: &LintOptions) -> Result<
     let mut out = Vec::new();
     let release = release(tree, name, &mut out)?;
     let any = release.as_ref().is_none_or(Release::is_any);
-    let restarted = release.iter().flat_map(|r| r.restart_units.iter().chain(&r.reload_or_restart_units));
-    let restarted: BTreeSet<String> = restarted.cloned().collect();
     out.extend(of_tree(tree, name, release.unwrap_or_default())?);
     owners(tree, &mut out);
     state::check(tree, &mut out)?;
-    late::check(tree, &restarted, &mut out)?;
     sysusers::check(tree, &mut out)?;
     references::check(tree, &options.units, &mut out)?;
     if any {

@@ -389,7 +389,8 @@ fn what_a_merge_does_not_apply() {
     let rules = ("/usr/lib/udev/rules.d/60-x.rules", "KERNEL==\"x\"\n");
     let modules = ("/usr/lib/modules-load.d/x.conf", "bridge\n");
     let network = ("/usr/lib/systemd/network/x.network", "[Match]\n");
-    let found = errors(&[RELEASE, rules, modules, network]);
+    let readme = ("/usr/lib/sysusers.d/README", "How to write such files\n");
+    let found = errors(&[RELEASE, rules, modules, network, readme]);
     let warning = |path: &str, what: &str| {
         format!(
             "warning: {path}: {what} reads them before a merge on a running system, and no unit of the extension applies \

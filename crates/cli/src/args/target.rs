@@ -61,36 +61,34 @@ impl TargetArgs {
     where
         anyhow::Error: From<E>,
     {
-        let Some(name) = &self.host else { return self.labels.read(context, events) };
+        let Self { host, labels: LabelArgs { file_contexts: policy } } = self;
+        if host.is_none() && policy.is_none() {
+            return Ok(None);
+        }
         let context = context()?;
-        let ReadHost { host, contents } = read_host(name, None, &[], &context, events).context("--host")?;
-        let contexts = match &self.labels.file_contexts {
-            // One that needn't be read again.
-            Some(policy) if policy == name => Some(FileContexts::new(Sources::of_host(&host.tree)?)?),
-            Some(policy) => Some(contexts(policy, &context, events)?),
+        let host = match host {
+            Some(name) => Some(read_host(name, None, &[], &context, events).context("--host")?),
             None => None,
         };
-        let target = Arc::new(Target { host: Some(host), contexts });
-        Ok(Some(ReadTarget { target, _contents: contents }))
+        let contexts = match (policy, &host) {
+            // One that needn't be read again.
+            (Some(policy), Some(read)) if self.host.as_ref() == Some(policy) => {
+                Some(FileContexts::new(Sources::of_host(&read.host.tree)?)?)
+            }
+            (Some(policy), _) => Some(contexts(policy, &context, events)?),
+            (None, _) => None,
+        };
+        let (host, contents) = match host {
+            Some(ReadHost { host, contents }) => (Some(host), contents),
+            None => (None, None),
+        };
+        Ok(Some(ReadTarget { target: Arc::new(Target { host, contexts }), _contents: contents }))
     }
 }
 
-impl LabelArgs {
-    /// As [`TargetArgs::read`].
-    ///
-    /// # Errors
-    /// The policy can't be read, or there is none.
-    pub fn read<E>(
-        &self,
-        context: impl FnOnce() -> Result<Context, E>,
-        events: &dyn Events,
-    ) -> anyhow::Result<Option<ReadTarget>>
-    where
-        anyhow::Error: From<E>,
-    {
-        let Some(policy) = &self.file_contexts else { return Ok(None) };
-        let contexts = Some(contexts(policy, &context()?, events)?);
-        Ok(Some(ReadTarget { target: Arc::new(Target { host: None, contexts }), _contents: None }))
+impl From<LabelArgs> for TargetArgs {
+    fn from(labels: LabelArgs) -> TargetArgs {
+        TargetArgs { host: None, labels }
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::{ArgMatches, parser::ValueSource};
-use cli::{LabelArgs, OutputArgs, ReleaseArgs, ReportArgs, Terminal, Verbosity, print};
+use cli::{LabelArgs, OutputArgs, ReleaseArgs, ReportArgs, TargetArgs, Terminal, Verbosity, print};
 use serde_json::json;
 use tree::{Event, Size, list_some};
 
@@ -228,7 +228,7 @@ pub(super) fn release(args: &ReleaseCommand) -> anyhow::Result<()> {
             bail!("{dir:?}: is no folder");
         }
     }
-    let labels = args.labels.read(|| args.what.work.source.context(), &events)?;
+    let labels = TargetArgs::from(args.labels.clone()).read(|| args.what.work.source.context(), &events)?;
     let options = BuildOptions {
         target: labels.as_ref().map(|read| read.target.clone()),
         ..build::options(args, &events)?

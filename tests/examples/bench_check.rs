@@ -1,4 +1,4 @@
-//! `cargo xtask bench --check`: `bakery check` of ten extensions on a host of 1.5 GB, as a Markdown table on stdout.
+//! `cargo xtask bench --check`: `bakery check` of ten extensions on a host of 1.8 GB, as a Markdown table on stdout.
 // A program for people at a terminal: printing is what it's for.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 

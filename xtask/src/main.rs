@@ -53,13 +53,13 @@ enum Task {
         /// Number of runs of each
         #[arg(long, default_value_t = 5)]
         runs: u32,
-        /// Measure only one part: flix or flatwrap; with --programs or --daemons, names, separated by commas
+        /// Measure only one part: flix, partial or flatwrap; with --programs or --daemons, names, separated by commas
         #[arg(long, value_name = "PART")]
         only: Option<String>,
         /// Measure the image writer instead, and print docs/benchmarks-images.md. Takes half an hour
         #[arg(long, conflicts_with = "only")]
         images: bool,
-        /// Measure `bakery check` of ten extensions on a host of 1.5 GB instead, and print the table of docs/checking.md
+        /// Measure `bakery check` of ten extensions on a host of 1.8 GB instead, and print the table of docs/checking.md
         #[arg(long, conflicts_with_all = ["only", "images"])]
         check: bool,
         /// Try programs of many distributions beside patchelf's instead, and print docs/matrix.md. Takes half an hour, most of it

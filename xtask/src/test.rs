@@ -74,7 +74,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         stages.call("dependencies", dependencies::check);
         stages.call("examples", examples::check);
         // With the examples, for the dependencies' features of the other stages: otherwise all is compiled for other features.
-        let what = "--lib --bins --examples --document-private-items";
+        // Not --bins: it takes those with `doc = false`, too, whose names are those of libraries.
+        let what =
+            "--lib --bin xtask --bin mutate --bin list_tree --bin pull --examples --document-private-items";
         let mut doc = cargo(words("doc --workspace --no-deps --locked").chain(words(what)));
         stages.run("rustdoc", doc.env("RUSTDOCFLAGS", "-D warnings"))?;
     }

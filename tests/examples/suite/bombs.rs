@@ -138,22 +138,27 @@ fn pieces() -> Vec<u8> {
     out
 }
 
+/// Half a million entries of one kind.
+fn many(out: &mut Vec<u8>, prefix: &str, flag: u8, link: &str) {
+    (0..500_000).for_each(|n| entry(out, &format!("{prefix}{n}"), flag, link, b""));
+}
+
 fn files() -> Vec<u8> {
     let mut out = Vec::new();
-    (0..500_000).for_each(|n| entry(&mut out, &format!("d/{n}"), b'0', "", b""));
+    many(&mut out, "d/", b'0', "");
     out
 }
 
 fn hard_links() -> Vec<u8> {
     let mut out = Vec::new();
     entry(&mut out, "f", b'0', "", b"x");
-    (0..500_000).for_each(|n| entry(&mut out, &format!("d/{n}"), b'1', "f", b""));
+    many(&mut out, "d/", b'1', "f");
     out
 }
 
 fn whiteouts() -> Vec<u8> {
     let mut out = Vec::new();
-    (0..500_000).for_each(|n| entry(&mut out, &format!("d/.wh.{n}"), b'0', "", b""));
+    many(&mut out, "d/.wh.", b'0', "");
     out
 }
 
@@ -346,5 +351,6 @@ pub(crate) fn run(only: Option<&str>) -> Result<()> {
         bad.len(),
         bad.join(", ")
     );
+    ensure!(bad.is_empty(), "beyond 256 MiB, or accepted after more than 10 s: {}", bad.join(", "));
     Ok(())
 }

@@ -136,9 +136,10 @@ fn full(bench: &Bench, name: &str, tool: &Path, more: &[&str], expected: &[u8]) 
         let dir = bench.work.dir("full")?;
         let option = format!("size={size}");
         Program::new("mount").args(["-t", "tmpfs", "-o", &option, "tmpfs"]).arg(&dir).run()?;
-        let done = bench.tool(tool, &dir, more).outcome()?;
+        let done = bench.tool(tool, &dir, more).outcome();
         let image = fs::read(dir.join("tool.raw")).ok();
         Program::new("umount").arg(&dir).run()?;
+        let done = done?;
         if done.status.success() {
             ensure!(image.as_deref() == Some(expected), "{name}: another image on {size} bytes");
             break;
@@ -181,7 +182,7 @@ fn flips(
     let mut errors = 0;
     for n in 0..count {
         let path = &files[n as usize % files.len()];
-        let Ok(good) = fs::read(path) else { continue };
+        let good = fs::read(path).with_context(|| format!("{path:?}"))?;
         let mut bad = good.clone();
         let at = numbers.below(good.len() as u64) as usize;
         bad[at] ^= 1 << numbers.below(8);

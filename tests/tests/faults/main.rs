@@ -35,6 +35,9 @@ struct Shared {
     image: Image,
 }
 
+/// This machine's, as images have it.
+const ARCHITECTURE: &str = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
+
 static SHARED: LazyLock<Shared> = LazyLock::new(|| {
     let work = Work::new().unwrap();
     let settings = Settings { remove: true, ..Settings::default() };

@@ -147,7 +147,7 @@ fn skopeo_writes_what_is_read() {
     let dir = SHARED.work.dir("chunked").unwrap();
     let made = dir.join("layer.tar");
     fs::write(&made, tar()).unwrap();
-    let platform = e2e::layout::Platform { architecture: "amd64", layers: vec![made] };
+    let platform = e2e::layout::Platform { architecture: ARCHITECTURE, layers: vec![made] };
     e2e::layout::write(&dir.join("plain"), "1", &[platform]).unwrap();
     let copy = |from: String, to: String, options: &[&str]| {
         let common = ["--insecure-policy", "copy", "--quiet"];
@@ -161,6 +161,9 @@ fn skopeo_writes_what_is_read() {
     let bench = Bench::new(insecure(address));
     let reference = ImageRef::Registry(format!("{address}/partial/skopeo:1").parse().unwrap());
     let part = bench.partial(&reference);
+    let whole = Bench::new(insecure(address));
+    let whole = whole.context().rootfs(&reference, &[], &whole.told).unwrap();
+    assert_ne!(part.id, whole.id, "skopeo wrote no table of contents");
     let plain = Tree::from_tar(
         &tree::Blob::at_path(dir.join("layer.tar")),
         0,

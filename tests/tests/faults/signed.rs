@@ -413,7 +413,7 @@ fn signatures_from_a_server_and_of_an_index() {
             "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "digest": image.digest(),
             "size": image.manifest.len(),
-            "platform": { "os": "linux", "architecture": if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" } },
+            "platform": { "os": "linux", "architecture": ARCHITECTURE },
         }],
     });
     let index = serde_json::to_vec(&index).unwrap();

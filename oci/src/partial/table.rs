@@ -13,6 +13,8 @@ use store::Digest;
 
 use super::header::{BLOCK, Header};
 
+/// Bytes that stand before the pieces of one compressed part, all together: whoever reads them all unpacks that many.
+const SKIPPED_MAX: u64 = 256 << 20;
 /// The only version there is.
 const VERSION: u64 = 1;
 
@@ -95,6 +97,8 @@ pub(super) struct Table<'f> {
     pub len: u64,
     /// What the last file still lacks.
     rest: Option<Rest>,
+    /// Of [`SKIPPED_MAX`].
+    skipped: u64,
 }
 
 impl<'f> Table<'f> {
@@ -103,7 +107,7 @@ impl<'f> Table<'f> {
     /// # Errors
     /// Something without a digest, a gap, or an entry of an unknown type: nothing of the table counts then.
     pub(super) fn parse(json: &[u8], size: u64, file: &'f File) -> Result<Table<'f>, TableError> {
-        let mut table = Table { file, chunks: Vec::new(), len: 0, rest: None };
+        let mut table = Table { file, chunks: Vec::new(), len: 0, rest: None, skipped: 0 };
         let mut input = serde_json::Deserializer::from_slice(json);
         let custom = |why: String| <serde_json::Error as serde::de::Error>::custom(why);
         (&mut input).deserialize_map(Document(&mut table))?;
@@ -173,6 +177,13 @@ impl<'f> Table<'f> {
             && (last.from, last.skip) >= (from, skip)
         {
             return Err("chunks are out of order");
+        }
+        self.skipped = match self.chunks.last() {
+            Some(last) if last.from == from => self.skipped.saturating_add(skip),
+            _ => skip,
+        };
+        if self.skipped > SKIPPED_MAX {
+            return Err("too much has to be unpacked for its pieces");
         }
         self.chunks.push(Chunk { at, len, from, to: 0, skip, digest, file: rest.start });
         Ok(())
@@ -320,7 +331,12 @@ fn seconds(text: &str) -> Option<i64> {
         _ => {
             let sign = if rest.starts_with('-') { -1 } else { 1 };
             let (hours, minutes) = rest.strip_prefix(['+', '-'])?.split_once(':')?;
-            sign * (hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().ok()? * 60)
+            let two = |digits: &str, most: i64| {
+                let digits =
+                    Some(digits).filter(|d| d.len() == 2 && d.bytes().all(|b| b.is_ascii_digit()))?;
+                digits.parse::<i64>().ok().filter(|n| *n <= most)
+            };
+            sign * (two(hours, 23)? * 3600 + two(minutes, 59)? * 60)
         }
     };
     // Years that begin in March, so that the odd day is the last.
@@ -364,6 +380,7 @@ mod tests {
             (40, "\"size\":7", "\"size\":8", "lacks chunks"),
             (40, "\"name\":\"a\",\"type\":\"chunk\"", "\"name\":\"z\",\"type\":\"chunk\"", "without a file"),
             (40, "eA==", "?", "Base64"),
+            (40, "\"offset\":30", "\"offset\":30,\"innerOffset\":300000000", "too much has to be unpacked"),
         ] {
             let got = odd(size, good().replace(from, to));
             assert!(got.contains(word), "{word}: {got}");
@@ -397,6 +414,9 @@ mod tests {
             ("2024-03-01T01:00:00+01:00", Some(1_709_251_200)),
             ("1969-12-31T23:59:59Z", Some(-1)),
             ("0001-01-01T00:00:00Z", Some(-62_135_596_800)),
+            ("2024-01-01T00:00:00+99999999999999999:00", None),
+            ("2024-01-01T00:00:00+-5:00", None),
+            ("2024-01-01T00:00:00+24:00", None),
             ("2024-13-01T00:00:00Z", None),
             ("2024-01-01 00:00:00", None),
             ("", None),

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use tree::list_some;
+
 /// What is wrong with a policy, or with an image by it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -39,7 +41,7 @@ pub enum PolicyError {
         problems: Vec<String>,
     },
     /// No signature that counts.
-    #[error("rule for {scope} in {path:?} wants {wanted}, and none of the image's counts: {}", .reasons.join("; "))]
+    #[error("rule for {scope} in {path:?} wants {wanted}, and none of the image's counts: {}", list_some(.reasons, REASONS))]
     NotAccepted {
         path: PathBuf,
         scope: String,
@@ -49,6 +51,12 @@ pub enum PolicyError {
     },
 }
 
+/// Reasons that are named: a place may have any number of signatures.
+const REASONS: usize = 5;
+
 fn also(problems: &[String]) -> String {
-    problems.iter().map(|p| format!("; {p}")).collect()
+    match problems {
+        [] => String::new(),
+        problems => format!("; {}", list_some(problems, REASONS)),
+    }
 }

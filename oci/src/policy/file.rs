@@ -124,6 +124,9 @@ fn check_scope(transport: &str, scope: &str) -> Result<(), String> {
     if scope.is_empty() {
         return Ok(());
     }
+    if matches!(transport, "docker-archive" | "tarball") {
+        return Err(format!("scope {scope:?} of {transport} is not valid: it has none but \"\", for all"));
+    }
     if has_paths(transport) {
         let path = scope.strip_suffix('/').unwrap_or(scope);
         let clean =

@@ -25,6 +25,7 @@ pub(crate) use rules::{Found, Rules};
 mod lookaside;
 pub(crate) use lookaside::{Configured, signature_url};
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use store::Environment;
@@ -82,7 +83,11 @@ impl Policy {
         let known = [home, user, Some(system.join("policy.json")), Some(vendor)];
         let found = match file {
             Some(file) => Some(file.to_owned()),
-            None => known.into_iter().flatten().find(|path| path.symlink_metadata().is_ok()),
+            // One that can't be looked at may be there.
+            None => known.into_iter().flatten().find(|path| {
+                let missing = [ErrorKind::NotFound, ErrorKind::NotADirectory];
+                !path.symlink_metadata().is_err_and(|e| missing.contains(&e.kind()))
+            }),
         };
         let Some(path) = found else { return Ok(Policy { file: None, places }) };
         let text = store::small_file::read_text(&path)

@@ -1,5 +1,6 @@
 //! Signatures held against what a policy wants of an image.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use store::Digest;
@@ -91,8 +92,9 @@ impl Rules<'_> {
             let one = |signature| self.one(&keys, identity, signature, digests, now);
             let accepted = mine.into_iter().any(|s| one(s).map_err(|why| reasons.push(why)).is_ok());
             if !accepted {
-                reasons.dedup();
                 reasons.extend(found.problems.iter().cloned());
+                let mut seen = BTreeSet::new();
+                reasons.retain(|reason| seen.insert(reason.clone()));
                 return Err(PolicyError::NotAccepted { path, scope, wanted, reasons });
             }
         }

@@ -70,6 +70,7 @@ fn what_is_not_understood_is_refused() {
         ),
         (scope("dir", "/"), "scope \"/\" of dir is not valid"),
         (scope("dir", "a/b"), "scope \"a/b\" of dir is not valid"),
+        (scope("docker-archive", "/a"), "scope \"/a\" of docker-archive is not valid"),
         (scope("oci", "/a/../b"), "scope \"/a/../b\" of oci is not valid"),
         (scope("docker", "quay*.io"), "scope \"quay*.io\" of docker is not valid"),
         (

@@ -175,7 +175,7 @@ impl SourceArgs {
         Ok(Context {
             cache,
             registries,
-            policy: Policy::load(path(&self.policy).as_deref(), &environment)?,
+            policy: Policy::load(self.policy.as_deref(), &environment)?,
             client: Arc::new(Client::new(options, credentials, environment)),
             platform,
             offline: self.offline,

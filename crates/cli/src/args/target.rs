@@ -11,7 +11,7 @@ use host_check::Target;
 use image::ImageContents;
 use oci::{Context, ImageRef};
 use selinux::{FileContexts, Sources};
-use tree::{Events, ReadOptions, Tree};
+use tree::{Event, Events, ReadOptions, Tree};
 
 use crate::host_files::{ReadHost, read_host};
 
@@ -67,7 +67,14 @@ impl TargetArgs {
         }
         let context = context()?;
         let host = match host {
-            Some(name) => Some(read_host(name, None, &[], &context, events).context("--host")?),
+            Some(name) => {
+                let read = read_host(name, None, &[], &context, events).context("--host")?;
+                // Modes and owners that aren't known aren't compared.
+                for note in &read.host.notes {
+                    events.event(Event::Warning(format!("{name}: {note}").into()));
+                }
+                Some(read)
+            }
             None => None,
         };
         let contexts = match (policy, &host) {

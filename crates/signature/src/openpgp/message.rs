@@ -12,6 +12,8 @@ const LITERAL: u8 = 11;
 
 /// Bytes. What is signed about an image has a few hundred.
 const MESSAGE_MAX: u64 = 1 << 20;
+/// Signatures of one text: each is checked over all of it.
+const SIGNATURES_MAX: usize = 16;
 /// gpg compresses once.
 const NESTING_MAX: usize = 2;
 
@@ -39,6 +41,9 @@ impl Message {
                     return Self::nested(&inflate(&body)?, depth);
                 }
                 LITERAL if payload.is_none() => payload = Some(literal(&body)?.to_vec()),
+                SIGNATURE if signatures.len() == SIGNATURES_MAX => {
+                    return Err(format!("has more than {SIGNATURES_MAX} signatures"));
+                }
                 SIGNATURE => signatures.push(body),
                 ONE_PASS if payload.is_none() => {}
                 MARKER => {}
@@ -188,6 +193,9 @@ mod tests {
         let bomb = [&[0xa3, 1][..], &packed.finish().unwrap()].concat();
         let error = super::Message::parse(&bomb).unwrap_err();
         assert_eq!(error, "is larger than 1048576 bytes when decompressed");
+        // A signature over and over.
+        let many = [&[0xcb, 6, b'b', 0, 0, 0, 0, 0][..], &[0xc2, 1, 4].repeat(17)].concat();
+        assert_eq!(super::Message::parse(&many).unwrap_err(), "has more than 16 signatures");
         // Compressed again and again.
         let mut nested = vec![0xcb, 6, b'b', 0, 0, 0, 0, 0];
         for _ in 0..3 {

@@ -182,10 +182,10 @@ pub(super) fn hostile_mount_points(case: &Case) {
 /// What an image gets hold of by /proc/self/exe isn't the host's program.
 pub(super) fn program(case: &Case) {
     let scratch = case.scratch();
-    let run = case.shell("echo > /srv/x");
+    // More than a pipe holds: the helper can't end before all is read.
+    let run = case.shell("cat /bin/busybox /bin/busybox /bin/busybox > /srv/x");
     let own = format!("PPid:\t{}\n", std::process::id());
     let programs = run_in(&busybox(), &oci::Config::default(), &run, &scratch, &case.events, |reader| {
-        // The helper lives until all is read.
         let mut found = Vec::new();
         for entry in std::fs::read_dir("/proc").unwrap() {
             let dir = entry.unwrap().path();

@@ -19,6 +19,8 @@ mod state;
 
 mod sysusers;
 
+mod tmpfiles;
+
 pub mod verify;
 
 use std::collections::BTreeSet;
@@ -51,6 +53,8 @@ rules! {
         "a unit needs a directory in /var or a file in /etc that nothing in the extension makes";
     SYSUSERS_SYNTAX "sysusers-syntax" Error true
         "systemd-sysusers ignores a malformed line, and nobody makes its user";
+    TMPFILES_SYNTAX "tmpfiles-syntax" Error true
+        "systemd-tmpfiles ignores a malformed line, and nobody makes its file";
     UNIT_REFERENCE "unit-reference" Warning true
         "a unit requires, wants or starts a unit that is neither in the extension nor on every host";
     DROP_IN_NAME "drop-in-name" Warning true
@@ -61,6 +65,8 @@ rules! {
         "a link among the programs or units leads nowhere in the extension";
     HOST_PROGRAM "host-program" Warning true
         "a program that every host has is replaced while the extension is merged";
+    SCRIPT_INTERPRETER "script-interpreter" Warning true
+        "a program is a script for an interpreter that neither the extension nor every host has";
     SELINUX_LABEL "selinux-label" Warning true
         "some files have SELinux labels and others have none";
     COLLISION "collision" Error true
@@ -102,6 +108,7 @@ pub fn lint(tree: &Tree, name: &ExtensionName, options: &LintOptions) -> Result<
     owners(tree, &mut out);
     state::check(tree, &mut out)?;
     sysusers::check(tree, &mut out)?;
+    tmpfiles::check(tree, &mut out)?;
     references::check(tree, &options.units, &mut out)?;
     if any {
         out.extend(needs::findings(&Needs::of(tree), &options.host_libraries));

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::{
-    DANGLING_LINK, DROP_IN_NAME, HOST_PROGRAM, SELINUX_LABEL, TMPFILES_SOURCE, UNIT_REFERENCE, configuration,
-    finding,
+    DANGLING_LINK, DROP_IN_NAME, HOST_PROGRAM, SCRIPT_INTERPRETER, SELINUX_LABEL, TMPFILES_SOURCE,
+    UNIT_REFERENCE, configuration, finding,
 };
 use crate::extension::Finding;
 use crate::extension::unit_programs::{UNIT_LIMIT, is_unit};
-use crate::extension::units::{parse, template, words};
+use crate::extension::units::{Directive, parse, template, words};
 use tree::{ContentError, Node, StaticPath, Tree, TreePath, escape};
 
 const UNITS: StaticPath = StaticPath::new("/usr/lib/systemd/system");
@@ -94,8 +94,14 @@ pub(super) fn check(
             continue;
         }
         let Some(content) = node.content().filter(|c| c.len() <= UNIT_LIMIT) else { continue };
+        let directives = parse(&content.read(UNIT_LIMIT)?);
         let mut seen = BTreeSet::new();
-        for d in parse(&content.read(UNIT_LIMIT)?) {
+        if let Some(name) = implied(path, &directives).filter(|name| !units.has(name)) {
+            let message =
+                format!("starts {name}: the host has to have this unit, which isn't in the extension");
+            out.push(finding(&UNIT_REFERENCE, Some(path.clone()), message));
+        }
+        for d in directives {
             if !is_relation(&d.section, &d.key) {
                 continue;
             }
@@ -113,8 +119,37 @@ pub(super) fn check(
     tmpfiles(tree, out)?;
     links(tree, out);
     programs(tree, out);
+    scripts(tree, out)?;
     labels(tree, out);
     Ok(())
+}
+
+/// The service that a timer, path or socket starts without naming it. systemd.timer(5), systemd.path(5), systemd.socket(5).
+fn implied(path: &TreePath, directives: &[Directive]) -> Option<String> {
+    if path.parent()? != UNITS.path() {
+        return None;
+    }
+    let name = String::from_utf8(path.file_name()?.to_vec()).ok()?;
+    let (stem, kind) = name.rsplit_once('.')?;
+    let last = |section: &str, key: &str| {
+        let found = directives.iter().rfind(|d| d.section == section && d.key == key);
+        found.map(|d| d.value.as_slice()).filter(|value| !value.is_empty())
+    };
+    match kind {
+        "timer" if last("Timer", "Unit").is_none() => Some(format!("{stem}.service")),
+        "path" if last("Path", "Unit").is_none() => Some(format!("{stem}.service")),
+        "socket" if last("Socket", "Service").is_none() => {
+            // One instance for each connection.
+            let accepts = last("Socket", "Accept").is_some_and(is_true);
+            Some(if accepts { format!("{stem}@.service") } else { format!("{stem}.service") })
+        }
+        _ => None,
+    }
+}
+
+/// systemd.syntax(7).
+fn is_true(value: &[u8]) -> bool {
+    [&b"1"[..], b"yes", b"y", b"true", b"t", b"on"].iter().any(|word| value.eq_ignore_ascii_case(word))
 }
 
 /// Whether a unit fails, or does nothing, without the units that a setting names. systemd.unit(5).
@@ -182,6 +217,8 @@ fn tmpfiles(tree: &Tree, out: &mut Vec<Finding>) -> Result<(), ContentError> {
                 continue;
             }
             let source = match columns.get(6).filter(|a| a.text != b"-") {
+                // From where the link is.
+                Some(argument) if !argument.text.starts_with(b"/") => beside(&place.text, &argument.text),
                 Some(argument) => argument.text.clone(),
                 None => [b"/usr/share/factory", place.text.as_slice()].concat(),
             };
@@ -197,6 +234,20 @@ fn tmpfiles(tree: &Tree, out: &mut Vec<Finding>) -> Result<(), ContentError> {
         }
     }
     Ok(())
+}
+
+/// Where a relative link leads, by the letters of both paths.
+fn beside(link: &[u8], target: &[u8]) -> Vec<u8> {
+    let dir = link.rsplitn(2, |&b| b == b'/').nth(1).unwrap_or_default();
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in dir.split(|&b| b == b'/').chain(target.split(|&b| b == b'/')) {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.iter().flat_map(|part| [b"/", *part]).flatten().copied().collect()
 }
 
 /// Links that lead nowhere, where hosts look for programs and units, or within the extension's own directories.
@@ -225,6 +276,49 @@ fn programs(tree: &Tree, out: &mut Vec<Finding>) {
             out.push(finding(&HOST_PROGRAM, Some(path.clone()), message));
         }
     }
+}
+
+/// Bytes of a script's first line that the kernel reads. BINPRM_BUF_SIZE of Linux.
+const SHEBANG_LIMIT: usize = 256;
+/// Where env(1) looks for programs on every host.
+const SEARCHED: [&str; 2] = ["/usr/bin", "/usr/local/bin"];
+
+/// Scripts among the programs whose interpreter isn't there. execve(2).
+fn scripts(tree: &Tree, out: &mut Vec<Finding>) -> Result<(), ContentError> {
+    for (path, node) in tree.children(&FOLLOWED[0].path()).filter(|(_, n)| n.meta.mode & 0o111 != 0) {
+        let Some(content) = node.content() else { continue };
+        let head = content.head(SHEBANG_LIMIT)?;
+        let Some(line) = head.strip_prefix(b"#!").and_then(|h| h.split(|&b| b == b'\n').next()) else {
+            continue;
+        };
+        if let Some(missing) = missing_interpreter(tree, line) {
+            let message = format!("is a script for {}, which isn't in the extension", escape(&missing));
+            out.push(finding(&SCRIPT_INTERPRETER, Some(path.clone()), message));
+        }
+    }
+    Ok(())
+}
+
+/// The interpreter that `#!` or env(1) names, if neither the tree nor every host has it.
+fn missing_interpreter(tree: &Tree, line: &[u8]) -> Option<Vec<u8>> {
+    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let interpreter = words.next()?;
+    let (dir, name) = match interpreter.iter().rposition(|&b| b == b'/') {
+        Some(at) => (&interpreter[..at], &interpreter[at + 1..]),
+        None => (&b""[..], interpreter),
+    };
+    let is_hosts = |name: &[u8]| PROGRAMS.iter().any(|program| program.as_bytes() == name);
+    let usual = [&b"/bin"[..], b"/usr/bin", b"/sbin", b"/usr/sbin"].contains(&dir);
+    if usual && name == b"env" {
+        let named = words.find(|word| !word.starts_with(b"-") && !word.contains(&b'='))?;
+        let has = |dir: &str| tree.resolve([dir.as_bytes(), b"/", named].concat(), true).is_ok();
+        let is_there = is_hosts(named) || named.contains(&b'/') || SEARCHED.iter().any(|dir| has(dir));
+        return (!is_there).then(|| named.to_vec());
+    }
+    let in_tree = tree.resolve(interpreter, true).is_ok()
+        || usual && tree.resolve([b"/usr/bin/", name].concat(), true).is_ok();
+    let is_there = in_tree || usual && is_hosts(name);
+    (!is_there).then(|| interpreter.to_vec())
 }
 
 /// A label holds on the host if it is set; for what isn't labeled, the host's policy has one label for everything.

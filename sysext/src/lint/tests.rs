@@ -294,12 +294,19 @@ fn names_that_lead_nowhere() {
         ),
         ("/usr/lib/systemd/system/worker@.service", "[Unit]\nBindsTo=www.service\n"),
         ("/usr/lib/systemd/system/web.timer", "[Timer]\nUnit=gone.service\n"),
+        ("/usr/lib/systemd/system/web.socket", "[Socket]\nListenStream=80\n"),
+        ("/usr/lib/systemd/system/worker.path", "[Path]\nPathExists=/run/x\nUnit=\n"),
+        ("/usr/lib/systemd/system/worker.socket", "[Socket]\nListenStream=81\nAccept=yes\n"),
+        ("/usr/lib/systemd/system/lost.socket", "[Socket]\nListenStream=82\nAccept=yes\n"),
+        ("/usr/lib/systemd/system/lost.timer", "[Timer]\nOnCalendar=daily\n"),
+        ("/usr/lib/systemd/system/lost.timer.d/10.conf", "[Timer]\nOnCalendar=hourly\n"),
         ("/usr/lib/systemd/system/web.service.d/10-env", "[Service]\n"),
         ("/usr/lib/systemd/system/web.service.d/20-env.conf", "[Service]\n"),
         (
             "/usr/lib/tmpfiles.d/web.conf",
             "C /etc/web.conf\nC /etc/b.conf - - - - /usr/share/web/b.conf\nL /etc/mtab - - - - ../proc/self/mounts\n\
-             L+ /etc/c.conf 0644 - - - /usr/share/web/c.conf\n",
+             L+ /etc/c.conf 0644 - - - /usr/share/web/c.conf\nL /etc/web/c.conf - - - - ../../usr/share/web/c.conf\n\
+             L /etc/web/d.conf - - - - ../../usr/share/web/d.conf\n",
         ),
         ("/usr/share/factory/etc/web.conf", "x"),
         ("/usr/share/web/c.conf", "x"),
@@ -326,9 +333,17 @@ fn names_that_lead_nowhere() {
              [unit-reference]"
         )
     };
+    let implied = |unit: &str, starts: &str| {
+        format!(
+            "warning: {units}/{unit}: starts {starts}: the host has to have this unit, which isn't in the extension \
+             [unit-reference]"
+        )
+    };
     assert_eq!(
         found,
         [
+            implied("lost.socket", "lost@.service"),
+            implied("lost.timer", "lost.service"),
             needs("web.service", "Requires=db.service", 2),
             needs("web.service", "Wants=other.service", 3),
             format!(
@@ -336,7 +351,11 @@ fn names_that_lead_nowhere() {
                  in .conf [drop-in-name]"
             ),
             needs("web.timer", "Unit=gone.service", 2),
+            implied("worker.path", "worker.service"),
             "warning: /usr/lib/tmpfiles.d/web.conf: line 2: the host has to have /usr/share/web/b.conf, which isn't in the \
+             extension [tmpfiles-source]"
+                .to_owned(),
+            "warning: /usr/lib/tmpfiles.d/web.conf: line 6: the host has to have /usr/share/web/d.conf, which isn't in the \
              extension [tmpfiles-source]"
                 .to_owned(),
             "warning: /usr/bin/web2: leads to ../libexec/web2, which isn't in the extension [dangling-link]".to_owned(),
@@ -350,7 +369,9 @@ fn names_that_lead_nowhere() {
         ]
     );
     // Another extension of a set has them.
-    let units = ["db.service", "other.service", "gone.service"].map(str::to_owned).into();
+    let units =
+        ["db.service", "other.service", "gone.service", "lost.service", "lost@.service", "worker.service"];
+    let units = units.map(str::to_owned).into();
     let found = check(&image, &LintOptions { units, ..LintOptions::default() });
     assert!(!found.iter().any(|f| f.contains("[unit-reference]")), "{found:#?}");
 }
@@ -381,6 +402,64 @@ fn lines_of_sysusers() {
     ] {
         let found = errors(&[RELEASE, setup, (at, &format!("\n{line}\n"))]);
         assert_eq!(found, [format!("error: {at}: line 2: {message} [sysusers-syntax]")], "{line}");
+    }
+}
+
+#[test]
+fn lines_of_tmpfiles() {
+    let at = "/usr/lib/tmpfiles.d/x.conf";
+    let good = "# comment\n\nd /var/lib/x 0750 root root 10d\nL+? /run/x - - - - /dev/null\nf$ /run/y ~0644 :root :root - a b c\n\
+                z /var/lib/%i %m - -\nd \"/var/lib/a b\" :0755\nx /tmp/x*\n";
+    let setup = (
+        "/usr/lib/systemd/system/x-setup.service",
+        "[Service]\nType=oneshot\nExecStart=systemd-tmpfiles --create x.conf\n",
+    );
+    assert_eq!(errors(&[RELEASE, (at, good), setup]), [""; 0]);
+    for (line, message) in [
+        ("d", "a path is missing"),
+        ("dir /var/lib/x", "type \"dir\" is unknown"),
+        ("k /var/lib/x", "type \"k\" is unknown"),
+        ("d var/lib/x", "\"var/lib/x\" is no absolute path"),
+        ("d /var/lib/x rwx", "\"rwx\" is no mode: expected octal digits"),
+        ("d /var/lib/x 0789", "\"0789\" is no mode: expected octal digits"),
+        ("d /var/lib/x 0755 root \"a group\"", "\"a group\" is no name of a user or group"),
+    ] {
+        let found = errors(&[RELEASE, setup, (at, &format!("\n{line}\n"))]);
+        assert!(
+            found.contains(&format!("error: {at}: line 2: {message} [tmpfiles-syntax]")),
+            "{line}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn interpreters_of_scripts() {
+    let fine = [
+        ("/usr/bin/a", "#!/bin/sh\n"),
+        ("/usr/bin/b", "#! /usr/bin/env -S A=1 bash -e\n"),
+        ("/usr/bin/c", "#!/usr/bin/env ours\n"),
+        ("/usr/bin/ours", "\x7fELF"),
+        ("/usr/bin/d", "#!/bin/ours -x\n"),
+        ("/usr/bin/e", "#!/usr/lib/x/bin/inner"),
+        ("/usr/lib/x/bin/inner", "#!/usr/bin/python3\n"),
+        ("/usr/bin/f", "no script"),
+        ("/usr/bin/g", "#!\n"),
+        ("/usr/share/x", "#!/usr/bin/python3\n"),
+    ];
+    let found = errors(&[&[RELEASE], &fine[..]].concat());
+    assert!(!found.iter().any(|f| f.contains("[script-interpreter]")), "{found:?}");
+    for (line, missing) in [
+        ("#!/usr/bin/python3 -I\n", "/usr/bin/python3"),
+        ("#!/usr/bin/env perl\n", "perl"),
+        ("#!/usr/bin/env -S A=1 perl -w\n", "perl"),
+        ("#!/opt/x/bin/sh\n", "/opt/x/bin/sh"),
+        ("#!perl", "perl"),
+    ] {
+        let found = errors(&[RELEASE, ("/usr/bin/a", line)]);
+        let message = format!(
+            "warning: /usr/bin/a: is a script for {missing}, which isn't in the extension [script-interpreter]"
+        );
+        assert_eq!(found, [message], "{line}");
     }
 }
 

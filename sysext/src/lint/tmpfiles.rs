@@ -1,0 +1,57 @@
+//! Lines of tmpfiles.d that systemd-tmpfiles ignores. tmpfiles.d(5).
+
+use super::{TMPFILES_SYNTAX, configuration, finding};
+use crate::extension::Finding;
+use crate::extension::units::words;
+use tree::{ContentError, StaticPath, Tree, escape};
+
+const TMPFILES: StaticPath = StaticPath::new("/usr/lib/tmpfiles.d");
+/// The types of lines.
+const KINDS: &[u8] = b"fwdDevqQpLcbCxXrRzZtThHaA";
+/// What may follow the type, in any order.
+const MODIFIERS: &[u8] = b"+!-=~^$?";
+
+/// Finds malformed lines. What specifiers (`%`) make of a column is known on the host only.
+pub(super) fn check(tree: &Tree, out: &mut Vec<Finding>) -> Result<(), ContentError> {
+    for (path, text) in configuration(tree, TMPFILES)? {
+        for (at, line) in text.split(|&b| b == b'\n').map(<[u8]>::trim_ascii).enumerate() {
+            if matches!(line.first(), None | Some(b'#')) {
+                continue;
+            }
+            let columns: Vec<String> = words(line).iter().map(|w| escape(&w.text)).collect();
+            if let Some(problem) = problem(&columns) {
+                let message = format!("line {}: {problem}", at + 1);
+                out.push(finding(&TMPFILES_SYNTAX, Some(path.clone()), message));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is wrong with a line.
+fn problem(columns: &[String]) -> Option<String> {
+    let column = |i: usize| columns.get(i).map(String::as_str).filter(|c| *c != "-" && !c.contains('%'));
+    let kind = columns.first()?;
+    let (first, modifiers) = kind.as_bytes().split_first()?;
+    if !KINDS.contains(first) || modifiers.iter().any(|m| !MODIFIERS.contains(m)) {
+        return Some(format!("type {kind:?} is unknown"));
+    }
+    match columns.get(1) {
+        None => return Some("a path is missing".to_owned()),
+        Some(path) if !path.starts_with(['/', '%']) => {
+            return Some(format!("{path:?} is no absolute path"));
+        }
+        Some(_) => {}
+    }
+    if let Some(mode) = column(2).filter(|mode| !is_mode(mode)) {
+        return Some(format!("{mode:?} is no mode: expected octal digits"));
+    }
+    let spaced = [column(3), column(4)].into_iter().flatten().find(|name| name.contains(' '));
+    spaced.map(|name| format!("{name:?} is no name of a user or group"))
+}
+
+/// Octal, masked (`~`), or for new files only (`:`).
+fn is_mode(text: &str) -> bool {
+    let digits = text.trim_start_matches(['~', ':']);
+    u32::from_str_radix(digits, 8).is_ok_and(|mode| mode <= 0o7777)
+}

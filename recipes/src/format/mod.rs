@@ -168,11 +168,29 @@ pub enum SourceTable {
         url: Template,
         /// JSON pointer (RFC 6901) to a text or a list of texts; `*` as a part stands for all members.
         pointer: String,
+        /// Whether the versions are the keys of the object that the pointer leads to. Default: no.
+        #[serde(default)]
+        keys: bool,
+        /// Where each branch has a document of its own, whose URL has `{branch}`: the list of branches. Default: one document.
+        branches: Option<Box<BranchesTable>>,
     },
     /// URL of the schedule of Kubernetes' releases (schedule.yaml).
     KubernetesSchedule(Template),
     /// URL of a text: each of its lines.
     Text(Template),
+}
+
+/// The word of a URL that stands for each of the branches.
+pub(crate) const BRANCH: &str = "branch";
+
+/// A list of branches.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BranchesTable {
+    /// The list.
+    pub source: SourceTable,
+    /// As in `[versions]`.
+    pub r#match: Option<Pattern>,
 }
 
 /// What is built if no version is named.

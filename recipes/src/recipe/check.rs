@@ -10,8 +10,8 @@ use super::error::suggestion;
 use super::files::Files;
 use crate::{
     format::{
-        ChecksumTable, ChecksumWord, DownloadTable, FileTable, InstallTable, ParameterTable, RecipeFile,
-        SignatureTable, SourceTable, When,
+        BRANCH, ChecksumTable, ChecksumWord, DownloadTable, FileTable, InstallTable, ParameterTable,
+        RecipeFile, SignatureTable, SourceTable, When,
     },
     template::{self, Template},
 };
@@ -187,7 +187,17 @@ impl<'a> Checker<'a> {
     }
 
     fn source(&self, source: &SourceTable, words: &[&str]) -> Checked {
-        let known = words.iter().copied().collect();
+        let mut known: BTreeSet<&str> = words.iter().copied().collect();
+        if let SourceTable::JsonIndex { branches: Some(branches), url, .. } = source {
+            if !url.words().any(|word| word == BRANCH) {
+                return Err(format!("{:?} has no {{{BRANCH}}}, but branches are listed", url.as_str()));
+            }
+            if matches!(branches.source, SourceTable::JsonIndex { branches: Some(_), .. }) {
+                return Err("branches of branches aren't followed".to_owned());
+            }
+            self.source(&branches.source, words)?;
+            known.insert(BRANCH);
+        }
         self.words([source.template()], &known)?;
         match source {
             SourceTable::JsonIndex { pointer, .. } if !pointer.is_empty() && !pointer.starts_with('/') => {

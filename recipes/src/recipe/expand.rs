@@ -15,8 +15,8 @@ use super::instance::{
 use super::{ParameterValue, Recipe};
 use crate::{
     format::{
-        ChecksumTable, ChecksumWord, DownloadTable, FileTable, InstallTable, Mode, Pattern, SignatureTable,
-        SourceTable, When,
+        BRANCH, BranchesTable, ChecksumTable, ChecksumWord, DownloadTable, FileTable, InstallTable, Mode,
+        Pattern, SignatureTable, SourceTable, When,
     },
     template::{Template, UnknownWord, Values},
     version::Version,
@@ -198,14 +198,24 @@ impl Recipe {
 
 impl SourceTable {
     fn expand(&self, values: &Values) -> Result<SourceTable, UnknownWord> {
+        if let SourceTable::JsonIndex { url, pointer, keys, branches: Some(branches) } = self {
+            // Known when the list of branches is.
+            let mut values = values.clone();
+            values.insert(BRANCH.to_owned(), format!("{{{BRANCH}}}"));
+            let source = branches.source.expand(&values)?;
+            let branches = Box::new(BranchesTable { source, r#match: branches.r#match.clone() });
+            let url = Template::from(url.expand(&values)?.as_str());
+            let (pointer, keys) = (pointer.clone(), *keys);
+            return Ok(SourceTable::JsonIndex { url, pointer, keys, branches: Some(branches) });
+        }
         let text = Template::literal(self.template().expand(values)?);
         Ok(match self {
             SourceTable::GithubReleases(_) => SourceTable::GithubReleases(text),
             SourceTable::GithubTags(_) => SourceTable::GithubTags(text),
             SourceTable::GitlabTags(_) => SourceTable::GitlabTags(text),
             SourceTable::HtmlIndex(_) => SourceTable::HtmlIndex(text),
-            SourceTable::JsonIndex { pointer, .. } => {
-                SourceTable::JsonIndex { url: text, pointer: pointer.clone() }
+            SourceTable::JsonIndex { pointer, keys, .. } => {
+                SourceTable::JsonIndex { url: text, pointer: pointer.clone(), keys: *keys, branches: None }
             }
             SourceTable::KubernetesSchedule(_) => SourceTable::KubernetesSchedule(text),
             SourceTable::Text(_) => SourceTable::Text(text),

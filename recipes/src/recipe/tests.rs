@@ -87,6 +87,11 @@ fn what_makes_no_sense_is_told_with_its_line() {
             ":4:1: parameter \"x\" needs one of source, default and required = true",
         ),
         (
+            "[parameters.x]\nabout = \"a\"\n[parameters.x.source.json-index]\nurl = \"https://e.org/j\"\npointer = \"/a\"\n\
+             branches = { source = { text = \"https://e.org/t\" } }\n",
+            ":4:1: \"https://e.org/j\" has no {branch}, but branches are listed",
+        ),
+        (
             "[parameters.version]\nabout = \"a\"\nrequired = true\n",
             ":4:1: parameter \"version\" is no free word of small letters, digits and hyphens",
         ),

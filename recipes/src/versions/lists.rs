@@ -17,6 +17,12 @@ pub enum ListError {
     /// The pointer leads nowhere, or to something that is no text.
     #[error("list has no text at {0:?}")]
     Pointer(String),
+    /// The pointer leads nowhere, or to something that is no object.
+    #[error("list has no object with keys at {0:?}")]
+    Keys(String),
+    /// Each is a document to fetch.
+    #[error("list has {0} branches, expected at most {limit}: match takes some of them", limit = super::BRANCHES)]
+    Branches(usize),
     /// Not a project's URL.
     #[error("is no project, expected https://HOST/GROUP/PROJECT")]
     NoProject,
@@ -89,13 +95,20 @@ pub(super) fn html(body: &[u8]) -> Result<Vec<String>, ListError> {
     Ok(out)
 }
 
-/// Texts at a JSON pointer in which `*` stands for all members.
-pub(super) fn json(body: &[u8], pointer: &str) -> Result<Vec<String>, ListError> {
+/// Texts at a JSON pointer in which `*` stands for all members, or the keys of objects there.
+pub(super) fn json(body: &[u8], pointer: &str, keys: bool) -> Result<Vec<String>, ListError> {
     let document: Value = parse(body)?;
     let mut values = vec![&document];
     for part in pointer.split('/').skip(1) {
         let part = part.replace("~1", "/").replace("~0", "~");
         values = values.into_iter().flat_map(|value| members(value, &part)).collect();
+    }
+    if keys {
+        let objects: Vec<_> = values.iter().filter_map(|value| value.as_object()).collect();
+        if objects.is_empty() {
+            return Err(ListError::Keys(pointer.to_owned()));
+        }
+        return Ok(objects.into_iter().flat_map(|object| object.keys().cloned()).collect());
     }
     let texts = values.into_iter().flat_map(|value| match value {
         Value::Array(list) => list.iter().collect(),

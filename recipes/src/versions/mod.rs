@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::error::Error;
 
 use crate::{
-    format::{Latest, Pattern, SourceTable},
+    format::{BRANCH, Latest, Pattern, SourceTable},
     recipe::{Query, Recipe},
     version::{Version, compare},
 };
@@ -24,6 +24,8 @@ pub(crate) const KUBERNETES_SCHEDULE: &str =
 /// Pages of a list that are asked for. GitHub has a hundred entries on each.
 const PAGES: usize = 20;
 const PER_PAGE: usize = 100;
+/// Documents of branches that are asked for.
+const BRANCHES: usize = 50;
 
 /// Why there are no versions.
 #[derive(Debug, thiserror::Error)]
@@ -205,11 +207,33 @@ fn of(
             let url = lists::gitlab_url(text).ok_or_else(|| error(recipe, text, ListError::NoProject))?;
             pages(recipe, &url, &get, lists::tags, &never)?
         }
+        SourceTable::JsonIndex { pointer, keys, branches: Some(branches), .. } => {
+            let query = Query {
+                name: query.name.clone(),
+                source: branches.source.clone(),
+                pattern: branches.r#match.clone(),
+            };
+            let branches = of(recipe, &query, &Wanted::All, ask)?;
+            if branches.len() > BRANCHES {
+                let list = query.source.template().as_str();
+                return Err(error(recipe, list, ListError::Branches(branches.len())));
+            }
+            let mut entries = Vec::new();
+            for branch in branches {
+                let url = text.replace(&format!("{{{BRANCH}}}"), branch.as_str());
+                let found = lists::json(&get(&url)?, pointer, *keys);
+                entries.extend(found.map_err(|e| error(recipe, &url, e))?);
+                if enough(&entries) {
+                    break;
+                }
+            }
+            (entries, text.to_owned())
+        }
         other => {
             let body = get(text)?;
             let entries = match other {
                 SourceTable::HtmlIndex(_) => lists::html(&body),
-                SourceTable::JsonIndex { pointer, .. } => lists::json(&body, pointer),
+                SourceTable::JsonIndex { pointer, keys, .. } => lists::json(&body, pointer, *keys),
                 SourceTable::KubernetesSchedule(_) => schedule::releases(&body),
                 _ => lists::text(&body),
             };

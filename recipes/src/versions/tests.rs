@@ -92,6 +92,12 @@ fn every_kind_of_list() {
             "2 1",
         ),
         (
+            "source = { json-index = { url = \"https://e.org/j\", pointer = \"/releases\", keys = true } }",
+            "https://e.org/j",
+            r#"{"releases":{"3.2.1":{"file":"x"},"3.2.10":{}}}"#,
+            "3.2.10 3.2.1",
+        ),
+        (
             "source = { text = \"https://e.org/t\" }\nmatch = 'v(.+)'",
             "https://e.org/t",
             "\n  v1.2.3\n",
@@ -109,6 +115,55 @@ fn every_kind_of_list() {
         let found = all(&recipe(versions), &|u| web.ask(u)).unwrap_or_else(|e| panic!("{versions}: {e}"));
         assert_eq!(show(&found), expected, "{versions}");
     }
+}
+
+#[test]
+fn a_document_for_each_branch() {
+    let versions = |latest: &str| {
+        recipe(&format!(
+            "match = '\\d+\\.\\d+\\.\\d+'\nlatest = \"{latest}\"\nminors = 2\n[versions.source.json-index]\n\
+             url = \"https://e.org/{{branch}}/releases.json\"\npointer = \"/releases\"\nkeys = true\n\
+             branches = {{ source = {{ html-index = \"https://e.org/\" }}, match = '3\\.\\d+' }}\n"
+        ))
+    };
+    let listing = "<a href='2.9/'>x</a> <a href='3.0/'>x</a> <a href='3.2/'>x</a> <a href='3.10/'>x</a> <a href='3.9/'>x</a>";
+    let web = || {
+        Web::new([
+            ("https://e.org/", listing.to_owned()),
+            ("https://e.org/3.10/releases.json", r#"{"releases":{"3.10-dev1":{}}}"#.to_owned()),
+            ("https://e.org/3.9/releases.json", r#"{"releases":{}}"#.to_owned()),
+            ("https://e.org/3.2/releases.json", r#"{"releases":{"3.2.9":{},"3.2.10":{}}}"#.to_owned()),
+            ("https://e.org/3.0/releases.json", r#"{"releases":{"3.0.1":{}}}"#.to_owned()),
+        ])
+    };
+    let found = |latest_of: &str| {
+        let web = web();
+        let found = latest(&versions(latest_of), &|u| web.ask(u)).unwrap();
+        let last = web.1.borrow().last().cloned();
+        (show(&found.versions), last.unwrap_or_default())
+    };
+    // No more documents than are needed.
+    assert_eq!(found("newest"), ("3.2.10".to_owned(), "https://e.org/3.2/releases.json".to_owned()));
+    assert_eq!(
+        found("newest-per-minor"),
+        ("3.2.10 3.0.1".to_owned(), "https://e.org/3.0/releases.json".to_owned())
+    );
+    let broken = Web::new([
+        ("https://e.org/", "<a href='3.0/'>x</a>".to_owned()),
+        ("https://e.org/3.0/releases.json", "{}".to_owned()),
+    ]);
+    let error = all(&versions("newest"), &|u| broken.ask(u)).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "recipe thing: https://e.org/3.0/releases.json: list has no object with keys at \"/releases\""
+    );
+    let many = |n: usize| (0..n).map(|i| format!("<a href='3.{i}/'>x</a>")).collect::<String>();
+    let many = Web::new([("https://e.org/", many(51))]);
+    let error = all(&versions("newest"), &|u| many.ask(u)).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "recipe thing: https://e.org/: list has 51 branches, expected at most 50: match takes some of them"
+    );
 }
 
 #[test]

@@ -2,16 +2,16 @@
 
 use std::fs;
 
-use anyhow::Result;
-use bakery::site::{About, Image, Page, SiteEntry, Snippet, html};
+use anyhow::{Context as _, Result};
+use bakery::site::{About, INDEX, Image, Page, SiteEntry, Snippet, extension, html};
 use e2e::browser::Browser;
 use e2e::{Work, http};
 
 fn image(name: &str, version: &str, arch: &str) -> Image {
     let file = format!("{name}-{version}-{arch}.raw");
     let sha256 = format!("{:064x}", version.len() * 16 + arch.len());
-    let series = String::new();
-    Image { version: version.into(), arch: arch.into(), file, size: 12_345_678, sha256, series }
+    let (size, released, series) = (12_345_678, Some("2026-11-27".to_owned()), String::new());
+    Image { version: version.into(), arch: arch.into(), file, size, sha256, released, series }
 }
 
 fn entry(name: &str, summary: &str, images: &[(&str, &str)]) -> SiteEntry {
@@ -23,6 +23,8 @@ fn entry(name: &str, summary: &str, images: &[(&str, &str)]) -> SiteEntry {
         homepage: "https://example.org".into(),
         licence: "Apache-2.0".into(),
         verified: "checksum list".into(),
+        category: if name == "wasmtime" { "WebAssembly" } else { "Containers" }.into(),
+        keywords: vec![format!("{name}-keyword")],
         about: About {
             starts: vec![format!("{name}.service")],
             units: vec![format!("{name}-with-a-name-that-is-longer-than-a-narrow-screen-is-wide@.service")],
@@ -33,13 +35,20 @@ fn entry(name: &str, summary: &str, images: &[(&str, &str)]) -> SiteEntry {
             ..About::default()
         },
         images,
-        snippets: vec![Snippet { title: "curl".into(), text }],
+        snippets: vec![
+            Snippet { title: "curl".into(), text },
+            Snippet { title: "Butane".into(), text: format!("variant: flatcar # {name}\n") },
+        ],
     }
 }
 
 fn page() -> serde_json::Result<String> {
+    html(&catalogue())
+}
+
+fn catalogue() -> Page {
     let both = [("v1.10.0", "x86-64"), ("v1.10.0", "arm64"), ("v1.9.0", "x86-64")];
-    html(&Page {
+    Page {
         title: "Extensions".into(),
         base_url: "https://example.org/extensions/".into(),
         links: String::new(),
@@ -49,12 +58,14 @@ fn page() -> serde_json::Result<String> {
             entry("wasmtime", "Runs WebAssembly", &[("v30.0.0", "x86-64")]),
         ],
         signed: true,
-    })
+    }
 }
 
 const SHOWN: &str = "[...document.querySelectorAll('article:not([hidden])')].map(a => a.id).join(' ')";
 const FOCUS: &str = "(document.activeElement.getAttribute('aria-label') || document.activeElement.id || \
                      document.activeElement.value || document.activeElement.innerText)";
+
+const TAB: &str = "document.activeElement.textContent";
 
 #[test]
 fn the_page_is_used_by_keyboard_alone() -> Result<()> {
@@ -93,7 +104,19 @@ fn the_page_is_used_by_keyboard_alone() -> Result<()> {
     browser.evaluate("document.getElementById('reset').click()")?;
     browser.evaluate("document.getElementById('search').focus()")?;
 
-    // Filter: the buttons of the group by arrow.
+    // Filter: the category, then the buttons of the group by arrow.
+    browser.press("Tab")?;
+    assert_eq!(browser.evaluate("document.activeElement.id")?, "category");
+    browser.evaluate(
+        "(() => { const s = document.activeElement; s.value = 'WebAssembly'; \
+         s.dispatchEvent(new Event('input', { bubbles: true })); })()",
+    )?;
+    assert_eq!(browser.evaluate(SHOWN)?, "wasmtime");
+    assert_eq!(browser.evaluate("location.search")?, "?category=WebAssembly");
+    browser.open(&format!("{url}?category=WebAssembly"), 1280, 900)?;
+    assert_eq!(browser.evaluate(SHOWN)?, "wasmtime");
+    browser.evaluate("document.getElementById('reset').click()")?;
+    browser.evaluate("document.getElementById('category').focus()")?;
     browser.press("Tab")?;
     browser.press("ArrowRight")?;
     assert_eq!(browser.evaluate(FOCUS)?, "arm64");
@@ -122,6 +145,20 @@ fn the_page_is_used_by_keyboard_alone() -> Result<()> {
         )
         .ok();
     browser.evaluate("document.querySelector('#containerd .choose select[name=arch]').focus()")?;
+    // One snippet at a time: its tab, then its button.
+    browser.press("Tab")?;
+    assert_eq!(browser.evaluate(TAB)?, "curl");
+    let panels =
+        "[...document.querySelectorAll('#containerd .snippet')].filter(p => !p.hidden).map(p => p.innerText)";
+    browser.press("ArrowRight")?;
+    let shown = browser.evaluate(&format!("{panels}.join('|')"))?;
+    assert!(
+        shown.as_str().is_some_and(|t| t.contains("flatcar # containerd") && !t.contains("curl")),
+        "{shown}"
+    );
+    assert_eq!(browser.evaluate("document.activeElement.getAttribute('aria-selected')")?, "true");
+    browser.press("ArrowRight")?;
+    assert_eq!(browser.evaluate(TAB)?, "curl");
     browser.press("Tab")?;
     assert_eq!(browser.evaluate(FOCUS)?, "Copy curl of containerd");
     browser.press("Enter")?;
@@ -137,6 +174,43 @@ fn the_page_is_used_by_keyboard_alone() -> Result<()> {
         .filter(|r| !r.starts_with(&format!("http://{address}/")) && !r.starts_with("data:"))
         .collect();
     assert!(elsewhere.is_empty(), "{elsewhere:?}");
+    Ok(())
+}
+
+#[test]
+fn an_extensions_page_is_whole_without_the_catalogue() -> Result<()> {
+    let work = Work::new()?;
+    let page = catalogue();
+    fs::write(work.path().join(INDEX), html(&page)?)?;
+    for entry in &page.entries {
+        let dir = work.path().join(&entry.name);
+        fs::create_dir(&dir)?;
+        fs::write(dir.join(INDEX), extension(&page, entry)?.context("a page")?)?;
+    }
+    let address = http::serve(work.path().to_owned())?;
+    let mut browser = Browser::start(&work.path().join("profile"))?;
+    browser.open(&format!("http://{address}/index.html"), 1280, 900)?;
+    // Two columns on a wide screen.
+    let places = browser.evaluate(
+        "(() => { const [a, b] = [...document.querySelectorAll('article')].map(e => e.getBoundingClientRect()); \
+         return a.top === b.top && a.right < b.left; })()",
+    )?;
+    assert_eq!(places, true);
+    let link = browser.evaluate("document.querySelector('#kubernetes h2 a').href")?;
+    for width in [320, 1280] {
+        browser.open(link.as_str().context("no link")?, width, 900)?;
+        assert_eq!(browser.evaluate("document.querySelector('h1').textContent")?, "kubernetes");
+        let open = "[...document.querySelectorAll('details')].every(d => d.open)";
+        assert_eq!(browser.evaluate(open)?, true);
+        assert_eq!(browser.evaluate("document.querySelectorAll('[role=tab]').length")?, 2);
+        let over = browser.evaluate("document.documentElement.scrollWidth - innerWidth")?;
+        assert!(over.as_i64().is_some_and(|o| o <= 0), "{width}: {over}");
+        let shot = browser.screenshot()?;
+        if let Some(dir) = std::env::var_os("BAKERY_SCREENSHOTS") {
+            fs::write(std::path::Path::new(&dir).join(format!("extension-{width}.png")), shot)?;
+        }
+    }
+    assert_eq!(browser.errors(), [""; 0]);
     Ok(())
 }
 

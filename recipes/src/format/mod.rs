@@ -32,6 +32,11 @@ pub struct RecipeFile {
     pub homepage: Option<String>,
     /// Licence of what is shipped, as an SPDX expression.
     pub licence: Option<String>,
+    /// What kind of thing it is.
+    pub category: Option<Category>,
+    /// Words by which the catalogue's page finds it, besides those of its name, summary, files and units.
+    #[serde(default)]
+    pub keywords: Vec<String>,
     /// Former names. They are accepted wherever a name is.
     #[serde(default)]
     pub aliases: Vec<String>,
@@ -114,6 +119,42 @@ pub struct RecipeFile {
     #[serde(default)]
     #[schemars(with = "Vec<TestTable>")]
     pub test: Vec<Spanned<TestTable>>,
+}
+
+/// What kind of thing an extension is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)] // the names say what each is
+pub enum Category {
+    Containers,
+    Orchestration,
+    Network,
+    Monitoring,
+    Security,
+    Virtualization,
+    #[serde(rename = "webassembly")]
+    WebAssembly,
+    MachineLearning,
+    Development,
+    System,
+}
+
+impl Category {
+    /// For people.
+    pub fn label(self) -> &'static str {
+        match self {
+            Category::Containers => "Containers",
+            Category::Orchestration => "Orchestration",
+            Category::Network => "Network",
+            Category::Monitoring => "Monitoring",
+            Category::Security => "Security",
+            Category::Virtualization => "Virtualization",
+            Category::WebAssembly => "WebAssembly",
+            Category::MachineLearning => "Machine learning",
+            Category::Development => "Development",
+            Category::System => "System",
+        }
+    }
 }
 
 /// An extension that has to be merged, too.

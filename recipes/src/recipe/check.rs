@@ -133,6 +133,11 @@ impl<'a> Checker<'a> {
         if let Some(bad) = self.recipe.aliases.iter().find(former) {
             return Err(format!("aliases: {bad:?} isn't a valid former name"));
         }
+        let is_keyword =
+            |word: &str| !word.is_empty() && !word.contains(|c: char| c.is_control() || c.is_whitespace());
+        if let Some(bad) = self.recipe.keywords.iter().find(|word| !is_keyword(word)) {
+            return Err(format!("keywords: {bad:?} isn't a word"));
+        }
         if self.recipe.conflicts.iter().any(|c| c == name) {
             return Err(format!("conflicts: {name} can't conflict with itself"));
         }

@@ -26,7 +26,7 @@ use sysext::ExtensionName;
 use tree::Arch;
 
 use crate::{
-    format::{Latest, Pattern, RecipeFile, SourceTable, Stream},
+    format::{Category, Latest, Pattern, RecipeFile, SourceTable, Stream},
     template::Template,
     version::Version,
 };
@@ -98,6 +98,16 @@ impl Recipe {
     /// Its name, which is the extension's.
     pub fn name(&self) -> &ExtensionName {
         &self.name
+    }
+
+    /// What kind of thing it is, if the recipe says so.
+    pub fn category(&self) -> Option<Category> {
+        self.rules.category
+    }
+
+    /// Words by which it is found.
+    pub fn keywords(&self) -> &[String] {
+        &self.rules.keywords
     }
 
     /// Names that it had before.

@@ -102,10 +102,10 @@ fn a_released_page_is_used_on_a_phone_and_a_desk() -> Result<()> {
         let text = butane(&updates)?;
         assert_eq!(browser.evaluate(&snippet("kubernetes", "Butane with updates"))?, text);
 
-        // Copied by keyboard alone: from the choice to the second button.
+        // Copied by keyboard alone: from the choice to the second tab and its button.
         browser.evaluate("document.querySelector('#kubernetes .choose select[name=arch]').focus()")?;
-        for _ in 0..3 {
-            browser.press("Tab")?;
+        for key in ["Tab", "ArrowRight", "Tab"] {
+            browser.press(key)?;
         }
         let focus = browser.evaluate("document.activeElement.getAttribute('aria-label')")?;
         assert_eq!(focus, "Copy Butane with updates of kubernetes");

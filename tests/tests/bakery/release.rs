@@ -16,6 +16,10 @@ use crate::{
     shelf::{BASE, agrees, files, folders, publish_nebula, released, same, whole},
 };
 
+/// A day on which nothing else is released.
+const LATER: &str = "4102444800";
+const LATER_DAY: &str = "2100-01-01";
+
 #[test]
 fn the_whole_catalogue_is_released_once_and_then_what_is_new() -> Result<()> {
     let work = e2e::Work::new()?;
@@ -29,7 +33,7 @@ fn the_whole_catalogue_is_released_once_and_then_what_is_new() -> Result<()> {
     let folder = kitchen.path("release");
     let before = files(&folder)?;
     let mut expected: Vec<String> =
-        ["RELEASE.md", "SHA256SUMS", "index.html", "noop.conf"].map(str::to_owned).into();
+        ["RELEASE.md", "SHA256SUMS", "feed.xml", "index.html", "noop.conf"].map(str::to_owned).into();
     for (name, version, _) in CATALOGUE {
         for arch in ["x86-64", "arm64"] {
             for ending in ["raw", "spdx.json", "intoto.json"] {
@@ -39,7 +43,8 @@ fn the_whole_catalogue_is_released_once_and_then_what_is_new() -> Result<()> {
     }
     for name in CATALOGUE.iter().map(|(name, ..)| *name).collect::<std::collections::BTreeSet<_>>() {
         let of = |file: &str| format!("{name}/{file}");
-        expected.extend([of("SHA256SUMS"), of(&format!("{name}.conf")), of(&format!("{name}.transfer"))]);
+        expected.extend(["SHA256SUMS", "index.html", "index.json"].map(of));
+        expected.extend([of(&format!("{name}.conf")), of(&format!("{name}.transfer"))]);
         if ["crio", "k3s", "kubernetes", "rke2"].contains(&name) {
             expected.extend(["conf", "transfer"].map(|e| of(&format!("{name}-v1.32.{e}"))));
         }
@@ -72,14 +77,23 @@ fn the_whole_catalogue_is_released_once_and_then_what_is_new() -> Result<()> {
     assert!(new.iter().all(|n| n.starts_with("nebula/nebula-v1.9.6-")), "{new:?}");
     let changed: Vec<&str> =
         before.iter().filter(|(n, b)| after.get(*n) != Some(*b)).map(|(n, _)| n.as_str()).collect();
-    assert_eq!(changed, ["RELEASE.md", "SHA256SUMS", "index.html", "nebula/SHA256SUMS"]);
+    let expected = [
+        "RELEASE.md",
+        "SHA256SUMS",
+        "feed.xml",
+        "index.html",
+        "nebula/SHA256SUMS",
+        "nebula/index.html",
+        "nebula/index.json",
+    ];
+    assert_eq!(changed, expected);
     agrees(&folder)
 }
 
 /// What SPDX 2.3 and SLSA 1.0 demand of the metadata.
 fn documents(files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
     let mut namespaces = std::collections::BTreeSet::new();
-    for (name, bytes) in files.iter().filter(|(n, _)| n.ends_with(".json")) {
+    for (name, bytes) in files.iter().filter(|(n, _)| n.ends_with(".json") && !n.ends_with("/index.json")) {
         let value: serde_json::Value = serde_json::from_slice(bytes).with_context(|| name.clone())?;
         let image = name.replace(".spdx.json", ".raw").replace(".intoto.json", ".raw");
         let sum = e2e::upstream::site::sha256(&files[&image]);
@@ -334,7 +348,7 @@ fn what_is_hosted_isnt_built_again() -> Result<()> {
         let args = ["--update", "--place", place.as_str()];
         let plan = next.bakery(&["plan"])?.args(args).run()?;
         assert!(plan.stdout.contains("2 images to build, 2 there already"), "{}", plan.stdout);
-        next.bakery(&["release"])?.args(args).run()?;
+        next.bakery(&["release"])?.args(args).env("SOURCE_DATE_EPOCH", LATER).run()?;
         let new = files(&next.path("release"))?;
         assert_eq!(new.keys().filter(|n| n.ends_with(".raw")).count(), 2);
         // The manifest lists those that are hosted, too, and the page links to them.
@@ -345,6 +359,15 @@ fn what_is_hosted_isnt_built_again() -> Result<()> {
         }
         let page = String::from_utf8_lossy(&new["index.html"]).into_owned();
         assert!(page.contains(&format!("http://{address}/wasmtime/wasmtime-v30.0.2-x86-64.raw")));
+        // Those that are hosted keep their day.
+        let listing: serde_json::Value = serde_json::from_slice(&new["nebula/index.json"])?;
+        let days = listing["images"].as_array().context("no images")?.iter();
+        let days: Vec<_> = days.map(|i| (i["version"].clone(), i["released"] == LATER_DAY)).collect();
+        let expected = [("v1.9.6", true), ("v1.9.6", true), ("v1.9.5", false), ("v1.9.5", false)];
+        assert_eq!(days, expected.map(|(v, new)| (v.into(), new)));
+        let feed = String::from_utf8_lossy(&new["feed.xml"]).into_owned();
+        let first = feed.split("<entry>").nth(1).context("no entry")?;
+        assert!(first.contains("<title>nebula v1.9.6</title>") && first.contains(LATER_DAY), "{feed}");
         let note = String::from_utf8_lossy(&new["RELEASE.md"]).into_owned();
         assert!(note.contains("## New\n\n- nebula v1.9.6 (x86-64)\n- nebula v1.9.6 (arm64)\n\n"), "{note}");
         results.push(new);
@@ -358,14 +381,17 @@ fn what_is_hosted_isnt_built_again() -> Result<()> {
     assert_eq!(folders(&first.path("hosted"))?.len(), 2);
     agrees(&first.path("hosted"))?;
 
-    // A manifest that lies about a statement, and one that is none.
+    // A manifest that lies about a statement or the listing, and one that is none.
     let sums = first.path("hosted/nebula/SHA256SUMS");
     let good = fs::read_to_string(&sums)?;
-    fs::write(&sums, good.replace(&good[..8], "00000000"))?;
     let other = Kitchen::new(&upstream)?;
     other.write("release.toml", &text)?;
-    let error = other.bakery(&["plan", "--place", &place])?.outcome()?.failure()?;
-    assert!(error.stderr.contains("nebula-v1.9.5-arm64.intoto.json"), "{}", error.stderr);
+    for file in ["nebula-v1.9.5-arm64.intoto.json", "index.json"] {
+        let line = good.lines().find(|line| line.ends_with(file)).context("no line")?;
+        fs::write(&sums, good.replace(line, &line.replace(&line[..8], "00000000")))?;
+        let error = other.bakery(&["plan", "--place", &place])?.outcome()?.failure()?;
+        assert!(error.stderr.contains(file), "{file}: {}", error.stderr);
+    }
     fs::write(&sums, "<html>not found</html>\n")?;
     let error = other.bakery(&["plan", "--place", &place])?.outcome()?.failure()?;
     assert!(error.stderr.contains("nebula/SHA256SUMS: line 1: got"), "{}", error.stderr);

@@ -50,6 +50,9 @@ fn directory(error: &DirectoryError) -> Option<String> {
         DirectoryError::NoRelease { .. } => {
             Some("--empty-place accepts a place without a release".to_owned())
         }
+        DirectoryError::Listing { location, .. } => Some(format!(
+            "without {location}, the next run takes the days on which images were released for unknown"
+        )),
         DirectoryError::Fetch(e) => fetch(e),
         _ => None,
     }

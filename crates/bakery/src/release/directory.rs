@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tree::{Content, Events, OutputFile, output::is_temporary};
 
+use super::listing::{self, LISTING};
 use super::record::{Record, RecordError};
 use super::sums::{Sums, SumsError};
 use recipes::ImageFileName;
@@ -44,6 +45,9 @@ pub(crate) enum DirectoryError {
     /// A statement isn't one.
     #[error("{location}: {source}")]
     Record { location: String, source: RecordError },
+    /// A listing isn't one.
+    #[error("{location}: {source}")]
+    Listing { location: String, source: serde_json::Error },
     /// A manifest's signature doesn't hold.
     #[error("{location}: {source}")]
     Signature { location: String, source: SignatureError },
@@ -79,6 +83,8 @@ pub(crate) struct Contents {
     pub records: BTreeMap<String, Record>,
     /// Manifests by extension: what it says of images and their metadata.
     pub sums: BTreeMap<String, Sums>,
+    /// The images that were released already, by file name, and the day if it is known: `2026-11-27`.
+    pub days: BTreeMap<String, Option<String>>,
 }
 
 impl Contents {
@@ -92,6 +98,7 @@ impl Contents {
             if !is_dir {
                 continue;
             }
+            contents.days.extend(days_of_folder(&path)?);
             for (path, _) in list(&path)? {
                 let name = path.to_string_lossy();
                 let Some(stem) = name.strip_suffix(STATEMENT) else { continue };
@@ -172,6 +179,16 @@ impl Contents {
                     .map_err(|source| DirectoryError::Signature { location: location.clone(), source })?;
             }
             let sums = Sums::parse(&text).map_err(|source| DirectoryError::Sums { location, source })?;
+            contents.days.extend(sums.0.keys().filter(|f| f.ends_with(IMAGE)).map(|f| (f.clone(), None)));
+            if let Some(checksum) = sums.0.get(LISTING).and_then(|sum| Checksum::from_hex(sum)) {
+                let location = format!("{base}{LISTING}");
+                let want = FileRequest { url: location.clone(), checksums: vec![checksum], size: None };
+                let text = fetcher.get(&want, events)?.content().read(TEXT_MAX).map_err(|e| {
+                    DirectoryError::Io { path: location.clone().into(), source: io::Error::other(e) }
+                })?;
+                let days = listing::days(&text);
+                contents.days.extend(days.map_err(|source| DirectoryError::Listing { location, source })?);
+            }
             let mut kept = Sums::default();
             for (file, sum) in &sums.0 {
                 let Some(image) = file.strip_suffix(STATEMENT).map(|stem| format!("{stem}{IMAGE}")) else {
@@ -209,6 +226,21 @@ impl Contents {
             }
         }
         Ok(contents)
+    }
+}
+
+/// The images of an extension's folder that were released already. Releases of other versions of this program have no listing.
+fn days_of_folder(dir: &Path) -> Result<BTreeMap<String, Option<String>>, DirectoryError> {
+    let path = dir.join(LISTING);
+    match fs::read(&path) {
+        Ok(text) => listing::days(&text)
+            .map_err(|source| DirectoryError::Listing { location: path.display().to_string(), source }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let manifest = fs::read_to_string(dir.join(MANIFEST)).unwrap_or_default();
+            let names = manifest.lines().filter_map(|line| line.split_once("  ").map(|(_, name)| name));
+            Ok(names.filter(|name| name.ends_with(IMAGE)).map(|name| (name.to_owned(), None)).collect())
+        }
+        Err(e) => Err(io_error(&path)(e)),
     }
 }
 

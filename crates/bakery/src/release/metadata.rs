@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::directory::{Contents, DirectoryError, MANIFEST, MANIFEST_SIGNATURE, add_sums, list, put};
+use super::listing::{self, LISTING};
 use super::record::Record;
 use super::sbom::timestamp;
 use super::sums::Sums;
@@ -14,6 +15,7 @@ use crate::{
     snippets::{Machine, Update},
     sysupdate::{Form, NOOP, Stream, Transfer, directory, streams},
 };
+use recipes::format::Category;
 use recipes::recipe::Recipe;
 use recipes::verified::{Against, Verified};
 use recipes::version::{Version, compare};
@@ -84,6 +86,8 @@ pub(crate) struct ReleaseMetadata<'a> {
     pub hosted: Option<&'a Contents>,
     /// Seconds since 1970.
     pub now: i64,
+    /// The day on which new images are released, in seconds since 1970.
+    pub today: i64,
 }
 
 impl ReleaseMetadata<'_> {
@@ -99,6 +103,7 @@ impl ReleaseMetadata<'_> {
         }
         let images = all.values().map(|record| (record.image.name.as_str(), &record.image.version));
         check_forms(images, |name| self.recipes.get(name))?;
+        let days = self.days(&own, &all)?;
         let mut changed = put(&dir.join("noop.conf"), NOOP.as_bytes())?;
         // Of this folder's own files: systemd-sysupdate refuses a manifest whole that has a name with a slash (systemd #41977).
         let mut whole = Sums::default();
@@ -107,9 +112,11 @@ impl ReleaseMetadata<'_> {
         for record in all.values() {
             extensions.entry(&record.image.name).or_default().push(record);
         }
-        for (name, records) in &mut extensions {
-            newest_first(records);
-            changed |= self.extension(dir, name, records, &own)?;
+        extensions.values_mut().for_each(|records| newest_first(records));
+        let page = self.page(&extensions, &days);
+        for entry in &page.entries {
+            let records = extensions.get(entry.name.as_str()).map_or(&[][..], Vec::as_slice);
+            changed |= self.extension(dir, (&page, entry), records, &own)?;
         }
         changed |= without_images(dir, &extensions)?;
         let sorted: Vec<Record> = extensions.values().flatten().map(|r| (*r).clone()).collect();
@@ -122,22 +129,39 @@ impl ReleaseMetadata<'_> {
         };
         let ReleaseConfig { title, base_url, .. } = self.config;
         let note = notes::markdown(title, base_url, &sorted, &new);
-        let page = site::html(&self.page(&extensions))?;
-        for (file, text) in [("RELEASE.md", note), ("index.html", page)] {
+        let texts =
+            [("RELEASE.md", note), (site::INDEX, site::html(&page)?), (site::FEED, site::atom(&page))];
+        for (file, text) in texts {
             changed |= put(&dir.join(file), text.as_bytes())?;
             whole.0.insert(file.into(), digest(text.as_bytes()));
         }
         Ok(changed | self.manifest(dir, &whole)?)
     }
 
+    /// The days on which images were released, by file name. Those that were there before keep theirs, also if it isn't known.
+    fn days(
+        &self,
+        own: &Contents,
+        all: &BTreeMap<String, Record>,
+    ) -> Result<BTreeMap<String, Option<String>>, MetadataError> {
+        let today = day(self.today)?;
+        let before = |file: &String| {
+            let hosted = self.hosted.and_then(|h| h.days.get(file));
+            own.days.get(file).filter(|day| day.is_some()).or(hosted).or(own.days.get(file)).cloned()
+        };
+        let dated = |file: &String| (file.clone(), before(file).unwrap_or_else(|| Some(today.clone())));
+        Ok(all.keys().map(dated).collect())
+    }
+
     /// The metadata of an extension.
     fn extension(
         &self,
         dir: &Path,
-        name: &str,
+        (page, entry): (&Page, &SiteEntry),
         records: &[&Record],
         own: &Contents,
     ) -> Result<bool, MetadataError> {
+        let name = entry.name.as_str();
         let dir = dir.join(name);
         std::fs::create_dir_all(&dir).map_err(|source| DirectoryError::Io { path: dir.clone(), source })?;
         let hosted = self.hosted.and_then(|h| h.sums.get(name)).cloned();
@@ -159,6 +183,11 @@ impl ReleaseMetadata<'_> {
             }
         }
         changed |= remove(&dir, |file| is_configuration(name, file) && !configuration.contains(file))?;
+        let whole = site::extension(page, entry)?.map(|text| (site::INDEX, text));
+        for (file, text) in whole.into_iter().chain([(LISTING, listing::text(entry)?)]) {
+            changed |= put(&dir.join(file), text.as_bytes())?;
+            sums.0.insert(file.into(), digest(text.as_bytes()));
+        }
         Ok(changed | self.manifest(&dir, &sums)?)
     }
 
@@ -196,11 +225,10 @@ impl ReleaseMetadata<'_> {
         let Some(days) = self.config.best_before_days.map(|days| i64::from(days.get())) else {
             return Ok(None);
         };
-        let day = |days: i64| -> Result<String, MetadataError> {
-            let time = timestamp(self.now.saturating_add(days.saturating_mul(DAY)))?;
-            Ok(format!("{BEST_BEFORE}{}", time.split('T').next().unwrap_or_default()))
+        let until = |days: i64| -> Result<String, MetadataError> {
+            Ok(format!("{BEST_BEFORE}{}", day(self.now.saturating_add(days.saturating_mul(DAY)))?))
         };
-        let (soonest, latest) = (day(days / 2)?, day(days)?);
+        let (soonest, latest) = (until(days / 2)?, until(days)?);
         let path = dir.join(MANIFEST);
         let old = match std::fs::read_to_string(&path) {
             Ok(text) => text,
@@ -215,8 +243,12 @@ impl ReleaseMetadata<'_> {
         Ok(Some(kept.map_or(latest.clone(), str::to_owned)))
     }
 
-    fn page(&self, extensions: &BTreeMap<&str, Vec<&Record>>) -> Page {
-        let entries = extensions.iter().map(|(name, records)| self.entry(name, records)).collect();
+    fn page(
+        &self,
+        extensions: &BTreeMap<&str, Vec<&Record>>,
+        days: &BTreeMap<String, Option<String>>,
+    ) -> Page {
+        let entries = extensions.iter().map(|(name, records)| self.entry(name, records, days)).collect();
         let ReleaseConfig { title, base_url, .. } = self.config;
         Page {
             title: title.clone(),
@@ -232,7 +264,7 @@ impl ReleaseMetadata<'_> {
         }
     }
 
-    fn entry(&self, name: &str, records: &[&Record]) -> SiteEntry {
+    fn entry(&self, name: &str, records: &[&Record], days: &BTreeMap<String, Option<String>>) -> SiteEntry {
         let recipe = self.recipes.get(name);
         // Nothing may jump over a minor version by itself where there are streams, nor be restarted unasked.
         let stream = |r: &Record| {
@@ -245,6 +277,7 @@ impl ReleaseMetadata<'_> {
             file: r.image.to_string(),
             size: r.size,
             sha256: r.sha256.hex(),
+            released: days.get(&r.image.to_string()).cloned().flatten(),
         };
         let images: Vec<Image> = records.iter().map(image).collect();
         let first = records[0];
@@ -276,6 +309,8 @@ impl ReleaseMetadata<'_> {
             homepage: recipe.and_then(Recipe::homepage).unwrap_or_default().to_owned(),
             licence: recipe.and_then(Recipe::licence).unwrap_or_default().to_owned(),
             verified: verified(first),
+            category: recipe.and_then(Recipe::category).map_or("", Category::label).to_owned(),
+            keywords: recipe.map_or(&[][..], Recipe::keywords).to_vec(),
             about: recipe.map(about).unwrap_or_default(),
             images,
             snippets: vec![
@@ -319,7 +354,10 @@ fn without_images(dir: &Path, extensions: &BTreeMap<&str, Vec<&Record>>) -> Resu
         if !is_dir || extensions.contains_key(name) || !path.join(MANIFEST).is_file() {
             continue;
         }
-        changed |= remove(&path, |file| is_configuration(name, file) || file.starts_with(MANIFEST))?;
+        let pages = [site::INDEX, LISTING];
+        changed |= remove(&path, |file| {
+            is_configuration(name, file) || file.starts_with(MANIFEST) || pages.contains(&file)
+        })?;
         // Only if nothing is left in it.
         let _ = std::fs::remove_dir(&path);
     }
@@ -361,6 +399,11 @@ fn verified(record: &Record) -> String {
     kinds.sort_unstable();
     kinds.dedup();
     kinds.join(", ")
+}
+
+/// A day, as in `2026-11-27`, of a time in seconds since 1970.
+fn day(seconds: i64) -> Result<String, jiff::Error> {
+    Ok(timestamp(seconds)?.split('T').next().unwrap_or_default().to_owned())
 }
 
 fn digest(text: &[u8]) -> String {

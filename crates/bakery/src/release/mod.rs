@@ -8,6 +8,8 @@ pub(crate) use sums::Sums;
 
 pub(crate) mod sbom;
 
+pub(crate) mod listing;
+
 pub(crate) mod notes;
 
 pub(crate) mod config;

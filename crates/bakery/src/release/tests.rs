@@ -184,7 +184,7 @@ fn a_manifest_is_believed_for_a_while_and_renewed_in_time() {
     let config = ReleaseConfig::parse("best-before-days = 30").unwrap();
     let recipes = BTreeMap::new();
     let write = |now: i64, config: &ReleaseConfig| {
-        ReleaseMetadata { config, recipes: &recipes, signer: None, hosted: None, now }
+        ReleaseMetadata { config, recipes: &recipes, signer: None, hosted: None, now, today: now }
             .write(dir.path())
             .unwrap()
     };
@@ -221,6 +221,7 @@ fn a_manifest_that_cant_be_read_is_an_error() {
         signer: None,
         hosted: None,
         now: 1_700_000_000,
+        today: 1_700_000_000,
     };
     let dir = tempfile::tempdir().unwrap();
     metadata.write(dir.path()).unwrap();

@@ -1,25 +1,25 @@
 //! What the page says of an extension beside its images: what it starts, what it needs, what is in it.
 
-use std::collections::BTreeSet;
-
 use maud::{Markup, html};
 
-use super::{About, SiteEntry};
+use super::{About, Place, SiteEntry};
 
 /// What an extension is found by: lower case, with `-` for `_`, which the script puts into what is searched for, too.
 pub(super) fn words(entry: &SiteEntry) -> String {
     let about = &entry.about;
-    let lists = [&about.aliases, &about.starts, &about.units, &about.files];
-    let words = [&entry.name, &entry.summary, &entry.licence].into_iter().chain(lists.into_iter().flatten());
+    let lists = [&entry.keywords, &about.aliases, &about.starts, &about.units, &about.files];
+    let words = [&entry.name, &entry.summary, &entry.licence, &entry.category]
+        .into_iter()
+        .chain(lists.into_iter().flatten());
     let words: Vec<&str> = words.map(String::as_str).filter(|word| !word.is_empty()).collect();
     words.join(" ").to_lowercase().replace('_', "-")
 }
 
-/// What is to be known before it is merged. `names` are those of the page, which have places on it.
-pub(super) fn list(about: &About, names: &BTreeSet<&str>) -> Markup {
+/// What is to be known before it is merged.
+pub(super) fn list(about: &About, place: Place<'_>) -> Markup {
     let code = |name: &str| html! { code { (name) } };
-    let link = |name: &str| match names.contains(name) {
-        true => html! { a href={ "#" (name) } { (name) } },
+    let link = |name: &str| match place.names.contains(name) {
+        true => html! { a href=(place.page(name)) { (name) } },
         false => html! { (name) },
     };
     let rows: [(&str, Vec<Markup>); 4] = [
@@ -43,13 +43,13 @@ pub(super) fn list(about: &About, names: &BTreeSet<&str>) -> Markup {
 }
 
 /// Its files and notes, if there are any.
-pub(super) fn more(entry: &SiteEntry) -> Markup {
+pub(super) fn more(entry: &SiteEntry, place: Place<'_>) -> Markup {
     let about = &entry.about;
     let files: Vec<Markup> = about.files.iter().map(|file| html! { code { (file) } }).collect();
     let notes = about.notes.trim();
     html! {
         @if !files.is_empty() || !notes.is_empty() {
-            details {
+            details open[place.alone] {
                 summary { "About " (entry.name) }
                 @for paragraph in notes.split("\n\n").filter(|p| !p.trim().is_empty()) {
                     p { (text(paragraph)) }
@@ -83,6 +83,8 @@ fn text(paragraph: &str) -> Markup {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -94,8 +96,14 @@ mod tests {
     #[test]
     fn only_what_is_on_the_page_is_a_link() {
         let about = About { conflicts: vec!["crio".into(), "k3s".into()], ..About::default() };
-        let html = list(&about, &BTreeSet::from(["crio"])).into_string();
-        assert!(html.contains("<dt>Conflicts with</dt><dd><a href=\"#crio\">crio</a>, k3s</dd>"), "{html}");
-        assert_eq!(list(&About::default(), &BTreeSet::new()).into_string(), "");
+        let names = BTreeSet::from(["crio"]);
+        for (alone, up) in [(false, ""), (true, "../")] {
+            let place = Place { alone, names: &names, links: "" };
+            let html = list(&about, place).into_string();
+            let row =
+                format!("<dt>Conflicts with</dt><dd><a href=\"{up}crio/index.html\">crio</a>, k3s</dd>");
+            assert!(html.contains(&row), "{html}");
+            assert_eq!(list(&About::default(), place).into_string(), "");
+        }
     }
 }

@@ -1,7 +1,9 @@
-//! The catalogue page of a release: one HTML file without external parts, complete without scripts.
+//! The pages of a release: the catalogue and a page for each extension, each one HTML file without external parts, complete
+//! without scripts, and the feed of what is new.
 //!
-//! The page lists every extension with its images, sizes and checksums, and snippets that can be copied as they are. With
-//! scripts it can be searched, filtered by architecture, and shows the snippets of the version that was chosen.
+//! A page lists extensions with their images, sizes and checksums, and snippets that can be copied as they are. With
+//! scripts the catalogue can be searched, filtered by category and architecture, and shows the snippets of the version that was
+//! chosen.
 
 use std::collections::BTreeSet;
 
@@ -10,6 +12,9 @@ use serde::Serialize;
 use store::http::form_encode;
 
 mod about;
+
+mod feed;
+pub use feed::atom;
 
 #[cfg(test)]
 mod tests;
@@ -42,6 +47,10 @@ pub struct SiteEntry {
     pub licence: String,
     /// How the sources were verified, in a word or two.
     pub verified: String,
+    /// Its category for people, empty if it has none.
+    pub category: String,
+    /// Words by which it is found.
+    pub keywords: Vec<String>,
     /// What it does to a host.
     pub about: About,
     /// Newest first. An extension without images isn't shown.
@@ -82,6 +91,8 @@ pub struct Image {
     pub size: u64,
     /// 64 hexadecimal digits.
     pub sha256: String,
+    /// The day on which it was released, as in `2026-11-27`, if it is known.
+    pub released: Option<String>,
     /// The beginning of the versions that the snippets stay on, `v1.32`; empty if they follow all.
     pub series: String,
 }
@@ -98,21 +109,95 @@ pub struct Snippet {
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// The page's text. The same data gives the same bytes.
+/// Where a card is shown.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    /// On the extension's own page, all of it is open.
+    alone: bool,
+    /// The names of all extensions, which have pages.
+    names: &'a BTreeSet<&'a str>,
+    /// What links to images start with.
+    links: &'a str,
+}
+
+impl Place<'_> {
+    /// The page of another extension, seen from here.
+    fn page(&self, name: &str) -> String {
+        let up = if self.alone { "../" } else { "" };
+        format!("{up}{}", href(&format!("{name}/{INDEX}")))
+    }
+}
+
+/// The name of each page in its directory.
+pub const INDEX: &str = "index.html";
+/// The feed's name, beside the catalogue's page.
+pub const FEED: &str = "feed.xml";
+
+fn shown(page: &Page) -> impl Iterator<Item = (&SiteEntry, &Image)> {
+    page.entries.iter().filter_map(|e| Some((e, e.images.first()?)))
+}
+
+/// The text of the catalogue's page. The same data gives the same bytes.
 ///
 /// # Errors
 /// serde_json's, which has no reason for one.
 pub fn html(page: &Page) -> Result<String, serde_json::Error> {
-    let entries = || page.entries.iter().filter_map(|e| Some((e, e.images.first()?)));
     let archs: BTreeSet<&str> =
-        entries().flat_map(|(e, _)| e.images.iter().map(|i| i.arch.as_str())).collect();
-    let names: BTreeSet<&str> = entries().map(|(e, _)| e.name.as_str()).collect();
+        shown(page).flat_map(|(e, _)| e.images.iter().map(|i| i.arch.as_str())).collect();
+    let categories: BTreeSet<&str> =
+        shown(page).map(|(e, _)| e.category.as_str()).filter(|c| !c.is_empty()).collect();
+    let names: BTreeSet<&str> = shown(page).map(|(e, _)| e.name.as_str()).collect();
+    let place = Place { alone: false, names: &names, links: &page.links };
     let cards: Vec<Markup> =
-        entries().map(|(entry, first)| card(entry, first, &names, &page.links)).collect::<Result<_, _>>()?;
+        shown(page).map(|(entry, first)| card(entry, first, place)).collect::<Result<_, _>>()?;
     let count = match cards.len() {
         1 => "1 extension".to_owned(),
         n => format!("{n} extensions"),
     };
+    let body = html! {
+        a class="skip" href="#catalogue" { "Skip to the catalogue" }
+        header {
+            h1 { (page.title) }
+            p class="lead" {
+                "System extensions for " code { "systemd-sysext" }
+                ": each is one read-only image that adds a program to an immutable host."
+            }
+            (filter(&archs, &categories, &count))
+        }
+        "\n"
+        main id="catalogue" class="cards" tabindex="-1" {
+            "\n"
+            @for card in cards { (card) "\n" }
+            p id="nothing" hidden { "No extension matches. " button type="button" id="reset" { "Show all" } }
+        }
+        "\n"
+        (footer(page, ""))
+    };
+    Ok(document(&page.title, "", &body))
+}
+
+/// The text of an extension's own page, which lies in the extension's directory. None: it has no images.
+///
+/// # Errors
+/// serde_json's, which has no reason for one.
+pub fn extension(page: &Page, entry: &SiteEntry) -> Result<Option<String>, serde_json::Error> {
+    let Some(first) = entry.images.first() else { return Ok(None) };
+    let names: BTreeSet<&str> = shown(page).map(|(e, _)| e.name.as_str()).collect();
+    let links = if page.links.is_empty() { "../" } else { &page.links };
+    let body = html! {
+        header {
+            nav aria-label="Breadcrumb" { a href={ "../" (INDEX) } { (page.title) } }
+        }
+        "\n"
+        main { "\n" (card(entry, first, Place { alone: true, names: &names, links })?) "\n" }
+        "\n"
+        (footer(page, "../"))
+    };
+    Ok(Some(document(&format!("{} · {}", entry.name, page.title), "../", &body)))
+}
+
+/// A whole page. `up` leads to the directory of the catalogue.
+fn document(title: &str, up: &str, body: &Markup) -> String {
     let markup = html! {
         (DOCTYPE) "\n"
         html lang="en" {
@@ -121,45 +206,39 @@ pub fn html(page: &Page) -> Result<String, serde_json::Error> {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 meta name="generator" content="bakery";
-                title { (page.title) }
+                title { (title) }
                 link rel="icon" href="data:,";
+                link rel="alternate" type="application/atom+xml" title="New images" href={ (up) (FEED) };
                 style { "\n" (PreEscaped(STYLE)) }
             }
             "\n"
             body {
-                a class="skip" href="#catalogue" { "Skip to the catalogue" }
-                header {
-                    h1 { (page.title) }
-                    p class="lead" {
-                        "System extensions for " code { "systemd-sysext" }
-                        ": each is one read-only image that adds a program to an immutable host."
-                    }
-                    (filter(&archs, &count))
-                }
-                "\n"
-                main id="catalogue" tabindex="-1" {
-                    "\n"
-                    @for card in cards { (card) "\n" }
-                    p id="nothing" hidden { "No extension matches. " button type="button" id="reset" { "Show all" } }
-                }
-                "\n"
-                (footer(page))
+                (body)
                 script { "\n" (PreEscaped(SCRIPT)) }
             }
         }
         "\n"
     };
-    Ok(markup.into_string())
+    markup.into_string()
 }
 
 /// The search and the filter, which only scripts show.
-fn filter(archs: &BTreeSet<&str>, count: &str) -> Markup {
+fn filter(archs: &BTreeSet<&str>, categories: &BTreeSet<&str>, count: &str) -> Markup {
     html! {
         form class="tools" role="search" id="tools" hidden {
             label class="search" {
                 span { "Search" } " "
                 input type="search" id="search" name="q" autocomplete="off" spellcheck="false"
                     placeholder="name, description, unit or file";
+            }
+            @if categories.len() > 1 {
+                label class="category" {
+                    span { "Category" } " "
+                    select id="category" {
+                        option value="" { "All" }
+                        @for category in categories { option { (category) } }
+                    }
+                }
             }
             fieldset id="arch" {
                 legend { "Architecture" }
@@ -178,7 +257,7 @@ fn choice(value: &str, label: &str, checked: bool) -> Markup {
     }
 }
 
-fn footer(page: &Page) -> Markup {
+fn footer(page: &Page, up: &str) -> Markup {
     html! {
         footer {
             p {
@@ -190,17 +269,13 @@ fn footer(page: &Page) -> Markup {
                 "“Sources verified by” names what upstream's files were held against when they were pinned. Each image has a list of what is "
                 "in it (SBOM, SPDX) and of the files that it was made of, with their digests (provenance, SLSA)."
             }
+            p { "New images are announced in the " a href={ (up) (FEED) } { "Atom feed" } "." }
         }
     }
 }
 
 /// What is shown of an extension. `first` is the first of its images.
-fn card(
-    entry: &SiteEntry,
-    first: &Image,
-    names: &BTreeSet<&str>,
-    links: &str,
-) -> Result<Markup, serde_json::Error> {
+fn card(entry: &SiteEntry, first: &Image, place: Place<'_>) -> Result<Markup, serde_json::Error> {
     let name = &entry.name;
     let mut archs: Vec<&str> = entry.images.iter().map(|i| i.arch.as_str()).collect();
     archs.sort_unstable();
@@ -211,8 +286,12 @@ fn card(
     // `<` has no place in a script element's text.
     let data = serde_json::to_string(&entry.images)?.replace('<', "\\u003c");
     Ok(html! {
-        article id=(name) data-text=(text) data-arch=(archs.join(" ")) {
-            h2 { a href={ "#" (name) } { (name) } }
+        article id=(name) data-text=(text) data-arch=(archs.join(" ")) data-category=(entry.category) {
+            @if place.alone {
+                h1 { (name) }
+            } @else {
+                h2 { a href=(place.page(name)) { (name) } }
+            }
             "\n"
             p class="badges" {
                 span { (first.version) }
@@ -225,12 +304,12 @@ fn card(
                     (fact)
                 }
             }
-            (about::list(&entry.about, names))
-            (install(entry, first, &versions, &archs))
+            (about::list(&entry.about, place))
+            (install(entry, first, &versions, &archs, place))
             "\n"
-            (table(entry, versions.len(), links))
+            (table(entry, versions.len(), place))
             "\n"
-            (about::more(entry))
+            (about::more(entry, place))
             script type="application/json" { (PreEscaped(data)) }
         }
     })
@@ -245,20 +324,26 @@ fn facts(entry: &SiteEntry) -> Vec<Markup> {
     if !entry.licence.is_empty() {
         facts.push(html! { (entry.licence) });
     }
+    if !entry.category.is_empty() {
+        facts.push(html! { (entry.category) });
+    }
+    if let Some(day) = entry.images.iter().filter_map(|i| i.released.as_deref()).max() {
+        facts.push(html! { "last release " time datetime=(day) { (day) } });
+    }
     if !entry.verified.is_empty() {
         facts.push(html! { "sources verified by " (entry.verified) });
     }
     facts
 }
 
-fn install(entry: &SiteEntry, first: &Image, versions: &[&str], archs: &[&str]) -> Markup {
+fn install(entry: &SiteEntry, first: &Image, versions: &[&str], archs: &[&str], place: Place<'_>) -> Markup {
     let options = |values: &[&str], selected: &str| {
         html! {
             @for value in values { option value=(value) selected[*value == selected] { (value) } }
         }
     };
     html! {
-        details {
+        details open[place.alone] {
             summary { "Use " (entry.name) }
             div class="choose" hidden {
                 label { "Version " select name="version" { (options(versions, &first.version)) } }
@@ -281,11 +366,13 @@ fn install(entry: &SiteEntry, first: &Image, versions: &[&str], archs: &[&str]) 
     }
 }
 
-fn table(entry: &SiteEntry, versions: usize, links: &str) -> Markup {
+fn table(entry: &SiteEntry, versions: usize, place: Place<'_>) -> Markup {
+    let links = place.links;
+    let has_days = entry.images.iter().any(|image| image.released.is_some());
     let (images, v) = (entry.images.len(), if versions == 1 { "version" } else { "versions" });
     let i = if images == 1 { "image" } else { "images" };
     html! {
-        details {
+        details open[place.alone] {
             summary { (versions) " " (v) ", " (images) " " (i) }
             div class="scroll" {
                 table {
@@ -295,6 +382,7 @@ fn table(entry: &SiteEntry, versions: usize, links: &str) -> Markup {
                             th { "Architecture" }
                             th { "File" }
                             th class="number" { "Size" }
+                            @if has_days { th { "Released" } }
                             th { "Metadata" }
                             th { "SHA-256" }
                         }
@@ -309,6 +397,9 @@ fn table(entry: &SiteEntry, versions: usize, links: &str) -> Markup {
                                     a href={ (links) (href(&format!("{}/{}", entry.name, image.file))) } { (image.file) }
                                 }
                                 td class="number" data-label="Size" { (size(image.size)) }
+                                @if has_days {
+                                    td data-label="Released" { (image.released.as_deref().unwrap_or("earlier")) }
+                                }
                                 td data-label="Metadata" { (documents(&entry.name, image, links)) }
                                 td class="sum" data-label="SHA-256" { code { (image.sha256) } }
                             }

@@ -3,7 +3,8 @@ use super::*;
 fn image(version: &str, arch: &str) -> Image {
     let file = format!("tool-{version}-{arch}.raw");
     let sha256 = "ab".repeat(32);
-    Image { version: version.into(), arch: arch.into(), file, size: 1_572_864, sha256, series: String::new() }
+    let (size, released, series) = (1_572_864, Some("2026-11-27".to_owned()), String::new());
+    Image { version: version.into(), arch: arch.into(), file, size, sha256, released, series }
 }
 
 fn page(entries: Vec<SiteEntry>) -> Page {
@@ -23,6 +24,8 @@ fn entry() -> SiteEntry {
         homepage: "https://example.org".into(),
         licence: "MIT".into(),
         verified: "checksum".into(),
+        category: "Network".into(),
+        keywords: vec!["vpn".into()],
         about: About {
             starts: vec!["tool.socket".into()],
             files: vec!["/usr/bin/the_tool".into()],
@@ -44,12 +47,16 @@ fn everything_is_there_without_scripts() {
         "<title>A catalogue</title>",
         "<h1>A catalogue</h1>",
         "<code>https://example.org/x/</code>",
-        "<h2><a href=\"#tool\">tool</a></h2>",
+        "<h2><a href=\"tool/index.html\">tool</a></h2>",
         "href=\"tool/tool-2.0%2Bk3s1-x86-64.raw\">tool-2.0+k3s1-x86-64.raw</a>",
         "1.5 MiB",
         "href=\"tool/tool-1.0-arm64.spdx.json\" aria-label=\"SBOM of tool-1.0-arm64.raw\">SBOM</a>",
         "href=\"tool/tool-2.0%2Bk3s1-x86-64.intoto.json\"",
-        "data-text=\"tool a tool mit old-tool tool.socket /usr/bin/the-tool\"",
+        "data-text=\"tool a tool mit network vpn old-tool tool.socket /usr/bin/the-tool\"",
+        "data-category=\"Network\"",
+        "last release <time datetime=\"2026-11-27\">2026-11-27</time>",
+        "<td data-label=\"Released\">2026-11-27</td>",
+        "<link rel=\"alternate\" type=\"application/atom+xml\" title=\"New images\" href=\"feed.xml\">",
         "<dt>Starts by itself</dt><dd><code>tool.socket</code></dd>",
         "<p>Needs <code>root</code>.</p><p>And time.</p>",
         "curl -O tool-2.0+k3s1-x86-64.raw",
@@ -59,6 +66,56 @@ fn everything_is_there_without_scripts() {
     ] {
         assert!(html.contains(part), "{part}\n{html}");
     }
+}
+
+#[test]
+fn an_extension_has_a_page_of_its_own() {
+    let other = SiteEntry { name: "other".into(), ..entry() };
+    let mut tool = entry();
+    tool.about.conflicts = vec!["other".into()];
+    let page = page(vec![tool.clone(), other]);
+    let html = extension(&page, &tool).unwrap().unwrap();
+    for part in [
+        "<title>tool · A catalogue</title>",
+        "<a href=\"../index.html\">A catalogue</a>",
+        "<h1>tool</h1>",
+        "<a href=\"../other/index.html\">other</a>",
+        "href=\"../tool/tool-2.0%2Bk3s1-x86-64.raw\"",
+        "href=\"../feed.xml\"",
+        "<details open>",
+    ] {
+        assert!(html.contains(part), "{part}\n{html}");
+    }
+    assert!(!html.contains("<details>"), "all is open");
+    assert_eq!(extension(&page, &SiteEntry { images: vec![], ..tool }).unwrap(), None);
+}
+
+#[test]
+fn the_feed_has_an_entry_for_each_version() {
+    let mut tool = entry();
+    tool.summary = "Tools & <more>".into();
+    tool.images[0].released = None;
+    tool.images[2].released = Some("2026-11-28".into());
+    let mut other = SiteEntry { name: "other".into(), ..entry() };
+    other.images.truncate(1);
+    let feed = atom(&page(vec![tool, other]));
+    let titles: Vec<&str> =
+        feed.split("<title>").skip(1).filter_map(|rest| rest.split("</title>").next()).collect();
+    assert_eq!(
+        titles,
+        ["A catalogue", "tool 1.0", "other 2.0+k3s1"],
+        "the newest first, and no day, no entry"
+    );
+    for part in [
+        "<updated>2026-11-28T00:00:00Z</updated>",
+        "<id>https://example.org/x/tool/index.html#1.0</id>",
+        "<summary>Tools &amp; &lt;more&gt;. x86-64 (1.5 MiB), arm64 (1.5 MiB)</summary>",
+        "<category term=\"Network\"/>",
+        "<link rel=\"alternate\" href=\"tool/index.html\"/>",
+    ] {
+        assert!(feed.contains(part), "{part}\n{feed}");
+    }
+    assert!(atom(&page(vec![])).contains("<updated>1970-01-01T00:00:00Z</updated>"));
 }
 
 #[test]
@@ -73,10 +130,18 @@ fn text_cannot_become_markup() {
     entry.about.conflicts = vec![evil.into()];
     entry.images[0].file = evil.into();
     entry.snippets[0].text = evil.into();
-    let html = html(&Page { title: evil.into(), ..page(vec![entry]) }).unwrap();
-    assert!(!html.contains("<script>alert"), "{html}");
-    assert!(!html.contains("javascript:"));
-    assert_eq!(html.matches("</script>").count(), 2, "the page's own: data and script");
+    entry.category = evil.into();
+    entry.keywords = vec![evil.into()];
+    entry.images[0].released = Some(evil.into());
+    let page = Page { title: evil.into(), ..page(vec![entry]) };
+    let whole = extension(&page, &page.entries[0]).unwrap().unwrap();
+    for html in [html(&page).unwrap(), whole] {
+        assert!(!html.contains("<script>alert"), "{html}");
+        assert!(!html.contains("javascript:"));
+        assert_eq!(html.matches("</script>").count(), 2, "the page's own: data and script");
+    }
+    let feed = atom(&page);
+    assert!(!feed.contains("<script"), "{feed}");
 }
 
 #[test]

@@ -9,8 +9,8 @@ use crate::layer::Layer;
 use crate::report::{ExtensionReport, HierarchyReport, HostReport, Report};
 use crate::rules::{MERGE_ABORTED, NOT_MERGED, SAME_NAME};
 use crate::{
-    Extension, Finding, Host, Severity, accounts, compare_versions, hidden, late, libraries, merge, services,
-    stack,
+    Extension, Finding, Host, Severity, accounts, compare_versions, hidden, late, libraries, merge, names,
+    services, stack,
 };
 
 /// Options of the check.
@@ -70,6 +70,7 @@ pub fn check(host: &Host, extensions: &[Extension<'_>], options: &Options) -> Re
     findings.extend(libraries::findings(host, &merged, &accepted));
     let (of_units, starts) = services::findings(host, units, &merged, &accepted)?;
     findings.extend(of_units);
+    findings.extend(names::findings(&merged, &accepted));
     findings.extend(accounts::findings(host, units, &accepted)?);
     findings.extend(late::findings(host, units, &merged, &accepted)?);
     let hierarchies = merged.hierarchies.iter().map(|h| HierarchyReport::new(h, &names)).collect();

@@ -31,6 +31,7 @@ mod hidden;
 mod late;
 mod layer;
 mod libraries;
+mod names;
 mod services;
 mod stack;
 pub use stack::PACKAGE_DATABASES;

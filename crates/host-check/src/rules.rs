@@ -140,6 +140,8 @@ rules! {
         "a unit starts a program that isn't there";
     UNIT_WANTS "unit-wants" Error
         "a unit that isn't there is to be started";
+    DBUS_NAME "dbus-name" Error
+        "a service takes a name on D-Bus that no policy lets it have, or a name is to start a unit that isn't there";
     CYCLE "ordering-cycle" Error
         "units are ordered in a circle, and systemd doesn't start one of them";
     ACCOUNT "account" Error
@@ -150,6 +152,8 @@ rules! {
         "kernel modules that the host's kernel doesn't load";
     LABELS "selinux-labels" Error
         "without SELinux labels the host's services may not use the files";
+    INTERPRETER "script-interpreter" Warning
+        "a program is a script whose interpreter isn't there";
     UNIT_KIND "all-units" Warning
         "a drop-in holds for all units of a kind, or of a prefix";
     UNIT_CHANGED "unit-changed" Warning

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use sysext::extension::units::{Directive, exec_lines};
-use sysext::lint::release_file;
-use tree::{ContentError, StaticPath, TreePath, escape};
+use sysext::lint::{implied, missing_interpreter, release_file, shebang};
+use tree::{ContentError, Node, StaticPath, Tree, TreePath, escape};
 
 use crate::layer::Layer;
 use crate::overlay::{Merged, Owner};
@@ -79,6 +79,10 @@ impl Check<'_> {
                 self.out.push(UNIT_REQUIRES.finding(extension, Some(&path), message));
             }
         }
+        for wanted in triggers(name, &lines).into_iter().filter(|unit| !self.now.has(unit)) {
+            let message = format!("is to start {wanted}: there is no such unit, and {name} fails");
+            self.out.push(UNIT_REQUIRES.finding(extension, Some(&path), message));
+        }
         let elsewhere = ["RootDirectory", "RootImage", "RootEphemeral", "ExecSearchPath"];
         if !lines.iter().any(|d| elsewhere.contains(&d.key.as_str())) {
             self.programs(&path, &lines, extension);
@@ -97,8 +101,9 @@ impl Check<'_> {
             }
             let problem = match self.program(program) {
                 Program::Runs => continue,
-                Program::Missing => "isn't there",
-                Program::NotExecutable => "isn't executable",
+                Program::Missing => "isn't there".to_owned(),
+                Program::NotExecutable => "isn't executable".to_owned(),
+                Program::NoInterpreter(name) => format!("its interpreter {name} isn't there"),
             };
             let message = format!("{}={shown}: {problem}", line.key);
             let starts =
@@ -126,7 +131,10 @@ impl Check<'_> {
             Some(node) if node.is_dir() || (modes_known && node.meta.mode & 0o111 == 0) => {
                 Program::NotExecutable
             }
-            Some(_) => Program::Runs,
+            Some(node) => match no_interpreter(tree, node) {
+                Some(name) => Program::NoInterpreter(name),
+                None => Program::Runs,
+            },
         }
     }
 
@@ -253,4 +261,21 @@ enum Program {
     Runs,
     Missing,
     NotExecutable,
+    /// A script for this one.
+    NoInterpreter(String),
+}
+
+/// The interpreter of a script, if the tree lacks it. What can't be read is no script.
+pub(crate) fn no_interpreter(tree: &Tree, node: &Node) -> Option<String> {
+    let line = shebang(node).ok()??;
+    missing_interpreter(tree, &line, &|_| false).map(|name| escape(&name))
+}
+
+/// The units that a timer, path or socket starts.
+fn triggers(name: &str, lines: &[Directive]) -> Vec<String> {
+    let is_named = |d: &&Directive| {
+        matches!((d.section.as_str(), d.key.as_str()), ("Timer" | "Path", "Unit") | ("Socket", "Service"))
+    };
+    let named = lines.iter().filter(is_named).flat_map(names);
+    implied(name, lines).into_iter().chain(named).collect()
 }

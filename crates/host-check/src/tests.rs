@@ -210,6 +210,51 @@ fn sets_that_break_a_host() {
             &[("a", &["/usr/share/dbus-1/system.d/a.conf=<busconfig/>"])],
             &["warning late /usr/share/dbus-1/system.d/a.conf"],
         ),
+        (
+            &[(
+                "a",
+                &[
+                    "/usr/lib/systemd/system/a.timer=[Timer]\nOnCalendar=daily\n",
+                    "/usr/lib/systemd/system/b.socket=[Socket]\nListenStream=1\nService=c.service\n",
+                ],
+            )],
+            &[
+                "error unit-requires /usr/lib/systemd/system/a.timer",
+                "error unit-requires /usr/lib/systemd/system/b.socket",
+            ],
+        ),
+        (
+            &[(
+                "a",
+                &[
+                    "/usr/bin/a*=#!/usr/bin/perl -w\n",
+                    "/usr/bin/b*=#!/usr/bin/env -S python3\n",
+                    "/usr/bin/c*=#!/bin/sh\n",
+                    "/usr/lib/systemd/system/a.service=[Service]\nExecStart=/usr/bin/a\n",
+                ],
+            )],
+            &[
+                "error unit-program /usr/lib/systemd/system/a.service",
+                "warning script-interpreter /usr/bin/a",
+                "warning script-interpreter /usr/bin/b",
+            ],
+        ),
+        (
+            &[(
+                "a",
+                &[
+                    "/usr/lib/systemd/system/a.service=[Service]\nExecStart=/bin/sh\nType=dbus\nBusName=org.a\n",
+                    "/usr/lib/systemd/system/b.service=[Service]\nExecStart=/bin/sh\nType=dbus\nBusName=org.b.x\n",
+                    "/usr/share/dbus-1/system.d/a.conf=<deny own=\"*\"/><allow own='org.ab'/><allow own_prefix=\"org.b\"/>",
+                    "/usr/share/dbus-1/system-services/a.service=[D-BUS Service]\nName=org.a\nSystemdService=gone.service\n",
+                ],
+            )],
+            &[
+                "error dbus-name /usr/lib/systemd/system/a.service",
+                "error dbus-name /usr/share/dbus-1/system-services/a.service",
+                "warning late /usr/share/dbus-1/system.d/a.conf",
+            ],
+        ),
         // snosi PR 822.
         (&[("a", &["/usr/lib/udev/rules.d/a.rules=x"])], &["warning late /usr/lib/udev/rules.d/a.rules"]),
         (

@@ -13,7 +13,7 @@ pub mod release_file;
 pub use release_file::ReleaseFile;
 
 mod references;
-pub use references::units;
+pub use references::{implied, missing_interpreter, shebang, units};
 
 mod state;
 

@@ -96,7 +96,9 @@ pub(super) fn check(
         let Some(content) = node.content().filter(|c| c.len() <= UNIT_LIMIT) else { continue };
         let directives = parse(&content.read(UNIT_LIMIT)?);
         let mut seen = BTreeSet::new();
-        if let Some(name) = implied(path, &directives).filter(|name| !units.has(name)) {
+        let name = path.file_name().filter(|_| path.parent() == Some(UNITS.path())).map(escape);
+        if let Some(name) = name.and_then(|name| implied(&name, &directives)).filter(|name| !units.has(name))
+        {
             let message =
                 format!("starts {name}: the host has to have this unit, which isn't in the extension");
             out.push(finding(&UNIT_REFERENCE, Some(path.clone()), message));
@@ -124,13 +126,10 @@ pub(super) fn check(
     Ok(())
 }
 
-/// The service that a timer, path or socket starts without naming it. systemd.timer(5), systemd.path(5), systemd.socket(5).
-fn implied(path: &TreePath, directives: &[Directive]) -> Option<String> {
-    if path.parent()? != UNITS.path() {
-        return None;
-    }
-    let name = String::from_utf8(path.file_name()?.to_vec()).ok()?;
-    let (stem, kind) = name.rsplit_once('.')?;
+/// The service that a timer, path or socket starts if its lines don't name one. systemd.timer(5), systemd.path(5),
+/// systemd.socket(5).
+pub fn implied(unit: &str, directives: &[Directive]) -> Option<String> {
+    let (stem, kind) = unit.rsplit_once('.')?;
     let last = |section: &str, key: &str| {
         let found = directives.iter().rfind(|d| d.section == section && d.key == key);
         found.map(|d| d.value.as_slice()).filter(|value| !value.is_empty())
@@ -281,17 +280,13 @@ fn programs(tree: &Tree, out: &mut Vec<Finding>) {
 /// Bytes of a script's first line that the kernel reads. BINPRM_BUF_SIZE of Linux.
 const SHEBANG_LIMIT: usize = 256;
 /// Where env(1) looks for programs on every host.
-const SEARCHED: [&str; 2] = ["/usr/bin", "/usr/local/bin"];
+const SEARCHED: [&str; 4] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"];
 
 /// Scripts among the programs whose interpreter isn't there. execve(2).
 fn scripts(tree: &Tree, out: &mut Vec<Finding>) -> Result<(), ContentError> {
     for (path, node) in tree.children(&FOLLOWED[0].path()).filter(|(_, n)| n.meta.mode & 0o111 != 0) {
-        let Some(content) = node.content() else { continue };
-        let head = content.head(SHEBANG_LIMIT)?;
-        let Some(line) = head.strip_prefix(b"#!").and_then(|h| h.split(|&b| b == b'\n').next()) else {
-            continue;
-        };
-        if let Some(missing) = missing_interpreter(tree, line) {
+        let Some(line) = shebang(node)? else { continue };
+        if let Some(missing) = missing_interpreter(tree, &line, &|name| PROGRAMS.contains(&name)) {
             let message = format!("is a script for {}, which isn't in the extension", escape(&missing));
             out.push(finding(&SCRIPT_INTERPRETER, Some(path.clone()), message));
         }
@@ -299,15 +294,27 @@ fn scripts(tree: &Tree, out: &mut Vec<Finding>) -> Result<(), ContentError> {
     Ok(())
 }
 
-/// The interpreter that `#!` or env(1) names, if neither the tree nor every host has it.
-fn missing_interpreter(tree: &Tree, line: &[u8]) -> Option<Vec<u8>> {
+/// The first line of a script, without `#!`. None: it is no script.
+///
+/// # Errors
+/// Its content can't be read.
+pub fn shebang(node: &Node) -> Result<Option<Vec<u8>>, ContentError> {
+    let Some(content) = node.content() else { return Ok(None) };
+    let head = content.head(SHEBANG_LIMIT)?;
+    let line = head.strip_prefix(b"#!").and_then(|head| head.split(|&b| b == b'\n').next());
+    Ok(line.map(<[u8]>::to_vec))
+}
+
+/// The interpreter that the first line of a script names by itself or by env(1), if neither the tree has it nor, by its name,
+/// the host.
+pub fn missing_interpreter(tree: &Tree, line: &[u8], host_has: &dyn Fn(&str) -> bool) -> Option<Vec<u8>> {
     let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     let interpreter = words.next()?;
     let (dir, name) = match interpreter.iter().rposition(|&b| b == b'/') {
         Some(at) => (&interpreter[..at], &interpreter[at + 1..]),
         None => (&b""[..], interpreter),
     };
-    let is_hosts = |name: &[u8]| PROGRAMS.iter().any(|program| program.as_bytes() == name);
+    let is_hosts = |name: &[u8]| std::str::from_utf8(name).is_ok_and(host_has);
     let usual = [&b"/bin"[..], b"/usr/bin", b"/sbin", b"/usr/sbin"].contains(&dir);
     if usual && name == b"env" {
         let named = words.find(|word| !word.starts_with(b"-") && !word.contains(&b'='))?;

@@ -131,7 +131,8 @@ pub fn lines_with<'p>(text: &str, paths: impl Iterator<Item = &'p str> + Clone) 
     let names = |line: &str, path: &str| {
         line.match_indices(path).any(|(at, _)| {
             let (before, after) = (&line.as_bytes()[..at], &line.as_bytes()[at + path.len()..]);
-            !part(before.last()) && !part(after.first())
+            // No path goes on with an option's or expansion's dash.
+            (before.ends_with(b"-") || !part(before.last())) && !part(after.first())
         })
     };
     let mut out = Vec::new();
@@ -152,7 +153,7 @@ fn paths(line: &[u8]) -> Vec<(usize, &str)> {
     while let Some(at) = line[from..].iter().position(|&b| b == b'/').map(|at| from + at) {
         let len = line[at..].iter().take_while(|&&b| of_path(b)).count();
         from = at + len;
-        let starts = at.checked_sub(1).is_none_or(|i| before(line[i]));
+        let starts = at.checked_sub(1).is_none_or(|i| before(line[i])) || is_default(&line[..at]);
         let ends = line.get(from).is_none_or(|&b| !goes_on(b));
         if let Ok(path) = std::str::from_utf8(&line[at..from])
             && starts
@@ -164,6 +165,14 @@ fn paths(line: &[u8]) -> Vec<(usize, &str)> {
         }
     }
     out
+}
+
+/// Whether the value of a shell's variable that may be unset begins there: `${NAME:-` or `${NAME-`.
+fn is_default(before: &[u8]) -> bool {
+    let Some(rest) = before.strip_suffix(b"-").or_else(|| before.strip_suffix(b"+")) else { return false };
+    let rest = rest.strip_suffix(b":").unwrap_or(rest);
+    let name = rest.iter().rev().take_while(|b| b.is_ascii_alphanumeric() || **b == b'_').count();
+    name > 0 && rest[..rest.len() - name].ends_with(b"${")
 }
 
 /// The unit with programs' paths replaced.
@@ -264,6 +273,16 @@ ExecStart=%h/x
     fn what_can_not_be_followed_is_found() {
         let text = "# /usr/sbin/x\n${R}/usr/sbin/x$V\n/usr/sbin/xy /a/usr/sbin/x.conf\n a=/usr/sbin/x\n";
         assert_eq!(lines_with(text, ["/usr/sbin/x"].into_iter()), [(2, "/usr/sbin/x"), (4, "/usr/sbin/x")]);
+    }
+
+    /// apachectl(8).
+    #[test]
+    fn a_variables_default_is_followed() {
+        let text =
+            "A=${HTTPD:-/usr/sbin/x}\nB=${B-/usr/sbin/y} ${C:+/usr/sbin/z}\n$D-/usr/sbin/no a-/usr/sbin/no\n";
+        let found: Vec<String> = named(text).into_iter().map(|exec| exec.program).collect();
+        assert_eq!(found, ["/usr/sbin/x", "/usr/sbin/y", "/usr/sbin/z"]);
+        assert_eq!(lines_with(text, ["/usr/sbin/no"].into_iter()), [(3, "/usr/sbin/no")]);
     }
 
     #[test]

@@ -277,7 +277,7 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
         needs = Some(added);
     }
     for unit in &args.services.enable {
-        services::enable(&mut built.tree, name, unit)?;
+        service_files::enable(&mut built.tree, name, unit, &events)?;
     }
     let architecture = args.release.architecture(&machines, image_for, &events);
     let mut release =

@@ -38,6 +38,7 @@ mod package_selection;
 mod private_root;
 
 mod service_files;
+pub use service_files::enable;
 
 mod run_check;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use flix::plan::{Selection, is_host_program};
 use image::{ImageOptions, Volume, Written};
-use services::{Etc, Inventory, Needs, Options, Owner, ServicesError, StateKind};
+use services::{Etc, Inventory, Needs, Options, Owner, ServicesError, StartError, StateKind};
 use sysext::extension::late::LATE_FILES;
 use sysext::extension::unit_programs::{UNIT_LIMIT, is_unit, programs};
 use sysext::request::{home, locate};
@@ -93,6 +93,30 @@ pub(crate) fn add(
     needs.write(extension, name)?;
     report(&needs, name, args, events);
     Ok(needs)
+}
+
+/// Lets a unit start by itself, and reports what that brings beside it.
+///
+/// # Errors
+/// As [`services::enable`].
+pub fn enable(
+    extension: &mut Tree,
+    name: &ExtensionName,
+    unit: &str,
+    events: &dyn Events,
+) -> Result<(), StartError> {
+    for enabled in services::enable(extension, name, unit)? {
+        if enabled.unit != unit {
+            events.event(Event::Note(format!("{unit}: {} is enabled with it", enabled.unit).into()));
+        }
+        if !enabled.aliases.is_empty() {
+            let aliases = enabled.aliases.join(", ");
+            let text =
+                format!("{}: a host's own {aliases} is hidden, which is another name of it", enabled.unit);
+            events.event(Event::Note(text.into()));
+        }
+    }
+    Ok(())
 }
 
 /// Writes the files in /etc as an image beside the extension's, in the same way.

@@ -35,7 +35,7 @@ mod setup;
 pub use setup::upheld;
 
 mod start;
-pub use start::{StartError, enable, units};
+pub use start::{Enabled, StartError, enable, units};
 
 mod confext;
 pub use confext::confext;

@@ -46,18 +46,68 @@ pub fn units(extension: &Tree) -> Vec<String> {
     names.filter(|n| starts.iter().any(|end| n.ends_with(end))).collect()
 }
 
-/// Lets a unit of the extension, or an instance of a template of it, start by itself: a drop-in with `Upholds=` for the
-/// target that its `[Install]` section names, if every system starts that, else for the usual one of its kind.
-/// systemd.unit(5).
+/// Units that are enabled with others, at most.
+const ALSO_LIMIT: usize = 100;
+
+/// Lets a unit of the extension, or an instance of a template of it, start by itself, as `systemctl enable` does: it, and
+/// the units of the extension that `Also=` names, get a drop-in with `Upholds=` for the target that the `[Install]` section
+/// names, if every system starts that, else for the usual one of its kind. `Alias=` becomes a symlink. systemd.unit(5).
 ///
 /// # Errors
 /// The extension has no such unit.
-pub fn enable(extension: &mut Tree, name: &ExtensionName, unit: &str) -> Result<(), StartError> {
+pub fn enable(extension: &mut Tree, name: &ExtensionName, unit: &str) -> Result<Vec<Enabled>, StartError> {
     check(extension, unit)?;
-    let template = template_of(unit);
-    let file = UNITS.path().join(template.as_deref().unwrap_or(unit))?;
+    let mut out: Vec<Enabled> = Vec::new();
+    let mut todo = vec![unit.to_owned()];
+    while let Some(unit) = todo.pop() {
+        if out.len() >= ALSO_LIMIT || out.iter().any(|one| one.unit == unit) {
+            continue;
+        }
+        let file = file_of(&unit)?;
+        uphold(extension, name, &unit, &file)?;
+        let also = installed(extension, &file, &["Also"]);
+        todo.extend(also.into_iter().filter(|also| check(extension, also).is_ok()));
+        let aliases = alias(extension, &unit, &file)?;
+        out.push(Enabled { unit, aliases });
+    }
+    Ok(out)
+}
+
+/// A unit that starts by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enabled {
+    /// Its name.
+    pub unit: String,
+    /// Its further names.
+    pub aliases: Vec<String>,
+}
+
+/// The file of a unit, or of its template.
+fn file_of(unit: &str) -> Result<TreePath, tree::PathError> {
+    UNITS.path().join(template_of(unit).as_deref().unwrap_or(unit))
+}
+
+/// Adds symlinks for the further names of a unit that has no instances. One that the extension has already stays.
+fn alias(extension: &mut Tree, unit: &str, file: &TreePath) -> Result<Vec<String>, StartError> {
+    let mut out = Vec::new();
+    let kind = unit.rsplit_once('.').map(|(_, kind)| kind);
+    for alias in installed(extension, file, &["Alias"]) {
+        let is_usable =
+            is_name(&alias) && !unit.contains('@') && alias.rsplit_once('.').map(|(_, kind)| kind) == kind;
+        let path = UNITS.path().join(&alias);
+        let (true, Ok(path)) = (is_usable && alias != unit, path) else { continue };
+        if !extension.contains(&path) {
+            extension.insert_all(path, Node::symlink(unit), &Meta::dir())?;
+            out.push(alias);
+        }
+    }
+    Ok(out)
+}
+
+/// Adds the drop-in for one unit.
+fn uphold(extension: &mut Tree, name: &ExtensionName, unit: &str, file: &TreePath) -> Result<(), StartError> {
     let usual = TARGETS.iter().find(|(end, _)| unit.ends_with(end)).map_or("multi-user.target", |(_, t)| t);
-    let wanted = installed(extension, &file);
+    let wanted = installed(extension, file, &["WantedBy", "RequiredBy", "UpheldBy"]);
     let target = TARGETS.iter().map(|(_, t)| *t).find(|t| wanted.iter().any(|w| w == t)).unwrap_or(usual);
     let drop_in: String =
         unit.chars().map(|c| if c.is_ascii_alphanumeric() || "_@".contains(c) { c } else { '-' }).collect();
@@ -68,8 +118,7 @@ pub fn enable(extension: &mut Tree, name: &ExtensionName, unit: &str) -> Result<
 
 /// Checks that a unit is in the extension, or that its template is.
 fn check(extension: &Tree, unit: &str) -> Result<(), StartError> {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
-    if !unit.contains('.') || unit.starts_with('.') || !unit.chars().all(is_part) {
+    if !is_name(unit) {
         return Err(StartError::Name(unit.to_owned()));
     }
     if unit.contains("@.") {
@@ -82,6 +131,12 @@ fn check(extension: &Tree, unit: &str) -> Result<(), StartError> {
     Err(StartError::Missing { unit: unit.to_owned(), units: units(extension) })
 }
 
+/// Whether it has the form of a unit's name.
+fn is_name(unit: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+    unit.contains('.') && !unit.starts_with('.') && unit.chars().all(is_part)
+}
+
 /// `a@.service` for `a@1.service`.
 fn template_of(unit: &str) -> Option<String> {
     let (prefix, rest) = unit.split_once('@')?;
@@ -89,14 +144,12 @@ fn template_of(unit: &str) -> Option<String> {
     Some(format!("{prefix}@.{kind}"))
 }
 
-/// The targets of a unit's `[Install]` section.
-fn installed(extension: &Tree, file: &TreePath) -> Vec<String> {
+/// The words of settings of a unit's `[Install]` section.
+fn installed(extension: &Tree, file: &TreePath, keys: &[&str]) -> Vec<String> {
     let found = extension.resolve(file.to_absolute(), true).ok();
     let content = found.and_then(|f| extension.get(&f.path)?.content().cloned());
     let Some(Ok(text)) = content.map(|c| c.read(TEXT_LIMIT)) else { return Vec::new() };
     let directives = parse(&text);
-    let wanted = directives.iter().filter(|d| {
-        d.section == "Install" && ["WantedBy", "RequiredBy", "UpheldBy"].contains(&d.key.as_str())
-    });
+    let wanted = directives.iter().filter(|d| d.section == "Install" && keys.contains(&d.key.as_str()));
     wanted.flat_map(|d| words(&d.value)).filter_map(|w| String::from_utf8(w.text).ok()).collect()
 }

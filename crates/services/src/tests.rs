@@ -272,6 +272,30 @@ fn units_that_start_by_themselves() {
     }
 }
 
+/// As `systemctl enable` does.
+#[test]
+fn units_that_are_enabled_with_others() {
+    let unit = "[Install]\nWantedBy=multi-user.target\nAlias=dbus-org.r.service sshd.service x.socket ../y.service\n\
+                Also=r.socket r.service gone.socket\n";
+    let mut tree = extension(&[
+        ("/usr/lib/systemd/system/r.service", unit),
+        ("/usr/lib/systemd/system/r.socket", "[Install]\nWantedBy=sockets.target\nAlso=r.service\n"),
+        ("/usr/lib/systemd/system/sshd.service", ""),
+    ]);
+    let got = enable(&mut tree, &"r".parse().unwrap(), "r.service").unwrap();
+    let aliases = vec!["dbus-org.r.service".to_owned()];
+    let expected = [
+        Enabled { unit: "r.service".to_owned(), aliases },
+        Enabled { unit: "r.socket".to_owned(), aliases: Vec::new() },
+    ];
+    assert_eq!(got, expected);
+    let units = "/usr/lib/systemd/system";
+    let drop_in = text(&tree, &format!("{units}/sockets.target.d/10-r-r-socket.conf"));
+    assert_eq!(drop_in, "[Unit]\nUpholds=r.socket\n");
+    let link = tree.get(&format!("{units}/dbus-org.r.service").parse().unwrap()).unwrap();
+    assert_eq!(link.symlink_target(), Some(&b"r.service"[..]));
+}
+
 /// Whatever is in an image's texts, nothing panics, and no line of a generated file is another's.
 #[test]
 fn hostile_names() {

@@ -92,7 +92,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let machines = machines(&tree).with_context(|| format!("{:?}", args.dir))?;
     for unit in &args.enable {
-        services::enable(&mut tree, &args.name, unit)?;
+        cli::enable(&mut tree, &args.name, unit, &events)?;
     }
     let has_units = tree.iter().any(|(path, _)| is_unit(path));
     let architecture = args.release.architecture(&machines, None, &events);

@@ -7,7 +7,8 @@ use packages::{Database, DatabaseError, Package};
 use tree::{ContentError, PathError, Tree, TreeError, TreePath};
 
 use crate::accounts::Accounts;
-use crate::places::{ETC, SRV, VAR, is_hosts_state};
+use crate::places::{ETC, SRV, VAR, is_hosts_state, is_state};
+use crate::script::{OF_PACKAGES, Script};
 
 /// Why it can't be found out what services need.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,10 @@ pub struct Inventory {
     pub(crate) owned: BTreeSet<TreePath>,
     /// Users that the packages' scripts name.
     pub(crate) scripted: BTreeSet<String>,
+    /// Groups that they name and that no base system has.
+    pub(crate) scripted_groups: BTreeSet<String>,
+    /// Paths below /srv and /var that they name.
+    pub(crate) scripted_paths: BTreeSet<TreePath>,
     pub(crate) has_database: bool,
 }
 
@@ -102,7 +107,7 @@ impl Inventory {
         Ok(out)
     }
 
-    /// Users that a package's scripts make, or give files to.
+    /// Accounts that a package's scripts make, or give files to, and the paths of the state that they name.
     fn read_scripts(
         &mut self,
         image: &Tree,
@@ -113,13 +118,16 @@ impl Inventory {
             let content = image.get(&path).and_then(|n| n.content()).filter(|c| c.len() <= TEXT_LIMIT);
             let Some(content) = content else { continue };
             let text = content.read(TEXT_LIMIT).map_err(|source| ServicesError::Content { path, source })?;
-            let is_part = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
-            for word in text.split(|&b| !is_part(b)) {
-                let Ok(word) = std::str::from_utf8(word) else { continue };
-                if self.accounts.user(word).is_some() && !WORDS.contains(&word) {
-                    self.scripted.insert(word.to_owned());
+            let script = Script::parse(&String::from_utf8_lossy(&text));
+            for name in script.names {
+                if self.accounts.user(&name).is_some() && !WORDS.contains(&name.as_str()) {
+                    self.scripted.insert(name.clone());
+                }
+                if self.accounts.group(&name).is_some_and(|g| OF_PACKAGES.contains(&g.gid)) {
+                    self.scripted_groups.insert(name);
                 }
             }
+            self.scripted_paths.extend(script.paths.into_iter().filter(is_state));
         }
         Ok(())
     }

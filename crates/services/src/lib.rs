@@ -13,6 +13,8 @@ pub use inventory::{Inventory, ServicesError};
 
 mod text;
 
+mod script;
+
 mod named;
 
 mod places;

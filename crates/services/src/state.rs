@@ -25,13 +25,14 @@ impl Inventory {
             .iter()
             .filter_map(|name| self.accounts.user(name))
             .map(|u| u.gid)
+            .chain(self.scripted_groups.iter().filter_map(|name| Some(self.accounts.group(name)?.gid)))
             .filter(|g| *g != 0)
             .collect();
         for (path, node) in self.unlisted() {
             let owner = self.accounts.user_of(node.meta.uid).map(|u| u.name.as_str());
             let is_users = owner.is_some_and(|o| users.contains(o))
                 || (node.meta.uid == 0 && groups.contains(&node.meta.gid) && node.meta.gid != NOGROUP);
-            if is_users {
+            if is_users || self.scripted_paths.contains(path) {
                 found.insert(path.clone());
             }
         }
@@ -49,13 +50,19 @@ impl Inventory {
         out
     }
 
-    /// Directories that no package lists, in one that the host has or a package lists, if that has another owner.
+    /// Directories that no package lists, in one that the host has or a package lists, if that has another owner; and
+    /// those in directories of root that no package lists either.
     fn unlisted(&self) -> impl Iterator<Item = (&TreePath, &Node)> {
         let is_top = |path: &TreePath, node: &Node| {
-            let parent = path.parent();
-            let above = parent.as_ref().and_then(|p| self.tree.get(p));
-            let known = parent.as_ref().is_some_and(|p| is_hosts_state(p) || self.listed.contains(p));
-            known && above.is_some_and(|a| a.meta.uid == 0 || a.meta.uid != node.meta.uid)
+            let Some(parent) = path.parent() else { return false };
+            let Some(above) = self.tree.get(&parent) else { return false };
+            match is_hosts_state(&parent) || self.listed.contains(&parent) {
+                true => above.meta.uid == 0 || above.meta.uid != node.meta.uid,
+                false => parent
+                    .ancestors_from_root()
+                    .chain([parent.clone()])
+                    .all(|dir| self.tree.get(&dir).is_none_or(|node| node.meta.uid == 0)),
+            }
         };
         [VAR, SRV].into_iter().flat_map(|top| self.tree.subtree(&top.path())).filter(move |(path, node)| {
             node.is_dir() && !is_hosts_state(path) && !self.listed.contains(*path) && is_top(path, node)

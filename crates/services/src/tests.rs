@@ -296,6 +296,41 @@ fn units_that_are_enabled_with_others() {
     assert_eq!(link.symlink_target(), Some(&b"r.service"[..]));
 }
 
+/// Directories that scripts make for root, for a group, and below those of root: varnish, samba.
+#[test]
+fn state_of_scripts() {
+    let mut image = image();
+    let group = "root:x:0:\nadm:x:4:\nredis:x:104:\nshare:x:105:\n";
+    image.insert("/etc/group".parse().unwrap(), Node::file(0o644, group)).unwrap();
+    let postinst = "mkdir -p /var/lib/plain\nchgrp share /var/lib/redis-data/shares\n";
+    let path = "/var/lib/dpkg/info/redis.postinst".parse().unwrap();
+    image.insert(path, Node::file(0o755, postinst)).unwrap();
+    for (path, uid, gid) in [
+        ("/var/lib/plain", 0, 0),
+        ("/var/lib/foreign", 0, 0),
+        ("/var/lib/outer/inner", 102, 104),
+        ("/var/lib/redis-data/shares", 0, 105),
+    ] {
+        let mut node = Node { meta: Meta::dir(), kind: Kind::Dir };
+        (node.meta.uid, node.meta.gid) = (uid, gid);
+        image.insert_all(path.parse().unwrap(), node, &Meta::dir()).unwrap();
+    }
+    let inventory = Inventory::read(&image, &["/usr/bin/redis".parse().unwrap()]).unwrap();
+    let mut tree = extension(&[(PLACE, UNIT)]);
+    Needs::new(&inventory, &tree, options()).unwrap().write(&mut tree, &"r".parse().unwrap()).unwrap();
+    let lines = text(&tree, TMPFILES);
+    for line in [
+        "d /var/lib/plain :0755 :root :root -",
+        "d /var/lib/outer :0755 :root :root -",
+        "d /var/lib/outer/inner :0755 :redis :redis -",
+        "d /var/lib/redis-data/shares :0755 :root :share -",
+    ] {
+        assert!(lines.contains(&format!("{line}\n")), "{line}: {lines}");
+    }
+    assert!(!lines.contains("foreign"), "{lines}");
+    assert!(text(&tree, SYSUSERS).contains("g share -\n"));
+}
+
 /// Whatever is in an image's texts, nothing panics, and no line of a generated file is another's.
 #[test]
 fn hostile_names() {

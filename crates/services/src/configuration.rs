@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tree::{Kind, Node, TreePath};
 
 use crate::inventory::{Inventory, ServicesError, TEXT_LIMIT};
+use crate::named;
 use crate::places::{ETC, Owner, is_hosts_configuration, is_set_aside};
 
 /// A file, symlink or directory below /etc, as the image has it.
@@ -108,7 +109,8 @@ impl Inventory {
             out.paths.insert(path.clone(), ConfigurationPath { path, node, owner, group });
         }
         // Of a pair, neither is of use alone.
-        let halves: Vec<TreePath> = out.paths.keys().filter(|p| has_half(p, &out.secrets)).cloned().collect();
+        let is_half = |p: &&TreePath| !own.contains(p) && has_half(p, &out.secrets);
+        let halves: Vec<TreePath> = out.paths.keys().filter(is_half).cloned().collect();
         for path in halves {
             out.paths.remove(&path);
         }
@@ -136,6 +138,32 @@ impl Inventory {
         }
     }
 
+    /// Keys below /etc/ssl/private and the like, which are never taken from an image, that configuration names or leads to.
+    pub(crate) fn trusted_keys(
+        &self,
+        configuration: &Configuration,
+        named: &BTreeSet<TreePath>,
+    ) -> Result<BTreeSet<TreePath>, ServicesError> {
+        let mut all = named.clone();
+        for found in configuration.paths.values() {
+            // What is there to be chosen from isn't read.
+            if found.path.components().any(|part| part.ends_with(b"-available")) {
+                continue;
+            }
+            all.extend(found.node.symlink_target().and_then(|target| TreePath::new(target).ok()));
+            all.extend(found.text()?.iter().flat_map(|text| uncommented(text.as_bytes())));
+        }
+        let mut out = BTreeSet::new();
+        for path in all.into_iter().filter(is_trust) {
+            if let Some(node) = self.tree.get(&path)
+                && self.is_secret(&path, node)?
+            {
+                out.insert(path);
+            }
+        }
+        Ok(out)
+    }
+
     /// Whether a script made a file that no two hosts may share: a private key, or a password.
     pub(crate) fn is_secret(&self, path: &TreePath, node: &Node) -> Result<bool, ServicesError> {
         let Some(content) = node.content().filter(|c| c.len() <= TEXT_LIMIT) else { return Ok(false) };
@@ -145,8 +173,38 @@ impl Inventory {
         if text.windows(PRIVATE_KEY.len()).any(|w| w == PRIVATE_KEY) {
             return Ok(true);
         }
-        Ok(node.meta.mode & 0o004 == 0 && text.split(|&b| b == b'\n').any(is_password))
+        let is_closed = node.meta.mode & 0o004 == 0;
+        Ok(is_closed && (text.split(|&b| b == b'\n').any(is_password) || is_token(path, &text)))
     }
+}
+
+impl ConfigurationPath {
+    /// What it says. None for what isn't text.
+    pub(crate) fn text(&self) -> Result<Option<String>, ServicesError> {
+        let content = self.node.content().filter(|c| c.len() <= TEXT_LIMIT);
+        let Some(content) = content else { return Ok(None) };
+        let text = content
+            .read(TEXT_LIMIT)
+            .map_err(|source| ServicesError::Content { path: self.path.clone(), source })?;
+        Ok(String::from_utf8(text).ok())
+    }
+}
+
+/// Paths of a text but for those in comments.
+pub(crate) fn uncommented(text: &[u8]) -> BTreeSet<TreePath> {
+    let lines = text.split(|&b| b == b'\n').map(<[u8]>::trim_ascii);
+    lines.filter(|l| !matches!(l.first(), Some(b'#' | b';'))).flat_map(named::paths).collect()
+}
+
+/// Bytes of what two programs share and nobody reads.
+const TOKEN_LIMIT: usize = 256;
+
+/// Whether a file is called a secret or a cookie and holds one word. Any other word does as well.
+pub(crate) fn is_token(path: &TreePath, text: &[u8]) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    let text = text.trim_ascii();
+    let is_word = !text.is_empty() && text.len() <= TOKEN_LIMIT && text.iter().all(u8::is_ascii_graphic);
+    is_word && [&b"secret"[..], b"cookie"].iter().any(|end| name.ends_with(end))
 }
 
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
@@ -164,10 +222,13 @@ fn is_password(line: &[u8]) -> bool {
     is_key && !value.is_empty() && !matches!(line.first(), Some(b'#' | b';'))
 }
 
-/// Whether it is the public half of one of the private keys.
+/// Whether it is the public half of one of the private keys, or the certificate for it.
 fn has_half(path: &TreePath, secrets: &BTreeSet<TreePath>) -> bool {
     let text = path.to_absolute();
-    text.strip_suffix(b".pub").and_then(|p| TreePath::new(p).ok()).is_some_and(|p| secrets.contains(&p))
+    let is_key = |text: Vec<u8>| TreePath::new(text).is_ok_and(|p| secrets.contains(&p));
+    let stem = [&b".pem"[..], b".crt", b".cert"].iter().find_map(|end| text.strip_suffix(*end));
+    text.strip_suffix(b".pub").is_some_and(|p| is_key(p.to_vec()))
+        || stem.is_some_and(|stem| is_key([stem, b".key"].concat()))
 }
 
 fn in_etc(path: &TreePath) -> bool {

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use sysext::request::home;
 use tree::{Tree, TreePath};
 
-use crate::inventory::Inventory;
+use crate::configuration::is_token;
+use crate::inventory::{Inventory, TEXT_LIMIT};
 use crate::state::is_file;
 
 /// A command that a package's scripts run when it is installed, to be run on each host instead.
@@ -22,8 +23,8 @@ pub struct FirstStart {
 }
 
 /// The programs of these commands. An extension that has the service has to have them.
-pub const FIRST_START_PROGRAMS: [&str; 4] =
-    ["mariadb-install-db", "mysql_install_db", "pg_createcluster", "ssh-keygen"];
+pub const FIRST_START_PROGRAMS: [&str; 5] =
+    ["mariadb-install-db", "mysql_install_db", "pg_createcluster", "rndc-confgen", "ssh-keygen"];
 
 /// The commands for what the extension has.
 pub(crate) fn commands(
@@ -70,6 +71,7 @@ pub(crate) fn commands(
             writes: Vec::new(),
         });
     }
+    out.extend(secrets.iter().filter_map(|key| made_once(inventory, key, program)));
     // pg_createcluster(1): each cluster has its configuration and its data.
     if let Some(create) = program("pg_createcluster") {
         for (version, name) in clusters(inventory) {
@@ -85,6 +87,45 @@ pub(crate) fn commands(
         }
     }
     out
+}
+
+/// The key of Debian's ssl-cert, which its packages' configuration names.
+const SNAKEOIL: &str = "/etc/ssl/private/ssl-cert-snakeoil.key";
+
+/// The command that makes a key, for those that a command makes without asking anything.
+fn made_once(
+    inventory: &Inventory,
+    key: &TreePath,
+    program: impl Fn(&str) -> Option<String>,
+) -> Option<FirstStart> {
+    let text = key.to_string();
+    let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+    let node = inventory.tree.get(key).filter(|_| is_plain)?;
+    let (user, group) = inventory.owners(node);
+    let (user, group) = (user.text(), group.text());
+    let command = match text.as_str() {
+        // rndc-confgen(8).
+        "/etc/bind/rndc.key" => vec![program("rndc-confgen")?, "-a -u".to_owned(), user],
+        // The command of make-ssl-cert(8), which needs debconf. %H is the host's name.
+        SNAKEOIL => vec![
+            program("openssl")?,
+            "req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=%H -config /etc/ssl/openssl.cnf"
+                .to_owned(),
+            format!("-keyout {text} -out /etc/ssl/certs/ssl-cert-snakeoil.pem"),
+        ],
+        _ if is_token(key, &node.content()?.read(TEXT_LIMIT).ok()?) => {
+            let random = "/proc/sys/kernel/random/uuid";
+            let mode = node.meta.mode & 0o660;
+            vec![format!("install -m {mode:o}"), format!("-o {user} -g {group} {random} {text}")]
+        }
+        _ => return None,
+    };
+    Some(FirstStart {
+        command,
+        unless: Some(key.clone()),
+        replaces: vec![key.clone()],
+        writes: key.parent().into_iter().collect(),
+    })
 }
 
 /// The clusters that the image's scripts made: `/etc/postgresql/VERSION/NAME/postgresql.conf`.

@@ -9,9 +9,9 @@ use sysext::extension::units::words;
 use tree::{Node, Tree, TreePath};
 
 use crate::accounts::User;
-use crate::configuration::ConfigurationPath;
+use crate::configuration::{ConfigurationPath, uncommented};
 use crate::first_start::{FirstStart, commands};
-use crate::inventory::{Inventory, ServicesError, TEXT_LIMIT, text_of};
+use crate::inventory::{Inventory, ServicesError, text_of};
 use crate::named;
 use crate::places::{
     Owner, StatePath, TMPFILES, is_hosts_configuration, is_hosts_state, is_set_aside, is_state,
@@ -141,7 +141,7 @@ impl Needs {
         let mut configuration = inventory.configuration(&read, &except)?;
         // Configuration may start programs, too.
         for found in configuration.paths.values() {
-            if let Some(text) = text_of_configuration(found)? {
+            if let Some(text) = found.text()? {
                 scripts.follow(&text, false)?;
             }
         }
@@ -149,6 +149,8 @@ impl Needs {
             read.extend(scripts.named);
             configuration = inventory.configuration(&read, &except)?;
         }
+        let keys = inventory.trusted_keys(&configuration, &read)?;
+        configuration.secrets.extend(keys);
         if !units.is_empty() {
             out.first_starts = commands(inventory, extension, &configuration.secrets);
         }
@@ -156,7 +158,7 @@ impl Needs {
         out.secrets = configuration.secrets.into_iter().filter(|s| !made_anew.contains(s)).collect();
         let mut named = read;
         for found in configuration.paths.values() {
-            named.extend(text_of_configuration(found)?.iter().flat_map(|text| uncommented(text.as_bytes())));
+            named.extend(found.text()?.iter().flat_map(|text| uncommented(text.as_bytes())));
         }
         written.extend(out.first_starts.iter().flat_map(|s| s.writes.clone()));
         let is_seen = |p: &TreePath| {
@@ -168,7 +170,8 @@ impl Needs {
             let seen = configuration.paths.into_values().filter(|c| is_seen(&c.path));
             out.configuration = with_needed_directories(seen.collect());
             let hidden = written.iter().filter(|dir| !(options.sees_host)(dir));
-            out.add_directories(inventory, hidden);
+            let made = out.first_starts.iter().flat_map(|s| &s.writes).cloned().collect::<Vec<_>>();
+            out.add_directories(inventory, hidden.chain(&made));
         }
         let lines = tmpfiles(extension)?;
         let own = made_by_extension(&lines);
@@ -375,21 +378,6 @@ impl Scripts<'_> {
         }
         Ok(())
     }
-}
-
-fn text_of_configuration(found: &ConfigurationPath) -> Result<Option<String>, ServicesError> {
-    let content = found.node.content().filter(|c| c.len() <= TEXT_LIMIT);
-    let Some(content) = content else { return Ok(None) };
-    let text = content
-        .read(TEXT_LIMIT)
-        .map_err(|source| ServicesError::Content { path: found.path.clone(), source })?;
-    Ok(String::from_utf8(text).ok())
-}
-
-/// Paths of a text but for those in comments.
-fn uncommented(text: &[u8]) -> BTreeSet<TreePath> {
-    let lines = text.split(|&b| b == b'\n').map(<[u8]>::trim_ascii);
-    lines.filter(|l| !matches!(l.first(), Some(b'#' | b';'))).flat_map(named::paths).collect()
 }
 
 /// The lines of the extension's tmpfiles.d files, as words.

@@ -331,6 +331,48 @@ fn state_of_scripts() {
     assert!(text(&tree, SYSUSERS).contains("g share -\n"));
 }
 
+/// Keys and words that each host has to have of its own, and can make.
+#[test]
+fn keys_that_hosts_make() {
+    let mut image = image();
+    let snakeoil = "/etc/ssl/private/ssl-cert-snakeoil.key";
+    let list = "/etc/bind\n/etc/redis\n/lib/systemd/system/redis.service\n/usr/bin/redis\n";
+    for (path, text, mode) in [
+        ("/var/lib/dpkg/info/redis.list", list, 0o644),
+        (snakeoil, "-----BEGIN PRIVATE KEY-----\n", 0o640),
+        ("/etc/ssl/private/unused.key", "-----BEGIN PRIVATE KEY-----\n", 0o640),
+        ("/etc/redis/secret", "b1946ac9\n", 0o600),
+        ("/etc/redis/control.key", "-----BEGIN PRIVATE KEY-----\n", 0o600),
+        ("/etc/redis/control.pem", "x", 0o644),
+        ("/etc/bind/rndc.key", "secret \"x==\";\n", 0o640),
+        ("/etc/redis/sites-available/tls", "key /etc/ssl/private/unused.key\n", 0o644),
+    ] {
+        image.insert_all(path.parse().unwrap(), Node::file(mode, text), &Meta::dir()).unwrap();
+    }
+    let link = Node::symlink(snakeoil);
+    image.insert_all("/etc/redis/tls.key".parse().unwrap(), link, &Meta::dir()).unwrap();
+    let inventory = Inventory::read(&image, &["/usr/bin/redis".parse().unwrap()]).unwrap();
+    let programs = [(PLACE, UNIT), ("/usr/bin/openssl", ""), ("/usr/bin/rndc-confgen", "")];
+    let mut tree = extension(&programs);
+    let needs = Needs::new(&inventory, &tree, options()).unwrap();
+    needs.write(&mut tree, &"r".parse().unwrap()).unwrap();
+    let setup = text(&tree, "/usr/lib/systemd/system/r-setup.service");
+    for line in [
+        "[ -e /etc/bind/rndc.key ] || exec /usr/bin/rndc-confgen -a -u root'",
+        "[ -e /etc/redis/secret ] || exec install -m 600 -o root -g root /proc/sys/kernel/random/uuid /etc/redis/secret'",
+        "|| exec /usr/bin/openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=%H",
+    ] {
+        assert!(setup.contains(line), "{line}: {setup}");
+    }
+    let secrets: Vec<String> = needs.secrets.iter().map(TreePath::to_string).collect();
+    assert_eq!(secrets.join(" "), "/etc/redis/control.key /etc/redis/key.pem");
+    assert!(!text(&tree, TMPFILES).contains("control.pem"));
+    // Without the programs, nothing makes them.
+    let tree = extension(&programs[..1]);
+    let needs = Needs::new(&inventory, &tree, options()).unwrap();
+    assert_eq!(needs.secrets.len(), 4, "{:?}", needs.secrets);
+}
+
 /// Whatever is in an image's texts, nothing panics, and no line of a generated file is another's.
 #[test]
 fn hostile_names() {

@@ -234,7 +234,7 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
         true => Some(inventory(&rootfs.tree, &wanted, &selections)?),
         false => None,
     };
-    let elsewhere = inventory.iter().flat_map(services::Inventory::files).cloned().collect();
+    let elsewhere = inventory.as_ref().map_or_else(|| Ok(BTreeSet::new()), services::Inventory::files)?;
     // The check starts nothing if nothing is written.
     let is_unasked = args.check.check.is_empty();
     let is_refused = args.check.no_check || sandbox.untrusted && is_unasked;

@@ -147,9 +147,14 @@ impl Inventory {
         }
     }
 
-    /// Files and directories of the packages below /etc, /srv and /var.
-    pub fn files(&self) -> impl Iterator<Item = &TreePath> {
-        self.packages.iter().flat_map(|p| p.files.iter().chain(&p.directories))
+    /// Files and directories of the packages below /etc, /srv and /var, and those below /etc that their scripts made.
+    ///
+    /// # Errors
+    /// A file can't be read.
+    pub fn files(&self) -> Result<BTreeSet<TreePath>, ServicesError> {
+        let owned = self.packages.iter().flat_map(|p| p.files.iter().chain(&p.directories));
+        let made = self.configuration(&BTreeSet::new(), &[])?.paths.into_keys();
+        Ok(owned.cloned().chain(made).collect())
     }
 
     /// The packages whose files below /etc, /srv and /var count.

@@ -373,6 +373,15 @@ fn keys_that_hosts_make() {
     assert_eq!(needs.secrets.len(), 4, "{:?}", needs.secrets);
 }
 
+/// The files of /etc that come with a service beside its extension, also those that scripts made.
+#[test]
+fn files_that_come_with_services() {
+    let files = inventory().files().unwrap();
+    for path in ["/etc/redis/redis.conf", "/etc/redis/made.conf"] {
+        assert!(files.contains(&path.parse().unwrap()), "{files:?}");
+    }
+}
+
 /// Whatever is in an image's texts, nothing panics, and no line of a generated file is another's.
 #[test]
 fn hostile_names() {

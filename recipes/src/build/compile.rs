@@ -177,7 +177,8 @@ pub(super) fn extract(
     };
     match image.tool {
         Tool::Flix => {
-            let elsewhere = inventory.iter().flat_map(Inventory::files).cloned().collect();
+            let elsewhere = inventory.as_ref().map_or_else(|| Ok(BTreeSet::new()), Inventory::files);
+            let elsewhere = elsewhere.map_err(Box::new)?;
             let request = flix::Request {
                 wanted,
                 selections: Vec::new(),

@@ -6,7 +6,7 @@ use sysext::ExtensionName;
 use tree::{Kind, Meta, Node, PathError, StaticPath, Tree, TreePath};
 
 use crate::accounts::User;
-use crate::inventory::ServicesError;
+use crate::inventory::{ServicesError, text_of};
 use crate::needs::{Etc, Needs};
 use crate::places::{Owner, SYSUSERS, StateKind, TMPFILES, UNITS};
 use crate::text::{argument, word};
@@ -187,6 +187,10 @@ impl Needs {
         }
         if extension.contains(&UDEV.path()) {
             out += "ExecStart=-udevadm control --reload\n";
+            // Devices that are there already know no new rule.
+            let subsystems = subsystems(extension);
+            let list: String = subsystems.iter().map(|s| format!(" --subsystem-match={s}")).collect();
+            out += &format!("ExecStart=-udevadm trigger --action=change{list}\n");
         }
         if extension.contains(&BUS.path()) {
             out += "ExecStart=-busctl call org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus ReloadConfig\n";
@@ -220,6 +224,29 @@ fn names(extension: &Tree, dir: &TreePath) -> BTreeSet<String> {
     };
     let names = extension.children(dir).filter_map(|(p, _)| String::from_utf8(p.file_name()?.to_vec()).ok());
     names.filter(|n| is_plain(n)).collect()
+}
+
+/// The subsystems of devices to which the udev rules of an extension apply; none if that can be any. udev(7).
+fn subsystems(extension: &Tree) -> BTreeSet<String> {
+    let mut out = BTreeSet::new();
+    for (path, _) in extension.children(&UDEV.path()) {
+        let Ok(Some(text)) = text_of(extension, path) else { return BTreeSet::new() };
+        for line in text.replace("\\\n", " ").lines().map(str::trim) {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let value = line.split_once("SUBSYSTEM==\"").and_then(|(before, rest)| {
+                // SUBSYSTEMS== is that of a parent.
+                Some(rest.split_once('"')?.0)
+                    .filter(|_| !before.ends_with(|c: char| c.is_ascii_alphanumeric()))
+            });
+            let is_plain =
+                |v: &&str| !v.is_empty() && v.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+            let Some(value) = value.filter(is_plain) else { return BTreeSet::new() };
+            out.insert(value.to_owned());
+        }
+    }
+    out
 }
 
 fn put(extension: &mut Tree, path: TreePath, node: Node) -> Result<(), ServicesError> {

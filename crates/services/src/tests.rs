@@ -147,13 +147,14 @@ fn what_a_merge_does_not_apply_is_applied() {
         ("/usr/lib/modules-load.d/r.conf", "bridge\n"),
         ("/usr/lib/sysctl.d/60-r.conf", "net.ipv4.ip_forward=1\n"),
         ("/usr/lib/binfmt.d/r.conf", ":r:M::r::/usr/bin/r:\n"),
-        ("/usr/lib/udev/rules.d/60-r.rules", "KERNEL==\"r\"\n"),
+        ("/usr/lib/udev/rules.d/60-r.rules", "SUBSYSTEM==\"block|net\", RUN+=\"x\"\n"),
         ("/usr/share/dbus-1/system.d/r.conf", "<busconfig/>\n"),
     ];
     let applied = "ExecStart=-/usr/lib/systemd/systemd-modules-load r.conf\n\
                    ExecStart=-/usr/lib/systemd/systemd-sysctl 60-r.conf\n\
                    ExecStart=-/usr/lib/systemd/systemd-binfmt r.conf\n\
                    ExecStart=-udevadm control --reload\n\
+                   ExecStart=-udevadm trigger --action=change\n\
                    ExecStart=-busctl call ";
     let setup = "/usr/lib/systemd/system/r-setup.service";
     let drop_in = "/usr/lib/systemd/system/multi-user.target.d/10-r-setup.conf";
@@ -178,6 +179,24 @@ fn what_a_merge_does_not_apply_is_applied() {
         let mut tree = extension(&[file]);
         Needs::new(&inventory(), &tree, options()).unwrap().write(&mut tree, &name).unwrap();
         assert!(!tree.contains(&setup.parse().unwrap()), "{file:?}");
+    }
+}
+
+#[test]
+fn devices_that_are_there_get_new_rules() {
+    for (rules, expected) in [
+        (
+            "SUBSYSTEM==\"mem\", KERNEL==\"null\"\n# x\nKERNEL==\"a\", SUBSYSTEM==\"net\"\n",
+            " --subsystem-match=mem --subsystem-match=net",
+        ),
+        ("SUBSYSTEM==\"mem\"\nKERNEL==\"a\"\n", ""),
+        ("SUBSYSTEMS==\"usb\"\n", ""),
+        ("SUBSYSTEM==\"mem|x y\"\n", ""),
+    ] {
+        let mut tree = extension(&[(PLACE, UNIT), ("/usr/lib/udev/rules.d/60-r.rules", rules)]);
+        Needs::new(&inventory(), &tree, options()).unwrap().write(&mut tree, &"r".parse().unwrap()).unwrap();
+        let unit = text(&tree, "/usr/lib/systemd/system/r-setup.service");
+        assert!(unit.contains(&format!("udevadm trigger --action=change{expected}\n")), "{rules}: {unit}");
     }
 }
 

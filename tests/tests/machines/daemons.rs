@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use e2e::daemons::{self, Daemon, Tool, quoted, script};
-use e2e::{Vm, Work, World, place};
+use e2e::{Account, Vm, Work, World, place};
 
 /// In the order of a host's life: what its administrator has made is left alone.
 const OWN: &str = r#"
@@ -34,6 +34,51 @@ echo "user $(id -u haproxy), directory $(stat -c %a:%u /var/lib/haproxy), $(grep
 systemctl is-failed haproxy-setup.service || true
 "#;
 
+/// What a host reads when it boots, for a service that is merged afterwards.
+const LATE_FILES: [(&str, &str); 8] = [
+    ("etc/passwd", "root:x:0:0::/root:/bin/sh\nlate:x:990:990::/:/bin/false\n"),
+    ("etc/group", "root:x:0:\nlate:x:990:\n"),
+    (
+        "usr/lib/systemd/system/late.service",
+        "[Service]\nUser=late\nExecStart=sleep infinity\n[Install]\nAlias=later.service\n",
+    ),
+    ("usr/lib/udev/rules.d/60-late.rules", "SUBSYSTEM==\"mem\", KERNEL==\"null\", SYMLINK+=\"late\"\n"),
+    ("usr/lib/sysctl.d/60-late.conf", "vm.swappiness = 7\n"),
+    ("usr/lib/modules-load.d/late.conf", "dummy\n"),
+    ("usr/lib/binfmt.d/late.conf", ":late:M::LATE::/usr/bin/cat:\n"),
+    (
+        "usr/share/dbus-1/system.d/late.conf",
+        "<busconfig><policy user=\"late\"><allow own=\"org.late\"/></policy></busconfig>\n",
+    ),
+];
+
+const LATE: &str = r#"
+install /run/images/late.raw /etc/extensions/late.raw
+merge
+wait_for later.service
+answer 'ls /dev/late' /dev/late
+echo "late: swappiness $(cat /proc/sys/vm/swappiness), $(ls -d /sys/module/dummy)"
+echo 'LATE: a format' > /var/tmp/late
+chmod +x /var/tmp/late
+/var/tmp/late
+bus=org.freedesktop.DBus
+echo "late: $(runuser -u late -- busctl call $bus /org/freedesktop/DBus $bus RequestName su org.late 0)"
+"#;
+
+/// An extension with all that.
+fn late(by: &Account) -> Result<PathBuf> {
+    let root = by.home().join("late");
+    for (path, text) in LATE_FILES {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().context("it is in a directory")?)?;
+        fs::write(path, text)?;
+    }
+    let paths =
+        LATE_FILES.iter().filter(|(path, _)| path.starts_with("usr")).map(|(path, _)| format!("/{path}"));
+    World::get()?.flix(by).args(["./late", "late", "--enable", "late.service"]).args(paths).run()?;
+    Ok(by.home().join("late.raw"))
+}
+
 #[test]
 fn daemons_run_on_a_host_that_never_heard_of_them() -> Result<()> {
     let work = Work::new()?;
@@ -41,10 +86,11 @@ fn daemons_run_on_a_host_that_never_heard_of_them() -> Result<()> {
     let [nginx, redis, haproxy] =
         [Daemon::called("nginx")?, Daemon::called("redis")?, Daemon::called("haproxy")?];
     let first = nginx.make(&root, Tool::Flix)?;
-    let later = [redis.make(&root, Tool::Flix)?, haproxy.make(&root, Tool::Flix)?].concat();
+    let later =
+        [redis.make(&root, Tool::Flix)?, haproxy.make(&root, Tool::Flix)?, vec![late(&root)?]].concat();
     // nginx is merged early in the boot.
     let lives = format!(
-        "[ $version -ge 255 ] || systemctl daemon-reload\nwait_for nginx.service\nanswer {} {}\n{}{OWN}",
+        "[ $version -ge 255 ] || systemctl daemon-reload\nwait_for nginx.service\nanswer {} {}\n{LATE}{}{OWN}",
         quoted(nginx.ask),
         quoted(nginx.expect),
         redis.life()
@@ -53,6 +99,9 @@ fn daemons_run_on_a_host_that_never_heard_of_them() -> Result<()> {
         let text = vm.with_files(&later).run(&work.dir("vm")?, &[&first[0]], &script(&lives))?;
         assert!(text.contains(nginx.expect), "{text}");
         redis.lived(&text)?;
+        for line in ["swappiness 7, /sys/module/dummy", "a format", "u 1"] {
+            assert!(text.to_lowercase().contains(&format!("late: {line}\n")), "{line}: {text}");
+        }
         assert!(text.contains("the host's own\n"), "{text}");
         assert!(text.contains("\nuser 4321, directory 711:0, 1 line\ninactive\n"), "{text}");
     }

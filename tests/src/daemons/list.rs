@@ -5,6 +5,8 @@ use super::Daemon;
 const HTTP: &str = r"talk 80 'GET / HTTP/1.0\r\n\r\n' 15";
 /// A DNS query over TCP for the address of localhost, and the end of the answer.
 const DNS: &str = r"talk 53 '\x00\x1b\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x09localhost\x00\x00\x01\x00\x01' 45 | od -An -v -tx1 | tr -d '\n'";
+/// The beginning of the answer to another one.
+const DNS_HEADER: &str = r"talk 53 '\x00\x1b\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x09localhost\x00\x00\x01\x00\x01' 6 | od -An -v -tx1";
 /// Three packets of MQTT 3.1.1: connect, subscribe to `t`, publish `hi` there. What is published comes back.
 const MQTT: &str = r"talk 1883 '\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02ab\x82\x06\x00\x01\x00\x01t\x00\x30\x05\x00\x01thi' 16 | od -An -v -tx1";
 const METRICS: &str = r"talk 9100 'GET /metrics HTTP/1.0\r\n\r\n' 1000000 | grep ^node_uname_info";
@@ -12,7 +14,7 @@ const METRICS: &str = r"talk 9100 'GET /metrics HTTP/1.0\r\n\r\n' 1000000 | grep
 const SOCKS: &str = r"talk 9050 '\x05\x01\x00' 2 | od -An -v -tx1";
 
 /// All of them.
-pub(super) const ALL: [Daemon; 20] = [
+pub(super) const ALL: [Daemon; 28] = [
     daemon("nginx", "nginx.service", "www-data", HTTP, "HTTP/1.1 200 OK").with(&["--state-files"]),
     daemon("redis", "redis-server.service", "redis", r"talk 6379 'PING\r\n' 5", "+PONG")
         .of(&["redis-server"])
@@ -52,6 +54,42 @@ pub(super) const ALL: [Daemon; 20] = [
     daemon("squid", "squid.service", "proxy", r"talk 3128 'GET / HTTP/1.0\r\n\r\n' 400", "Server: squid"),
     daemon("cups", "cups.service", "lp", r"talk 631 'GET / HTTP/1.0\r\n\r\n' 400", "CUPS")
         .of(&["cups-daemon"]),
+    daemon(
+        "rsyslog",
+        "rsyslog.service",
+        "root",
+        "logger -t e2e hello && tail -n 1 /var/log/syslog",
+        "e2e: hello",
+    ),
+    daemon("varnish", "varnish.service", "vcache", r"talk 6081 'GET / HTTP/1.0\r\n\r\n' 15", "HTTP/1.1 503"),
+    daemon("dovecot", "dovecot.service", "dovenull", "talk 143 '' 40", "* OK [CAPABILITY IMAP4")
+        .of(&["dovecot-imapd"]),
+    daemon(
+        "avahi",
+        "avahi-daemon.service",
+        "avahi",
+        "busctl call org.freedesktop.Avahi / org.freedesktop.Avahi.Server GetVersionString",
+        "s \"avahi ",
+    )
+    .of(&["avahi-daemon"]),
+    // Refused: there is no zone.
+    daemon("nsd", "nsd.service", "nsd", DNS_HEADER, "12 34 81 05"),
+    daemon(
+        "privoxy",
+        "privoxy.service",
+        "privoxy",
+        r"talk 8118 'GET http://p.p/ HTTP/1.0\r\n\r\n' 400",
+        "Privoxy",
+    ),
+    daemon("proftpd", "proftpd.service", "proftpd", "talk 21 '' 20", "220 ProFTPD").of(&["proftpd-core"]),
+    daemon(
+        "transmission",
+        "transmission-daemon.service",
+        "debian-transmission",
+        r"talk 9091 'GET /transmission/rpc HTTP/1.0\r\n\r\n' 400",
+        "X-Transmission-Session-Id",
+    )
+    .of(&["transmission-daemon"]),
 ];
 
 const fn daemon(

@@ -85,7 +85,7 @@ impl Column {
 
 impl Daemon {
     /// All that are known.
-    pub const ALL: [Daemon; 20] = list::ALL;
+    pub const ALL: [Daemon; 28] = list::ALL;
 
     /// The one of this name.
     ///
@@ -154,7 +154,8 @@ impl Daemon {
         let ends = Self::ALL.iter().filter_map(|d| text.find(&begins(d.name))).min().unwrap_or(text.len());
         let text = &text[..ends];
         // These are users of every Debian.
-        let had = !["www-data", "proxy", "lp"].contains(user) && text.contains(&format!("{name}: has "));
+        let had =
+            !["root", "www-data", "proxy", "lp"].contains(user) && text.contains(&format!("{name}: has "));
         ensure!(!had, "{name}: the host has its user: {text}");
         let Some((part, _)) = text.split_once(&format!("{name}: inactive, failed: 0\n")) else {
             bail!("{name} isn't gone without a failed unit: {text}");

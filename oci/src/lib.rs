@@ -26,7 +26,7 @@ mod layer;
 pub use layer::{LayerError, Rootfs};
 
 mod source;
-pub use source::{RootfsError, SourceError};
+pub use source::{LivePaths, RootfsError, SourceError};
 
 mod context;
 pub use context::Context;

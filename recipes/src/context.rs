@@ -1,6 +1,6 @@
 //! What builds share: the fetcher, the cache, images, and a listener.
 
-use oci::{Context, ImageRef, Rootfs, RootfsError};
+use oci::{Context, ImageRef, LivePaths, Rootfs, RootfsError};
 use sandbox::SandboxError;
 use store::{Cache, Digest};
 use tree::{Arch, Events};
@@ -113,10 +113,10 @@ impl<'a> BuildContext<'a> {
         match self.image_ref(image)? {
             ImageRef::Registry(reference) => {
                 let reference = ImageRef::Registry(reference.with_digest(&pin.to_string()));
-                Ok(context.rootfs(&reference, &[], self.events)?)
+                Ok(context.rootfs(&reference, &LivePaths::default(), self.events)?)
             }
             local => {
-                let rootfs = context.rootfs(&local, &[], self.events)?;
+                let rootfs = context.rootfs(&local, &LivePaths::default(), self.events)?;
                 if rootfs.id != *pin {
                     let (image, got, expected) = (image.to_owned(), rootfs.id, *pin);
                     return Err(ImageUseError::Changed { image, got, expected });

@@ -251,7 +251,7 @@ impl BuildContext<'_> {
                     .map_err(|e| ImageUseError::Rootfs(Box::new(oci::RootfsError::Pull(Box::new(e)))))?
                     .digest)
             }
-            local => Ok(context.rootfs(&local, &[], self.events)?.id),
+            local => Ok(context.rootfs(&local, &oci::LivePaths::default(), self.events)?.id),
         }
     }
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use host_check::Host;
 use image::ImageContents;
-use oci::{Context, ImageRef};
-use tree::{Arch, Events, TreePath};
+use oci::{Context, ImageRef, LivePaths};
+use tree::{Arch, Events};
 
 /// A host that has been read.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct ReadHost {
 pub fn read_host(
     name: &str,
     architecture: Option<Arch>,
-    wanted: &[TreePath],
+    wanted: &LivePaths,
     context: &Context,
     events: &dyn Events,
 ) -> anyhow::Result<ReadHost> {

@@ -2,13 +2,14 @@
 //!
 //! The policy is here: a wanted path that the image lacks means that the package called like the extension is installed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use oci::{Context, ImageRef, Rootfs, RootfsError};
+use ::packages::{DATABASES, Database};
+use oci::{Context, ImageRef, LivePaths, Rootfs, RootfsError};
 use sandbox::{SandboxError, packages};
 use store::Cache;
 use sysext::{RequestedPath, request};
-use tree::{Arch, Event, Events, Machine, Tree, TreePath};
+use tree::{Arch, Event, Events, HostError, Machine, ReadOptions, Tree, TreePath};
 
 use crate::args::{ContextError, SandboxArgs, SourceArgs};
 use crate::package_selection::missing as missing_packages;
@@ -21,6 +22,9 @@ pub(crate) enum RootError {
     Context(#[from] ContextError),
     #[error(transparent)]
     Rootfs(#[from] RootfsError),
+    /// The database of this machine's own packages.
+    #[error(transparent)]
+    Host(#[from] HostError),
     /// What the image's package manager has left.
     #[error(transparent)]
     Database(#[from] ::packages::DatabaseError),
@@ -72,7 +76,8 @@ pub(crate) fn root_file_system(
     events: &dyn Events,
 ) -> Result<Rootfs, RootError> {
     let Wanted { paths: wanted, programs, packages: named, partial } = wanted;
-    let places: Vec<TreePath> = wanted.iter().filter_map(|w| TreePath::new(&w.source).ok()).collect();
+    let mut places = if is_this_machine(image) { own_state()? } else { LivePaths::default() };
+    places.whole.extend(wanted.iter().filter_map(|w| TreePath::new(&w.source).ok()));
     let whole = || context.rootfs(image, &places, events);
     // What runs in the image may read anything.
     let partial = *partial && sandbox.run.is_empty() && sandbox.package.is_empty();
@@ -147,10 +152,19 @@ pub(crate) fn program(tree: &Tree, name: &str) -> Option<TreePath> {
     }
 }
 
+/// Of this machine's own /var: the databases of its package manager, and what its packages list there, so that packages and services
+/// can be taken. What is below that is the machine's own.
+fn own_state() -> Result<LivePaths, RootError> {
+    let databases: Vec<TreePath> = DATABASES.iter().filter_map(|p| TreePath::new(p).ok()).collect();
+    let options = ReadOptions { only: databases.clone(), lenient: true, ..ReadOptions::default() };
+    let tree = Tree::from_dir(Path::new("/"), &options)?;
+    Ok(LivePaths { whole: databases, single: Database::listed_state(&tree)? })
+}
+
 /// Whether the image is this machine's own root, which is too large to copy for installing a package.
 fn is_this_machine(image: &ImageRef) -> bool {
     match image {
-        ImageRef::Dir(path) => path.canonicalize().is_ok_and(|p| p == std::path::Path::new("/")),
+        ImageRef::Dir(path) => path.canonicalize().is_ok_and(|p| p == Path::new("/")),
         _ => false,
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use store::compress::{CompressionFormat, DecodeLimits, Decoder, SNIFF};
 use tree::output::TemporaryDir;
-use tree::{Arch, Event, Events, OutputFile};
+use tree::{Arch, Event, Events, OutputFile, is_zero};
 
 use super::payload::{InstallPartition, Payload};
 use super::{Ext4Error, MountError, boot, ext4, mounted};
@@ -154,7 +154,7 @@ fn copy(image: &Path, out: &OutputFile, events: &dyn Events) -> Result<(), BakeE
     loop {
         let filled = fill(&mut reader, &mut buffer).map_err(bad_image)?;
         let chunk = &buffer[..filled];
-        if chunk.iter().any(|&b| b != 0) {
+        if !is_zero(chunk) {
             writer.seek(SeekFrom::Start(length)).map_err(bad_output)?;
             writer.write_all(chunk).map_err(bad_output)?;
         }

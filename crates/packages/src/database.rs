@@ -49,6 +49,16 @@ pub struct Database {
     architecture: Option<usize>,
 }
 
+/// Where the managers have their databases.
+pub const DATABASES: [&str; 6] = [
+    "/var/lib/dpkg",
+    "/lib/apk/db",
+    "/usr/lib/apk/db",
+    "/var/lib/rpm",
+    "/usr/lib/sysimage/rpm",
+    "/var/lib/pacman/local",
+];
+
 /// The place of the first package by a name and of an architecture, which is a number.
 type Index = BTreeMap<(String, usize), usize>;
 
@@ -63,6 +73,24 @@ impl Database {
 
     /// As [`Database::read`], for no more than the budget.
     pub(crate) fn read_within(tree: &Tree, budget: &mut Budget) -> Result<Option<Database>, DatabaseError> {
+        let Some((manager, packages)) = Database::listed(tree, budget)? else { return Ok(None) };
+        Database::new(tree, manager, packages, budget).map(Some)
+    }
+
+    /// What the packages of a tree's database have below /srv and /var, sorted, whether the tree has it or not.
+    ///
+    /// # Errors
+    /// As [`Database::read`].
+    pub fn listed_state(tree: &Tree) -> Result<Vec<TreePath>, DatabaseError> {
+        let listed = Database::listed(tree, &mut Budget::default())?;
+        let files = listed.into_iter().flat_map(|(_, packages)| packages).flat_map(|package| package.files);
+        let is_state = |path: &TreePath| matches!(path.components().next(), Some(b"srv" | b"var"));
+        let state: BTreeSet<TreePath> = files.filter(is_state).collect();
+        Ok(state.into_iter().collect())
+    }
+
+    /// The packages as their manager lists them.
+    fn listed(tree: &Tree, budget: &mut Budget) -> Result<Option<(Manager, Vec<Package>)>, DatabaseError> {
         type Reader = fn(&Tree, &mut Budget) -> Result<Vec<Package>, DatabaseError>;
         let readers: [(Manager, Reader); 4] = [
             (Manager::Dpkg, dpkg::read),
@@ -73,7 +101,7 @@ impl Database {
         for (manager, read) in readers {
             let packages = read(tree, budget)?;
             if !packages.is_empty() {
-                return Ok(Some(Database::new(tree, manager, packages, budget)?));
+                return Ok(Some((manager, packages)));
             }
         }
         Ok(None)

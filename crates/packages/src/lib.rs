@@ -8,7 +8,7 @@ mod package;
 pub use package::{Dependency, Package};
 
 mod database;
-pub use database::{Database, Manager};
+pub use database::{DATABASES, Database, Manager};
 
 mod error;
 pub use error::DatabaseError;

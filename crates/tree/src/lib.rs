@@ -39,6 +39,9 @@ pub use scratch::{ScratchDir, ScratchSpace};
 mod events;
 pub use events::{Event, Events, Silent};
 
+mod zero;
+pub use zero::is_zero;
+
 mod size;
 pub use size::Size;
 

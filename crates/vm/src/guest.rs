@@ -103,7 +103,7 @@ impl Guest {
         inside: &Inside<'_>,
         events: &dyn Events,
     ) -> Result<Guest, GuestError> {
-        let mut rootfs = context.rootfs(image, &[], events)?;
+        let mut rootfs = context.rootfs(image, &oci::LivePaths::default(), events)?;
         if kernel(&rootfs.tree).is_none() {
             let run = Run { title: Some("making a host of the image (apt)".into()), ..Run::shell(INSTALL) };
             rootfs = sandbox::run(rootfs, &run, &context.cache, events)?;

@@ -1,8 +1,8 @@
 //! A root file system from wherever the reference says.
 
-use tree::{Events, TreePath};
+use tree::Events;
 
-use super::{Reader, SourceError};
+use super::{LivePaths, Reader, SourceError};
 use crate::{Context, ImageRef, LayerError, PullError, Rootfs};
 
 /// Why a root file system can't be had.
@@ -32,7 +32,7 @@ impl Context {
     pub fn rootfs(
         &self,
         image: &ImageRef,
-        wanted: &[TreePath],
+        wanted: &LivePaths,
         events: &dyn Events,
     ) -> Result<Rootfs, RootfsError> {
         self.rootfs_with(image, wanted, false, events)
@@ -46,7 +46,7 @@ impl Context {
     pub fn rootfs_as_read(
         &self,
         image: &ImageRef,
-        wanted: &[TreePath],
+        wanted: &LivePaths,
         events: &dyn Events,
     ) -> Result<Rootfs, RootfsError> {
         self.rootfs_with(image, wanted, true, events)
@@ -55,7 +55,7 @@ impl Context {
     fn rootfs_with(
         &self,
         image: &ImageRef,
-        wanted: &[TreePath],
+        wanted: &LivePaths,
         partial: bool,
         events: &dyn Events,
     ) -> Result<Rootfs, RootfsError> {

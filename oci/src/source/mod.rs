@@ -48,6 +48,15 @@ pub(crate) struct Reader<'a> {
 /// What all kinds of images come to.
 type Read = (Config, Vec<LayerBlob>);
 
+/// Places of the running system's own root (`dir:/`) that are read besides the system's directories.
+#[derive(Debug, Clone, Default)]
+pub struct LivePaths {
+    /// With all that is below them.
+    pub whole: Vec<TreePath>,
+    /// Of directories nothing that is below them.
+    pub single: Vec<TreePath>,
+}
+
 impl std::fmt::Debug for Reader<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Reader").field("cache", self.cache).field("platform", self.platform).finish()
@@ -57,7 +66,7 @@ impl std::fmt::Debug for Reader<'_> {
 impl Reader<'_> {
     #[cfg(test)]
     pub(crate) fn rootfs(&self, image: &ImageRef) -> Result<Option<Rootfs>, SourceError> {
-        self.rootfs_with(image, &[])
+        self.rootfs_with(image, &LivePaths::default())
     }
 
     /// Reads a local image; none if `image` is in a registry. Of the running system's own root (`dir:/`) only the system's directories are read, and those in
@@ -68,7 +77,7 @@ impl Reader<'_> {
     pub(crate) fn rootfs_with(
         &self,
         image: &ImageRef,
-        wanted: &[TreePath],
+        wanted: &LivePaths,
     ) -> Result<Option<Rootfs>, SourceError> {
         let rootfs = match image {
             ImageRef::OciDir { path, which } => {

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 
-use tree::{DumpOptions, Event, Events, Mounts, ReadOptions, Tree, TreePath};
+use tree::{DumpOptions, Event, Events, Mounts, ReadOptions, Tree};
 
-use super::SourceError;
 use super::layout_files::{self, LayoutFiles};
+use super::{LivePaths, SourceError};
 use crate::{Config, Rootfs};
 use store::{Digest, Hasher};
 
@@ -23,10 +23,10 @@ pub(super) fn tar(files: LayoutFiles) -> Result<Rootfs, SourceError> {
 }
 
 /// A directory that has a root file system in it, possibly the one that this program runs in.
-pub(super) fn dir(path: &Path, wanted: &[TreePath], events: &dyn Events) -> Result<Rootfs, SourceError> {
+pub(super) fn dir(path: &Path, wanted: &LivePaths, events: &dyn Events) -> Result<Rootfs, SourceError> {
     let real = path.canonicalize().map_err(|source| SourceError::Io { path: path.to_owned(), source })?;
     let options = if real == Path::new("/") {
-        ReadOptions::live_root(wanted.iter().cloned())
+        ReadOptions::live_root(wanted.whole.iter().cloned(), wanted.single.clone())
     } else {
         // A system that was installed there may have /proc and the like mounted.
         ReadOptions { mounts: Mounts::Stored, ..ReadOptions::default() }

@@ -2,7 +2,7 @@
 
 use e2e::contents::{Packed, Packing, pack};
 use e2e::registry::noise;
-use oci::{ImageRef, Rootfs};
+use oci::{ImageRef, LivePaths, Rootfs};
 use serde_json::{Value, json};
 use tree::{DumpOptions, Tree, TreePath};
 
@@ -69,7 +69,7 @@ fn served(
 
 impl Bench {
     fn partial(&self, image: &ImageRef) -> Rootfs {
-        self.context().rootfs_as_read(image, &[], &self.told).unwrap()
+        self.context().rootfs_as_read(image, &LivePaths::default(), &self.told).unwrap()
     }
 }
 
@@ -130,7 +130,7 @@ fn a_part_is_what_the_whole_layer_has() {
         let requests = proxy.count(&image.layer_digest(0));
         assert!(requests < 40, "{packing:?}: {requests} requests");
         let other = Bench::new(insecure(proxy.address));
-        let whole = other.context().rootfs(&reference, &[], &other.told).unwrap();
+        let whole = other.context().rootfs(&reference, &LivePaths::default(), &other.told).unwrap();
         let mut tree = whole.tree.clone();
         tree.remove(&"/stargz.index.json".parse().unwrap());
         assert_eq!(shown, all(&tree), "{packing:?}");
@@ -162,7 +162,7 @@ fn skopeo_writes_what_is_read() {
     let reference = ImageRef::Registry(format!("{address}/partial/skopeo:1").parse().unwrap());
     let part = bench.partial(&reference);
     let whole = Bench::new(insecure(address));
-    let whole = whole.context().rootfs(&reference, &[], &whole.told).unwrap();
+    let whole = whole.context().rootfs(&reference, &LivePaths::default(), &whole.told).unwrap();
     assert_ne!(part.id, whole.id, "skopeo wrote no table of contents");
     let plain = Tree::from_tar(
         &tree::Blob::at_path(dir.join("layer.tar")),

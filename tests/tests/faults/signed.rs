@@ -512,7 +512,7 @@ fn images_on_this_machine() {
         let policy = s.policy(&format!("local{n}"), &json!({ "default": reject, "transports": transports }));
         let bench = Bench::new("");
         let context = s.context(&bench, &policy);
-        let rootfs = context.rootfs(&image.parse().unwrap(), &[], &bench.told);
+        let rootfs = context.rootfs(&image.parse().unwrap(), &oci::LivePaths::default(), &bench.told);
         match (rootfs, message) {
             (Ok(_), None) => {}
             (Err(e), Some(message)) => {

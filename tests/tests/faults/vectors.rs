@@ -115,7 +115,7 @@ fn layer_vectors_by_each_way_in() {
             ways.push(("tar", format!("tar:{}", tars[0].display())));
         }
         for (way, image) in ways {
-            let got = context.rootfs(&image.parse().unwrap(), &[], &Silent);
+            let got = context.rootfs(&image.parse().unwrap(), &oci::LivePaths::default(), &Silent);
             match (&vector.tree, got) {
                 (Some(tree), Ok(rootfs)) => assert_eq!(&shown(&rootfs.tree), tree, "{}: {way}", vector.name),
                 (None, Err(e)) => {

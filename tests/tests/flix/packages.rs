@@ -125,3 +125,17 @@ fn hashes(work: &Work, raw: &Path) -> Result<()> {
     assert_eq!(out.stdout, "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262  /tmp/input\n");
     Ok(())
 }
+
+/// Of the running system, /var isn't read but for the package database and what packages list there.
+#[test]
+fn a_package_of_this_machine_comes_with_its_state() -> Result<()> {
+    let work = Work::new()?;
+    let user = work.user("user")?;
+    // One of those that the tests install: tests/packages.txt.
+    World::get()?.flix(&user).args(["dir:/", "registry", "package:docker-registry"]).run()?;
+    let root = unsquash(&user.home().join("registry.raw"), work.path())?;
+    assert!(root.join("usr/bin/docker-registry").is_file());
+    let text = fs::read_to_string(root.join("usr/lib/tmpfiles.d/registry-setup.conf"))?;
+    assert!(text.lines().any(|line| line.starts_with("d /var/lib/docker-registry ")), "{text}");
+    Ok(())
+}

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::Args;
 use host_check::Target;
 use image::ImageContents;
-use oci::{Context, ImageRef};
+use oci::{Context, ImageRef, LivePaths};
 use selinux::{FileContexts, Sources};
 use tree::{Event, Events, ReadOptions, Tree};
 
@@ -68,7 +68,8 @@ impl TargetArgs {
         let context = context()?;
         let host = match host {
             Some(name) => {
-                let read = read_host(name, None, &[], &context, events).context("--host")?;
+                let read =
+                    read_host(name, None, &LivePaths::default(), &context, events).context("--host")?;
                 // Modes and owners that aren't known aren't compared.
                 for note in &read.host.notes {
                     events.event(Event::Warning(format!("{name}: {note}").into()));
@@ -111,7 +112,8 @@ fn contexts(name: &str, context: &Context, events: &dyn Events) -> anyhow::Resul
             Sources::of_host(&tree).with_context(|| name.to_owned())?
         }
         (false, _) => {
-            let read = read_host(name, None, &[], context, events).context("--file-contexts")?;
+            let read =
+                read_host(name, None, &LivePaths::default(), context, events).context("--file-contexts")?;
             Sources::of_host(&read.host.tree).with_context(|| name.to_owned())?
         }
     };

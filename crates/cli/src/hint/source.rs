@@ -120,7 +120,7 @@ pub(super) fn packages(error: &PackagesError) -> Option<String> {
                 Some(name) => format!("{name} provides it: package:{name}"),
                 None => {
                     "the image's package manager may use another name for it; --package P installs packages, and a \
-                         package is installed automatically unless --no-install is given"
+                         package is installed automatically unless --no-install is given or the image is this machine (dir:/)"
                         .to_owned()
                 }
             })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::header::{BLOCK, Format, Header};
 use super::pax::{self, Records};
 use super::{ArchiveError, Entry, Item, Limits, Problem, Usage, sparse};
-use crate::{Blob, Content, Kind, Meta};
+use crate::{Blob, Content, Kind, Meta, is_zero};
 
 /// Bytes read at once. Enough for the headers of a run of small files, little enough to lose nothing on large ones.
 const WINDOW: usize = 8 << 10;
@@ -132,7 +132,7 @@ impl Entries {
                 let second = position.saturating_add(BLOCK as u64);
                 if block.is_some() && second < len {
                     let second = at(second, self.window.block(second))?;
-                    if second.iter().any(|&b| b != 0) {
+                    if !is_zero(second) {
                         return Err(fail(Problem::LoneZeroBlock));
                     }
                 }

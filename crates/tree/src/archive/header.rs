@@ -2,6 +2,7 @@
 
 use super::Problem;
 use super::error::shown;
+use crate::is_zero;
 
 /// Bytes.
 pub(super) const BLOCK: usize = 512;
@@ -24,8 +25,7 @@ impl<'a> Header<'a> {
     /// None for a zero block.
     pub(super) fn parse(block: &'a [u8; BLOCK]) -> Result<Option<Self>, Problem> {
         let header = Header(block);
-        // The first byte is that of the name, which hardly ever is empty.
-        if block[0] == 0 && block.iter().all(|&b| b == 0) {
+        if is_zero(block) {
             return Ok(None);
         }
         // The checksum field itself counts as spaces. Some old writers summed signed bytes.

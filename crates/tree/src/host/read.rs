@@ -39,6 +39,8 @@ pub struct ReadOptions {
     pub exclude: Vec<TreePath>,
     /// If not empty: only these are read, with all below them, and the directories on the way to them, across mounts.
     pub only: Vec<TreePath>,
+    /// Besides `only`: these are read, too, but of directories nothing that is below them.
+    pub single: Vec<TreePath>,
     /// A directory that may not be read, or a file that vanishes meanwhile, is skipped and not an error. Files that may
     /// not be read are no matter here: they are opened when their content is used.
     pub lenient: bool,
@@ -51,20 +53,25 @@ pub struct ReadOptions {
 
 impl ReadOptions {
     /// For the running system's own root, read by anybody: the directories that hold programs, libraries and their
-    /// configuration, and those in `wanted` besides.
-    pub fn live_root(wanted: impl IntoIterator<Item = TreePath>) -> Self {
+    /// configuration, those in `wanted` besides, and those in `single` without what is in them.
+    pub fn live_root(wanted: impl IntoIterator<Item = TreePath>, single: Vec<TreePath>) -> Self {
         const SYSTEM: [&str; 12] =
             ["bin", "etc", "gnu", "lib", "lib32", "lib64", "libo32", "libx32", "nix", "opt", "sbin", "usr"];
         let only = SYSTEM.iter().filter_map(|p| TreePath::new(p).ok()).chain(wanted).collect();
-        ReadOptions { mounts: Mounts::Local, only, lenient: true, ..ReadOptions::default() }
+        ReadOptions { mounts: Mounts::Local, only, single, lenient: true, ..ReadOptions::default() }
+    }
+
+    /// Whether `path` is a directory on the way to one of `single`.
+    fn leads_to_single(&self, path: &TreePath) -> bool {
+        self.single.iter().any(|single| single != path && single.starts_with(path))
     }
 
     /// Whether `path` is read, and whether what is in it is.
     fn takes(&self, path: &TreePath) -> (bool, bool) {
         let within = |dir: &TreePath| path.starts_with(dir);
         let wanted = self.only.is_empty() || self.only.iter().any(within);
-        let on_the_way = wanted || self.only.iter().any(|o| o.starts_with(path));
-        (on_the_way, on_the_way && !self.exclude.contains(path))
+        let leads_on = wanted || self.only.iter().any(|o| o.starts_with(path)) || self.leads_to_single(path);
+        (leads_on || self.single.contains(path), leads_on && !self.exclude.contains(path))
     }
 }
 
@@ -291,7 +298,7 @@ impl Walk<'_> {
     /// Whether a directory on another device than the root is entered.
     fn enters(&self, path: &TreePath, dir: &OwnedFd) -> bool {
         // Who asks for a place in /tmp gets it, whatever /tmp is.
-        if self.options.only.iter().any(|o| o.starts_with(path)) {
+        if self.options.only.iter().any(|o| o.starts_with(path)) || self.options.leads_to_single(path) {
             return true;
         }
         match self.options.mounts {

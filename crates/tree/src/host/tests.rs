@@ -240,6 +240,11 @@ fn exclude_and_only() {
         files(ReadOptions { only, ..Default::default() }),
         ["/", "/home", "/home/me", "/home/me/d", "/home/me/d/e", "/usr", "/usr/lib", "/usr/lib/b"]
     );
+    let (only, single) = (vec![p("/usr/lib")], vec![p("/home/me"), p("/var/f"), p("/var/none/x")]);
+    assert_eq!(
+        files(ReadOptions { only, single, ..Default::default() }),
+        ["/", "/home", "/home/me", "/usr", "/usr/lib", "/usr/lib/b", "/var", "/var/f"]
+    );
 }
 
 #[test]
@@ -283,7 +288,7 @@ fn zeros_inside_data_are_written_right() {
 
 #[test]
 fn mounts_are_entered_as_asked() {
-    let tree = Tree::from_dir(Path::new("/"), &ReadOptions::live_root([])).unwrap();
+    let tree = Tree::from_dir(Path::new("/"), &ReadOptions::live_root([], Vec::new())).unwrap();
     assert!(tree.contains(&p("/usr/bin/env")));
     assert!(tree.resolve("/bin/sh", true).is_ok());
     assert!(!tree.contains(&p("/proc")));

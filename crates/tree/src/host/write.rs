@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps
 use rustix::io::Errno;
 
 use super::{DIRECTORY, HostError, Skipped, io_error, open_beneath, proc_path};
-use crate::{Content, Ino, Kind, Meta, Tree, TreePath, tree::escape};
+use crate::{Content, Ino, Kind, Meta, Tree, TreePath, is_zero, tree::escape};
 
 /// What of a tree is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -309,7 +309,7 @@ fn write_sparse(file: &File, bytes: &[u8], at: u64) -> std::io::Result<()> {
     let mut pending = 0..0;
     for (i, chunk) in bytes.chunks(HOLE).enumerate() {
         let start = i * HOLE;
-        if chunk.iter().any(|&b| b != 0) {
+        if !is_zero(chunk) {
             if pending.end != start {
                 file.write_all_at(&bytes[pending.clone()], at + pending.start as u64)?;
                 pending.start = start;

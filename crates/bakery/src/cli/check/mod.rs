@@ -178,7 +178,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 fn host(args: &Args, name: &str, context: &Context, events: &dyn Events) -> anyhow::Result<ReadHost> {
     let architecture = args.work.source.platform()?.and_then(|p| p.architecture.parse().ok());
     // Of this machine's own /var, nothing else is read.
-    let wanted: Vec<TreePath> = PACKAGE_DATABASES.iter().filter_map(|(p, _)| TreePath::new(p).ok()).collect();
+    let whole = PACKAGE_DATABASES.iter().filter_map(|(p, _)| TreePath::new(p).ok()).collect();
+    let wanted = oci::LivePaths { whole, ..Default::default() };
     cli::read_host(name, architecture, &wanted, context, events)
 }
 

@@ -10,7 +10,7 @@ use super::plan::Plan;
 use super::{Options, WriteError};
 use crate::codec::Encoder;
 use crate::squashfs::layout::{BLOCK_UNCOMPRESSED, Fragment};
-use tree::ContentError;
+use tree::{ContentError, is_zero};
 
 /// Blocks that may be ahead of the writer, a thread. With 128 KiB blocks half a megabyte, with 1 MiB four.
 const WINDOW: usize = 4;
@@ -204,7 +204,7 @@ fn run(job: Job, plan: &Plan<'_>, encoder: &mut Encoder, buffer: &mut Vec<u8>) -
         }
     };
     let len = buffer.len() as u64;
-    if file.is_some() && buffer.iter().all(|&b| b == 0) {
+    if file.is_some() && is_zero(buffer) {
         return Ok(Block { file, count: 1, len, size: 0, bytes: Vec::new() });
     }
     let compressed = encoder.compress(buffer)?;

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::files::{content, unreadable};
 use super::{Options, WriteError};
-use tree::{Content, ContentError, Ino, Tree};
+use tree::{Content, ContentError, Ino, Tree, is_zero};
 
 /// Bytes of SHA-256 that are kept. There may be millions of files; 160 bits are still not to be met by chance or by force.
 const DIGEST: usize = 20;
@@ -110,7 +110,7 @@ fn digest(content: &Content, buffer: &mut Vec<u8>) -> Result<[u8; DIGEST], Conte
         at -= at % CHUNK;
         buffer.resize(CHUNK.min(content.len() - at) as usize, 0);
         let n = content.read_at(buffer, at)?;
-        if buffer[..n].iter().any(|&b| b != 0) {
+        if !is_zero(&buffer[..n]) {
             hasher.update(at.to_le_bytes());
             hasher.update(&buffer[..n]);
         }

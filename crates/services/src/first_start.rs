@@ -23,8 +23,14 @@ pub struct FirstStart {
 }
 
 /// The programs of these commands. An extension that has the service has to have them.
-pub const FIRST_START_PROGRAMS: [&str; 5] =
-    ["mariadb-install-db", "mysql_install_db", "pg_createcluster", "rndc-confgen", "ssh-keygen"];
+pub const FIRST_START_PROGRAMS: [&str; 6] = [
+    "mariadb-install-db",
+    "mysql_install_db",
+    "nsd-control-setup",
+    "pg_createcluster",
+    "rndc-confgen",
+    "ssh-keygen",
+];
 
 /// The commands for what the extension has.
 pub(crate) fn commands(
@@ -103,16 +109,26 @@ fn made_once(
     let node = inventory.tree.get(key).filter(|_| is_plain)?;
     let (user, group) = inventory.owners(node);
     let (user, group) = (user.text(), group.text());
+    let path = |text: &str| TreePath::new(text).ok();
+    let (mut replaces, mut writes) = (vec![key.clone()], vec![key.parent()?]);
     let command = match text.as_str() {
         // rndc-confgen(8).
         "/etc/bind/rndc.key" => vec![program("rndc-confgen")?, "-a -u".to_owned(), user],
         // The command of make-ssl-cert(8), which needs debconf. %H is the host's name.
-        SNAKEOIL => vec![
-            program("openssl")?,
-            "req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=%H -config /etc/ssl/openssl.cnf"
-                .to_owned(),
-            format!("-keyout {text} -out /etc/ssl/certs/ssl-cert-snakeoil.pem"),
-        ],
+        SNAKEOIL => {
+            writes.extend(path("/etc/ssl/certs"));
+            vec![
+                program("openssl")?,
+                "req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=%H -config /etc/ssl/openssl.cnf"
+                    .to_owned(),
+                format!("-keyout {text} -out /etc/ssl/certs/ssl-cert-snakeoil.pem"),
+            ]
+        }
+        // nsd-control(8). It makes both keys, with certificates.
+        "/etc/nsd/nsd_server.key" => {
+            replaces.extend(path("/etc/nsd/nsd_control.key"));
+            vec![program("nsd-control-setup")?]
+        }
         _ if is_token(key, &node.content()?.read(TEXT_LIMIT).ok()?) => {
             let random = "/proc/sys/kernel/random/uuid";
             let mode = node.meta.mode & 0o660;
@@ -120,12 +136,7 @@ fn made_once(
         }
         _ => return None,
     };
-    Some(FirstStart {
-        command,
-        unless: Some(key.clone()),
-        replaces: vec![key.clone()],
-        writes: key.parent().into_iter().collect(),
-    })
+    Some(FirstStart { command, unless: Some(key.clone()), replaces, writes })
 }
 
 /// The clusters that the image's scripts made: `/etc/postgresql/VERSION/NAME/postgresql.conf`.

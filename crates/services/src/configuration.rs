@@ -146,8 +146,7 @@ impl Inventory {
     ) -> Result<BTreeSet<TreePath>, ServicesError> {
         let mut all = named.clone();
         for found in configuration.paths.values() {
-            // What is there to be chosen from isn't read.
-            if found.path.components().any(|part| part.ends_with(b"-available")) {
+            if !found.is_read() {
                 continue;
             }
             all.extend(found.node.symlink_target().and_then(|target| TreePath::new(target).ok()));
@@ -179,6 +178,11 @@ impl Inventory {
 }
 
 impl ConfigurationPath {
+    /// What is there to be chosen from isn't read.
+    pub(crate) fn is_read(&self) -> bool {
+        !self.path.components().any(|part| part.ends_with(b"-available"))
+    }
+
     /// What it says. None for what isn't text.
     pub(crate) fn text(&self) -> Result<Option<String>, ServicesError> {
         let content = self.node.content().filter(|c| c.len() <= TEXT_LIMIT);

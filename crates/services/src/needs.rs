@@ -139,10 +139,13 @@ impl Needs {
         };
         let except = replaced(&commands(inventory, extension, &BTreeSet::new()));
         let mut configuration = inventory.configuration(&read, &except)?;
-        // Configuration may start programs, too.
+        // Configuration may start programs, too, and name files of other packages: mime.types.
         for found in configuration.paths.values() {
             if let Some(text) = found.text()? {
                 scripts.follow(&text, false)?;
+                if found.is_read() {
+                    scripts.named.extend(uncommented(text.as_bytes()));
+                }
             }
         }
         if !scripts.named.is_subset(&read) {
@@ -258,6 +261,8 @@ impl Needs {
         let mut names = mentioned;
         // Without a unit, directories are all that is made; the program makes its users' files itself.
         names.extend(inventory.scripted.iter().map(|name| (Account::User, name.clone())));
+        // Configuration names groups in ways of its own: SystemGroup of cups.
+        names.extend(inventory.scripted_groups.iter().map(|name| (Account::Group, name.clone())));
         let owned = self.state.iter().map(|s| (&s.owner, &s.group));
         let owned = owned.chain(self.configuration.iter().map(|c| (&c.owner, &c.group)));
         let mut owners = Vec::new();

@@ -319,9 +319,10 @@ fn units_that_are_enabled_with_others() {
 #[test]
 fn state_of_scripts() {
     let mut image = image();
-    let group = "root:x:0:\nadm:x:4:\nredis:x:104:\nshare:x:105:\n";
+    let group = "root:x:0:\nadm:x:4:\nredis:x:104:\nshare:x:105:\nlpadmin:x:106:\n";
     image.insert("/etc/group".parse().unwrap(), Node::file(0o644, group)).unwrap();
-    let postinst = "mkdir -p /var/lib/plain\nchgrp share /var/lib/redis-data/shares\n";
+    let postinst =
+        "addgroup --system lpadmin\nmkdir -p /var/lib/plain\nchgrp share /var/lib/redis-data/shares\n";
     let path = "/var/lib/dpkg/info/redis.postinst".parse().unwrap();
     image.insert(path, Node::file(0o755, postinst)).unwrap();
     for (path, uid, gid) in [
@@ -347,7 +348,28 @@ fn state_of_scripts() {
         assert!(lines.contains(&format!("{line}\n")), "{line}: {lines}");
     }
     assert!(!lines.contains("foreign"), "{lines}");
-    assert!(text(&tree, SYSUSERS).contains("g share -\n"));
+    let users = text(&tree, SYSUSERS);
+    assert!(users.contains("g lpadmin -\ng share -\n"), "{users}");
+}
+
+/// apache2's mime.types belongs to another package.
+#[test]
+fn configuration_that_configuration_names() {
+    let mut image = image();
+    for (path, text) in [
+        ("/etc/redis/made.conf", "TypesConfig /etc/mime.types\n# x /etc/commented\nuser /etc/passwd\n"),
+        ("/etc/redis/sites-available/x", "y /etc/unread\n"),
+        ("/etc/mime.types", "x"),
+        ("/etc/commented", "x"),
+        ("/etc/unread", "x"),
+    ] {
+        image.insert_all(path.parse().unwrap(), Node::file(0o644, text), &Meta::dir()).unwrap();
+    }
+    let inventory = Inventory::read(&image, &["/usr/bin/redis".parse().unwrap()]).unwrap();
+    let needs = Needs::new(&inventory, &extension(&[(PLACE, UNIT)]), options()).unwrap();
+    let has = |path: &str| needs.configuration.iter().any(|c| c.path.to_string() == path);
+    assert!(has("/etc/mime.types") && has("/etc/redis/sites-available/x"));
+    assert!(!has("/etc/commented") && !has("/etc/unread") && !has("/etc/passwd"));
 }
 
 /// Keys and words that each host has to have of its own, and can make.
@@ -355,7 +377,7 @@ fn state_of_scripts() {
 fn keys_that_hosts_make() {
     let mut image = image();
     let snakeoil = "/etc/ssl/private/ssl-cert-snakeoil.key";
-    let list = "/etc/bind\n/etc/redis\n/lib/systemd/system/redis.service\n/usr/bin/redis\n";
+    let list = "/etc/bind\n/etc/nsd\n/etc/redis\n/lib/systemd/system/redis.service\n/usr/bin/redis\n";
     for (path, text, mode) in [
         ("/var/lib/dpkg/info/redis.list", list, 0o644),
         (snakeoil, "-----BEGIN PRIVATE KEY-----\n", 0o640),
@@ -363,6 +385,9 @@ fn keys_that_hosts_make() {
         ("/etc/redis/secret", "b1946ac9\n", 0o600),
         ("/etc/redis/control.key", "-----BEGIN PRIVATE KEY-----\n", 0o600),
         ("/etc/redis/control.pem", "x", 0o644),
+        ("/etc/nsd/nsd_server.key", "-----BEGIN PRIVATE KEY-----\n", 0o600),
+        ("/etc/nsd/nsd_control.key", "-----BEGIN PRIVATE KEY-----\n", 0o600),
+        ("/etc/ssl/certs/x.pem", "x", 0o644),
         ("/etc/bind/rndc.key", "secret \"x==\";\n", 0o640),
         ("/etc/redis/sites-available/tls", "key /etc/ssl/private/unused.key\n", 0o644),
     ] {
@@ -371,12 +396,18 @@ fn keys_that_hosts_make() {
     let link = Node::symlink(snakeoil);
     image.insert_all("/etc/redis/tls.key".parse().unwrap(), link, &Meta::dir()).unwrap();
     let inventory = Inventory::read(&image, &["/usr/bin/redis".parse().unwrap()]).unwrap();
-    let programs = [(PLACE, UNIT), ("/usr/bin/openssl", ""), ("/usr/bin/rndc-confgen", "")];
+    let programs = [
+        (PLACE, UNIT),
+        ("/usr/bin/openssl", ""),
+        ("/usr/bin/rndc-confgen", ""),
+        ("/usr/bin/nsd-control-setup", ""),
+    ];
     let mut tree = extension(&programs);
     let needs = Needs::new(&inventory, &tree, options()).unwrap();
     needs.write(&mut tree, &"r".parse().unwrap()).unwrap();
     let setup = text(&tree, "/usr/lib/systemd/system/r-setup.service");
     for line in [
+        "[ -e /etc/nsd/nsd_server.key ] || exec /usr/bin/nsd-control-setup'",
         "[ -e /etc/bind/rndc.key ] || exec /usr/bin/rndc-confgen -a -u root'",
         "[ -e /etc/redis/secret ] || exec install -m 600 -o root -g root /proc/sys/kernel/random/uuid /etc/redis/secret'",
         "|| exec /usr/bin/openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=%H",
@@ -385,11 +416,12 @@ fn keys_that_hosts_make() {
     }
     let secrets: Vec<String> = needs.secrets.iter().map(TreePath::to_string).collect();
     assert_eq!(secrets.join(" "), "/etc/redis/control.key /etc/redis/key.pem");
-    assert!(!text(&tree, TMPFILES).contains("control.pem"));
+    let made = text(&tree, TMPFILES);
+    assert!(!made.contains("control.pem") && made.contains("d /etc/ssl/certs :0755"), "{made}");
     // Without the programs, nothing makes them.
     let tree = extension(&programs[..1]);
     let needs = Needs::new(&inventory, &tree, options()).unwrap();
-    assert_eq!(needs.secrets.len(), 4, "{:?}", needs.secrets);
+    assert_eq!(needs.secrets.len(), 6, "{:?}", needs.secrets);
 }
 
 /// The files of /etc that come with a service beside its extension, also those that scripts made.

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use packages::base::{is_base, is_install_time};
 use packages::{Database, DatabaseError, Package};
-use tree::{ContentError, PathError, Tree, TreeError, TreePath};
+use tree::{ContentError, Node, PathError, Tree, TreeError, TreePath};
 
 use crate::accounts::Accounts;
 use crate::places::{ETC, SRV, VAR, is_hosts_state, is_state};
@@ -89,7 +89,8 @@ impl Inventory {
         let Some(database) = Database::read(image)? else { return Ok(out) };
         out.has_database = true;
         let mut kept = BTreeSet::new();
-        for path in paths {
+        // Packages share directories, also those in which they have nothing.
+        for path in paths.into_iter().filter(|path| !image.get(path).is_some_and(Node::is_dir)) {
             let Some(package) = database.owner(path) else { continue };
             if !is_base(package) && !is_install_time(package) && kept.insert(package.key()) {
                 out.packages.push(changing(package));

@@ -352,6 +352,18 @@ fn state_of_scripts() {
     assert!(users.contains("g lpadmin -\ng share -\n"), "{users}");
 }
 
+#[test]
+fn an_empty_directory_is_nobodys() {
+    let mut image = image();
+    let list = Node::file(0o644, "/etc/other/other.conf\n/etc/shared\n");
+    image.insert("/var/lib/dpkg/info/other.list".parse().unwrap(), list).unwrap();
+    let dir = Node { meta: Meta::dir(), kind: Kind::Dir };
+    image.insert_all("/etc/shared".parse().unwrap(), dir, &Meta::dir()).unwrap();
+    let paths = ["/usr/bin/redis", "/etc/shared"].map(|path| path.parse().unwrap());
+    let inventory = Inventory::read(&image, &paths).unwrap();
+    assert_eq!(inventory.packages().collect::<Vec<_>>(), ["redis"]);
+}
+
 /// apache2's mime.types belongs to another package.
 #[test]
 fn configuration_that_configuration_names() {

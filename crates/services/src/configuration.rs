@@ -138,6 +138,12 @@ impl Inventory {
         }
     }
 
+    /// The files to which links lead: mods-enabled to mods-available.
+    pub(crate) fn chosen(&self, configuration: &Configuration) -> BTreeSet<TreePath> {
+        let links = configuration.paths.values().filter(|found| found.node.symlink_target().is_some());
+        links.filter_map(|found| Some(self.tree.resolve(found.path.to_absolute(), true).ok()?.path)).collect()
+    }
+
     /// Keys below /etc/ssl/private and the like, which are never taken from an image, that configuration names or leads to.
     pub(crate) fn trusted_keys(
         &self,
@@ -145,8 +151,9 @@ impl Inventory {
         named: &BTreeSet<TreePath>,
     ) -> Result<BTreeSet<TreePath>, ServicesError> {
         let mut all = named.clone();
+        let chosen = self.chosen(configuration);
         for found in configuration.paths.values() {
-            if !found.is_read() {
+            if !found.is_read(&chosen) {
                 continue;
             }
             all.extend(found.node.symlink_target().and_then(|target| TreePath::new(target).ok()));
@@ -178,9 +185,9 @@ impl Inventory {
 }
 
 impl ConfigurationPath {
-    /// What is there to be chosen from isn't read.
-    pub(crate) fn is_read(&self) -> bool {
-        !self.path.components().any(|part| part.ends_with(b"-available"))
+    /// What is there to be chosen from is read if it was chosen.
+    pub(crate) fn is_read(&self, chosen: &BTreeSet<TreePath>) -> bool {
+        chosen.contains(&self.path) || !self.path.components().any(|part| part.ends_with(b"-available"))
     }
 
     /// What it says. None for what isn't text.

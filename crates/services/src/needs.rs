@@ -139,11 +139,12 @@ impl Needs {
         };
         let except = replaced(&commands(inventory, extension, &BTreeSet::new()));
         let mut configuration = inventory.configuration(&read, &except)?;
+        let chosen = inventory.chosen(&configuration);
         // Configuration may start programs, too, and name files of other packages: mime.types.
         for found in configuration.paths.values() {
             if let Some(text) = found.text()? {
                 scripts.follow(&text, false)?;
-                if found.is_read() {
+                if found.is_read(&chosen) {
                     scripts.named.extend(uncommented(text.as_bytes()));
                 }
             }

@@ -371,16 +371,20 @@ fn configuration_that_configuration_names() {
     for (path, text) in [
         ("/etc/redis/made.conf", "TypesConfig /etc/mime.types\n# x /etc/commented\nuser /etc/passwd\n"),
         ("/etc/redis/sites-available/x", "y /etc/unread\n"),
+        ("/etc/redis/sites-available/chosen", "y /etc/read\n"),
         ("/etc/mime.types", "x"),
+        ("/etc/read", "x"),
         ("/etc/commented", "x"),
         ("/etc/unread", "x"),
     ] {
         image.insert_all(path.parse().unwrap(), Node::file(0o644, text), &Meta::dir()).unwrap();
     }
+    let link = Node::symlink("../sites-available/chosen");
+    image.insert_all("/etc/redis/sites-enabled/1".parse().unwrap(), link, &Meta::dir()).unwrap();
     let inventory = Inventory::read(&image, &["/usr/bin/redis".parse().unwrap()]).unwrap();
     let needs = Needs::new(&inventory, &extension(&[(PLACE, UNIT)]), options()).unwrap();
     let has = |path: &str| needs.configuration.iter().any(|c| c.path.to_string() == path);
-    assert!(has("/etc/mime.types") && has("/etc/redis/sites-available/x"));
+    assert!(has("/etc/mime.types") && has("/etc/read") && has("/etc/redis/sites-available/x"));
     assert!(!has("/etc/commented") && !has("/etc/unread") && !has("/etc/passwd"));
 }
 

@@ -51,9 +51,12 @@ const CERTIFICATES: [StaticPath; 4] = [
 /// Where a host's systemd finds units of its system.
 const UNITS: StaticPath = StaticPath::new("/usr/lib/systemd/system");
 
-/// What else it reads there.
-const SERVICE_DIRS: [StaticPath; 2] =
-    [StaticPath::new("/usr/lib/sysusers.d"), StaticPath::new("/usr/lib/tmpfiles.d")];
+/// What else it, or the host's D-Bus, reads.
+const SERVICE_DIRS: [StaticPath; 3] = [
+    StaticPath::new("/usr/lib/sysusers.d"),
+    StaticPath::new("/usr/lib/tmpfiles.d"),
+    StaticPath::new("/usr/share/dbus-1/system.d"),
+];
 
 /// Where files that no package owns are of use to programs: what maintainer scripts made.
 const MADE: [StaticPath; 6] = [
@@ -369,12 +372,16 @@ mod tests {
             ("/var/lib/dpkg/info/adduser.list", "/usr/sbin/adduser\n"),
             ("/var/lib/dpkg/info/tool.list", "/usr/bin/tool\n/usr/bin/tool2\n"),
             ("/var/lib/dpkg/info/perl-base.list", "/usr/bin/perl5\n"),
-            ("/var/lib/dpkg/info/common.list", "/usr/sbin/commond\n/lib/systemd/system/common.service\n"),
+            (
+                "/var/lib/dpkg/info/common.list",
+                "/usr/sbin/commond\n/lib/systemd/system/common.service\n/usr/share/dbus-1/system.d/common.conf\n",
+            ),
             ("/var/lib/dpkg/info/metameta-client.list", "/usr/bin/client\n/usr/bin/ssh-keygen\n"),
             (
                 "/lib/systemd/system/common.service",
                 "[Service]\nExecStart=/usr/sbin/commond\nExecStartPost=!/etc/common/start\n",
             ),
+            ("/usr/share/dbus-1/system.d/common.conf", ""),
             ("/usr/share/doc/git/x", ""),
             ("/usr/lib/git/core", ""),
             ("/usr/lib/git/cache/a", "unowned, below"),
@@ -472,8 +479,8 @@ mod tests {
 
     #[test]
     fn units_of_packages() {
-        let all =
-            "/lib/systemd/system/common.service /usr/bin/ssh-keygen /usr/sbin/commond /etc/common/start";
+        let all = "/lib/systemd/system/common.service /usr/bin/ssh-keygen /usr/sbin/commond \
+             /usr/share/dbus-1/system.d/common.conf /etc/common/start";
         for (name, expected) in [("common", all), ("meta2", all), ("metameta", all), ("git", "")] {
             let got = service_files(&[name.to_owned()], &image()).unwrap();
             let got: Vec<String> = got.paths.iter().chain(&got.elsewhere).map(ToString::to_string).collect();

@@ -87,7 +87,7 @@ pub(super) const ALL: [Daemon; 28] = [
         "transmission-daemon.service",
         "debian-transmission",
         r"talk 9091 'GET /transmission/rpc HTTP/1.0\r\n\r\n' 400",
-        "X-Transmission-Session-Id",
+        "Server: Transmission",
     )
     .of(&["transmission-daemon"]),
 ];

@@ -25,7 +25,7 @@ use crate::provenance::{Provenance, Source, included};
 use crate::root::{RootError, Wanted, check_machines, root_file_system};
 use crate::run_check::{CheckError, Programs, RunCheck};
 use crate::selection::{LeaveOut, programs, select};
-use crate::service_files::{self, View, inventory};
+use crate::service_files::{self, ServiceKind, View, inventory};
 use crate::{Terminal, print};
 
 /// The arguments of both commands.
@@ -229,12 +229,17 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
     let mut selections = command.select_packages(&rootfs, &events)?;
     selections.extend(select(&args.selection, &sandbox, &rootfs, C::LEAVE_OUT, &context.cache, &events)?);
     let wanted = command.service_paths(&rootfs.tree, paths)?;
-    let is_service = C::STATE_WITHOUT_UNITS || service_files::is_service(&rootfs.tree, &wanted, &selections);
-    let inventory = match is_service && !args.services.no_service_files {
+    let kind = match C::STATE_WITHOUT_UNITS {
+        true => ServiceKind::Unit,
+        false => service_files::kind(&rootfs.tree, &wanted, &selections),
+    };
+    let inventory = match kind > ServiceKind::None && !args.services.no_service_files {
         true => Some(inventory(&rootfs.tree, &wanted, &selections)?),
         false => None,
     };
-    let elsewhere = inventory.as_ref().map_or_else(|| Ok(BTreeSet::new()), services::Inventory::files)?;
+    // Without a unit nobody waits for copies of files in /etc, and none are made.
+    let copied = inventory.as_ref().filter(|_| kind == ServiceKind::Unit);
+    let elsewhere = copied.map_or_else(|| Ok(BTreeSet::new()), services::Inventory::files)?;
     // The check starts nothing if nothing is written.
     let is_unasked = args.check.check.is_empty();
     let is_refused = args.check.no_check || sandbox.untrusted && is_unasked;

@@ -13,11 +13,25 @@ use tree::{Event, Events, Node, Tree, TreePath, list_some};
 
 use crate::args::{OutputArgs, ServiceArgs};
 
-/// Whether a request names a unit, or a file that a merge doesn't apply: such an extension is a service's.
-pub(crate) fn is_service(image: &Tree, wanted: &[RequestedPath], selections: &[Selection]) -> bool {
+/// What an extension brings besides programs, the most of it last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ServiceKind {
+    None,
+    /// Files that a merge doesn't apply.
+    Late,
+    /// Units.
+    Unit,
+}
+
+/// What a request names of it.
+pub(crate) fn kind(image: &Tree, wanted: &[RequestedPath], selections: &[Selection]) -> ServiceKind {
     let is_late = |path: &TreePath| LATE_FILES.iter().any(|f| f.is_needed && path.starts_with(&f.dir.path()));
-    let homes = paths(image, wanted, selections).into_iter().filter_map(|path| home(&path, false));
-    homes.into_iter().any(|path| is_unit(&path) || is_late(&path))
+    let kind = |path: TreePath| match home(&path, false) {
+        Some(path) if is_unit(&path) => ServiceKind::Unit,
+        Some(path) if is_late(&path) => ServiceKind::Late,
+        _ => ServiceKind::None,
+    };
+    paths(image, wanted, selections).into_iter().map(kind).max().unwrap_or(ServiceKind::None)
 }
 
 /// All paths of the image that a request has. A request that can't be followed is an error later.
@@ -193,6 +207,24 @@ fn list<'p>(paths: impl Iterator<Item = &'p TreePath>) -> Option<String> {
 mod tests {
     use super::*;
     use tree::Meta;
+
+    /// Without a unit, files in /etc aren't copied, and have to be said to be missing: libselinux1 has a file of tmpfiles.d, and is
+    /// among the dependencies of most packages.
+    #[test]
+    fn only_units_make_a_service() {
+        let kind = |paths: &[&str]| {
+            let paths = paths.iter().map(|path| path.parse().unwrap()).collect();
+            kind(
+                &Tree::default(),
+                &[],
+                &[Selection { text: "package:x".into(), paths, ..Selection::default() }],
+            )
+        };
+        let (program, late) = ("/usr/bin/x", "/usr/lib/tmpfiles.d/x.conf");
+        assert_eq!(kind(&[program, "/etc/x.conf"]), ServiceKind::None);
+        assert_eq!(kind(&[program, late, "/etc/x.conf"]), ServiceKind::Late);
+        assert_eq!(kind(&[late, "/lib/systemd/system/x.service", program]), ServiceKind::Unit);
+    }
 
     #[test]
     fn units_of_programs_that_every_host_has_are_nobodys() {

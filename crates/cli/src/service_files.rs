@@ -214,11 +214,7 @@ mod tests {
     fn only_units_make_a_service() {
         let kind = |paths: &[&str]| {
             let paths = paths.iter().map(|path| path.parse().unwrap()).collect();
-            kind(
-                &Tree::default(),
-                &[],
-                &[Selection { text: "package:x".into(), paths, ..Selection::default() }],
-            )
+            kind(&Tree::default(), &[], &[Selection { text: "package:x".into(), paths }])
         };
         let (program, late) = ("/usr/bin/x", "/usr/lib/tmpfiles.d/x.conf");
         assert_eq!(kind(&[program, "/etc/x.conf"]), ServiceKind::None);

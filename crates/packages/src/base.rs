@@ -124,7 +124,8 @@ const INSTALL_TIME: &[&str] = &[
     "zypper",
 ];
 
-/// Packages of these that some hosts lack: their files are the same everywhere, and programs fail without them.
+/// Packages of these that some hosts lack, and without which programs fail. Their files would replace the hosts' own, which
+/// may be newer.
 const OFTEN: &[&str] = &["tzdata", "tzdata-legacy"];
 
 /// Whether most hosts have its files, and the leanest don't. An extension replaces them only if it is asked to.

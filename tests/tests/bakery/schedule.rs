@@ -10,6 +10,12 @@ use serde_json::Value;
 
 use crate::{kitchen::Kitchen, shelf::publish_nebula};
 
+/// nebula has no configuration, and would be started again and again, which takes more of an emulated processor than all else.
+const IDLE: &str = "
+mkdir -p /run/systemd/system/nebula.service.d
+printf '[Unit]\\nConditionPathExists=/etc/nebula/config.yaml\\n' > /run/systemd/system/nebula.service.d/idle.conf
+";
+
 /// An address, and the time that certificates want.
 const NETWORK: &str = "
 printf '[Match]\\nName=e*\\n[Network]\\nAddress=10.0.2.15/24\\nGateway=10.0.2.2\\n' > /etc/systemd/network/e.network
@@ -103,6 +109,7 @@ fn the_timers_service_updates_an_extension_and_does_what_is_wanted_then() -> Res
     // A reboot is only asked for; a refresh happens; an update that brings nothing does nothing.
     let script = [
         NETWORK,
+        IDLE,
         &trust,
         &other,
         &ignition("reboot")?,

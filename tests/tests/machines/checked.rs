@@ -87,6 +87,11 @@ ln -s /opt/careless/pam.d careless/usr/lib/pam.d
 printf x > careless/opt/careless/x
 extension old-libraries 'ID=_any\nARCHITECTURE=x86-64\n'
 cp -L "$1/usr/lib/x86_64-linux-gnu/libselinux.so.1" "$1/usr/lib/x86_64-linux-gnu/libmount.so.1" old-libraries/usr/lib/x86_64-linux-gnu
+extension tool 'ID=_any\nEXTENSION_RELOAD_MANAGER=1\n'
+printf '#!/usr/bin/env python3\n' > tool/usr/bin/tool
+chmod +x tool/usr/bin/tool
+printf '[Service]\nType=dbus\nBusName=org.example.Tool\nExecStart=/usr/bin/tool\n' > tool/usr/lib/systemd/system/tool.service
+printf '[Timer]\nOnCalendar=daily\n' > tool/usr/lib/systemd/system/backup.timer
 extension newer 'ID=_any\nARCHITECTURE=x86-64\n'
 cp -L "$2/usr/bin/cp" newer/usr/bin/newer-cp
 cp -L "$2/usr/bin/systemctl" newer/usr/bin/newer-ctl

@@ -26,9 +26,10 @@ pub mod verify;
 use std::collections::BTreeSet;
 
 use crate::extension::accounts::{Texts, texts};
+use crate::extension::units::words;
 use crate::extension::{Finding, Rule, Severity, rule};
 use crate::{Extension, ExtensionError, ExtensionName, ExtensionOptions, Release};
-use tree::{ContentError, Node, StaticPath, Tree, TreePath};
+use tree::{ContentError, Node, StaticPath, Tree, TreePath, escape};
 
 macro_rules! rules {
     ($($id:ident $name:literal $severity:ident $allowable:literal $about:literal;)*) => {
@@ -132,6 +133,29 @@ pub fn lint(tree: &Tree, name: &ExtensionName, options: &LintOptions) -> Result<
 fn configuration(tree: &Tree, dir: StaticPath) -> Result<Texts, ContentError> {
     let is_read = |path: &TreePath| path.file_name().is_some_and(|name| name.ends_with(b".conf"));
     texts(tree, &dir.path(), is_read).map_err(|(_, error)| error)
+}
+
+/// Lines of such files of which `problem` says, by their columns, what is wrong.
+fn malformed(
+    tree: &Tree,
+    dir: StaticPath,
+    rule: &Rule,
+    problem: impl Fn(&[String]) -> Option<String>,
+    out: &mut Vec<Finding>,
+) -> Result<(), ContentError> {
+    for (path, text) in configuration(tree, dir)? {
+        for (at, line) in text.split(|&b| b == b'\n').map(<[u8]>::trim_ascii).enumerate() {
+            if matches!(line.first(), None | Some(b'#')) {
+                continue;
+            }
+            let columns: Vec<String> = words(line).iter().map(|w| escape(&w.text)).collect();
+            if let Some(problem) = problem(&columns) {
+                let message = format!("line {}: {problem}", at + 1);
+                out.push(finding(rule, Some(path.clone()), message));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Where e2fsck puts what it finds.

@@ -1,31 +1,21 @@
 //! Lines of sysusers.d that systemd-sysusers ignores. sysusers.d(5).
 
-use super::{SYSUSERS_SYNTAX, configuration, finding};
+use super::{SYSUSERS_SYNTAX, malformed};
 use crate::extension::Finding;
-use crate::extension::units::words;
-use tree::{ContentError, StaticPath, Tree, escape};
+use tree::{ContentError, StaticPath, Tree};
 
 const SYSUSERS: StaticPath = StaticPath::new("/usr/lib/sysusers.d");
 
 /// Finds malformed lines. What specifiers (`%`) make of a line is known on the host only.
 pub(super) fn check(tree: &Tree, out: &mut Vec<Finding>) -> Result<(), ContentError> {
-    for (path, text) in configuration(tree, SYSUSERS)? {
-        for (at, line) in text.split(|&b| b == b'\n').map(<[u8]>::trim_ascii).enumerate() {
-            if matches!(line.first(), None | Some(b'#')) || line.contains(&b'%') {
-                continue;
-            }
-            let columns: Vec<String> = words(line).iter().map(|w| escape(&w.text)).collect();
-            if let Some(problem) = problem(&columns) {
-                let message = format!("line {}: {problem}", at + 1);
-                out.push(finding(&SYSUSERS_SYNTAX, Some(path.clone()), message));
-            }
-        }
-    }
-    Ok(())
+    malformed(tree, SYSUSERS, &SYSUSERS_SYNTAX, problem, out)
 }
 
 /// What is wrong with a line.
 fn problem(columns: &[String]) -> Option<String> {
+    if columns.iter().any(|column| column.contains('%')) {
+        return None;
+    }
     let column = |i: usize| columns.get(i).map(String::as_str).filter(|c| *c != "-");
     let (kind, name) = (column(0)?, column(1));
     let bad_name = |name: Option<&str>| match name {

@@ -1,9 +1,8 @@
 //! Lines of tmpfiles.d that systemd-tmpfiles ignores. tmpfiles.d(5).
 
-use super::{TMPFILES_SYNTAX, configuration, finding};
+use super::{TMPFILES_SYNTAX, malformed};
 use crate::extension::Finding;
-use crate::extension::units::words;
-use tree::{ContentError, StaticPath, Tree, escape};
+use tree::{ContentError, StaticPath, Tree};
 
 const TMPFILES: StaticPath = StaticPath::new("/usr/lib/tmpfiles.d");
 /// The types of lines.
@@ -13,19 +12,7 @@ const MODIFIERS: &[u8] = b"+!-=~^$?";
 
 /// Finds malformed lines. What specifiers (`%`) make of a column is known on the host only.
 pub(super) fn check(tree: &Tree, out: &mut Vec<Finding>) -> Result<(), ContentError> {
-    for (path, text) in configuration(tree, TMPFILES)? {
-        for (at, line) in text.split(|&b| b == b'\n').map(<[u8]>::trim_ascii).enumerate() {
-            if matches!(line.first(), None | Some(b'#')) {
-                continue;
-            }
-            let columns: Vec<String> = words(line).iter().map(|w| escape(&w.text)).collect();
-            if let Some(problem) = problem(&columns) {
-                let message = format!("line {}: {problem}", at + 1);
-                out.push(finding(&TMPFILES_SYNTAX, Some(path.clone()), message));
-            }
-        }
-    }
-    Ok(())
+    malformed(tree, TMPFILES, &TMPFILES_SYNTAX, problem, out)
 }
 
 /// What is wrong with a line.

@@ -1,5 +1,8 @@
 //! Programs that are scripts without an interpreter, and names on D-Bus that lead nowhere.
 
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
+
 use sysext::extension::units::{Directive, parse};
 use tree::{StaticPath, Tree, TreePath, escape};
 
@@ -25,11 +28,13 @@ const POLICIES: [&str; 4] = [
 
 pub(crate) fn findings(merged: &Merged, layers: &[Layer<'_>]) -> Vec<Finding> {
     let mut out = Vec::new();
+    let policies = OnceCell::new();
     for (i, layer) in layers.iter().enumerate() {
         let own = |path: &TreePath| merged.owner(path) == Owner::Extension(i);
         interpreters(merged, layer, &own, &mut out);
         activated(merged, layer, &own, &mut out);
-        owned(merged, layer, &own, &mut out);
+        let may_own = |name: &str| policies.get_or_init(|| Policies::of(&merged.tree)).allow(name);
+        owned(layer, &own, &may_own, &mut out);
     }
     out
 }
@@ -79,7 +84,12 @@ fn activated(merged: &Merged, layer: &Layer<'_>, own: &dyn Fn(&TreePath) -> bool
 }
 
 /// Services that own a name.
-fn owned(merged: &Merged, layer: &Layer<'_>, own: &dyn Fn(&TreePath) -> bool, out: &mut Vec<Finding>) {
+fn owned(
+    layer: &Layer<'_>,
+    own: &dyn Fn(&TreePath) -> bool,
+    may_own: &dyn Fn(&str) -> bool,
+    out: &mut Vec<Finding>,
+) {
     let units = Units::of(layer.tree);
     for (unit, path) in units.files.iter().filter(|(_, path)| own(path)) {
         let lines = units.directives(layer.tree, unit);
@@ -88,7 +98,7 @@ fn owned(merged: &Merged, layer: &Layer<'_>, own: &dyn Fn(&TreePath) -> bool, ou
         };
         let Some(line) = of_service("BusName") else { continue };
         let bus_name = escape(&line.value);
-        if bus_name.is_empty() || bus_name.contains('%') || may_own(&merged.tree, &bus_name) {
+        if bus_name.is_empty() || bus_name.contains('%') || may_own(&bus_name) {
             continue;
         }
         let waits = of_service("Type").is_none_or(|d| d.value == b"dbus");
@@ -98,30 +108,43 @@ fn owned(merged: &Merged, layer: &Layer<'_>, own: &dyn Fn(&TreePath) -> bool, ou
     }
 }
 
-/// Whether any policy names a bus name, or the beginning of it, as one to own. By whom is left to the bus.
-fn may_own(tree: &Tree, bus_name: &str) -> bool {
-    let files = POLICIES.iter().filter_map(|place| tree.resolve(place, true).ok()).flat_map(|found| {
-        let is_file = tree.get(&found.path).is_some_and(|node| !node.is_dir());
-        let below = tree.children(&found.path).map(|(path, _)| path.clone()).collect::<Vec<_>>();
-        if is_file { vec![found.path] } else { below }
-    });
-    let mut files = files.filter_map(|path| text(tree, path.to_absolute()));
-    files.any(|text| {
-        // system.conf denies everything to everybody first.
-        let text = String::from_utf8_lossy(&text);
-        let allowed = text.split("<allow").skip(1).filter_map(|rest| rest.split('>').next());
-        allowed.into_iter().any(|allow| {
-            value(allow, "own").is_some_and(|name| name == bus_name || name == "*")
-                || value(allow, "own_prefix")
-                    .and_then(|prefix| bus_name.strip_prefix(prefix))
-                    .is_some_and(beyond)
-        })
-    })
+/// The names that any policy lets anybody own. By whom is left to the bus.
+#[derive(Default)]
+struct Policies {
+    names: BTreeSet<String>,
+    /// A name and all below it.
+    prefixes: BTreeSet<String>,
 }
 
-/// Whether a name ends with its prefix, or goes on with a part of its own.
-fn beyond(rest: &str) -> bool {
-    rest.is_empty() || rest.starts_with('.')
+impl Policies {
+    fn of(tree: &Tree) -> Policies {
+        let mut out = Policies::default();
+        for place in POLICIES {
+            let Ok(found) = tree.resolve(place, true) else { continue };
+            let is_file = tree.get(&found.path).is_some_and(|node| !node.is_dir());
+            let below = tree.children(&found.path).map(|(path, _)| path.clone()).collect::<Vec<_>>();
+            for path in if is_file { vec![found.path] } else { below } {
+                out.add(&text(tree, path.to_absolute()).unwrap_or_default());
+            }
+        }
+        out
+    }
+
+    fn add(&mut self, text: &[u8]) {
+        // system.conf denies everything to everybody first.
+        for allow in String::from_utf8_lossy(text).split("<allow").skip(1) {
+            let allow = allow.split('>').next().unwrap_or_default();
+            self.names.extend(value(allow, "own").map(str::to_owned));
+            self.prefixes.extend(value(allow, "own_prefix").map(str::to_owned));
+        }
+    }
+
+    fn allow(&self, name: &str) -> bool {
+        let dots = name.match_indices('.').map(|(at, _)| &name[..at]);
+        self.names.contains("*")
+            || self.names.contains(name)
+            || dots.chain([name]).any(|prefix| self.prefixes.contains(prefix))
+    }
 }
 
 /// The value of an element's attribute.

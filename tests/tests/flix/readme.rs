@@ -103,7 +103,7 @@ fn commands() -> Result<Vec<Command>> {
     Ok(out)
 }
 
-/// Options come and go; the guides have to follow. What the commands do is held by the tests of each guide.
+/// Options come and go; the guides have to follow. Whether the commands do what a guide says isn't tried here.
 #[test]
 fn every_command_of_the_guides_is_understood() -> Result<()> {
     let commands = commands()?;

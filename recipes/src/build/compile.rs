@@ -6,8 +6,9 @@ use oci::Rootfs;
 use sandbox::{Network, Run, SandboxError, packages};
 use services::{Etc, Inventory, Needs, Options};
 use store::Digest;
+use sysext::extension::unit_programs::is_unit;
 use sysext::extension::{Finding, rule};
-use sysext::request::locate;
+use sysext::request::{home, locate};
 use sysext::{ExtensionName, RequestedPath};
 use tree::{Event, Events, Meta, StaticPath, Tree, TreePath};
 
@@ -162,23 +163,28 @@ impl Extracted {
     }
 }
 
-/// What flix or flatwrap makes of an image.
+/// What flix or flatwrap makes of an image. `has_units`: the recipe brings units of its own.
 pub(super) fn extract(
     image: &Image,
     mut rootfs: Rootfs,
     name: &ExtensionName,
+    has_units: bool,
     context: BuildContext<'_>,
 ) -> Result<Extracted, BuildCause> {
     install(&mut rootfs, &image.packages, context)?;
     let wanted = image.paths.iter().map(|p| p.parse::<RequestedPath>()).collect::<Result<Vec<_>, _>>()?;
+    let paths = paths(&rootfs.tree, &wanted)?;
     let inventory = match image.service_files {
-        true => Some(inventory(&rootfs.tree, &wanted)?),
+        true => Some(Inventory::read(&rootfs.tree, &paths).map_err(Box::new)?),
         false => None,
     };
     match image.tool {
         Tool::Flix => {
-            let elsewhere = inventory.as_ref().map_or_else(|| Ok(BTreeSet::new()), Inventory::files);
-            let elsewhere = elsewhere.map_err(Box::new)?;
+            // Without a unit nobody waits for copies of files in /etc, and none are made.
+            let has_units =
+                has_units || paths.iter().filter_map(|path| home(path, false)).any(|path| is_unit(&path));
+            let copied = inventory.as_ref().filter(|_| has_units);
+            let elsewhere = copied.map_or_else(|| Ok(BTreeSet::new()), Inventory::files).map_err(Box::new)?;
             let request = flix::Request {
                 wanted,
                 selections: Vec::new(),
@@ -215,14 +221,14 @@ pub(super) fn extract(
     }
 }
 
-/// What the image has for services of the packages that own the paths.
-fn inventory(image: &Tree, wanted: &[RequestedPath]) -> Result<Inventory, BuildCause> {
+/// All paths of the image that are taken.
+fn paths(image: &Tree, wanted: &[RequestedPath]) -> Result<BTreeSet<TreePath>, BuildCause> {
     let mut paths = BTreeSet::new();
     for item in locate(image, wanted, false).map_err(Box::new)? {
         paths.extend(image.subtree(&item.real).map(|(path, _)| path.clone()));
         paths.insert(item.source);
     }
-    Ok(Inventory::read(image, &paths).map_err(Box::new)?)
+    Ok(paths)
 }
 
 fn tell(notes: &[String], warnings: &[String], events: &dyn Events) {

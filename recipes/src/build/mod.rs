@@ -16,6 +16,7 @@ use image::ImageError;
 use sandbox::SandboxError;
 use store::{CacheError, Digest};
 use sysext::extension::Finding;
+use sysext::extension::unit_programs::is_unit;
 use sysext::lint::needs::{self, Needs};
 use sysext::{Extension, ExtensionError, ExtensionName, ExtensionOptions, RequestError};
 use tree::{Event, PathError, StaticPath, Tree, TreeError, TreePath};
@@ -407,7 +408,7 @@ impl BuildContext<'_> {
         let mut extracted = match &instance.image {
             Some(image) => {
                 let rootfs = pinned(&image.reference)?;
-                compile::extract(image, rootfs, &plan.name, *self)?
+                compile::extract(image, rootfs, &plan.name, instance.files.keys().any(is_unit), *self)?
             }
             None => compile::Extracted::default(),
         };

@@ -231,12 +231,13 @@ impl Contents {
 
 /// The images of an extension's folder that were released already. Releases of other versions of this program have no listing.
 fn days_of_folder(dir: &Path) -> Result<BTreeMap<String, Option<String>>, DirectoryError> {
+    // Other folders may lie there, too, with files of these names.
+    let Ok(manifest) = fs::read_to_string(dir.join(MANIFEST)) else { return Ok(BTreeMap::new()) };
     let path = dir.join(LISTING);
     match fs::read(&path) {
         Ok(text) => listing::days(&text)
             .map_err(|source| DirectoryError::Listing { location: path.display().to_string(), source }),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let manifest = fs::read_to_string(dir.join(MANIFEST)).unwrap_or_default();
             let names = manifest.lines().filter_map(|line| line.split_once("  ").map(|(_, name)| name));
             Ok(names.filter(|name| name.ends_with(IMAGE)).map(|name| (name.to_owned(), None)).collect())
         }

@@ -211,6 +211,23 @@ fn a_manifest_is_believed_for_a_while_and_renewed_in_time() {
     assert!(ReleaseConfig::parse("best-before-days = 0").is_err());
 }
 
+/// What is in a folder without a manifest is nobody's listing.
+#[test]
+fn listings_are_those_of_extensions() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("assets");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("index.json"), "[]").unwrap();
+    assert!(Contents::of_folder(dir.path()).unwrap().days.is_empty());
+    std::fs::write(folder.join("SHA256SUMS"), "").unwrap();
+    let error = Contents::of_folder(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("assets/index.json: "), "{error}");
+    std::fs::remove_file(folder.join("index.json")).unwrap();
+    std::fs::write(folder.join("SHA256SUMS"), format!("{}  a-1-x86-64.raw\n", "0".repeat(64))).unwrap();
+    let days = Contents::of_folder(dir.path()).unwrap().days;
+    assert_eq!(days, BTreeMap::from([("a-1-x86-64.raw".to_owned(), None)]));
+}
+
 #[test]
 fn a_manifest_that_cant_be_read_is_an_error() {
     let config = ReleaseConfig::parse("best-before-days = 30").unwrap();

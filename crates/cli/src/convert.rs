@@ -9,7 +9,7 @@ use image::{Format, ImageOptions, Written};
 use oci::{ImageRef, Rootfs};
 use packages::Database;
 use run_check::Outcome;
-use services::Needs;
+use services::{Needs, WithoutUnits};
 use sysext::extension::Finding;
 use sysext::extension::unit_programs::NOT_FOLLOWED;
 use sysext::{Extension, ExtensionName, RequestedPath};
@@ -100,8 +100,8 @@ pub(crate) trait Conversion {
         elsewhere: BTreeSet<TreePath>,
     ) -> anyhow::Result<Self::Plan>;
 
-    /// Whether an extension without units has state that its programs have to find.
-    const STATE_WITHOUT_UNITS: bool;
+    /// What the host makes for an extension without units.
+    fn without_units(&self) -> WithoutUnits;
 
     /// Whether layers may be fetched as they are read.
     fn reads_parts(&self) -> bool {
@@ -229,17 +229,24 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
     let mut selections = command.select_packages(&rootfs, &events)?;
     selections.extend(select(&args.selection, &sandbox, &rootfs, C::LEAVE_OUT, &context.cache, &events)?);
     let wanted = command.service_paths(&rootfs.tree, paths)?;
-    let kind = match C::STATE_WITHOUT_UNITS {
-        true => ServiceKind::Unit,
-        false => service_files::kind(&rootfs.tree, &wanted, &selections),
+    let without_units = command.without_units();
+    let kind = match without_units {
+        WithoutUnits::State => ServiceKind::Whole,
+        _ => {
+            service_files::kind(&rootfs.tree, &wanted, &selections, without_units == WithoutUnits::Everything)
+        }
     };
     let inventory = match kind > ServiceKind::None && !args.services.no_service_files {
-        true => Some(inventory(&rootfs.tree, &wanted, &selections)?),
+        true => Some(inventory(&rootfs.tree, &wanted, &selections, kind)?),
         false => None,
     };
-    // Without a unit nobody waits for copies of files in /etc, and none are made.
-    let copied = inventory.as_ref().filter(|_| kind == ServiceKind::Unit);
-    let elsewhere = copied.map_or_else(|| Ok(BTreeSet::new()), services::Inventory::files)?;
+    // A private root has the image's.
+    let opened = match without_units {
+        WithoutUnits::State => BTreeSet::new(),
+        _ => service_files::opened(&selections),
+    };
+    let copied = inventory.as_ref().filter(|_| kind > ServiceKind::Late);
+    let elsewhere = copied.map_or_else(|| Ok(BTreeSet::new()), |inventory| inventory.files(&opened))?;
     // The check starts nothing if nothing is written.
     let is_unasked = args.check.check.is_empty();
     let is_refused = args.check.no_check || sandbox.untrusted && is_unasked;
@@ -275,7 +282,8 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
         let view = View {
             sees_host: &sees_host,
             sees_image_users: command.sees_image_users(&plan),
-            without_units: C::STATE_WITHOUT_UNITS,
+            named: &opened,
+            without_units: if kind == ServiceKind::Opened { WithoutUnits::Everything } else { without_units },
         };
         let added = service_files::add(inventory, &mut built.tree, name, &args.services, view, &events)?;
         command.add_state(&plan, &mut built.tree, &added)?;

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use flix::plan::{Selection, is_host_program};
 use image::{ImageOptions, Volume, Written};
-use services::{Etc, Inventory, Needs, Options, Owner, ServicesError, StartError, StateKind};
+use services::{
+    Etc, Inventory, Needs, Options, Owner, ServicesError, StartError, StateKind, WithoutUnits,
+    is_configuration,
+};
 use sysext::extension::late::LATE_FILES;
 use sysext::extension::unit_programs::{UNIT_LIMIT, is_unit, programs};
 use sysext::request::{home, locate};
@@ -19,19 +22,35 @@ pub(crate) enum ServiceKind {
     None,
     /// Files that a merge doesn't apply.
     Late,
-    /// Units.
-    Unit,
+    /// Files in /etc that a run of its programs opened.
+    Opened,
+    /// Whole packages, or units.
+    Whole,
 }
 
-/// What a request names of it.
-pub(crate) fn kind(image: &Tree, wanted: &[RequestedPath], selections: &[Selection]) -> ServiceKind {
+/// What a request names of it. `has_packages`: some of the selections are packages.
+pub(crate) fn kind(
+    image: &Tree,
+    wanted: &[RequestedPath],
+    selections: &[Selection],
+    has_packages: bool,
+) -> ServiceKind {
+    if has_packages {
+        return ServiceKind::Whole;
+    }
     let is_late = |path: &TreePath| LATE_FILES.iter().any(|f| f.is_needed && path.starts_with(&f.dir.path()));
     let kind = |path: TreePath| match home(&path, false) {
-        Some(path) if is_unit(&path) => ServiceKind::Unit,
+        Some(path) if is_unit(&path) => ServiceKind::Whole,
         Some(path) if is_late(&path) => ServiceKind::Late,
         _ => ServiceKind::None,
     };
-    paths(image, wanted, selections).into_iter().map(kind).max().unwrap_or(ServiceKind::None)
+    let kind = paths(image, wanted, selections).into_iter().map(kind).max().unwrap_or(ServiceKind::None);
+    if opened(selections).is_empty() { kind } else { kind.max(ServiceKind::Opened) }
+}
+
+/// The files in /etc that a run opened and that aren't the host's business.
+pub(crate) fn opened(selections: &[Selection]) -> BTreeSet<TreePath> {
+    selections.iter().flat_map(|s| &s.paths).filter(|path| is_configuration(path)).cloned().collect()
 }
 
 /// All paths of the image that a request has. A request that can't be followed is an error later.
@@ -52,7 +71,11 @@ pub(crate) fn inventory(
     image: &Tree,
     wanted: &[RequestedPath],
     selections: &[Selection],
+    kind: ServiceKind,
 ) -> Result<Inventory, ServicesError> {
+    if kind == ServiceKind::Opened {
+        return Inventory::read(image, &BTreeSet::new());
+    }
     let mut paths = paths(image, wanted, selections);
     paths.extend(units_of(image, &paths));
     Inventory::read(image, &paths)
@@ -82,8 +105,10 @@ pub(crate) struct View<'a> {
     pub(crate) sees_host: &'a dyn Fn(&TreePath) -> bool,
     /// Whether they see the image's users with their numbers.
     pub(crate) sees_image_users: bool,
-    /// Whether state is made without any unit.
-    pub(crate) without_units: bool,
+    /// Files in /etc that are asked for by themselves.
+    pub(crate) named: &'a BTreeSet<TreePath>,
+    /// What is made without any unit.
+    pub(crate) without_units: WithoutUnits,
 }
 
 /// Adds to the extension what its services need, and reports it.
@@ -101,8 +126,8 @@ pub(crate) fn add(
     let etc = if args.confext { Etc::Confext } else { Etc::Factory };
     // Files of an image belong to numbers.
     let numbers = view.sees_image_users || args.confext;
-    let View { sees_host, without_units, .. } = view;
-    let options = Options { sees_host, etc, numbers, contents: args.state_files, without_units };
+    let View { sees_host, named, without_units, .. } = view;
+    let options = Options { sees_host, etc, numbers, contents: args.state_files, named, without_units };
     let needs = Needs::new(inventory, extension, options)?;
     needs.write(extension, name)?;
     report(&needs, name, args, events);
@@ -208,18 +233,19 @@ mod tests {
     use super::*;
     use tree::Meta;
 
-    /// Without a unit, files in /etc aren't copied, and have to be said to be missing: libselinux1 has a file of tmpfiles.d, and is
-    /// among the dependencies of most packages.
+    /// A file of tmpfiles.d makes no service: libselinux1 has one, and is among the dependencies of most packages.
     #[test]
-    fn only_units_make_a_service() {
-        let kind = |paths: &[&str]| {
+    fn kinds() {
+        let kind = |paths: &[&str], has_packages| {
             let paths = paths.iter().map(|path| path.parse().unwrap()).collect();
-            kind(&Tree::default(), &[], &[Selection { text: "package:x".into(), paths }])
+            kind(&Tree::default(), &[], &[Selection { text: "x".into(), paths }], has_packages)
         };
         let (program, late) = ("/usr/bin/x", "/usr/lib/tmpfiles.d/x.conf");
-        assert_eq!(kind(&[program, "/etc/x.conf"]), ServiceKind::None);
-        assert_eq!(kind(&[program, late, "/etc/x.conf"]), ServiceKind::Late);
-        assert_eq!(kind(&[late, "/lib/systemd/system/x.service", program]), ServiceKind::Unit);
+        assert_eq!(kind(&[program, "/etc/passwd"], false), ServiceKind::None);
+        assert_eq!(kind(&[program, late], false), ServiceKind::Late);
+        assert_eq!(kind(&[program, late, "/etc/x.conf"], false), ServiceKind::Opened);
+        assert_eq!(kind(&[late, "/lib/systemd/system/x.service", program], false), ServiceKind::Whole);
+        assert_eq!(kind(&[program], true), ServiceKind::Whole);
     }
 
     #[test]

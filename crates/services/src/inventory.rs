@@ -7,7 +7,7 @@ use packages::{Database, DatabaseError, Package};
 use tree::{ContentError, Node, PathError, Tree, TreeError, TreePath};
 
 use crate::accounts::Accounts;
-use crate::places::{ETC, SRV, VAR, is_hosts_state, is_state};
+use crate::places::{ETC, SRV, VAR, is_configuration, is_hosts_state, is_state};
 use crate::script::{OF_PACKAGES, Script};
 
 /// Why it can't be found out what services need.
@@ -148,13 +148,15 @@ impl Inventory {
         }
     }
 
-    /// Files and directories of the packages below /etc, /srv and /var, and those below /etc that their scripts made.
+    /// Files and directories of the packages below /etc, /srv and /var, and those below /etc that their scripts made, or that
+    /// are named.
     ///
     /// # Errors
     /// A file can't be read.
-    pub fn files(&self) -> Result<BTreeSet<TreePath>, ServicesError> {
+    pub fn files(&self, named: &BTreeSet<TreePath>) -> Result<BTreeSet<TreePath>, ServicesError> {
         let owned = self.packages.iter().flat_map(|p| p.files.iter().chain(&p.directories));
-        let made = self.configuration(&BTreeSet::new(), &[])?.paths.into_keys();
+        let owned = owned.filter(|path| !path.starts_with(&ETC.path()) || is_configuration(path));
+        let made = self.configuration(named, &[])?.paths.into_keys();
         Ok(owned.cloned().chain(made).collect())
     }
 

@@ -18,7 +18,7 @@ mod script;
 mod named;
 
 mod places;
-pub use places::{Owner, StateKind, StatePath};
+pub use places::{Owner, StateKind, StatePath, is_configuration};
 
 mod state;
 
@@ -31,7 +31,7 @@ pub use first_start::{FIRST_START_PROGRAMS, FirstStart};
 mod unit;
 
 mod needs;
-pub use needs::{Etc, Needs, Options};
+pub use needs::{Etc, Needs, Options, WithoutUnits};
 
 mod setup;
 pub use setup::upheld;

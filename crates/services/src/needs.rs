@@ -29,6 +29,18 @@ pub enum Etc {
     Confext,
 }
 
+/// What is made for an extension without units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum WithoutUnits {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Directories and users: a private root has the rest.
+    State,
+    /// The same as for one with units: programs look for their configuration on the host.
+    Everything,
+}
+
 /// What decides about the needs beside the image and the extension.
 #[derive(Clone, Copy)]
 pub struct Options<'a> {
@@ -40,8 +52,10 @@ pub struct Options<'a> {
     pub numbers: bool,
     /// Whether files that packages have below /var are copied to hosts that lack them.
     pub contents: bool,
-    /// Whether state is made without any unit.
-    pub without_units: bool,
+    /// Files and directories below /etc that are asked for by themselves.
+    pub named: &'a BTreeSet<TreePath>,
+    /// What is made without any unit.
+    pub without_units: WithoutUnits,
 }
 
 impl std::fmt::Debug for Options<'_> {
@@ -91,7 +105,8 @@ const PRIVILEGED: [&str; 10] =
     ["admin", "disk", "docker", "incus-admin", "kmem", "libvirt", "lxd", "root", "sudo", "wheel"];
 
 impl Needs {
-    /// Decides what the units of `extension` need of what the inventory's image has. Nothing if there is no unit.
+    /// Decides what the units of `extension` need of what the inventory's image has. Without a unit, what
+    /// [`Options::without_units`] says.
     ///
     /// # Errors
     /// A file of the extension or of the image can't be read.
@@ -102,12 +117,13 @@ impl Needs {
     ) -> Result<Needs, ServicesError> {
         let units = units_of(extension)?;
         let mut out = Needs { etc: options.etc, numbers: options.numbers, ..Needs::default() };
-        if units.is_empty() && !options.without_units {
+        if units.is_empty() && options.without_units == WithoutUnits::Nothing {
             return Ok(out);
         }
-        let of_units: BTreeSet<TreePath> =
+        let is_configured = !units.is_empty() || options.without_units == WithoutUnits::Everything;
+        let mut read: BTreeSet<TreePath> =
             units.iter().flat_map(|u| &u.directives).flat_map(|d| named::paths(&d.value)).collect();
-        let mut read = of_units.clone();
+        read.extend(options.named.iter().cloned());
         let mut scripts = Scripts { extension, seen: BTreeSet::new(), named: BTreeSet::new() };
         for unit in &units {
             scripts.follow(&unit.text, true)?;
@@ -170,7 +186,7 @@ impl Needs {
                 || p.ancestors_from_root().chain([p.clone()]).any(|above| written.contains(&above));
             (options.sees_host)(p) || of_systemd.contains(p) || is_written()
         };
-        if !units.is_empty() {
+        if is_configured {
             let seen = configuration.paths.into_values().filter(|c| is_seen(&c.path));
             out.configuration = with_needed_directories(seen.collect());
             let hidden = written.iter().filter(|dir| !(options.sees_host)(dir));

@@ -234,6 +234,11 @@ pub(crate) fn is_hosts_configuration(path: &TreePath) -> bool {
     trust || HOSTS_ETC.iter().any(|h| h.as_bytes() == first)
 }
 
+/// Whether something is below /etc and no business of the host's.
+pub fn is_configuration(path: &TreePath) -> bool {
+    path.starts_with(&ETC.path()) && !is_hosts_configuration(path)
+}
+
 /// Whether a name is that of a file which a package manager has set aside, or an editor.
 pub(crate) fn is_set_aside(path: &TreePath) -> bool {
     const ENDINGS: [&str; 12] = [

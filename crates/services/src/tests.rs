@@ -80,7 +80,15 @@ fn inventory() -> Inventory {
 }
 
 fn options() -> Options<'static> {
-    Options { sees_host: &|_| true, etc: Etc::Factory, numbers: false, contents: false, without_units: false }
+    static NONE: BTreeSet<TreePath> = BTreeSet::new();
+    Options {
+        sees_host: &|_| true,
+        etc: Etc::Factory,
+        numbers: false,
+        contents: false,
+        named: &NONE,
+        without_units: WithoutUnits::Nothing,
+    }
 }
 
 fn text(tree: &Tree, path: &str) -> String {
@@ -222,8 +230,13 @@ fn what_was_asked_for() {
 
     let tree = extension(&[("/usr/bin/redis", "x")]);
     assert!(Needs::new(&inventory(), &tree, options()).unwrap().is_empty());
-    let state = Needs::new(&inventory(), &tree, Options { without_units: true, ..options() }).unwrap();
+    let of = |without_units| Needs::new(&inventory(), &tree, Options { without_units, ..options() }).unwrap();
+    let state = of(WithoutUnits::State);
     assert!(!state.state.is_empty() && state.configuration.is_empty() && state.units.is_empty());
+    let everything = of(WithoutUnits::Everything);
+    assert!(!everything.state.is_empty() && everything.units.is_empty());
+    let made: Vec<String> = everything.configuration.iter().map(|c| c.path.to_string()).collect();
+    assert_eq!(made, ["/etc/redis", "/etc/redis/made.conf", "/etc/redis/redis.conf", "/etc/redis/x.conf"]);
 
     let mut confext_needs = Needs::new(&inventory(), &extension(&[(PLACE, UNIT)]), options()).unwrap();
     let image = confext(&confext_needs, &"r".parse().unwrap(), 7).unwrap().unwrap();
@@ -443,7 +456,7 @@ fn keys_that_hosts_make() {
 /// The files of /etc that come with a service beside its extension, also those that scripts made.
 #[test]
 fn files_that_come_with_services() {
-    let files = inventory().files().unwrap();
+    let files = inventory().files(&BTreeSet::new()).unwrap();
     for path in ["/etc/redis/redis.conf", "/etc/redis/made.conf"] {
         assert!(files.contains(&path.parse().unwrap()), "{files:?}");
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use oci::Rootfs;
 use sandbox::{Network, Run, SandboxError, packages};
-use services::{Etc, Inventory, Needs, Options};
+use services::{Etc, Inventory, Needs, Options, WithoutUnits};
 use store::Digest;
 use sysext::extension::unit_programs::is_unit;
 use sysext::extension::{Finding, rule};
@@ -147,7 +147,8 @@ impl Extracted {
             etc: Etc::Factory,
             numbers: mounts.as_ref().is_some_and(|m| m.keeps(&passwd)),
             contents: false,
-            without_units: false,
+            named: &BTreeSet::new(),
+            without_units: WithoutUnits::Nothing,
         };
         let needs = Needs::new(inventory, tree, options).map_err(Box::new)?;
         needs.write(tree, name).map_err(Box::new)?;
@@ -184,7 +185,9 @@ pub(super) fn extract(
             let has_units =
                 has_units || paths.iter().filter_map(|path| home(path, false)).any(|path| is_unit(&path));
             let copied = inventory.as_ref().filter(|_| has_units);
-            let elsewhere = copied.map_or_else(|| Ok(BTreeSet::new()), Inventory::files).map_err(Box::new)?;
+            let elsewhere = copied
+                .map_or_else(|| Ok(BTreeSet::new()), |i| i.files(&BTreeSet::new()))
+                .map_err(Box::new)?;
             let request = flix::Request {
                 wanted,
                 selections: Vec::new(),

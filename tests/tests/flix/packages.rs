@@ -8,7 +8,7 @@ use e2e::{Host, Work, World};
 
 use crate::{assert_says, unsquash};
 
-/// git's helper programs, its templates and Perl with its modules.
+/// git's helper programs, its templates, and Perl with its modules and their file in /etc, which the host makes.
 const USE: &str = r#"
 export HOME=/tmp GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
 run() { chroot "$place" "$@"; }
@@ -18,6 +18,11 @@ run /usr/bin/git -C /tmp/one commit -q --allow-empty -m first
 run /usr/bin/git clone -q file:///tmp/one /tmp/two
 run /usr/bin/git -C /tmp/two log --format=%s
 run /usr/bin/perl -MGit -MError -e 'print Git->repository(Directory => "/tmp/two")->command_oneline("rev-list", "--count", "HEAD"), "\n"'
+mount -t tmpfs tmpfs "$place/var"
+mkdir own work
+mount -t overlay -o "lowerdir=$place/etc,upperdir=$PWD/own,workdir=$PWD/work" overlay "$place/etc"
+run systemd-tmpfiles --create git-setup.conf
+run /usr/bin/perl -MNet::Config -e 'print "$INC{q(/etc/perl/Net/libnet.cfg)}\n"'
 "#;
 
 #[test]
@@ -32,6 +37,7 @@ fn a_package_of_debian_is_installed_and_works() -> Result<()> {
             ": installing with apt",
             "package:git includes packages that it depends on: ",
             "package:git omits packages that every host has: ",
+            "configuration that hosts without it get: /etc/perl/Net/libnet.cfg\n",
             ", from package git\n",
             ", from package perl-modules-5.36\n",
             ", from package libcurl3-gnutls",
@@ -39,7 +45,7 @@ fn a_package_of_debian_is_installed_and_works() -> Result<()> {
     );
     let raw = user.home().join("git.raw");
     let merged = Host::bookworm()?.merged(work.path(), &[&raw], USE)?;
-    assert_eq!(merged.stdout, "first\n1\n");
+    assert_eq!(merged.stdout, "first\n1\n/etc/perl/Net/libnet.cfg\n");
 
     let root = unsquash(&raw, work.path())?;
     for (path, expected) in [

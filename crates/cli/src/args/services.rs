@@ -2,7 +2,7 @@
 
 /// Services of the extension.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Services")]
+#[command(next_help_heading = "Services and configuration")]
 pub(crate) struct ServiceArgs {
     /// Start this unit of the extension when the extension is merged and on each boot; repeatable
     #[arg(long, value_name = "UNIT")]
@@ -13,7 +13,7 @@ pub(crate) struct ServiceArgs {
     #[arg(long, value_name = "UNIT")]
     pub(crate) restart: Vec<String>,
 
-    /// Leave out users, directories in /var, and copies of files in /etc
+    /// Leave out what packages need beside their files: users, directories in /var, and copies of files in /etc
     #[arg(long)]
     pub(crate) no_service_files: bool,
 

@@ -14,7 +14,7 @@ use flatwrap::{
 use flix::plan::{Selection, is_host_program};
 use image::Written;
 use oci::{Config, Rootfs};
-use services::{Needs, StateKind};
+use services::{Needs, StateKind, WithoutUnits};
 use sysext::extension::unit_programs::is_unit;
 use sysext::request::{home, locate};
 use sysext::{Extension, ExtensionName, RequestedPath};
@@ -50,7 +50,9 @@ impl Conversion for Args {
     const LEAVE_OUT: LeaveOut = |_, _| {};
 
     /// Entry points that root starts make the state themselves.
-    const STATE_WITHOUT_UNITS: bool = true;
+    fn without_units(&self) -> WithoutUnits {
+        WithoutUnits::State
+    }
 
     fn sees_host(&self, plan: &Plan, path: &TreePath) -> bool {
         plan.mounts().hides(path)

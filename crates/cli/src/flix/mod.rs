@@ -19,6 +19,7 @@ use flix::plan::{Action, Entry, Plan, Request, Selection, Why, is_host_program};
 use image::Written;
 use oci::{Config, Rootfs};
 use packages::{Database, DatabaseError};
+use services::WithoutUnits;
 use sysext::extension::{Finding, rule};
 use sysext::{Extension, ExtensionName, RequestedPath};
 use tree::{Event, Events, Machine, StaticPath, Tree, TreePath};
@@ -58,7 +59,15 @@ impl Conversion for Args {
 
     const LEAVE_OUT: LeaveOut = leave_out_hosts;
 
-    const STATE_WITHOUT_UNITS: bool = false;
+    fn without_units(&self) -> WithoutUnits {
+        // A package's programs look for its configuration.
+        if self.packages().is_empty() { WithoutUnits::Nothing } else { WithoutUnits::Everything }
+    }
+
+    fn sees_host(&self, planned: &Planned, path: &TreePath) -> bool {
+        // What a link leads to is in the sysroot.
+        !planned.plan.places.contains_key(path)
+    }
 
     fn reads_parts(&self) -> bool {
         self.partial

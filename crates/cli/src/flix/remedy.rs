@@ -45,10 +45,6 @@ impl Remedy {
         };
         let programs = database.map(|d| packages_of_programs(plan, d)).unwrap_or_default();
         for Unbundled { kind, paths, .. } in plan.unbundled.iter().filter(|u| u.is_likely) {
-            if *kind == UnbundledKind::Configuration {
-                out.left = true;
-                continue;
-            }
             for path in paths {
                 let owners = database.map(|d| owners(d, path)).unwrap_or_default();
                 let brings =

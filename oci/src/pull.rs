@@ -310,14 +310,13 @@ impl Pull<'_> {
         order.dedup_by_key(|&mut i| (wanted[i].0.digest, wanted[i].1));
         order.sort_by_key(|&i| (std::cmp::Reverse(wanted[i].0.size), i));
 
-        let stop = AtomicBool::new(false);
+        let stop = Stop::default();
         let unpacked = UnpackedSize::default();
         // The first error is the cause; those behind it may only say that they were stopped.
         let layers = parallel::try_map(self.context.jobs, &order, |&i| {
             let layer = self.layer(wanted[i].0, wanted[i].1, &stop);
             let layer = layer.and_then(|layer| Ok(unpacked.add(layer.len).map(|()| layer)?));
-            stop.fetch_or(layer.is_err(), Ordering::Relaxed);
-            layer
+            layer.inspect_err(|cause| stop.set(cause))
         })?;
         let names = order.iter().map(|&i| (wanted[i].0.digest, *wanted[i].1));
         let found: BTreeMap<(Digest, Digest), LayerBlob> = names.zip(layers).collect();
@@ -326,12 +325,7 @@ impl Pull<'_> {
         in_order.map(|layer| layer.ok_or_else(missing)).collect()
     }
 
-    fn layer(
-        &self,
-        descriptor: &Descriptor,
-        diff_id: &Digest,
-        stop: &AtomicBool,
-    ) -> Result<LayerBlob, PullCause> {
+    fn layer(&self, descriptor: &Descriptor, diff_id: &Digest, stop: &Stop) -> Result<LayerBlob, PullCause> {
         let Descriptor { digest, size, .. } = descriptor;
         let cache = &self.context.cache;
         match cache.find_layer(diff_id)? {
@@ -416,16 +410,33 @@ impl Pull<'_> {
     }
 }
 
-/// Ends when another layer has failed. What came so far is kept for the next run.
+/// Whether a layer has failed.
+#[derive(Default)]
+struct Stop {
+    any: AtomicBool,
+    /// For want of room on the disk.
+    full: AtomicBool,
+}
+
+impl Stop {
+    fn set(&self, cause: &PullCause) {
+        self.full.fetch_or(matches!(cause, PullCause::Cache(e) if e.is_full()), Ordering::Relaxed);
+        self.any.store(true, Ordering::Release);
+    }
+}
+
+/// Ends when another layer has failed. What came so far is kept for the next run, unless the disk is full.
 struct Stoppable<'a, R> {
     inner: R,
-    stop: &'a AtomicBool,
+    stop: &'a Stop,
 }
 
 impl<R: Read> Read for Stoppable<'_, R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.stop.load(Ordering::Relaxed) {
-            return Err(io::Error::other("stopped, since another layer failed"));
+        if self.stop.any.load(Ordering::Acquire) {
+            let is_full = self.stop.full.load(Ordering::Relaxed);
+            let kind = if is_full { io::ErrorKind::StorageFull } else { io::ErrorKind::Other };
+            return Err(io::Error::new(kind, "stopped, since another layer failed"));
         }
         self.inner.read(buf)
     }

@@ -41,7 +41,13 @@ printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3
 grep -q haproxy_process_build_info <&3
 END
 bash /run/ask && echo \"haproxy: has metrics, as $(stat -c %U /proc/$(systemctl show -P MainPID haproxy))\"
-systemctl reload haproxy && echo \"haproxy: reloaded, $(systemctl is-active haproxy)\"
+systemctl reload haproxy
+# The command is done before HAProxy says that it is.
+for _ in $(seq 600); do
+    [ \"$(systemctl is-active haproxy)\" = reloading ] || break
+    sleep 0.2
+done
+echo \"haproxy: reloaded, $(systemctl is-active haproxy)\"
 # These are enabled by whoever wants them.
 cp /usr/share/images/chrony.raw /usr/share/images/bird.raw /etc/extensions/
 systemd-sysext refresh

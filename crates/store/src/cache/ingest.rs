@@ -99,7 +99,7 @@ impl Cache {
                 }
                 // The old part may be what is wrong.
                 Err(e) if e.is_content() && resumed => partial.restart()?,
-                Err(e @ CacheError::Source { .. }) => return Err(e),
+                Err(e @ CacheError::Source { .. }) if !e.is_full() => return Err(e),
                 Err(e) => {
                     // Wrong content is of no use, and a full disk wants its room back. The first error counts.
                     let _ = std::fs::remove_file(partial.path());

@@ -153,6 +153,13 @@ impl CacheError {
         matches!(self, CacheError::Io { source, .. } if matches!(source.kind(), ReadOnlyFilesystem | PermissionDenied))
     }
 
+    /// Whether there was no room on the disk.
+    pub fn is_full(&self) -> bool {
+        use ErrorKind::{QuotaExceeded, StorageFull};
+        let (CacheError::Io { source, .. } | CacheError::Source { source, .. }) = self else { return false };
+        matches!(source.kind(), StorageFull | QuotaExceeded)
+    }
+
     /// An error of the cache's own that came through a reader, as itself.
     fn unwrapped(self) -> CacheError {
         match self {

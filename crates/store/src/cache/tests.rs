@@ -194,6 +194,31 @@ fn lies_about_lengths_cost_little() {
     assert!(leftovers(&cache).is_empty());
 }
 
+/// Gives its bytes, then fails.
+struct Fails(&'static [u8], io::ErrorKind);
+
+impl Read for Fails {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(buf)? {
+            0 => Err(self.1.into()),
+            n => Ok(n),
+        }
+    }
+}
+
+/// What came is kept for the next run, unless the disk is full, for whichever layer.
+#[test]
+fn a_full_disk_gets_its_room_back() {
+    let digest = Digest::of("x");
+    for (kind, kept) in [(io::ErrorKind::ConnectionReset, 1), (io::ErrorKind::StorageFull, 0)] {
+        let (_dir, cache) = cache();
+        let open = |_| Ok(Fails(b"some", kind));
+        let expect = ExpectedLayer { size: Some(9), ..ExpectedLayer::default() };
+        cache.fetch_layer(&digest, &expect, open, &Silent).unwrap_err();
+        assert_eq!(cache.dir().join("partial").read_dir().unwrap().count(), kept, "{kind}");
+    }
+}
+
 #[test]
 fn damage_is_found() {
     let (_dir, cache) = cache();

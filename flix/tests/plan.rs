@@ -395,6 +395,20 @@ fn texts_follow_their_programs_or_are_told_of() {
     ");
 }
 
+/// A mail server starts the sendmail beside it, and says where that is.
+#[test]
+fn compiled_in_paths_follow_their_programs() {
+    let lab = TestRoot::glibc();
+    lab.with_glibc().program("usr/sbin/helper", &[], &[]);
+    let source = "#include <stdio.h>\n#include <unistd.h>\nint main(void) {\n\
+                  puts(\"/usr/sbin/helper\"); puts(\"/usr/sbin\"); puts(\"/usr/sbin/other\");\n\
+                  fflush(stdout); execl(\"/usr/sbin/helper\", \"helper\", (char *)0); return 1; }\n";
+    lab.compile(source, &lab.path("usr/sbin/daemon"), &[], &[]);
+    let (plan, tree) = plan(&lab, &["/usr/sbin/daemon", "/usr/sbin/helper"]);
+    assert_eq!(run(&tree, &["/usr/bin/daemon"]), "/usr//bin/helper\n/usr//bin\n/usr/sbin/other\n");
+    assert!(plan.notes.contains(&"/usr/bin/daemon: /usr/sbin/helper is /usr/bin/helper there".to_owned()));
+}
+
 /// Bytecode stays fresh when the first line of its source gets longer. Python itself confirms it.
 #[test]
 fn bytecode_follows_its_script() {

@@ -10,6 +10,7 @@ mod defaults;
 mod files;
 mod host;
 mod libraries;
+mod moved;
 mod opened;
 mod planner;
 mod selection;
@@ -28,6 +29,7 @@ use tree::{ContentError, Machine, Meta, Patch, PathError, TreeError, TreePath, l
 
 use elf::RewriteError;
 use elf::closure::{self, ClosureError, Missing, ProcessMap, Reason};
+use sysext::extension::moved::Moved;
 use sysext::request::{RequestError, RequestedPath};
 
 /// What to make.
@@ -263,6 +265,8 @@ pub struct Plan {
     pub machines: BTreeSet<Machine>,
     /// Whether the extension has units.
     pub has_units: bool,
+    /// Programs that are elsewhere than in the image.
+    pub moved: Moved,
     /// Libraries that the image lacks, where that is allowed, or nobody has named what needs them.
     pub missing: Vec<Missing>,
     /// Libraries that are opened by their paths and are not at these.

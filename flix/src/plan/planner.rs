@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sysext::extension::HostLibrary;
+use sysext::extension::moved::Moved;
 use tree::{Kind, Machine, Tree, TreePath};
 
 use super::build::relocate;
@@ -55,6 +56,7 @@ impl Plan {
                 maps: BTreeMap::new(),
                 machines: BTreeSet::new(),
                 has_units: false,
+                moved: Moved::default(),
                 missing: Vec::new(),
                 opened: Vec::new(),
                 unseen: BTreeSet::new(),
@@ -89,6 +91,7 @@ impl Plan {
         planner.opened(&closure)?;
         planner.scripts()?;
         planner.units()?;
+        planner.compiled_in_programs()?;
         planner.unbundled(&closure)?;
         planner.finish(closure)
     }

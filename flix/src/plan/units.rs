@@ -129,7 +129,7 @@ impl Planner<'_> {
     }
 
     /// Names in the image of programs that the extension has elsewhere, with their places.
-    fn moved_programs(&self) -> BTreeMap<String, TreePath> {
+    pub(super) fn moved_programs(&self) -> BTreeMap<String, TreePath> {
         let mut out = BTreeMap::new();
         for (target, entry) in &self.plan.entries {
             let Some(source) = entry.source.as_ref().filter(|s| *s != target) else { continue };

@@ -17,6 +17,7 @@ pub use rules::{Finding, RULES, Rule, Severity, rule};
 mod libraries;
 pub use libraries::HostLibrary;
 
+pub mod moved;
 pub mod unit_programs;
 pub mod units;
 

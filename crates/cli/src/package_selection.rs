@@ -82,6 +82,15 @@ pub(crate) fn select(
             }
             report(&text, names, &included, &closure, events);
         }
+        let linked = closure.named.iter().chain(&closure.depends).flat_map(|p| p.runtime_files(&args.locale));
+        if let Some(script) = linked.into_iter().find(|file| is_library(file) && is_linker_script(tree, file))
+        {
+            let what = format!(
+                "{text} includes a compiler, and what it compiles can't be linked: it would look for {script} on the host"
+            );
+            events.event(Event::Warning(what.into()));
+            events.event(Event::Hint("flatwrap runs compilers in the whole image".into()));
+        }
         out.push(Selection { text, paths });
     }
     Ok(out)
@@ -118,6 +127,14 @@ pub(crate) fn shown<T: ToString>(names: impl Iterator<Item = T>) -> Option<Strin
 /// In one of the directories in which all programs look for libraries.
 fn is_library(file: &TreePath) -> bool {
     home(file, true).as_ref().and_then(HostLibrary::at).is_some()
+}
+
+/// What glibc has for linkers in the place of a library. ld(1), "Implicit linker scripts".
+fn is_linker_script(tree: &Tree, file: &TreePath) -> bool {
+    const BEGIN: &[u8] = b"/* GNU ld script";
+    let content = || tree.get(file).and_then(|n| n.content());
+    file.as_relative().ends_with(b".so")
+        && content().is_some_and(|c| c.head(BEGIN.len()).is_ok_and(|head| head == BEGIN))
 }
 
 /// The name of a package without its version or release, as managers write these: `git=1:2.39`, `nginx/bookworm-backports`.
@@ -185,6 +202,32 @@ mod tests {
             assert_eq!(lines.0.lock().unwrap().len(), said, "{:?}", lines.0.lock().unwrap());
         }
         assert_eq!(missing(&image(), &["git".into(), "none".into()]).unwrap(), ["none"]);
+    }
+
+    /// varnish compiles its configuration.
+    #[test]
+    fn what_compilers_need_has_no_place() {
+        let mut image = image();
+        let script: TreePath = "/lib/x86_64-linux-gnu/libz.so.1".parse().unwrap();
+        image.remove(&script);
+        image.remove(&"/var/lib/dpkg/info/libz.list".parse().unwrap());
+        for (path, text) in [
+            ("/var/lib/dpkg/info/libz.list", "/usr/lib/x86_64-linux-gnu/libc.so\n"),
+            ("/usr/lib/x86_64-linux-gnu/libc.so", "/* GNU ld script\n*/\nGROUP ( /lib/libc.so.6 )\n"),
+        ] {
+            image.insert_all(path.parse().unwrap(), Node::file(0o644, text), &Meta::dir()).unwrap();
+        }
+        let lines = Lines::default();
+        select(&["git".to_owned()], &PackageArgs::default(), &image, &lines).unwrap();
+        let lines = lines.0.into_inner().unwrap();
+        assert!(
+            lines.contains(
+                &"package:git includes a compiler, and what it compiles can't be linked: it would look for \
+                  /usr/lib/x86_64-linux-gnu/libc.so on the host"
+                    .to_owned()
+            ),
+            "{lines:?}"
+        );
     }
 
     #[test]

@@ -1,5 +1,7 @@
 # Sourced in a machine with images in /run/images: a daemon is merged, asked, restarted, replaced by another version, unmerged.
 mkdir -p /etc/extensions
+# Installers of distributions write this.
+[ -e /etc/hosts ] || printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$(uname -n)" > /etc/hosts
 version=$(systemctl --version | sed -n '1s/systemd \([0-9]*\).*/\1/p')
 merge() {
     systemd-sysext refresh
@@ -28,6 +30,8 @@ wait_for() {
 }
 # Port, question, bytes of the answer.
 talk() { bash -c 'exec 3<>/dev/tcp/127.0.0.1/$1 || exit; printf "$2" >&3; timeout 20 head -c "$3" <&3' talk "$@" && echo; }
+# The same over UDP, with all of the answer.
+ask_port() { perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(Proto => "udp", PeerAddr => "127.0.0.1:$ARGV[0]") or die "$!\n"; ($q = $ARGV[1]) =~ s/\\x(..)/chr hex $1/ge; $s->send($q); alarm 20; $s->recv($r, 2000); print $r' "$@"; }
 # Socket, question: all of the answer.
 ask_socket() { perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new($ARGV[0]) or die "$!\n"; print $s "$ARGV[1]\n"; print while <$s>' "$@"; }
 # A command, and part of its answer. What isn't answered yet is asked again: some are active before they listen.
@@ -42,7 +46,7 @@ answer() {
     done
     echo "$said"
 }
-# Name, unit, user, question, part of the answer.
+# Name, unit, user, question, part of the answer, whether it is stopped before it is unmerged.
 live() {
     echo "$1: begins"
     ! id "$3" 2>/dev/null || echo "$1: has $3"
@@ -61,8 +65,11 @@ live() {
     wait_for $2
     systemctl restart $2
     answer "$4" "$5"
+    # What is only stopped is started again, since it is upheld.
+    [ -z "${6-}" ] || systemctl mask --runtime --now $2
     rm /etc/extensions/$1.raw
     merge
+    [ -z "${6-}" ] || systemctl unmask --runtime $2
     systemctl daemon-reload
     systemctl stop $2
     echo "$1: $(systemctl is-active $2 || true), failed: $(systemctl --failed --no-legend --plain | wc -l)"

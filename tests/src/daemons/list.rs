@@ -13,8 +13,17 @@ const METRICS: &str = r"talk 9100 'GET /metrics HTTP/1.0\r\n\r\n' 1000000 | grep
 /// SOCKS 5, without authentication.
 const SOCKS: &str = r"talk 9050 '\x05\x01\x00' 2 | od -An -v -tx1";
 
+/// Version 2c: the description of the system.
+const SNMP: &str = r"ask_port 161 '\x30\x29\x02\x01\x01\x04\x06public\xa0\x1c\x02\x04\x00\x00\x00\x01\x02\x01\x00\x02\x01\x00\x30\x0e\x30\x0c\x06\x08\x2b\x06\x01\x02\x01\x01\x01\x00\x05\x00' | od -An -v -tx1 | tr -d '\n'";
+/// Mode 3, version 4.
+const NTP: &str = r#"echo "answer of $(ask_port 123 "\x23$(printf '\\x00%.0s' $(seq 47))" | wc -c) bytes""#;
+/// A session with `*SMBSERVER`, accepted.
+const NETBIOS: &str = r"talk 139 '\x81\x00\x00\x44\x20CKFDENECFDEFFCFGEFFCCACACACACACA\x00\x20EDEIECEBEIEDAACACACACACACACACACA\x00' 4 | od -An -v -tx1";
+/// FCGI_GET_VALUES, and the head of its result.
+const FASTCGI: &str = r#"perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new("/run/php/php8.2-fpm.sock") or die "$!\n"; syswrite $s, "\1\11\0\0\0\20\0\0\16\0FCGI_MAX_CONNS"; sysread $s, $r, 8; print unpack("H*", $r)'"#;
+
 /// All of them.
-pub(super) const ALL: [Daemon; 28] = [
+pub(super) const ALL: [Daemon; 33] = [
     daemon("nginx", "nginx.service", "www-data", HTTP, "HTTP/1.1 200 OK").with(&["--state-files"]),
     daemon("redis", "redis-server.service", "redis", r"talk 6379 'PING\r\n' 5", "+PONG")
         .of(&["redis-server"])
@@ -47,10 +56,10 @@ pub(super) const ALL: [Daemon; 28] = [
         .of(&["apache2"])
         .with(&["--state-files"]),
     daemon("bind", "named.service", "bind", DNS, "7f 00 00 01").of(&["bind9"]),
-    daemon("memcached", "memcached.service", "memcache", r"talk 11211 'version\r\n' 8", "VERSION "),
+    daemon("memcached", "memcached.service", "memcache", r"talk 11211 'version\r\n' 8", "VERSION ").relaxed(),
     daemon("vsftpd", "vsftpd.service", "ftp", "talk 21 '' 12", "220 (vsFTPd "),
     daemon("postfix", "postfix@-.service", "postfix", "talk 25 '' 40", "ESMTP Postfix"),
-    daemon("tor", "tor@default.service", "debian-tor", SOCKS, "05 00"),
+    daemon("tor", "tor@default.service", "debian-tor", SOCKS, "05 00").relaxed(),
     daemon("squid", "squid.service", "proxy", r"talk 3128 'GET / HTTP/1.0\r\n\r\n' 400", "Server: squid"),
     daemon("cups", "cups.service", "lp", r"talk 631 'GET / HTTP/1.0\r\n\r\n' 400", "CUPS")
         .of(&["cups-daemon"]),
@@ -60,7 +69,8 @@ pub(super) const ALL: [Daemon; 28] = [
         "root",
         "logger -t e2e hello && tail -n 1 /var/log/syslog",
         "e2e: hello",
-    ),
+    )
+    .stops_first(),
     daemon("varnish", "varnish.service", "vcache", r"talk 6081 'GET / HTTP/1.0\r\n\r\n' 15", "HTTP/1.1 503"),
     daemon("dovecot", "dovecot.service", "dovenull", "talk 143 '' 40", "* OK [CAPABILITY IMAP4")
         .of(&["dovecot-imapd"]),
@@ -73,14 +83,15 @@ pub(super) const ALL: [Daemon; 28] = [
     )
     .of(&["avahi-daemon"]),
     // Refused: there is no zone.
-    daemon("nsd", "nsd.service", "nsd", DNS_HEADER, "12 34 81 05"),
+    daemon("nsd", "nsd.service", "nsd", DNS_HEADER, "12 34 81 05").relaxed(),
     daemon(
         "privoxy",
         "privoxy.service",
         "privoxy",
         r"talk 8118 'GET http://p.p/ HTTP/1.0\r\n\r\n' 400",
         "Privoxy",
-    ),
+    )
+    .stops_first(),
     daemon("proftpd", "proftpd.service", "proftpd", "talk 21 '' 20", "220 ProFTPD").of(&["proftpd-core"]),
     daemon(
         "transmission",
@@ -90,6 +101,12 @@ pub(super) const ALL: [Daemon; 28] = [
         "Server: Transmission",
     )
     .of(&["transmission-daemon"]),
+    daemon("snmpd", "snmpd.service", "Debian-snmp", SNMP, "02 01 01 04 06 70"),
+    daemon("samba", "smbd.service", "root", NETBIOS, "82 00 00 00"),
+    daemon("php-fpm", "php8.2-fpm.service", "www-data", FASTCGI, "010a0000").of(&["php8.2-fpm"]),
+    daemon("etcd", "etcd.service", "etcd", r"talk 2379 'GET /version HTTP/1.0\r\n\r\n' 400", "etcdserver")
+        .of(&["etcd-server"]),
+    daemon("ntpsec", "ntpsec.service", "ntpsec", NTP, "answer of 48 bytes"),
 ];
 
 const fn daemon(
@@ -99,7 +116,7 @@ const fn daemon(
     ask: &'static str,
     expect: &'static str,
 ) -> Daemon {
-    Daemon { name, packages: &[], unit, user, ask, expect, options: &[], relax: false }
+    Daemon { name, packages: &[], unit, user, ask, expect, options: &[], relax: false, stops_first: false }
 }
 
 impl Daemon {
@@ -111,6 +128,11 @@ impl Daemon {
     /// Its unit forbids what entry points need.
     const fn relaxed(self) -> Daemon {
         Daemon { relax: true, ..self }
+    }
+
+    /// It needs its files, or its unit, to stop.
+    const fn stops_first(self) -> Daemon {
+        Daemon { stops_first: true, ..self }
     }
 
     const fn with(self, options: &'static [&'static str]) -> Daemon {

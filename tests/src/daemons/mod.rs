@@ -27,6 +27,8 @@ pub struct Daemon {
     options: &'static [&'static str],
     /// Those of flatwrap only.
     relax: bool,
+    /// Whether it needs its files, or its unit, to stop.
+    stops_first: bool,
 }
 
 /// What makes an extension of it.
@@ -85,7 +87,7 @@ impl Column {
 
 impl Daemon {
     /// All that are known.
-    pub const ALL: [Daemon; 28] = list::ALL;
+    pub const ALL: [Daemon; 33] = list::ALL;
 
     /// The one of this name.
     ///
@@ -134,7 +136,8 @@ impl Daemon {
     /// Lines for [`script`]: its whole life on a host. The script ends where it fails.
     pub fn life(&self) -> String {
         let Daemon { name, unit, user, ask, expect, .. } = self;
-        format!("live {name} {unit} {user} {} {}\n", quoted(ask), quoted(expect))
+        let stops_first = if self.stops_first { " yes" } else { "" };
+        format!("live {name} {unit} {user} {} {}{stops_first}\n", quoted(ask), quoted(expect))
     }
 
     /// The same among others, which aren't in its way: the script goes on.

@@ -11,6 +11,7 @@ use packages::Database;
 use run_check::Outcome;
 use services::{Needs, WithoutUnits};
 use sysext::extension::Finding;
+use sysext::extension::moved::Moved;
 use sysext::extension::unit_programs::NOT_FOLLOWED;
 use sysext::{Extension, ExtensionName, RequestedPath};
 use tree::{Event, Events, Machine, Tree, TreePath};
@@ -20,6 +21,7 @@ use crate::args::{
     CheckArgs, OtherArgs, OutputArgs, ReleaseArgs, ReportArgs, SandboxArgs, SelectionArgs, ServiceArgs,
     SourceArgs, TargetArgs,
 };
+use crate::hint::TEXTS;
 use crate::package_selection::PackagesError;
 use crate::provenance::{Provenance, Source, included};
 use crate::root::{RootError, Wanted, check_machines, root_file_system};
@@ -116,6 +118,16 @@ pub(crate) trait Conversion {
     /// Whether the programs see the image's users with their numbers.
     fn sees_image_users(&self, _plan: &Self::Plan) -> bool {
         false
+    }
+
+    /// The private root, in the extension.
+    fn root<'p>(&self, _plan: &'p Self::Plan) -> Option<&'p TreePath> {
+        None
+    }
+
+    /// Programs that the extension's programs find elsewhere than in the image.
+    fn moved(&self, _plan: &Self::Plan) -> Moved {
+        Moved::default()
     }
 
     /// Packages that the image has to have, as typed.
@@ -279,11 +291,14 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
     let mut needs = None;
     if let Some(inventory) = &inventory {
         let sees_host = |path: &TreePath| command.sees_host(&plan, path);
+        let moved = command.moved(&plan);
         let view = View {
             sees_host: &sees_host,
             sees_image_users: command.sees_image_users(&plan),
             named: &opened,
             without_units: if kind == ServiceKind::Opened { WithoutUnits::Everything } else { without_units },
+            root: command.root(&plan),
+            moved: &moved,
         };
         let added = service_files::add(inventory, &mut built.tree, name, &args.services, view, &events)?;
         command.add_state(&plan, &mut built.tree, &added)?;
@@ -333,6 +348,6 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
 /// The hint that belongs to warnings about texts which name moved programs.
 pub(crate) fn hint_at_texts(warnings: &[String], events: &dyn Events) {
     if warnings.iter().any(|w| w.contains(NOT_FOLLOWED)) {
-        events.event(Event::Hint("--run 'sed -i …' changes a text in the image first".into()));
+        events.event(Event::Hint(TEXTS.into()));
     }
 }

@@ -9,12 +9,14 @@ use services::{
     is_configuration,
 };
 use sysext::extension::late::LATE_FILES;
-use sysext::extension::unit_programs::{UNIT_LIMIT, is_unit, programs};
+use sysext::extension::moved::Moved;
+use sysext::extension::unit_programs::{NOT_FOLLOWED, UNIT_LIMIT, is_unit, programs};
 use sysext::request::{home, locate};
 use sysext::{Extension, ExtensionName, RequestedPath};
 use tree::{Event, Events, Node, Tree, TreePath, list_some};
 
 use crate::args::{OutputArgs, ServiceArgs};
+use crate::hint::TEXTS;
 
 /// What an extension brings besides programs, the most of it last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,6 +111,10 @@ pub(crate) struct View<'a> {
     pub(crate) named: &'a BTreeSet<TreePath>,
     /// What is made without any unit.
     pub(crate) without_units: WithoutUnits,
+    /// Where their files are in the extension, if that is a private root.
+    pub(crate) root: Option<&'a TreePath>,
+    /// Programs that they find elsewhere than in the image.
+    pub(crate) moved: &'a Moved,
 }
 
 /// Adds to the extension what its services need, and reports it.
@@ -126,8 +132,9 @@ pub(crate) fn add(
     let etc = if args.confext { Etc::Confext } else { Etc::Factory };
     // Files of an image belong to numbers.
     let numbers = view.sees_image_users || args.confext;
-    let View { sees_host, named, without_units, .. } = view;
-    let options = Options { sees_host, etc, numbers, contents: args.state_files, named, without_units };
+    let View { sees_host, named, without_units, root, moved, .. } = view;
+    let contents = args.state_files;
+    let options = Options { sees_host, etc, numbers, contents, named, without_units, root, moved };
     let needs = Needs::new(inventory, extension, options)?;
     needs.write(extension, name)?;
     report(&needs, name, args, events);
@@ -197,6 +204,16 @@ fn report(needs: &Needs, name: &ExtensionName, args: &ServiceArgs, events: &dyn 
             true => note(format!("configuration in {name}.confext.raw: {list}")),
             false => note(format!("configuration that hosts without it get: {list}")),
         }
+    }
+    for (path, old) in &needs.followed {
+        let old = old.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        note(format!("{path}: names the new place of {old}"));
+    }
+    for (path, line, old, new) in &needs.unfollowed {
+        warn(format!("{path}: line {line} names {old}, {NOT_FOLLOWED}: it is {new} there"));
+    }
+    if !needs.unfollowed.is_empty() {
+        events.event(Event::Hint(TEXTS.into()));
     }
     for start in &needs.first_starts {
         note(format!("before the service's first start, each host runs {}", start.command.join(" ")));

@@ -33,10 +33,12 @@ pub(crate) struct Configuration {
 const NAMED_LIMIT: usize = 1000;
 
 /// Never taken from an image, whoever names them: who the host is, and whom it trusts.
-const IDENTITY: [&str; 17] = [
+const IDENTITY: [&str; 23] = [
     "fstab",
     "group",
+    "group-",
     "gshadow",
+    "gshadow-",
     "hostname",
     "hosts",
     "ld.so.cache",
@@ -46,10 +48,14 @@ const IDENTITY: [&str; 17] = [
     "nsswitch.conf",
     "os-release",
     "passwd",
+    "passwd-",
     "protocols",
     "resolv.conf",
     "services",
     "shadow",
+    "shadow-",
+    "subgid",
+    "subuid",
     "systemd",
 ];
 

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sysext::extension::accounts::{Account, Made, made, mentions};
 use sysext::extension::late::LATE_FILES;
-use sysext::extension::unit_programs::named as named_words;
+use sysext::extension::moved::Moved;
+use sysext::extension::unit_programs::{lines_with, named as named_words};
 use sysext::extension::units::words;
-use tree::{Node, Tree, TreePath};
+use tree::{Kind, Node, StaticPath, Tree, TreePath};
 
 use crate::accounts::User;
 use crate::configuration::{ConfigurationPath, uncommented};
@@ -56,6 +57,10 @@ pub struct Options<'a> {
     pub named: &'a BTreeSet<TreePath>,
     /// What is made without any unit.
     pub without_units: WithoutUnits,
+    /// Where the extension has the image's programs, if others only lead there: a private root.
+    pub root: Option<&'a TreePath>,
+    /// Programs that the extension has elsewhere than the image. Configuration that hosts get names the new places.
+    pub moved: &'a Moved,
 }
 
 impl std::fmt::Debug for Options<'_> {
@@ -80,6 +85,10 @@ pub struct Needs {
     pub state: Vec<StatePath>,
     /// Files, symlinks and directories below /etc, parents first.
     pub configuration: Vec<ConfigurationPath>,
+    /// Files of it in which moved programs are followed, and the old paths.
+    pub followed: BTreeMap<TreePath, BTreeSet<String>>,
+    /// Lines of it that name a moved program and aren't followed: file, line, old path, new one.
+    pub unfollowed: Vec<(TreePath, usize, String, TreePath)>,
     /// Files below /var and /srv, if they were asked for, by path.
     pub contents: BTreeMap<TreePath, Node>,
     pub(crate) owners: BTreeMap<TreePath, (Owner, Owner)>,
@@ -124,7 +133,8 @@ impl Needs {
         let mut read: BTreeSet<TreePath> =
             units.iter().flat_map(|u| &u.directives).flat_map(|d| named::paths(&d.value)).collect();
         read.extend(options.named.iter().cloned());
-        let mut scripts = Scripts { extension, seen: BTreeSet::new(), named: BTreeSet::new() };
+        let mut scripts =
+            Scripts { extension, root: options.root, seen: BTreeSet::new(), named: BTreeSet::new() };
         for unit in &units {
             scripts.follow(&unit.text, true)?;
         }
@@ -189,6 +199,7 @@ impl Needs {
         if is_configured {
             let seen = configuration.paths.into_values().filter(|c| is_seen(&c.path));
             out.configuration = with_needed_directories(seen.collect());
+            out.follow(options.moved)?;
             let hidden = written.iter().filter(|dir| !(options.sees_host)(dir));
             let made = out.first_starts.iter().flat_map(|s| &s.writes).cloned().collect::<Vec<_>>();
             out.add_directories(inventory, hidden.chain(&made));
@@ -239,6 +250,23 @@ impl Needs {
             && (self.configuration.is_empty() || self.etc == Etc::Confext)
             && self.contents.is_empty()
             && self.first_starts.is_empty()
+    }
+
+    /// Has configuration name programs where the extension has them.
+    fn follow(&mut self, moved: &Moved) -> Result<(), ServicesError> {
+        for found in &mut self.configuration {
+            let Some(text) = found.text()?.filter(|_| !moved.programs.is_empty()) else { continue };
+            let (text, named) = moved.follow(&text);
+            for (line, old) in lines_with(&text, moved.programs.keys().map(String::as_str)) {
+                let (path, old, new) = (found.path.clone(), old.to_owned(), moved.programs[old].clone());
+                self.unfollowed.push((path, line, old, new));
+            }
+            if !named.is_empty() {
+                found.node.kind = Kind::File(text.into_bytes().into());
+                self.followed.insert(found.path.clone(), named);
+            }
+        }
+        Ok(())
     }
 
     /// Directories below /etc of a private root's image that a host gets, since something in them is written.
@@ -368,6 +396,7 @@ fn with_needed_directories(all: Vec<ConfigurationPath>) -> Vec<ConfigurationPath
 /// Scripts of the extension that texts start, and what they name.
 struct Scripts<'t> {
     extension: &'t Tree,
+    root: Option<&'t TreePath>,
     seen: BTreeSet<TreePath>,
     /// Paths below /etc, /run, /srv and /var.
     named: BTreeSet<TreePath>,
@@ -390,7 +419,7 @@ impl Scripts<'_> {
                 if !of_extension || self.seen.len() >= SCRIPT_LIMIT || !self.seen.insert(path.clone()) {
                     continue;
                 }
-                let Some(text) = text_of(self.extension, &path)? else { continue };
+                let Some(text) = self.text(&path)? else { continue };
                 let is_script = text.starts_with("#!");
                 if is_script || is_program {
                     self.named.extend(uncommented(text.as_bytes()));
@@ -401,6 +430,24 @@ impl Scripts<'_> {
         Ok(())
     }
 }
+
+impl Scripts<'_> {
+    /// A file of the image by the name that it has for the host.
+    fn text(&self, path: &TreePath) -> Result<Option<String>, ServicesError> {
+        let Some(root) = self.root else { return text_of(self.extension, path) };
+        // An entry point in /usr/bin may lead to a program in /usr/sbin.
+        let sbin = path.strip_prefix(&BIN.path()).and_then(|name| SBIN.path().join(name).ok());
+        for path in [Some(path), sbin.as_ref()].into_iter().flatten() {
+            if let Some(text) = text_of(self.extension, &root.join(path.as_relative())?)? {
+                return Ok(Some(text));
+            }
+        }
+        Ok(None)
+    }
+}
+
+const BIN: StaticPath = StaticPath::new("/usr/bin");
+const SBIN: StaticPath = StaticPath::new("/usr/sbin");
 
 /// The lines of the extension's tmpfiles.d files, as words.
 pub(crate) fn tmpfiles(extension: &Tree) -> Result<Vec<Vec<Vec<u8>>>, ServicesError> {

@@ -28,8 +28,8 @@ impl Needs {
     /// The extension has one of the files.
     pub fn write(&self, extension: &mut Tree, name: &ExtensionName) -> Result<(), ServicesError> {
         // What packages have of their own is applied with ours.
-        let mut sysusers = names(extension, &SYSUSERS.path());
-        let mut tmpfiles = names(extension, &TMPFILES.path());
+        let mut sysusers = names(extension, &SYSUSERS.path(), ".conf");
+        let mut tmpfiles = names(extension, &TMPFILES.path(), ".conf");
         let conf = format!("{name}-setup.conf");
         let text = self.sysusers(name);
         if !text.is_empty() {
@@ -41,7 +41,7 @@ impl Needs {
             put(extension, TMPFILES.path().join(&conf)?, Node::file(0o644, text))?;
             tmpfiles.insert(conf);
         }
-        let commands = self.commands(extension, &sysusers, &tmpfiles);
+        let commands = self.commands(extension, name, &sysusers, &tmpfiles);
         // systemd refuses a service that starts nothing.
         if commands.is_empty() {
             return Ok(());
@@ -165,7 +165,13 @@ impl Needs {
 
     /// What the unit runs that makes it all, before each start: what is there is left alone, and another version of the
     /// extension may need more. Nothing if nothing is to be made.
-    fn commands(&self, extension: &Tree, sysusers: &BTreeSet<String>, tmpfiles: &BTreeSet<String>) -> String {
+    fn commands(
+        &self,
+        extension: &Tree,
+        name: &ExtensionName,
+        sysusers: &BTreeSet<String>,
+        tmpfiles: &BTreeSet<String>,
+    ) -> String {
         let mut out = String::new();
         let list = |names: &BTreeSet<String>| names.iter().map(|n| format!(" {n}")).collect::<String>();
         if !sysusers.is_empty() {
@@ -180,17 +186,13 @@ impl Needs {
             (KERNEL_PARAMETERS, "systemd-sysctl"),
             (BINARY_FORMATS, "systemd-binfmt"),
         ] {
-            let names = names(extension, &dir.path());
+            let names = names(extension, &dir.path(), ".conf");
             if !names.is_empty() {
                 out += &format!("ExecStart=-/usr/lib/systemd/{program}{}\n", list(&names));
             }
         }
         if extension.contains(&UDEV.path()) {
-            out += "ExecStart=-udevadm control --reload\n";
-            // Devices that are there already know no new rule.
-            let subsystems = subsystems(extension);
-            let list: String = subsystems.iter().map(|s| format!(" --subsystem-match={s}")).collect();
-            out += &format!("ExecStart=-udevadm trigger --action=change{list}\n");
+            out += &apply_rules(extension, name);
         }
         if extension.contains(&BUS.path()) {
             out += "ExecStart=-busctl call org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus ReloadConfig\n";
@@ -217,10 +219,28 @@ pub fn upheld(extension: &Tree, name: &ExtensionName) -> Option<String> {
     extension.contains(&upholding(name).ok()?).then(|| format!("{name}-setup.service"))
 }
 
-/// The names of the configuration files in a directory, as systemd's tools take them.
-fn names(extension: &Tree, dir: &TreePath) -> BTreeSet<String> {
+/// The commands that apply udev rules to devices that are there already, once for each version of the rules.
+fn apply_rules(extension: &Tree, name: &ExtensionName) -> String {
+    let subsystems = subsystems(extension);
+    let list: String = subsystems.iter().map(|s| format!(" --subsystem-match={s}")).collect();
+    let (reload, trigger) = ("udevadm control --reload", format!("udevadm trigger --action=change{list}"));
+    let rules = names(extension, &UDEV.path(), ".rules");
+    if rules.is_empty() {
+        return format!("ExecStart=-{reload}\nExecStart=-{trigger}\n");
+    }
+    let dir = UDEV.path();
+    let files: String = rules.iter().map(|rules| format!(" {dir}/{rules}")).collect();
+    let applied = format!("/run/{name}-setup.rules");
+    format!(
+        "ExecStart=-sh -c 'new=\"$$(cat{files})\"; [ \"$$new\" = \"$$(cat {applied} 2>/dev/null)\" ] || \
+         {{ {reload} && {trigger} && echo \"$$new\" >{applied}; }}'\n"
+    )
+}
+
+/// The names of the files in a directory with this ending, as systemd's tools take them.
+fn names(extension: &Tree, dir: &TreePath, ending: &str) -> BTreeSet<String> {
     let is_plain = |name: &str| {
-        name.ends_with(".conf") && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.@+".contains(c))
+        name.ends_with(ending) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.@+".contains(c))
     };
     let names = extension.children(dir).filter_map(|(p, _)| String::from_utf8(p.file_name()?.to_vec()).ok());
     names.filter(|n| is_plain(n)).collect()
@@ -231,15 +251,25 @@ fn subsystems(extension: &Tree) -> BTreeSet<String> {
     let mut out = BTreeSet::new();
     for (path, _) in extension.children(&UDEV.path()) {
         let Ok(Some(text)) = text_of(extension, path) else { return BTreeSet::new() };
-        for line in text.replace("\\\n", " ").lines().map(str::trim) {
-            if line.is_empty() || line.starts_with('#') {
+        // `SUBSYSTEM!="x", GOTO="end"`: what follows is for x alone, as far as `LABEL="end"`.
+        let mut only: Option<(&str, &str)> = None;
+        let text = text.replace("\\\n", " ");
+        for line in text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
+            let goto = value(line, "GOTO=\"");
+            if let Some(label) = value(line, "LABEL=\"").filter(|_| line.starts_with("LABEL")) {
+                only = only.filter(|(_, end)| *end != label);
                 continue;
             }
-            let value = line.split_once("SUBSYSTEM==\"").and_then(|(before, rest)| {
-                // SUBSYSTEMS== is that of a parent.
-                Some(rest.split_once('"')?.0)
-                    .filter(|_| !before.ends_with(|c: char| c.is_ascii_alphanumeric()))
-            });
+            if let (Some(label), None) = (goto, only) {
+                only = value(line, "SUBSYSTEM!=\"")
+                    .filter(|_| line.starts_with("SUBSYSTEM"))
+                    .map(|v| (v, label));
+            }
+            // It skips others and does nothing itself.
+            if goto.is_some() {
+                continue;
+            }
+            let value = value(line, "SUBSYSTEM==\"").or(only.map(|(subsystem, _)| subsystem));
             let is_plain =
                 |v: &&str| !v.is_empty() && v.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
             let Some(value) = value.filter(is_plain) else { return BTreeSet::new() };
@@ -247,6 +277,13 @@ fn subsystems(extension: &Tree) -> BTreeSet<String> {
         }
     }
     out
+}
+
+/// The quoted value behind a key and its operator, if the key is a whole one: SUBSYSTEMS== is that of a parent.
+fn value<'l>(line: &'l str, key: &str) -> Option<&'l str> {
+    let (before, rest) = line.split_once(key)?;
+    let value = rest.split_once('"')?.0;
+    (!before.ends_with(|c: char| c.is_ascii_alphanumeric())).then_some(value)
 }
 
 fn put(extension: &mut Tree, path: TreePath, node: Node) -> Result<(), ServicesError> {

@@ -1,5 +1,6 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use sysext::extension::moved::Moved;
 use tree::{Kind, Meta, Node, Tree, TreePath};
 
 use super::*;
@@ -81,6 +82,7 @@ fn inventory() -> Inventory {
 
 fn options() -> Options<'static> {
     static NONE: BTreeSet<TreePath> = BTreeSet::new();
+    static UNMOVED: Moved = Moved { programs: BTreeMap::new(), dirs: BTreeMap::new() };
     Options {
         sees_host: &|_| true,
         etc: Etc::Factory,
@@ -88,6 +90,8 @@ fn options() -> Options<'static> {
         contents: false,
         named: &NONE,
         without_units: WithoutUnits::Nothing,
+        root: None,
+        moved: &UNMOVED,
     }
 }
 
@@ -161,8 +165,9 @@ fn what_a_merge_does_not_apply_is_applied() {
     let applied = "ExecStart=-/usr/lib/systemd/systemd-modules-load r.conf\n\
                    ExecStart=-/usr/lib/systemd/systemd-sysctl 60-r.conf\n\
                    ExecStart=-/usr/lib/systemd/systemd-binfmt r.conf\n\
-                   ExecStart=-udevadm control --reload\n\
-                   ExecStart=-udevadm trigger --action=change\n\
+                   ExecStart=-sh -c 'new=\"$$(cat /usr/lib/udev/rules.d/60-r.rules)\"; \
+                   [ \"$$new\" = \"$$(cat /run/r-setup.rules 2>/dev/null)\" ] || \
+                   { udevadm control --reload && udevadm trigger --action=change && echo \"$$new\" >/run/r-setup.rules; }'\n\
                    ExecStart=-busctl call ";
     let setup = "/usr/lib/systemd/system/r-setup.service";
     let drop_in = "/usr/lib/systemd/system/multi-user.target.d/10-r-setup.conf";
@@ -199,12 +204,17 @@ fn devices_that_are_there_get_new_rules() {
         ),
         ("SUBSYSTEM==\"mem\"\nKERNEL==\"a\"\n", ""),
         ("SUBSYSTEMS==\"usb\"\n", ""),
+        (
+            "ACTION==\"remove\", GOTO=\"end\"\nSUBSYSTEM!=\"net\", GOTO=\"end\"\nKERNEL==\"a\", NAME=\"b\"\nLABEL=\"end\"\n",
+            " --subsystem-match=net",
+        ),
+        ("SUBSYSTEM!=\"net\", GOTO=\"end\"\nKERNEL==\"a\"\nLABEL=\"end\"\nKERNEL==\"c\"\n", ""),
         ("SUBSYSTEM==\"mem|x y\"\n", ""),
     ] {
         let mut tree = extension(&[(PLACE, UNIT), ("/usr/lib/udev/rules.d/60-r.rules", rules)]);
         Needs::new(&inventory(), &tree, options()).unwrap().write(&mut tree, &"r".parse().unwrap()).unwrap();
         let unit = text(&tree, "/usr/lib/systemd/system/r-setup.service");
-        assert!(unit.contains(&format!("udevadm trigger --action=change{expected}\n")), "{rules}: {unit}");
+        assert!(unit.contains(&format!("udevadm trigger --action=change{expected} &&")), "{rules}: {unit}");
     }
 }
 
@@ -247,6 +257,56 @@ fn what_was_asked_for() {
 }
 
 /// A directory of the image that programs write has to be the host's, and then all that is in it.
+#[test]
+fn configuration_names_programs_where_the_extension_has_them() {
+    let mut image = image();
+    let text = "# /usr/sbin/helper\ndir /usr/sbin\nhelper = /usr/sbin/helper\nother ${X}/usr/sbin/helper\n";
+    image.remove(&"/etc/redis/redis.conf".parse().unwrap());
+    image
+        .insert_all("/etc/redis/redis.conf".parse().unwrap(), Node::file(0o640, text), &Meta::dir())
+        .unwrap();
+    let inventory = Inventory::read(&image, [&"/usr/bin/redis".parse().unwrap()]).unwrap();
+    let pairs = |old: &str, new: &str| BTreeMap::from([(old.to_owned(), new.parse().unwrap())]);
+    let moved = Moved {
+        programs: pairs("/usr/sbin/helper", "/usr/bin/helper"),
+        dirs: pairs("/usr/sbin", "/usr/bin"),
+    };
+    let mut tree = extension(&[("/usr/lib/systemd/system/redis.service", UNIT)]);
+    let needs = Needs::new(&inventory, &tree, Options { moved: &moved, ..options() }).unwrap();
+    needs.write(&mut tree, &"r".parse().unwrap()).unwrap();
+    assert_eq!(
+        self::text(&tree, "/usr/share/factory/r/etc/redis/redis.conf"),
+        "# /usr/sbin/helper\ndir /usr/bin\nhelper = /usr/bin/helper\nother ${X}/usr/sbin/helper\n"
+    );
+    let lines: Vec<String> =
+        needs.unfollowed.iter().map(|(p, n, old, new)| format!("{p} {n} {old} {new}")).collect();
+    assert_eq!(lines, ["/etc/redis/redis.conf 4 /usr/sbin/helper /usr/bin/helper"]);
+    assert_eq!(needs.followed.into_keys().collect::<Vec<_>>(), ["/etc/redis/redis.conf".parse().unwrap()]);
+}
+
+/// An entry point's script names each file of /etc, and is no part of the image.
+#[test]
+fn scripts_of_a_private_root_are_the_images() {
+    let mut image = image();
+    let texts = [("/etc/other/own.conf", "x"), ("/etc/backup-of-passwd", "/var/lib/redis-data\n")];
+    for (path, text) in texts {
+        image.insert_all(path.parse().unwrap(), Node::file(0o644, text), &Meta::dir()).unwrap();
+    }
+    let inventory = Inventory::read(&image, [&"/usr/bin/redis".parse().unwrap()]).unwrap();
+    let root: TreePath = "/usr/lib/flatwrap/r".parse().unwrap();
+    let tree = extension(&[
+        ("/usr/lib/systemd/system/redis.service", "[Service]\nExecStart=/usr/bin/start\n"),
+        ("/usr/bin/start", "#!/bin/sh\n. /etc/backup-of-passwd\n"),
+        ("/usr/lib/flatwrap/r/usr/sbin/start", "#!/bin/sh\n. /etc/other/own.conf\n"),
+    ]);
+    let configuration = |root| -> Vec<String> {
+        let needs = Needs::new(&inventory, &tree, Options { root, ..options() }).unwrap();
+        needs.configuration.iter().map(|c| c.path.to_string()).filter(|p| !p.contains("redis")).collect()
+    };
+    assert_eq!(configuration(None), ["/etc/backup-of-passwd"]);
+    assert_eq!(configuration(Some(&root)), ["/etc/other/own.conf"]);
+}
+
 #[test]
 fn configuration_that_is_written_is_the_hosts() {
     let none = |_: &TreePath| false;

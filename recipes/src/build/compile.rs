@@ -6,6 +6,7 @@ use oci::Rootfs;
 use sandbox::{Network, Run, SandboxError, packages};
 use services::{Etc, Inventory, Needs, Options, WithoutUnits};
 use store::Digest;
+use sysext::extension::moved::Moved;
 use sysext::extension::unit_programs::is_unit;
 use sysext::extension::{Finding, rule};
 use sysext::request::{home, locate};
@@ -129,6 +130,10 @@ pub(super) struct Extracted {
     inventory: Option<Inventory>,
     /// What the programs see of the image, if not just the extension.
     mounts: Option<flatwrap::Mounts>,
+    /// The private root, if there is one.
+    root: Option<TreePath>,
+    /// Programs that are elsewhere than in the image.
+    moved: Moved,
 }
 
 impl Extracted {
@@ -149,6 +154,8 @@ impl Extracted {
             contents: false,
             named: &BTreeSet::new(),
             without_units: WithoutUnits::Nothing,
+            root: self.root.as_ref(),
+            moved: &self.moved,
         };
         let needs = Needs::new(inventory, tree, options).map_err(Box::new)?;
         needs.write(tree, name).map_err(Box::new)?;
@@ -210,16 +217,22 @@ pub(super) fn extract(
                 let message = format!("needs {}, which the extension lacks", m.name);
                 Some(Finding { rule: rule.name, severity: rule.severity, path, message })
             });
-            Ok(Extracted { tree, findings: missing.collect(), inventory, mounts: None })
+            Ok(Extracted {
+                tree,
+                findings: missing.collect(),
+                inventory,
+                moved: plan.moved,
+                ..Extracted::default()
+            })
         }
         Tool::Flatwrap => {
             let mut options = flatwrap::Options::new(name.clone())?;
             options.take_variables(&rootfs.config);
             let plan = flatwrap::Plan::new(&rootfs.tree, &wanted, options).map_err(Box::new)?;
             tell(&plan.notes, &plan.warnings, context.events);
-            let mounts = Some(plan.mounts().clone());
+            let (mounts, root) = (Some(plan.mounts().clone()), plan.sysroot().clone());
             let (tree, _) = plan.build(rootfs.tree).map_err(Box::new)?;
-            Ok(Extracted { tree, findings: Vec::new(), inventory, mounts })
+            Ok(Extracted { tree, inventory, mounts, root: Some(root), ..Extracted::default() })
         }
     }
 }

@@ -58,6 +58,10 @@ impl Conversion for Args {
         plan.mounts().hides(path)
     }
 
+    fn root<'p>(&self, plan: &'p Plan) -> Option<&'p TreePath> {
+        Some(plan.sysroot())
+    }
+
     fn sees_image_users(&self, plan: &Plan) -> bool {
         plan.mounts().keeps(&PASSWD.path())
     }

@@ -20,6 +20,7 @@ use image::Written;
 use oci::{Config, Rootfs};
 use packages::{Database, DatabaseError};
 use services::WithoutUnits;
+use sysext::extension::moved::Moved;
 use sysext::extension::{Finding, rule};
 use sysext::{Extension, ExtensionName, RequestedPath};
 use tree::{Event, Events, Machine, StaticPath, Tree, TreePath};
@@ -86,6 +87,10 @@ impl Conversion for Args {
         let shown = self.explain || self.common.report.json || !plan.unbundled.is_empty();
         let database = if shown { Database::read(&rootfs.tree) } else { Ok(None) };
         Ok(Planned { plan, database })
+    }
+
+    fn moved(&self, planned: &Planned) -> Moved {
+        planned.plan.moved.clone()
     }
 
     fn without_packages(&self) -> Vec<&'static str> {

@@ -4,7 +4,7 @@ mod extension;
 mod programs;
 mod source;
 
-pub(crate) use programs::MISSING;
+pub(crate) use programs::{MISSING, TEXTS};
 
 use std::error::Error;
 

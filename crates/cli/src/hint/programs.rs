@@ -6,6 +6,9 @@ use elf::loader::LoaderError;
 
 use super::extension::request;
 
+/// What helps against a text that names a moved program.
+pub(crate) const TEXTS: &str = "--run 'sed -i …' changes a text in the image first";
+
 /// What helps against a missing library.
 pub(crate) const MISSING: &str =
     "--package P installs the package that contains it, --extra-lib PATH adds it from another path";

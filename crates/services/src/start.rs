@@ -56,7 +56,14 @@ const ALSO_LIMIT: usize = 100;
 /// # Errors
 /// The extension has no such unit.
 pub fn enable(extension: &mut Tree, name: &ExtensionName, unit: &str) -> Result<Vec<Enabled>, StartError> {
-    check(extension, unit)?;
+    check(extension, unit).map_err(|error| match error {
+        // What is generated isn't the user's to enable.
+        StartError::Missing { unit, mut units } => {
+            units.retain(|unit| *unit != format!("{name}-setup.service"));
+            StartError::Missing { unit, units }
+        }
+        other => other,
+    })?;
     let mut out: Vec<Enabled> = Vec::new();
     let mut todo = vec![unit.to_owned()];
     while let Some(unit) = todo.pop() {

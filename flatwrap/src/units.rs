@@ -14,6 +14,7 @@ use crate::plan::{Plan, PlanError, Shown};
 
 /// What a unit has that entry points can't live with.
 struct Checked {
+    notes: Vec<String>,
     warnings: Vec<String>,
     /// What a drop-in can allow.
     forbidden: Vec<Forbidden>,
@@ -82,8 +83,9 @@ impl Plan {
                 }
             }
             if is_unit {
-                let Checked { warnings, forbidden } = self.check_unit(&parse(text.as_bytes()));
+                let Checked { warnings, notes, forbidden } = self.check_unit(&parse(text.as_bytes()));
                 self.warnings.extend(warnings.into_iter().map(|w| format!("{target}: {w}")));
+                self.notes.extend(notes.into_iter().map(|n| format!("{target}: {n}")));
                 self.allow(&target, forbidden)?;
             }
             let text = replace(&text, &edits);
@@ -182,7 +184,7 @@ impl Plan {
             }
         }
         if !starts_entry_point {
-            return Checked { warnings: out, forbidden };
+            return Checked { warnings: out, notes: Vec::new(), forbidden };
         }
         // Root's entry points mount. systemd.exec(5).
         let dynamic = value("DynamicUser").is_some_and(|v| yes(&v));
@@ -227,7 +229,13 @@ impl Plan {
                 out.push(format!("{key}={v} is another root than the one in which the entry point is"));
             }
         }
-        Checked { warnings: out, forbidden }
+        // A user namespace has no number for them. user_namespaces(7).
+        let alone = value("User").filter(|_| !as_root).map(|user| {
+            format!(
+                "{user} sees all other users as nobody in the private root, and can't tell who connects to its sockets"
+            )
+        });
+        Checked { warnings: out, notes: alone.into_iter().collect(), forbidden }
     }
 
     fn covers(&self, path: &TreePath) -> bool {

@@ -280,13 +280,15 @@ fn units_follow_their_programs_and_are_checked() {
         .map(|w| w.split_once(": ").unwrap().1.split([';', ' ']).next().unwrap())
         .collect();
     assert_eq!(warnings, ["RestrictNamespaces="]);
+    let is_alone = |note: &String| note.contains("x.service: www sees all other users as nobody");
+    assert!(plan.notes.iter().any(is_alone), "{:?}", plan.notes);
 
     // Root's: the bounding set counts, too.
     let unit = unit.replace("User=www\n", "");
     image.insert(p("/usr/lib/systemd/system/x.service"), Node::file(0o644, unit.as_str())).unwrap();
     let plan = Plan::new(&image, &wanted, Options::new("web".parse().unwrap()).unwrap()).unwrap();
     assert_eq!(plan.warnings.len(), 2, "{:?}", plan.warnings);
-    assert!(plan.units_forbid);
+    assert!(plan.units_forbid && !plan.notes.iter().any(is_alone));
 
     // As root in spite of User=.
     let mut other = image.clone();

@@ -7,7 +7,7 @@ use packages::base::{is_base, is_often};
 use packages::{Closure, ClosureError, Database, DatabaseError, Package};
 use sysext::extension::HostLibrary;
 use sysext::request::home;
-use tree::{Event, Events, Tree, TreePath, list_some};
+use tree::{Event, Events, StaticPath, Tree, TreePath, list_some};
 
 use crate::args::{PACKAGE, PackageArgs};
 
@@ -91,10 +91,32 @@ pub(crate) fn select(
             events.event(Event::Warning(what.into()));
             events.event(Event::Hint("flatwrap runs compilers in the whole image".into()));
         }
+        warn_of_init_scripts(&text, &closure, tree, events);
         out.push(Selection { text, paths });
     }
     Ok(out)
 }
+
+/// Warns of scripts by which System V's init would start something, if the image has no unit of the same name.
+pub(crate) fn warn_of_init_scripts(text: &str, closure: &Closure<'_>, tree: &Tree, events: &dyn Events) {
+    let scripts = closure.named.iter().chain(&closure.depends).flat_map(|p| &p.files);
+    let is_replaced = |script: &TreePath| {
+        let name = script.file_name().unwrap_or_default();
+        let name = String::from_utf8_lossy(name.strip_suffix(b".sh").unwrap_or(name)).into_owned();
+        let dirs = ["/usr/lib/systemd/system", "/lib/systemd/system", "/etc/systemd/system"];
+        dirs.iter().any(|dir| tree.resolve(format!("{dir}/{name}.service"), false).is_ok())
+    };
+    let alone = scripts.filter(|file| file.starts_with(&INIT.path())).filter(|script| !is_replaced(script));
+    if let Some(names) = shown(alone) {
+        let what = format!("{text} has no unit for {names}, and nothing starts it");
+        events.event(Event::Warning(what.into()));
+        let hint =
+            "--run 'cat > /usr/lib/systemd/system/…' adds a unit to the image, to be added to the PATHs";
+        events.event(Event::Hint(hint.into()));
+    }
+}
+
+const INIT: StaticPath = StaticPath::new("/etc/init.d");
 
 /// `names` are all packages asked for, `included` those of which more than libraries are taken.
 fn report(text: &str, names: &[String], included: &[&str], closure: &Closure<'_>, events: &dyn Events) {
@@ -202,6 +224,27 @@ mod tests {
             assert_eq!(lines.0.lock().unwrap().len(), said, "{:?}", lines.0.lock().unwrap());
         }
         assert_eq!(missing(&image(), &["git".into(), "none".into()]).unwrap(), ["none"]);
+    }
+
+    /// slapd and exim4 of Debian 12.
+    #[test]
+    fn what_only_init_would_start() {
+        let mut image = image();
+        image.remove(&"/var/lib/dpkg/info/libz.list".parse().unwrap());
+        let list = "/etc/init.d/git\n/etc/init.d/z.sh\n";
+        for (path, text) in [
+            ("/var/lib/dpkg/info/libz.list", list),
+            ("/etc/init.d/git", "x"),
+            ("/etc/init.d/z.sh", "x"),
+            ("/usr/lib/systemd/system/z.service", "x"),
+        ] {
+            image.insert_all(path.parse().unwrap(), Node::file(0o755, text), &Meta::dir()).unwrap();
+        }
+        let lines = Lines::default();
+        select(&["git".to_owned()], &PackageArgs::default(), &image, &lines).unwrap();
+        let lines = lines.0.into_inner().unwrap();
+        let expected = "package:git has no unit for /etc/init.d/git, and nothing starts it";
+        assert!(lines.iter().any(|line| line == expected), "{lines:?}");
     }
 
     /// varnish compiles its configuration.

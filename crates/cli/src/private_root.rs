@@ -10,7 +10,7 @@ use sysext::request::home;
 use tree::{Event, Events, Kind, StaticPath, Tree, TreePath};
 
 use crate::args::{PACKAGE, PackageArgs};
-use crate::package_selection::{PackagesError, database_of, plain, shown};
+use crate::package_selection::{PackagesError, database_of, plain, shown, warn_of_init_scripts};
 
 /// Programs that scripts and other programs start without saying so, and the description of a terminal: of the packages that
 /// have them, no other depends on these (Debian's essential packages), and yet each relies on them.
@@ -110,6 +110,7 @@ pub(crate) fn select(
         let text = format!("{text} depends on what isn't installed in the image: {names}");
         events.event(Event::Warning(text.into()));
     }
+    warn_of_init_scripts(&text, &closure, tree, events);
     let mut paths: BTreeSet<TreePath> =
         kept.values().flat_map(|p| p.runtime_files(&args.locale)).cloned().collect();
     paths.extend(made(tree, &database, &paths));

@@ -46,6 +46,16 @@ answer() {
     done
     echo "$said"
 }
+# Name, unit. What is only stopped is started again, since it is upheld.
+stop_for_good() {
+    for drop_in in /usr/lib/systemd/system/*.target.d/10-$1-*.conf; do
+        hidden=/run/${drop_in#/usr/lib/}
+        mkdir -p "${hidden%/*}"
+        ln -s /dev/null "$hidden"
+    done
+    systemctl daemon-reload
+    systemctl stop $2
+}
 # Name, unit, user, question, part of the answer, whether it is stopped before it is unmerged.
 live() {
     echo "$1: begins"
@@ -65,11 +75,10 @@ live() {
     wait_for $2
     systemctl restart $2
     answer "$4" "$5"
-    # What is only stopped is started again, since it is upheld.
-    [ -z "${6-}" ] || systemctl mask --runtime --now $2
+    [ -z "${6-}" ] || stop_for_good $1 $2
     rm /etc/extensions/$1.raw
     merge
-    [ -z "${6-}" ] || systemctl unmask --runtime $2
+    rm -rf /run/systemd/system/*.target.d
     systemctl daemon-reload
     systemctl stop $2
     echo "$1: $(systemctl is-active $2 || true), failed: $(systemctl --failed --no-legend --plain | wc -l)"

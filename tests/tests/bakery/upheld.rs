@@ -95,7 +95,8 @@ fn a_refresh_starts_what_extensions_uphold() -> Result<()> {
         .args(["-quiet", "-no-progress", "-noD", "-noF"])
         .run()?;
 
-    let told = Vm::trixie()?.run(&kitchen.work.dir("vm")?, &[Path::new(&carrier)], SCRIPT)?;
+    let script = format!("{SCRIPT}{}", cilium()?);
+    let told = Vm::trixie()?.run(&kitchen.work.dir("vm")?, &[Path::new(&carrier)], &script)?;
     let units = [
         "containerd: containerd.service",
         "keepalived: keepalived.service",
@@ -119,11 +120,15 @@ fn a_refresh_starts_what_extensions_uphold() -> Result<()> {
         "{told}"
     );
     assert!(told.contains("systemd 257") && told.contains("Version:"), "{told}");
+    for line in ["first: exited, restarts 0, installs 1", "second: dead, restarts 0, installs 1"] {
+        assert!(told.lines().any(|l| l == line), "{line}: {told}");
+    }
     Ok(())
 }
 
 /// Installs once, and fails the second time, as the real one does.
 const CILIUM: &str = "\
+systemd-sysext unmerge
 cat > /usr/bin/cilium << 'EOF'
 #!/bin/sh
 case \"$*\" in
@@ -143,16 +148,10 @@ for run in first second; do
 done
 ";
 
-#[test]
-fn cilium_is_installed_into_a_cluster_once() -> Result<()> {
-    let work = e2e::Work::new()?;
+/// Cilium is installed into a cluster once.
+fn cilium() -> Result<String> {
     let unit = "usr/lib/systemd/system/cilium.service";
     let path = place::repository().join("recipes/catalogue/cilium/files").join(unit);
     let unit = fs::read_to_string(path)?;
-    let script = format!("cat > /etc/systemd/system/cilium.service << 'EOF'\n{unit}EOF\n{CILIUM}");
-    let text = Vm::trixie()?.run(&work.dir("vm")?, &[], &script)?;
-    for line in ["first: exited, restarts 0, installs 1", "second: dead, restarts 0, installs 1"] {
-        assert!(text.lines().any(|l| l == line), "{line}: {text}");
-    }
-    Ok(())
+    Ok(format!("cat > /etc/systemd/system/cilium.service << 'EOF'\n{unit}EOF\n{CILIUM}"))
 }

@@ -112,7 +112,7 @@ fn daemons_run_on_a_host_that_never_heard_of_them() -> Result<()> {
 const CONFEXT: &str = r#"
 mkdir -p /var/lib/confexts /etc/verity.d
 cp /run/images/ours.crt /etc/verity.d/
-cp /run/images/nginx.raw /etc/extensions/
+cp /run/images/configured.image /etc/extensions/nginx.raw
 merge
 systemctl start nginx-setup.service
 test ! -e /etc/nginx/nginx.conf
@@ -132,8 +132,9 @@ for kind in plain signed; do
 done
 "#;
 
+/// A daemon in a private root, which leaves nothing behind in /etc, and then one with its configuration in an image of its own.
 #[test]
-fn a_daemons_configuration_is_an_image_of_its_own() -> Result<()> {
+fn private_roots_and_configuration_images() -> Result<()> {
     let work = Work::new()?;
     let root = work.root("root")?;
     let request =
@@ -148,9 +149,13 @@ fn a_daemons_configuration_is_an_image_of_its_own() -> Result<()> {
     };
     let signed = build(&["--sign-verity", "ours.pem", "--cert", "ours.crt"], "signed.image")?;
     let plain = build(&[], "plain.image")?;
-    let (image, key) = (root.home().join("nginx.raw"), root.home().join("ours.crt"));
-    let vm = Vm::trixie()?.with_files(&[&image, &plain, &signed, &key]);
-    let text = vm.run(&work.dir("vm")?, &[], &script(CONFEXT))?;
+    let (image, key) = (root.home().join("configured.image"), root.home().join("ours.crt"));
+    fs::rename(root.home().join("nginx.raw"), &image)?;
+    let nginx = Daemon::called("nginx")?;
+    let files = [nginx.make(&root, Tool::Flatwrap)?, vec![image, plain, signed, key]].concat();
+    let lives = format!("{}\n{CONFEXT}", nginx.life());
+    let text = Vm::trixie()?.with_files(&files).run(&work.dir("vm")?, &[], &script(&lives))?;
+    nginx.lived(&text)?;
     for kind in ["plain", "signed"] {
         let said = format!("{kind}: nginx: configuration file /etc/nginx/nginx.conf test is successful\n");
         assert!(text.contains(&said), "{text}");
@@ -187,15 +192,4 @@ fn the_guides_daemon_answers() -> Result<()> {
         assert!(text.contains(&format!("it says {answer}\n")), "{text}");
     }
     Ok(())
-}
-
-#[test]
-fn a_daemon_in_a_private_root_has_what_it_needs() -> Result<()> {
-    let work = Work::new()?;
-    let root = work.root("root")?;
-    let nginx = Daemon::called("nginx")?;
-    let images = nginx.make(&root, Tool::Flatwrap)?;
-    let vm = Vm::trixie()?.with_files(&images);
-    let text = vm.run(&work.dir("vm")?, &[], &script(&nginx.life()))?;
-    nginx.lived(&text)
 }

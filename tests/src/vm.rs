@@ -189,7 +189,7 @@ impl Vm {
         let mount = if self.files.is_empty() { "" } else { MOUNT };
         fs::write(dir.join("script"), format!("{mount}{script}"))?;
         // An installer writes it; debootstrap and its like don't.
-        fs::write(dir.join("etc/hosts"), "127.0.0.1 localhost\n::1 localhost\n")?;
+        fs::write(dir.join("etc/hosts"), "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 vm\n")?;
         fs::write(units.join("the-test.service"), UNIT)?;
         symlink("/lib/systemd/systemd", dir.join("init"))?;
         // Nobody logs in; waiting for the terminal's device takes 90 seconds.

@@ -1,7 +1,5 @@
 # Sourced in a machine with images in /run/images: a daemon is merged, asked, restarted, replaced by another version, unmerged.
 mkdir -p /etc/extensions
-# Installers of distributions write this.
-[ -e /etc/hosts ] || printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$(uname -n)" > /etc/hosts
 version=$(systemctl --version | sed -n '1s/systemd \([0-9]*\).*/\1/p')
 merge() {
     systemd-sysext refresh
@@ -80,7 +78,8 @@ live() {
     merge
     rm -rf /run/systemd/system/*.target.d
     systemctl daemon-reload
-    systemctl stop $2
+    # One that has stopped is unknown now.
+    [ -n "${6-}" ] || systemctl stop $2
     echo "$1: $(systemctl is-active $2 || true), failed: $(systemctl --failed --no-legend --plain | wc -l)"
     [ -z "$(systemctl --failed --no-legend)" ] || explain $(systemctl --failed --no-legend --plain | cut -d ' ' -f 1)
 }

@@ -9,7 +9,7 @@ use image::{Format, ImageOptions, Written};
 use oci::{ImageRef, Rootfs};
 use packages::Database;
 use run_check::Outcome;
-use services::{Needs, WithoutUnits};
+use services::{Needs, ServicesError, WithoutUnits};
 use sysext::extension::Finding;
 use sysext::extension::moved::Moved;
 use sysext::extension::unit_programs::NOT_FOLLOWED;
@@ -157,6 +157,19 @@ pub(crate) trait Conversion {
     /// The files of the image that are included. `image` is what [`Conversion::narrow`] left.
     fn sources(&self, plan: &Self::Plan, image: &Tree) -> BTreeSet<TreePath>;
 
+    /// Warns of users that no host makes, since nothing of what packages need beside their files is included.
+    ///
+    /// # Errors
+    /// The package database, or a script of a package, can't be read.
+    fn warn_of_users(
+        &self,
+        _plan: &Self::Plan,
+        _image: &Tree,
+        _events: &dyn Events,
+    ) -> Result<(), ServicesError> {
+        Ok(())
+    }
+
     /// The machines that the plan's programs are for.
     fn machines(&self, plan: &Self::Plan, rootfs: &Rootfs) -> BTreeSet<Machine>;
 
@@ -271,6 +284,9 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
     };
     let (rootfs, shown) = command.narrow(rootfs, paths, &selections)?;
     let plan = command.plan(name, &rootfs, shown, selections, elsewhere)?;
+    if inventory.is_none() || kind < ServiceKind::Whole {
+        command.warn_of_users(&plan, &rootfs.tree, &events)?;
+    }
     let machines = command.machines(&plan, &rootfs);
     let narrowed = is_checked.then(|| rootfs.clone());
     let provenance = described.then(|| Provenance {

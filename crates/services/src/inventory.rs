@@ -160,6 +160,11 @@ impl Inventory {
         Ok(owned.cloned().chain(made).collect())
     }
 
+    /// Users that the packages' scripts make, or give files to.
+    pub fn users(&self) -> impl Iterator<Item = &str> {
+        self.scripted.iter().map(String::as_str)
+    }
+
     /// The packages whose files below /etc, /srv and /var count.
     pub fn packages(&self) -> impl Iterator<Item = &str> {
         self.packages.iter().map(|p| p.name.as_str())

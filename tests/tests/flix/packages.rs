@@ -132,6 +132,28 @@ fn hashes(work: &Work, raw: &Path) -> Result<()> {
     Ok(())
 }
 
+/// tcpdump, started by root, becomes a user whom only the installation of its package makes.
+#[test]
+fn the_user_of_a_program_comes_with_its_package() -> Result<()> {
+    let work = Work::new()?;
+    let user = work.user("user")?;
+    let flix = |path: &str| World::get()?.flix(&user).args(["debian:bookworm", "tcpdump", path]).run();
+    assert_says(
+        &flix("/usr/bin/tcpdump")?,
+        &[
+            "warning: /usr/bin/tcpdump: runs as the user tcpdump if root starts it, and hosts may lack this user\n",
+            "hint: package:tcpdump has the host make the user tcpdump\n",
+        ],
+    );
+    let out = flix("package:tcpdump")?;
+    assert!(!out.stderr.contains("hosts may lack"), "{}", out.stderr);
+    let script = "chroot \"$place\" /usr/bin/tcpdump --version | head -n 1\n\
+                  grep -h '^u tcpdump ' \"$place\"/usr/lib/sysusers.d/tcpdump-setup.conf\n";
+    let out = Host::bookworm()?.merged(work.path(), &[&user.home().join("tcpdump.raw")], script)?;
+    assert_eq!(out.stdout.lines().count(), 2, "{}", out.stdout);
+    Ok(())
+}
+
 /// Of the running system, /var isn't read but for the package database and what packages list there.
 #[test]
 fn a_package_of_this_machine_comes_with_its_state() -> Result<()> {

@@ -7,6 +7,8 @@ mod remedy;
 
 mod report;
 
+mod users;
+
 mod warnings;
 
 use std::collections::BTreeSet;
@@ -19,7 +21,7 @@ use flix::plan::{Action, Entry, Plan, Request, Selection, Why, is_host_program};
 use image::Written;
 use oci::{Config, Rootfs};
 use packages::{Database, DatabaseError};
-use services::WithoutUnits;
+use services::{ServicesError, WithoutUnits};
 use sysext::extension::moved::Moved;
 use sysext::extension::{Finding, rule};
 use sysext::{Extension, ExtensionName, RequestedPath};
@@ -107,6 +109,15 @@ impl Conversion for Args {
 
     fn sources(&self, planned: &Planned, _image: &Tree) -> BTreeSet<TreePath> {
         planned.plan.entries.values().filter_map(|entry| entry.source.clone()).collect()
+    }
+
+    fn warn_of_users(
+        &self,
+        planned: &Planned,
+        image: &Tree,
+        events: &dyn Events,
+    ) -> Result<(), ServicesError> {
+        users::warn(&planned.plan, image, events)
     }
 
     fn machines(&self, planned: &Planned, _rootfs: &Rootfs) -> BTreeSet<Machine> {

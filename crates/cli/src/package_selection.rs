@@ -104,7 +104,8 @@ pub(crate) fn warn_of_init_scripts(text: &str, closure: &Closure<'_>, tree: &Tre
         let name = script.file_name().unwrap_or_default();
         let name = String::from_utf8_lossy(name.strip_suffix(b".sh").unwrap_or(name)).into_owned();
         let dirs = ["/usr/lib/systemd/system", "/lib/systemd/system", "/etc/systemd/system"];
-        dirs.iter().any(|dir| tree.resolve(format!("{dir}/{name}.service"), false).is_ok())
+        MASKED.contains(&name.as_str())
+            || dirs.iter().any(|dir| tree.resolve(format!("{dir}/{name}.service"), false).is_ok())
     };
     let alone = scripts.filter(|file| file.starts_with(&INIT.path())).filter(|script| !is_replaced(script));
     if let Some(names) = shown(alone) {
@@ -115,6 +116,9 @@ pub(crate) fn warn_of_init_scripts(text: &str, closure: &Closure<'_>, tree: &Tre
         events.event(Event::Hint(hint.into()));
     }
 }
+
+/// What hosts with systemd do themselves: Debian's package of systemd masks them.
+const MASKED: [&str; 6] = ["cryptdisks", "cryptdisks-early", "hwclock", "rc", "rcS", "x11-common"];
 
 const INIT: StaticPath = StaticPath::new("/etc/init.d");
 
@@ -231,10 +235,11 @@ mod tests {
     fn what_only_init_would_start() {
         let mut image = image();
         image.remove(&"/var/lib/dpkg/info/libz.list".parse().unwrap());
-        let list = "/etc/init.d/git\n/etc/init.d/z.sh\n";
+        let list = "/etc/init.d/git\n/etc/init.d/x11-common\n/etc/init.d/z.sh\n";
         for (path, text) in [
             ("/var/lib/dpkg/info/libz.list", list),
             ("/etc/init.d/git", "x"),
+            ("/etc/init.d/x11-common", "x"),
             ("/etc/init.d/z.sh", "x"),
             ("/usr/lib/systemd/system/z.service", "x"),
         ] {

@@ -52,7 +52,8 @@ stop_for_good() {
         ln -s /dev/null "$hidden"
     done
     systemctl daemon-reload
-    systemctl stop $2
+    # Its sockets, too, which would start it.
+    systemctl stop $(systemctl show --value --property=TriggeredBy $2) $2
 }
 # Name, unit, user, question, part of the answer, whether it is stopped before it is unmerged.
 live() {

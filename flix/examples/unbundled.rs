@@ -43,6 +43,10 @@ fn main() {
             Some(false) => noted += 1,
             Some(true) => warned += 1,
         }
+        for (by, programs) in &plan.named {
+            let programs: Vec<String> = programs.iter().map(TreePath::to_string).collect();
+            println!("{program}\tnamed\tby {by}\t{}", programs.join(" "));
+        }
         for unbundled in &plan.unbundled {
             let paths: Vec<String> = unbundled.paths.iter().map(TreePath::to_string).collect();
             let level = if unbundled.is_likely { "WARN" } else { "note" };

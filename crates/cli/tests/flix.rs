@@ -199,6 +199,55 @@ fn errors_have_hints_and_leave_nothing() {
     }
 }
 
+/// mtr starts mtr-packet, which is a file of its own package, by a name without a path.
+#[test]
+fn programs_of_the_same_packages_that_a_program_names_are_missed() {
+    let (flix, (lab, image)) = (Flix::new(), image());
+    let source = "#include <stdio.h>\nint main(int c, char **v) {\n\
+                  static const char *const all[] = { \"start ./ping-packet\", \"tool-of-helper\", \"other-tool\", \"shell\", \"ping-six\" };\n\
+                  puts(all[c]); return 0; }\n";
+    lab.compile(source, &lab.path("usr/bin/ping"), &[], &[]);
+    for name in ["ping-packet", "tool-of-helper", "other-tool", "shell"] {
+        lab.script(&format!("usr/bin/{name}"), "x");
+    }
+    lab.symlink("usr/bin/ping-six", "ping");
+    let warned = |image: &str, more: &[&str]| {
+        let said = flix.run(&[&[image, "one", "--no-check", "--dry-run", "/usr/bin/ping"], more].concat());
+        assert_eq!(said.code, 0, "{}", said.err);
+        said.err
+    };
+    // Nothing is known of what belongs together but the names.
+    let hint = "or use flatwrap, which runs programs in the whole image\n";
+    let adds = "hint: to include what these programs look for, add to the PATHs:";
+    assert_eq!(
+        warned(&image, &[]),
+        format!(
+            "warning: /usr/bin/ping: runs /usr/bin/ping-packet, which the extension lacks\n{adds} /usr/bin/ping-packet; {hint}"
+        )
+    );
+    let package = |name: &str, depends: &str| {
+        format!("Package: {name}\nStatus: install ok installed\nArchitecture: amd64\n{depends}\n")
+    };
+    let status = package("ping", "Depends: helper\n") + &package("helper", "") + &package("other", "");
+    lab.write("var/lib/dpkg/status", &status);
+    for (name, files) in [
+        ("ping", "/usr/bin/ping\n/usr/bin/ping-packet\n/usr/bin/ping-six\n"),
+        ("helper", "/usr/bin/tool-of-helper\n/usr/bin/shell\n"),
+        ("other", "/usr/bin/other-tool\n"),
+    ] {
+        lab.write(&format!("var/lib/dpkg/info/{name}.list"), files);
+    }
+    assert_eq!(
+        warned(&image, &[]),
+        format!(
+            "warning: /usr/bin/ping: runs /usr/bin/ping-packet, /usr/bin/tool-of-helper, which the extension lacks\n\
+             {adds} package:ping; {hint}"
+        )
+    );
+    let named = ["/usr/bin/ping-packet", "/usr/bin/tool-of-helper", "--host-interpreters"];
+    assert_eq!(warned(&image, &named), "");
+}
+
 #[test]
 fn the_shell_tools_environment_counts() {
     let (flix, (lab, image)) = (Flix::new(), image());

@@ -275,6 +275,9 @@ pub struct Plan {
     pub unseen: BTreeSet<TreePath>,
     /// Files that programs look for at run time and that the extension lacks.
     pub unbundled: Vec<Unbundled>,
+    /// Programs of the image that the extension lacks and whose names stand in a program's data, by that program. Whether it
+    /// runs them, or the names mean something else, [`Plan::expect_programs`] decides.
+    pub named: BTreeMap<TreePath, BTreeSet<TreePath>>,
     /// Things that may go wrong.
     pub warnings: Vec<String>,
     /// Decisions taken for the user.

@@ -61,6 +61,7 @@ impl Plan {
                 opened: Vec::new(),
                 unseen: BTreeSet::new(),
                 unbundled: Vec::new(),
+                named: BTreeMap::new(),
                 warnings: Vec::new(),
                 notes: Vec::new(),
             },

@@ -85,9 +85,11 @@ impl Conversion for Args {
         elsewhere: BTreeSet<TreePath>,
     ) -> anyhow::Result<Planned> {
         let request = Request { wanted, selections, elsewhere, ..request(self, name, &rootfs.config.env)? };
-        let plan = Plan::new(&rootfs.tree, &request)?;
-        let shown = self.explain || self.common.report.json || !plan.unbundled.is_empty();
+        let mut plan = Plan::new(&rootfs.tree, &request)?;
+        let is_incomplete = !plan.unbundled.is_empty() || !plan.named.is_empty();
+        let shown = self.explain || self.common.report.json || is_incomplete;
         let database = if shown { Database::read(&rootfs.tree) } else { Ok(None) };
+        remedy::expect_programs(&mut plan, database.as_ref().ok().and_then(Option::as_ref));
         Ok(Planned { plan, database })
     }
 

@@ -1,6 +1,6 @@
 //! What adds the files that programs look for at run time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flix::plan::{Plan, Unbundled, UnbundledKind, Why};
 use packages::{Database, Package};
@@ -18,6 +18,23 @@ struct Remedy {
     words: BTreeSet<String>,
     /// Whether something is left that no word adds.
     left: bool,
+}
+
+/// Programs that others name are missing if they are of the same package, or of one that it depends on.
+pub(super) fn expect_programs(plan: &mut Plan, database: Option<&Database>) {
+    let name = |path: &TreePath| Some(database?.owner(path)?.name.as_str());
+    let closures: BTreeMap<&str, BTreeSet<String>> = plan
+        .named
+        .keys()
+        .filter_map(name)
+        .filter_map(|name| Some((name, brought(database?, name)?)))
+        .collect();
+    plan.expect_programs(|program, by| {
+        database?;
+        let belongs =
+            name(program).zip(name(by)).and_then(|(owner, by)| Some(closures.get(by)?.contains(owner)));
+        Some(belongs == Some(true))
+    });
 }
 
 /// Says what adds the files that a plan lacks.
@@ -78,12 +95,13 @@ fn packages_of_programs(plan: &Plan, database: &Database) -> Vec<(String, BTreeS
     let asked = plan.entries.values().filter(|e| e.why.iter().any(|w| matches!(w, Why::Asked(_))));
     let names: BTreeSet<&str> =
         asked.filter_map(|e| Some(database.owner(e.source.as_ref()?)?.name.as_str())).collect();
-    let brings = |name: &str| {
-        let closure = database.closure(&[name]).ok()?;
-        let packages = closure.named.iter().chain(&closure.depends);
-        Some((name.to_owned(), packages.map(|p| p.name.clone()).collect()))
-    };
-    names.into_iter().filter_map(brings).collect()
+    names.into_iter().filter_map(|name| Some((name.to_owned(), brought(database, name)?))).collect()
+}
+
+/// The names of the packages that `package:NAME` brings.
+fn brought(database: &Database, name: &str) -> Option<BTreeSet<String>> {
+    let closure = database.closure(&[name]).ok()?;
+    Some(closure.named.iter().chain(&closure.depends).map(|p| p.name.clone()).collect())
 }
 
 /// The packages of a file, or of what is below a folder.

@@ -2,6 +2,7 @@
 //! that they run, modules of interpreters.
 
 mod families;
+mod names;
 mod optional;
 mod paths;
 mod scripts;
@@ -17,6 +18,7 @@ use super::host::{TIME_ZONES, is_host_business, is_host_data, is_host_program, i
 use super::planner::Planner;
 use super::{Action, Entry, PlanError, Why};
 use families::Family;
+use names::Names;
 
 /// Files and folders of the image that a program looks for at run time, and that the extension lacks.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,6 +70,8 @@ impl Planner<'_> {
     pub(super) fn unbundled(&mut self, closure: &Closure) -> Result<(), PlanError> {
         let mut out = BTreeSet::new();
         let bundled = Bundled::new(self);
+        let programs = Names::new(self.tree, &bundled);
+        let mut named: BTreeMap<TreePath, BTreeSet<TreePath>> = BTreeMap::new();
         let names: BTreeSet<&[u8]> =
             closure.links.keys().chain(closure.objects.keys()).filter_map(TreePath::file_name).collect();
         // By directory of programs.
@@ -98,6 +102,14 @@ impl Planner<'_> {
                     numbered.insert((dir.to_vec(), name.to_vec()));
                 }
                 families.extend(families::by_mark(string));
+                // A program with several names does by itself what the others do.
+                if is_root
+                    && let Some((program, other)) = programs.get(string, path)
+                    && is_new(program.as_relative(), &mut seen)
+                    && !other.has_same_bytes(content)
+                {
+                    named.entry(path.clone()).or_default().insert(program.clone());
+                }
             });
             // The closure reports files that can't be read, if they matter.
             if strings.is_err() {
@@ -135,6 +147,7 @@ impl Planner<'_> {
             out.extend(entries(path, found));
         }
         self.plan.unbundled = out.into_iter().collect();
+        self.plan.named = named;
         Ok(())
     }
 }

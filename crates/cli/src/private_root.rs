@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use elf::closure::{DlopenPolicy, Options};
 use flix::plan::Selection;
 use packages::{Closure, Database, Package};
 use services::FIRST_START_PROGRAMS;
@@ -68,6 +69,9 @@ const MADE: [StaticPath; 6] = [
     StaticPath::new("/usr"),
 ];
 
+/// Where each package's directory holds what changes.
+const STATE: StaticPath = StaticPath::new("/var/lib");
+
 /// The files of packages and of all that they depend on, the base system included; what is needed only to install packages
 /// is left out. What no package owns is included if it belongs to these: links to them, and files beside them.
 ///
@@ -114,6 +118,11 @@ pub(crate) fn select(
     let mut paths: BTreeSet<TreePath> =
         kept.values().flat_map(|p| p.runtime_files(&args.locale)).cloned().collect();
     paths.extend(made(tree, &database, &paths));
+    let selected: Vec<&Package> = kept.into_values().collect();
+    paths.extend(made_state(tree, &database, &selected));
+    if args.depends() {
+        paths.extend(libraries(tree, &paths));
+    }
     paths.extend(certificates(tree, &paths));
     Ok(vec![Selection { text, paths }])
 }
@@ -195,6 +204,51 @@ fn made(tree: &Tree, database: &Database, paths: &BTreeSet<TreePath>) -> BTreeSe
         }
     }
     out
+}
+
+/// What no package owns in directories of packages below /var: what their scripts made there, as TeX's formats.
+fn made_state(tree: &Tree, database: &Database, packages: &[&Package]) -> BTreeSet<TreePath> {
+    let of = |package: &Package| package.directories.clone();
+    let owned: BTreeSet<TreePath> = database.packages().flat_map(of).collect();
+    let selected: BTreeSet<&TreePath> = packages.iter().flat_map(|p| &p.directories).collect();
+    let var = STATE.path();
+    let mut out = BTreeSet::new();
+    for (path, node) in tree.subtree(&var) {
+        if node.is_dir() || database.owner(path).is_some() {
+            continue;
+        }
+        let above = std::iter::successors(path.parent(), TreePath::parent);
+        // Each package lists /var/lib.
+        let mut own = above.take_while(|dir| dir.depth() > var.depth());
+        if own.find(|dir| owned.contains(dir)).is_some_and(|dir| selected.contains(&dir)) {
+            out.insert(path.clone());
+        }
+    }
+    out
+}
+
+/// Libraries that the files load and that none of their packages depends on: Debian's mc needs libcom_err, which each Debian
+/// has.
+fn libraries(tree: &Tree, paths: &BTreeSet<TreePath>) -> BTreeSet<TreePath> {
+    let options = Options {
+        allow_missing: true,
+        dlopen: DlopenPolicy::None,
+        needed_only: true,
+        sealed: false,
+        extra_libs: Vec::new(),
+        ld_library_path: Vec::new(),
+    };
+    let mut resolver = elf::Resolver::new(tree, options);
+    for path in paths {
+        let content = tree.get(path).and_then(tree::Node::content);
+        if content.is_some_and(|content| content.head(4).is_ok_and(|head| head == b"\x7fELF")) {
+            // What can't be loaded loads nothing.
+            let _ = resolver.add_root(path);
+        }
+    }
+    let Ok(closure) = resolver.finish() else { return BTreeSet::new() };
+    let found = closure.objects.into_keys().chain(closure.links.into_keys());
+    found.filter(|path| !paths.contains(path)).collect()
 }
 
 /// The packages of a closure by their distance: those that are named, those that these depend on directly, and so on.
@@ -364,11 +418,14 @@ mod tests {
         };
         for (path, text) in [
             ("/var/lib/dpkg/status", status.as_str()),
-            ("/var/lib/dpkg/info/git.list", "/usr/bin/git\n/usr/lib/git/core\n/usr/share/doc/git/x\n"),
+            (
+                "/var/lib/dpkg/info/git.list",
+                "/var/lib\n/var/lib/git\n/usr/bin/git\n/usr/lib/git/core\n/usr/share/doc/git/x\n",
+            ),
             ("/var/lib/dpkg/info/perl.list", "/usr/bin/perl\n/usr/share/perl/x.pm\n"),
             ("/var/lib/dpkg/info/libc6.list", "/usr/lib/libc.so.6\n/etc/ld.so.conf\n"),
             ("/var/lib/dpkg/info/dash.list", "/usr/bin/dash\n"),
-            ("/var/lib/dpkg/info/vim.list", "/usr/bin/vim.basic\n/usr/share/vim/x\n"),
+            ("/var/lib/dpkg/info/vim.list", "/var/lib\n/var/lib/vim\n/usr/bin/vim.basic\n/usr/share/vim/x\n"),
             ("/var/lib/dpkg/info/java.list", "/usr/lib/jvm/bin/java\n/usr/bin/jar\n"),
             ("/var/lib/dpkg/info/adduser.list", "/usr/sbin/adduser\n"),
             ("/var/lib/dpkg/info/tool.list", "/usr/bin/tool\n/usr/bin/tool2\n"),
@@ -386,6 +443,9 @@ mod tests {
             ("/usr/share/doc/git/x", ""),
             ("/usr/lib/git/core", ""),
             ("/usr/lib/git/cache/a", "unowned, below"),
+            ("/var/lib/git/made/a", "unowned, below"),
+            ("/var/lib/vim/made", "unowned, another's"),
+            ("/var/lib/made", "unowned, nobody's"),
             ("/usr/share/perl/x.pm", ""),
             ("/usr/share/perl/x.pmc", "unowned, beside"),
             ("/usr/share/vim/x", ""),
@@ -428,7 +488,7 @@ mod tests {
             paths.join(" "),
             "/bin /etc/common/start /etc/ld.so.cache /etc/ld.so.conf /sbin/applet /usr/bin/dash /usr/bin/git /usr/bin/perl /usr/bin/sh \
              /usr/lib/git/cache/a /usr/lib/git/core /usr/lib/git/link /usr/lib/libc.so.6 /usr/share/perl/x.pm \
-             /usr/share/perl/x.pmc"
+             /usr/share/perl/x.pmc /var/lib/git/made/a"
         );
         let found = select(&["tool".to_owned()], &args, &image(), &Silent).unwrap();
         for path in ["/usr/bin/perl5", "/usr/bin/vim.basic", "/usr/bin/dash"] {
@@ -436,6 +496,25 @@ mod tests {
         }
         let e = select(&["none".to_owned()], &args, &image(), &Silent).unwrap_err();
         assert_eq!(e.to_string(), "package none is not installed in the image");
+    }
+
+    #[test]
+    fn libraries_that_no_package_depends_on() {
+        let lab = elf::testing::TestRoot::musl();
+        lab.with_musl().shared_library("usr/lib/libtwo.so", "libtwo.so", &[], &[]);
+        lab.shared_library("usr/lib/libone.so.1.0", "libone.so.1", &["usr/lib/libtwo.so"], &[]);
+        lab.symlink("usr/lib/libone.so.1", "libone.so.1.0");
+        lab.program("usr/bin/prog", &["usr/lib/libone.so.1.0"], &[]);
+        lab.write(
+            "var/lib/dpkg/status",
+            "Package: prog\nStatus: install ok installed\nArchitecture: amd64\n\n",
+        );
+        lab.write("var/lib/dpkg/info/prog.list", "/usr/bin/prog\n");
+        let found = select(&["prog".to_owned()], &PackageArgs::default(), &lab.tree(), &Silent).unwrap();
+        let paths: Vec<String> = found[0].paths.iter().map(ToString::to_string).collect();
+        for path in ["/usr/lib/libone.so.1", "/usr/lib/libone.so.1.0", "/usr/lib/libtwo.so"] {
+            assert!(paths.iter().any(|p| p == path), "{path} {paths:?}");
+        }
     }
 
     #[test]

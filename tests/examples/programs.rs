@@ -1,6 +1,7 @@
 //! `cargo xtask bench --programs`: programs taken in several ways and used, as a Markdown page on stdout.
 //!
 //! usage: programs [--only NAME[,NAME…]] [--way WAY[,WAY…]] [--results FILE]
+//! New results go to the file, by default tests/programs/results.json, and the page has all that is in it.
 //! `--way home` is the use in the program's own root, which otherwise runs only for programs that fail in another way.
 // A program for people at a terminal: printing is what it's for.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -10,17 +11,17 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
+use e2e::place;
 use e2e::uses::{Cells, Image, Use, Uses, Verdict, Way, all, page};
 
 /// Programs at a time.
 const WORKERS: usize = 2;
 
-#[derive(Default)]
 struct Args {
     only: Vec<String>,
     ways: Vec<Way>,
     /// Results of earlier runs, to which this one adds.
-    results: Option<PathBuf>,
+    results: PathBuf,
 }
 
 fn main() -> Result<()> {
@@ -93,14 +94,15 @@ fn one(uses: &Uses, program: &Use, args: &Args, cells: &Mutex<Cells>) -> Result<
 
 impl Args {
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Args> {
-        let mut args = Args { ways: Way::ALL.to_vec(), ..Args::default() };
+        let results = place::repository().join("tests/programs/results.json");
+        let mut args = Args { only: Vec::new(), ways: Way::ALL.to_vec(), results };
         while let Some(word) = words.next() {
             let value = words.next().with_context(|| format!("{word}: a value is missing"))?;
             match word.as_str() {
                 "--only" => args.only = value.split(',').map(str::to_owned).collect(),
                 "--way" if value == "home" => args.ways.clear(),
                 "--way" => args.ways = value.split(',').map(way).collect::<Result<_>>()?,
-                "--results" => args.results = Some(value.into()),
+                "--results" => args.results = value.into(),
                 _ => bail!("{word}: unknown"),
             }
         }
@@ -108,20 +110,20 @@ impl Args {
     }
 
     fn read(&self) -> Result<Cells> {
-        match &self.results {
-            Some(path) if path.exists() => {
-                let text = std::fs::read_to_string(path).with_context(|| format!("{path:?}"))?;
-                let list: Vec<_> = serde_json::from_str(&text).with_context(|| format!("{path:?}"))?;
-                Ok(list.into_iter().collect())
-            }
-            _ => Ok(Cells::new()),
+        let path = &self.results;
+        if !path.exists() {
+            return Ok(Cells::new());
         }
+        let text = std::fs::read_to_string(path).with_context(|| format!("{path:?}"))?;
+        let list: Vec<_> = serde_json::from_str(&text).with_context(|| format!("{path:?}"))?;
+        Ok(list.into_iter().collect())
     }
 
+    /// One a line.
     fn write(&self, cells: &Cells) -> Result<()> {
-        let Some(path) = &self.results else { return Ok(()) };
-        let list: Vec<_> = cells.iter().collect();
-        std::fs::write(path, serde_json::to_string_pretty(&list)?).with_context(|| format!("{path:?}"))
+        let path = &self.results;
+        let lines: Vec<String> = cells.iter().map(|c| serde_json::to_string(&c)).collect::<Result<_, _>>()?;
+        std::fs::write(path, format!("[\n{}\n]\n", lines.join(",\n"))).with_context(|| format!("{path:?}"))
     }
 }
 

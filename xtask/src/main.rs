@@ -76,8 +76,8 @@ enum Task {
         /// --daemons, flix or flatwrap
         #[arg(long, requires = "table")]
         way: Option<String>,
-        /// Add the results of --programs or --daemons to those in this file; --daemons only runs what the file lacks, unless
-        /// --only is given
+        /// Add the results of --programs (by default to tests/programs/results.json) or --daemons to those in this file;
+        /// --daemons only runs what the file lacks, unless --only is given
         #[arg(long, value_name = "FILE", requires = "table")]
         results: Option<PathBuf>,
     },

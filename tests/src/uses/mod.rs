@@ -62,7 +62,8 @@ pub struct Cell {
     pub size: u64,
     /// Files and links in it.
     pub files: u64,
-    /// How long it took to make it. Seconds.
+    /// How long it took to make it, which depends on the machine. Seconds.
+    #[serde(skip)]
     pub seconds: f64,
     /// What the program did, if it doesn't work.
     pub ran: Option<String>,

@@ -7,7 +7,8 @@ use super::{Build, Cell, Cells, Use, Verdict, Way};
 
 const HEAD: &str = "# Programs, taken and used
 
-Made by `cargo xtask bench --programs > docs/programs.md`. Each program is taken out of one root file system, merged by
+Made by `cargo xtask bench --programs > docs/programs.md`, which keeps the results in `tests/programs/results.json`: with `--only` or `--way`,
+all others stay as they are. Each program is taken out of one root file system, merged by
 systemd-sysext onto a host that has busybox and no C library, set up there by systemd-sysusers and systemd-tmpfiles, and used: a query, a
 clone, a page, a conversion. Its output must match its output in its own root. The programs of Debian 12 and their uses are in `tests/programs/uses.toml`, those of Alpine 3.20
 in `tests/programs/uses-alpine.toml`.
@@ -22,8 +23,7 @@ in `tests/programs/uses-alpine.toml`.
 | flatwrap, by trace | `flatwrap --trace 'the use' IMAGE NAME /usr/bin/git` |
 
 **works**: its output is correct. **told**: it doesn't, and an error, a warning or a hint names what is missing. **silent**: it doesn't, and
-nothing was said. A star marks a program that works although there was a warning. Empty cells have not been measured; the host is a
-chroot(2), where nobody but root can use an entry point (postgresql).
+nothing was said. A star marks a program that works although there was a warning. Empty cells have not been measured.
 ";
 
 /// The page, with a section for the programs of each image.

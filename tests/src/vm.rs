@@ -26,7 +26,7 @@ const END: &str = "@@ script ends: ";
 const ACCEL: &str = "tcg,thread=multi";
 
 /// Seconds. A boot takes some 20, on a busy machine 150; then somebody has to say no.
-const LIMIT: usize = 600;
+const LIMIT: usize = 900;
 /// Seconds more for each file.
 const LIMIT_PER_FILE: usize = 120;
 

@@ -157,7 +157,8 @@ fn write(path: &Path, selections: &[Selection]) -> Result<(), SelectionError> {
 }
 
 /// Files and folders that each host has its own of, for programs that run on the host itself.
-const HOSTS: [StaticPath; 38] = [
+const HOSTS: [StaticPath; 43] = [
+    StaticPath::new("/etc/bash.bashrc"),
     StaticPath::new("/etc/ca-certificates"),
     StaticPath::new("/etc/crypto-policies"),
     StaticPath::new("/etc/environment"),
@@ -168,6 +169,8 @@ const HOSTS: [StaticPath; 38] = [
     StaticPath::new("/etc/host.conf"),
     StaticPath::new("/etc/hostname"),
     StaticPath::new("/etc/hosts"),
+    StaticPath::new("/etc/hosts.allow"),
+    StaticPath::new("/etc/hosts.deny"),
     StaticPath::new("/etc/ld.so.cache"),
     StaticPath::new("/etc/ld.so.conf"),
     StaticPath::new("/etc/ld.so.conf.d"),
@@ -182,7 +185,9 @@ const HOSTS: [StaticPath; 38] = [
     StaticPath::new("/etc/os-release"),
     StaticPath::new("/etc/passwd"),
     StaticPath::new("/etc/pki"),
+    StaticPath::new("/etc/profile"),
     StaticPath::new("/etc/resolv.conf"),
+    StaticPath::new("/etc/selinux"),
     StaticPath::new("/etc/shadow"),
     StaticPath::new("/etc/ssl"),
     StaticPath::new("/etc/timezone"),

@@ -152,13 +152,14 @@ pub(crate) fn is_hosts_state(path: &TreePath) -> bool {
 }
 
 /// Entries of /etc that say who the host is, or that other programs than the services read.
-const HOSTS_ETC: [&str; 69] = [
+const HOSTS_ETC: [&str; 76] = [
     "X11",
     "adjtime",
     "alternatives",
     "apk",
     "apparmor.d",
     "apt",
+    "bash.bashrc",
     "bash_completion.d",
     "bindresvport.blacklist",
     "ca-certificates",
@@ -171,12 +172,15 @@ const HOSTS_ETC: [&str; 69] = [
     "default",
     "dhcp",
     "dpkg",
+    "environment",
     "fstab",
     "group",
     "gshadow",
     "host.conf",
     "hostname",
     "hosts",
+    "hosts.allow",
+    "hosts.deny",
     "init.d",
     "insserv.conf.d",
     "issue",
@@ -186,6 +190,7 @@ const HOSTS_ETC: [&str; 69] = [
     "ld.so.conf.d",
     "localtime",
     "logcheck",
+    "login.defs",
     "logrotate.d",
     "lsb-release",
     "machine-id",
@@ -199,6 +204,7 @@ const HOSTS_ETC: [&str; 69] = [
     "passwd",
     "pki",
     "ppp",
+    "profile",
     "profile.d",
     "protocols",
     "rc0.d",
@@ -213,6 +219,7 @@ const HOSTS_ETC: [&str; 69] = [
     "resolvconf",
     "rsyslog.d",
     "runit",
+    "selinux",
     "services",
     "shadow",
     "shells",
@@ -285,6 +292,7 @@ mod tests {
             ("/etc/ssl/certs/x.pem", true),
             ("/etc/ssl/openssl.cnf", false),
             ("/etc/default/x", true),
+            ("/etc/selinux/semanage.conf", true),
         ] {
             assert_eq!(is_hosts_configuration(&path.parse().unwrap()), expected, "{path}");
         }

@@ -106,6 +106,7 @@ const OF_HOST: &[&str] = &[
     "rpc",
     "securetty",
     "security",
+    "selinux",
     "services",
     "shells",
     "skel",

@@ -97,9 +97,14 @@ pub(crate) fn select(
     Ok(out)
 }
 
-/// Warns of scripts by which System V's init would start something, if the image has no unit of the same name.
+/// Warns of scripts by which System V's init would start something of the named packages, or of others of the same software
+/// (exim4-base), if the image has no unit of the same name.
 pub(crate) fn warn_of_init_scripts(text: &str, closure: &Closure<'_>, tree: &Tree, events: &dyn Events) {
-    let scripts = closure.named.iter().chain(&closure.depends).flat_map(|p| &p.files);
+    fn software(package: &Package) -> &str {
+        package.name.split('-').next().unwrap_or_default()
+    }
+    let parts = closure.depends.iter().filter(|p| closure.named.iter().any(|n| software(n) == software(p)));
+    let scripts = closure.named.iter().chain(parts).flat_map(|p| &p.files);
     let is_replaced = |script: &TreePath| {
         let name = script.file_name().unwrap_or_default();
         let name = String::from_utf8_lossy(name.strip_suffix(b".sh").unwrap_or(name)).into_owned();
@@ -235,9 +240,12 @@ mod tests {
     fn what_only_init_would_start() {
         let mut image = image();
         image.remove(&"/var/lib/dpkg/info/libz.list".parse().unwrap());
-        let list = "/etc/init.d/git\n/etc/init.d/x11-common\n/etc/init.d/z.sh\n";
+        image.remove(&"/var/lib/dpkg/info/git.list".parse().unwrap());
+        let list = "/usr/bin/git\n/etc/init.d/git\n/etc/init.d/x11-common\n/etc/init.d/z.sh\n";
         for (path, text) in [
-            ("/var/lib/dpkg/info/libz.list", list),
+            ("/var/lib/dpkg/info/libz.list", "/etc/init.d/procps\n"),
+            ("/etc/init.d/procps", "x"),
+            ("/var/lib/dpkg/info/git.list", list),
             ("/etc/init.d/git", "x"),
             ("/etc/init.d/x11-common", "x"),
             ("/etc/init.d/z.sh", "x"),

@@ -248,6 +248,30 @@ fn programs_of_the_same_packages_that_a_program_names_are_missed() {
     assert_eq!(warned(&image, &named), "");
 }
 
+/// perl doesn't need the modules that another package has for it, unless somebody's script does.
+#[test]
+fn modules_of_other_packages_are_a_note() {
+    let (flix, (lab, image)) = (Flix::new(), image());
+    let source =
+        "#include <stdlib.h>\n#include <stdio.h>\nint main(void) { puts(getenv(\"PERL5LIB\")); return 0; }\n";
+    lab.compile(source, &lab.path("usr/bin/perl"), &[], &[]);
+    lab.write("usr/share/perl/5.36/strict.pm", "1;\n");
+    lab.write("usr/share/perl5/Other.pm", "1;\n");
+    let package =
+        |name: &str| format!("Package: {name}\nStatus: install ok installed\nArchitecture: amd64\n\n");
+    lab.write("var/lib/dpkg/status", &(package("perl") + &package("other")));
+    lab.write("var/lib/dpkg/info/perl.list", "/usr/bin/perl\n/usr/share/perl/5.36/strict.pm\n");
+    lab.write("var/lib/dpkg/info/other.list", "/usr/share/perl5/Other.pm\n");
+    let said = |what: &str| flix.run(&[&image, "one", "--no-check", "--dry-run", what]).err;
+    let lacks = "/usr/bin/perl: needs Perl's modules (/usr/share/perl5), which the extension lacks";
+    let by_package = said("package:perl");
+    assert!(
+        by_package.contains(&format!("note: {lacks}\n")) && !by_package.contains("hint: "),
+        "{by_package}"
+    );
+    assert!(said("/usr/bin/perl").contains("warning: /usr/bin/perl: needs Perl's modules (/usr/share/perl"));
+}
+
 #[test]
 fn the_shell_tools_environment_counts() {
     let (flix, (lab, image)) = (Flix::new(), image());

@@ -162,7 +162,7 @@ fn goes_on(b: u8) -> bool {
 
 /// The path in just this many bytes. Each host has /bin as a symlink to usr/bin. None if it is too long.
 fn fit(path: &[u8], len: usize) -> Option<Vec<u8>> {
-    let usr = path.strip_prefix(b"/usr").filter(|rest| rest.starts_with(b"/bin/"));
+    let usr = path.strip_prefix(b"/usr").filter(|rest| *rest == b"/bin" || rest.starts_with(b"/bin/"));
     let (head, tail): (&[u8], &[u8]) = match usr {
         Some(rest) if path.len() > len => (b"", rest),
         _ => path.split_at(path.iter().skip(1).position(|&b| b == b'/').map_or(0, |at| at + 1)),
@@ -227,5 +227,6 @@ mod tests {
         assert_eq!(fit(b"/usr/lib/long/x", 7), None);
         assert_eq!(fit(b"/opt/x", 8).unwrap(), b"/opt///x");
         assert_eq!(fit(b"/usr/bin/x", 7).unwrap(), b"//bin/x");
+        assert_eq!(fit(b"/usr/bin", 5).unwrap(), b"//bin");
     }
 }

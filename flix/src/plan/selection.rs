@@ -36,6 +36,7 @@ const EQUAL_LIMIT: u64 = 64 << 20;
 /// Files and folders of /etc that are of no use to the programs of an extension, or that make no difference where they
 /// are missing.
 const UNUSED: &[&str] = &[
+    "X11",
     "alternatives",
     "apparmor.d",
     "bash_completion.d",

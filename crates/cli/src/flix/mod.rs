@@ -89,7 +89,9 @@ impl Conversion for Args {
         let is_incomplete = !plan.unbundled.is_empty() || !plan.named.is_empty();
         let shown = self.explain || self.common.report.json || is_incomplete;
         let database = if shown { Database::read(&rootfs.tree) } else { Ok(None) };
-        remedy::expect_programs(&mut plan, database.as_ref().ok().and_then(Option::as_ref));
+        let known = database.as_ref().ok().and_then(Option::as_ref);
+        remedy::expect_programs(&mut plan, known);
+        remedy::expect_modules(&mut plan, known);
         Ok(Planned { plan, database })
     }
 

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flix::plan::{Plan, Unbundled, UnbundledKind, Why};
+use packages::base::is_base;
 use packages::{Database, Package};
 use sysext::request::allowed;
 use tree::{Event, Events, TreePath};
 
 use crate::args::PACKAGE;
+use crate::package_selection::plain;
 
 /// A folder of more packages than this is named itself.
 const MOST_OWNERS: usize = 3;
@@ -37,6 +39,38 @@ pub(super) fn expect_programs(plan: &mut Plan, database: Option<&Database>) {
     });
 }
 
+/// Modules of packages on which the selected ones don't depend are nothing that an interpreter of theirs has to find, unless
+/// it was asked for by itself.
+pub(super) fn expect_modules(plan: &mut Plan, database: Option<&Database>) {
+    let Some(database) = database else { return };
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    let mut asked: BTreeSet<&TreePath> = BTreeSet::new();
+    for entry in plan.entries.values() {
+        for why in &entry.why {
+            match why {
+                Why::Asked(_) => asked.extend(&entry.source),
+                Why::Selected(text) => names.extend(text.strip_prefix(PACKAGE)),
+                _ => {}
+            }
+        }
+    }
+    if names.is_empty() {
+        return;
+    }
+    let brought: BTreeSet<String> =
+        names.into_iter().filter_map(|name| brought(database, plain(name))).flatten().collect();
+    for unbundled in &mut plan.unbundled {
+        let is_module = matches!(unbundled.kind, UnbundledKind::Family(_));
+        if unbundled.is_likely && is_module && !asked.contains(&unbundled.by) {
+            let is_anothers = |path: &TreePath| {
+                let owners = owners(database, path);
+                !owners.is_empty() && owners.is_disjoint(&brought)
+            };
+            unbundled.is_likely = !unbundled.paths.iter().all(is_anothers);
+        }
+    }
+}
+
 /// Says what adds the files that a plan lacks.
 pub(super) fn hint(plan: &Plan, database: Option<&Database>, events: &dyn Events) {
     let remedy = Remedy::new(plan, database);
@@ -63,7 +97,11 @@ impl Remedy {
         let programs = database.map(|d| packages_of_programs(plan, d)).unwrap_or_default();
         for Unbundled { kind, paths, .. } in plan.unbundled.iter().filter(|u| u.is_likely) {
             for path in paths {
-                let owners = database.map(|d| owners(d, path)).unwrap_or_default();
+                let mut owners = database.map(|d| owners(d, path)).unwrap_or_default();
+                if *kind == UnbundledKind::Configuration {
+                    // The host's own packages have their files there.
+                    owners.retain(|name| database.and_then(|d| d.package(name)).is_none_or(|p| !is_base(p)));
+                }
                 let brings =
                     |(_, closure): &&(String, BTreeSet<String>)| owners.iter().any(|o| closure.contains(o));
                 let mut names: BTreeSet<String> = match programs.iter().find(brings) {

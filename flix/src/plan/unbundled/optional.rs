@@ -69,6 +69,7 @@ const UNUSED: &[&str] = &[
 
 /// Files and folders of /etc that belong to the base system, in one form or another on each host.
 const OF_HOST: &[&str] = &[
+    "X11",
     "adjtime",
     "alternatives",
     "bash.bashrc",

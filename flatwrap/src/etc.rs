@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use elf::closure::{DlopenPolicy, Options as ClosureOptions};
+use elf::closure::Options as ClosureOptions;
 use tree::{Kind, Node, StaticPath, Tree, TreePath};
 
 /// Where the host's /etc is mounted, for symlinks into it. As deep as /etc itself, so that the relative symlinks in it lead to
@@ -197,15 +197,7 @@ pub(crate) fn names(image: &Tree, programs: &BTreeSet<TreePath>) -> BTreeSet<Vec
     let mut objects = programs.clone();
     for program in programs {
         out.extend(program.file_name().map(<[u8]>::to_vec));
-        let options = ClosureOptions {
-            allow_missing: true,
-            dlopen: DlopenPolicy::None,
-            needed_only: true,
-            sealed: false,
-            extra_libs: Vec::new(),
-            ld_library_path: Vec::new(),
-        };
-        let mut resolver = elf::Resolver::new(image, options);
+        let mut resolver = elf::Resolver::new(image, ClosureOptions::of_start());
         // What can't be read names nothing.
         if let Ok(true) = resolver.add_root(program)
             && let Ok(closure) = resolver.finish()

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use elf::closure::{Closure, DlopenPolicy, Missing, Options};
+use elf::closure::{Closure, Missing, Options};
 use elf::{ElfKind, Libc, Resolver, defined_versions};
 use tree::{Node, Tree, TreePath, escape, list_some};
 
@@ -19,10 +19,6 @@ use crate::{Finding, Host, Severity};
 
 /// Findings for one file that are told one by one.
 const NAMED: usize = 3;
-
-fn options() -> Options {
-    Options { allow_missing: true, dlopen: DlopenPolicy::None, needed_only: true, ..Options::default() }
-}
 
 pub(crate) fn findings(host: &Host, merged: &Merged, layers: &[Layer<'_>]) -> Vec<Finding> {
     let names: Vec<&str> = layers.iter().map(|e| e.name.as_str()).collect();
@@ -49,7 +45,7 @@ struct After<'a> {
 
 impl<'a> After<'a> {
     fn resolver(&self) -> Resolver<'a> {
-        let mut resolver = Resolver::new(&self.merged.tree, options());
+        let mut resolver = Resolver::new(&self.merged.tree, Options::of_start());
         know(&mut resolver, self.own, |_| true);
         let is_hosts =
             |path: &TreePath| self.merged.owner(path) == Owner::Host && self.merged.tree.contains(path);
@@ -72,7 +68,7 @@ fn of_host(
     if files.is_empty() {
         return;
     }
-    let mut resolver = Resolver::new(&host.tree, options());
+    let mut resolver = Resolver::new(&host.tree, Options::of_start());
     know(&mut resolver, &hosts.files, |_| true);
     let before = resolve(resolver, &files);
     let by_link: BTreeSet<&TreePath> =

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use elf::closure::{DlopenPolicy, Options};
+use elf::closure::Options;
 use tree::{Kind, Meta, Node, Tree, TreeError, TreePath};
 
 use crate::{Program, commands};
@@ -194,7 +194,7 @@ fn add_tools(
     image: &Tree,
     is_host_program: &dyn Fn(&TreePath) -> bool,
 ) -> Result<(), TreeError> {
-    let mut resolver = elf::Resolver::new(image, options());
+    let mut resolver = elf::Resolver::new(image, Options::of_start());
     let mut wanted = BTreeSet::new();
     const FOLDERS: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
     for folder in FOLDERS {
@@ -293,17 +293,6 @@ fn lines(extension: &Tree, dir: &str) -> Vec<Vec<String>> {
     out
 }
 
-fn options() -> Options {
-    Options {
-        allow_missing: true,
-        dlopen: DlopenPolicy::None,
-        needed_only: true,
-        sealed: false,
-        extra_libs: Vec::new(),
-        ld_library_path: Vec::new(),
-    }
-}
-
 /// Of [`Tree::resolve_within`], for all symlinks of a tree. A million usual ones take a tenth of it.
 const RESOLUTION: u64 = 1 << 30;
 
@@ -321,7 +310,7 @@ fn links_to(tree: &Tree, is_wanted: &dyn Fn(&TreePath) -> bool) -> Vec<TreePath>
 pub(crate) fn started(tree: &Tree, program: &[u8]) -> Vec<Vec<u8>> {
     let mut out = Vec::new();
     let Ok(program) = tree.resolve(program, true) else { return out };
-    let mut resolver = elf::Resolver::new(tree, options());
+    let mut resolver = elf::Resolver::new(tree, Options::of_start());
     // What can't be read is found by trying.
     let _ = resolver.add_root(&program.path);
     if let Ok(closure) = resolver.finish() {

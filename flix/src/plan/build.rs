@@ -7,7 +7,7 @@ use tree::{Content, Ino, Kind, Meta, Node, Patch, Tree, TreePath};
 
 use super::{Action, BuildError, Entry, Plan, Relocation};
 use crate::scripts::SCRIPT_LIMIT;
-use elf::closure::{DlopenPolicy, ExtraLib, Options, Resolver};
+use elf::closure::{ExtraLib, Options, Resolver};
 use elf::{Edit, rewrite};
 
 impl Plan {
@@ -104,14 +104,7 @@ impl Plan {
             }
             let place = |p: &TreePath| self.home(p);
             let later = map.later().iter().filter_map(place).map(ExtraLib::Path);
-            let options = Options {
-                allow_missing: true,
-                dlopen: DlopenPolicy::None,
-                needed_only: true,
-                sealed: true,
-                extra_libs: later.collect(),
-                ld_library_path: Vec::new(),
-            };
+            let options = Options { sealed: true, extra_libs: later.collect(), ..Options::of_start() };
             let mut resolver = Resolver::new(extension, options);
             resolver.add_root(program)?;
             let closure = resolver.finish()?;

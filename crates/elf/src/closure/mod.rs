@@ -229,3 +229,10 @@ pub struct Options {
     /// LD_LIBRARY_PATH of the image's environment. ld.so(8).
     pub ld_library_path: Vec<u8>,
 }
+
+impl Options {
+    /// What the loader maps at the start, as far as it is there.
+    pub fn of_start() -> Options {
+        Options { allow_missing: true, dlopen: DlopenPolicy::None, needed_only: true, ..Options::default() }
+    }
+}

@@ -155,9 +155,7 @@ impl CacheError {
 
     /// Whether there was no room on the disk.
     pub fn is_full(&self) -> bool {
-        use ErrorKind::{QuotaExceeded, StorageFull};
-        let (CacheError::Io { source, .. } | CacheError::Source { source, .. }) = self else { return false };
-        matches!(source.kind(), StorageFull | QuotaExceeded)
+        matches!(self, CacheError::Io { source, .. } | CacheError::Source { source, .. } if is_full(source.kind()))
     }
 
     /// An error of the cache's own that came through a reader, as itself.
@@ -170,6 +168,11 @@ impl CacheError {
             other => other,
         }
     }
+}
+
+/// Whether an error is the disk's, or the user's share of it.
+fn is_full(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 /// For `map_err`: the path is in the message.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use super::{CacheError, at, files, lock};
+use super::{CacheError, at, files, is_full, lock};
 
 /// Reads first what is here of a layer, then the rest from elsewhere, and keeps the rest too. Belongs to whoever holds the
 /// lock on the layer's digest.
@@ -85,7 +85,7 @@ impl<R: Read, O: FnMut(u64) -> io::Result<R>> Read for Partial<R, O> {
             let _ = std::fs::remove_file(&self.path);
             // The inflated layer is on the same disk and larger. What else may be wrong here is no reason to stop: the
             // download is worth more than the copy of it.
-            if matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+            if is_full(e.kind()) {
                 return Err(io::Error::new(e.kind(), at(&self.path)(e)));
             }
         }

@@ -31,10 +31,9 @@ pub enum Etc {
 }
 
 /// What is made for an extension without units.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WithoutUnits {
     /// Nothing.
-    #[default]
     Nothing,
     /// Directories and users: a private root has the rest.
     State,
@@ -429,9 +428,7 @@ impl Scripts<'_> {
         }
         Ok(())
     }
-}
 
-impl Scripts<'_> {
     /// A file of the image by the name that it has for the host.
     fn text(&self, path: &TreePath) -> Result<Option<String>, ServicesError> {
         let Some(root) = self.root else { return text_of(self.extension, path) };

@@ -219,7 +219,8 @@ pub fn upheld(extension: &Tree, name: &ExtensionName) -> Option<String> {
     extension.contains(&upholding(name).ok()?).then(|| format!("{name}-setup.service"))
 }
 
-/// The commands that apply udev rules to devices that are there already, once for each version of the rules.
+/// The commands that apply udev rules to devices that are there already, once for each version of the rules. What was applied is
+/// kept as it is: echo(1) of some shells changes backslashes.
 fn apply_rules(extension: &Tree, name: &ExtensionName) -> String {
     let subsystems = subsystems(extension);
     let list: String = subsystems.iter().map(|s| format!(" --subsystem-match={s}")).collect();
@@ -232,8 +233,8 @@ fn apply_rules(extension: &Tree, name: &ExtensionName) -> String {
     let files: String = rules.iter().map(|rules| format!(" {dir}/{rules}")).collect();
     let applied = format!("/run/{name}-setup.rules");
     format!(
-        "ExecStart=-sh -c 'new=\"$$(cat{files})\"; [ \"$$new\" = \"$$(cat {applied} 2>/dev/null)\" ] || \
-         {{ {reload} && {trigger} && echo \"$$new\" >{applied}; }}'\n"
+        "ExecStart=-sh -c '[ \"$$(cat{files})\" = \"$$(cat {applied} 2>/dev/null)\" ] || \
+         {{ {reload} && {trigger} && cat{files} >{applied}; }}'\n"
     )
 }
 

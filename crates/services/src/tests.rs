@@ -165,9 +165,9 @@ fn what_a_merge_does_not_apply_is_applied() {
     let applied = "ExecStart=-/usr/lib/systemd/systemd-modules-load r.conf\n\
                    ExecStart=-/usr/lib/systemd/systemd-sysctl 60-r.conf\n\
                    ExecStart=-/usr/lib/systemd/systemd-binfmt r.conf\n\
-                   ExecStart=-sh -c 'new=\"$$(cat /usr/lib/udev/rules.d/60-r.rules)\"; \
-                   [ \"$$new\" = \"$$(cat /run/r-setup.rules 2>/dev/null)\" ] || \
-                   { udevadm control --reload && udevadm trigger --action=change && echo \"$$new\" >/run/r-setup.rules; }'\n\
+                   ExecStart=-sh -c '[ \"$$(cat /usr/lib/udev/rules.d/60-r.rules)\" = \"$$(cat /run/r-setup.rules 2>/dev/null)\" ] || \
+                   { udevadm control --reload && udevadm trigger --action=change && \
+                   cat /usr/lib/udev/rules.d/60-r.rules >/run/r-setup.rules; }'\n\
                    ExecStart=-busctl call ";
     let setup = "/usr/lib/systemd/system/r-setup.service";
     let drop_in = "/usr/lib/systemd/system/multi-user.target.d/10-r-setup.conf";
@@ -256,7 +256,7 @@ fn what_was_asked_for() {
     assert!(confext(&confext_needs, &"r".parse().unwrap(), 7).unwrap().is_none());
 }
 
-/// A directory of the image that programs write has to be the host's, and then all that is in it.
+/// The copies that hosts get are of use to programs that flix has moved.
 #[test]
 fn configuration_names_programs_where_the_extension_has_them() {
     let mut image = image();
@@ -307,6 +307,7 @@ fn scripts_of_a_private_root_are_the_images() {
     assert_eq!(configuration(Some(&root)), ["/etc/other/own.conf"]);
 }
 
+/// A directory of the image that programs write has to be the host's, and then all that is in it.
 #[test]
 fn configuration_that_is_written_is_the_hosts() {
     let none = |_: &TreePath| false;

@@ -14,6 +14,9 @@ use super::{Action, PlanError};
 /// Bytes. Longer paths aren't followed.
 const LONGEST: usize = 512;
 
+/// Places in one file that are followed. Programs name a handful.
+const PLACES: usize = 1 << 12;
+
 /// What is read at once. Bytes.
 const CHUNK: usize = 1 << 20;
 
@@ -41,6 +44,14 @@ impl Planner<'_> {
             let unreadable = |error| PlanError::Content { path: source.clone(), source: error };
             if content.head(4).map_err(unreadable)? == b"\x7fELF" {
                 let named = named(&moved, content).map_err(unreadable)?;
+                if named.len() > PLACES {
+                    let text = format!(
+                        "{target}: names programs that are elsewhere in more than {PLACES} places, not followed: {} is {} there",
+                        named[0].old, named[0].new
+                    );
+                    self.warnings.insert(text);
+                    continue;
+                }
                 all.extend((!named.is_empty()).then(|| (target.clone(), named)));
             }
         }
@@ -97,7 +108,8 @@ impl Planner<'_> {
     }
 }
 
-/// The compiled-in paths. A directory counts as a whole string, and not in a list of those that are searched.
+/// The compiled-in paths; no more of them are looked for once there are more than [`PLACES`]. A directory counts as a whole string,
+/// and not in a list of those that are searched.
 fn named(moved: &Moved, content: &Content) -> Result<Vec<Named>, ContentError> {
     let (mut out, mut dirs) = (Vec::new(), Vec::new());
     let mut searched = false;
@@ -133,7 +145,7 @@ fn named(moved: &Moved, content: &Content) -> Result<Vec<Named>, ContentError> {
                 searched |= moved.dirs.values().any(|new| new.to_absolute() == dir.as_bytes());
             }
         }
-        if is_last {
+        if is_last || out.len() + dirs.len() > PLACES {
             break;
         }
         start += CHUNK as u64 - 1;
@@ -220,6 +232,13 @@ mod tests {
             let text = format!("{}\0/usr/sbin/x\0", "y".repeat(before));
             assert!(followed(&text).ends_with("y\0/usr//bin/x\0"), "{before}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_made_of_paths_takes_no_memory() {
+        let content = Content::from("\0/usr/sbin/x".repeat(1 << 20).as_str());
+        let found = named(&moved(), &content).unwrap().len();
+        assert!(found > PLACES && found <= CHUNK, "{found}");
     }
 
     #[test]

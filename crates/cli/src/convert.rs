@@ -9,7 +9,7 @@ use image::{Format, ImageOptions, Written};
 use oci::{ImageRef, Rootfs};
 use packages::Database;
 use run_check::Outcome;
-use services::{Needs, ServicesError, WithoutUnits};
+use services::{Needs, WithoutUnits};
 use sysext::extension::Finding;
 use sysext::extension::moved::Moved;
 use sysext::extension::unit_programs::NOT_FOLLOWED;
@@ -27,7 +27,7 @@ use crate::provenance::{Provenance, Source, included};
 use crate::root::{RootError, Wanted, check_machines, root_file_system};
 use crate::run_check::{CheckError, Programs, RunCheck};
 use crate::selection::{LeaveOut, programs, select};
-use crate::service_files::{self, ServiceKind, View, inventory};
+use crate::service_files::{self, ServiceKind, View};
 use crate::{Terminal, print};
 
 /// The arguments of both commands.
@@ -158,17 +158,7 @@ pub(crate) trait Conversion {
     fn sources(&self, plan: &Self::Plan, image: &Tree) -> BTreeSet<TreePath>;
 
     /// Warns of users that no host makes, since nothing of what packages need beside their files is included.
-    ///
-    /// # Errors
-    /// The package database, or a script of a package, can't be read.
-    fn warn_of_users(
-        &self,
-        _plan: &Self::Plan,
-        _image: &Tree,
-        _events: &dyn Events,
-    ) -> Result<(), ServicesError> {
-        Ok(())
-    }
+    fn warn_of_users(&self, _plan: &Self::Plan, _image: &Tree, _events: &dyn Events) {}
 
     /// The machines that the plan's programs are for.
     fn machines(&self, plan: &Self::Plan, rootfs: &Rootfs) -> BTreeSet<Machine>;
@@ -262,7 +252,7 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
         }
     };
     let inventory = match kind > ServiceKind::None && !args.services.no_service_files {
-        true => Some(inventory(&rootfs.tree, &wanted, &selections, kind)?),
+        true => service_files::inventory(&rootfs.tree, &wanted, &selections, kind, &events)?,
         false => None,
     };
     // A private root has the image's.
@@ -285,7 +275,7 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
     let (rootfs, shown) = command.narrow(rootfs, paths, &selections)?;
     let plan = command.plan(name, &rootfs, shown, selections, elsewhere)?;
     if inventory.is_none() || kind < ServiceKind::Whole {
-        command.warn_of_users(&plan, &rootfs.tree, &events)?;
+        command.warn_of_users(&plan, &rootfs.tree, &events);
     }
     let machines = command.machines(&plan, &rootfs);
     let narrowed = is_checked.then(|| rootfs.clone());

@@ -50,7 +50,7 @@ pub(crate) fn kind(
     if opened(selections).is_empty() { kind } else { kind.max(ServiceKind::Opened) }
 }
 
-/// The files in /etc that a run opened and that aren't the host's business.
+/// The files in /etc that the selections name, such as those that a run opened, and that aren't the host's business.
 pub(crate) fn opened(selections: &[Selection]) -> BTreeSet<TreePath> {
     selections.iter().flat_map(|s| &s.paths).filter(|path| is_configuration(path)).cloned().collect()
 }
@@ -74,13 +74,22 @@ pub(crate) fn inventory(
     wanted: &[RequestedPath],
     selections: &[Selection],
     kind: ServiceKind,
-) -> Result<Inventory, ServicesError> {
+    events: &dyn Events,
+) -> Result<Option<Inventory>, ServicesError> {
     if kind == ServiceKind::Opened {
-        return Inventory::read(image, &BTreeSet::new());
+        return match Inventory::read(image, &BTreeSet::new()) {
+            // Nobody asked for packages. The plan warns of the files.
+            Err(ServicesError::Database(e)) => {
+                let text = format!("files in /etc that the run opened are not made on the host: {e}");
+                events.event(Event::Warning(text.into()));
+                Ok(None)
+            }
+            other => other.map(Some),
+        };
     }
     let mut paths = paths(image, wanted, selections);
     paths.extend(units_of(image, &paths));
-    Inventory::read(image, &paths)
+    Inventory::read(image, &paths).map(Some)
 }
 
 /// The units of the image that start one of the files: the package that has one has what the service keeps, too

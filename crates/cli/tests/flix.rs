@@ -248,6 +248,29 @@ fn programs_of_the_same_packages_that_a_program_names_are_missed() {
     assert_eq!(warned(&image, &named), "");
 }
 
+/// A program is taken by its name or by a trace from an image whose package database can't be read, with a warning where that matters.
+#[test]
+fn a_damaged_database_fails_no_program() {
+    let (flix, (lab, image)) = (Flix::new(), image());
+    let source = "#include <pwd.h>\n#include <unistd.h>\nint main(void) { return setuid(getpwnam(\"capture\")->pw_uid); }\n";
+    lab.compile(source, &lab.path("usr/bin/capture"), &[], &[]);
+    lab.write("etc/passwd", "capture:x:100:100::/:/bin/false\n");
+    lab.write("etc/capture.conf", "x");
+    lab.write("var/lib/rpm/rpmdb.sqlite", "no database");
+    lab.write("list", "/usr/bin/capture\n/etc/capture.conf\n");
+    let list = lab.path("list");
+    let named = ["/usr/bin/capture"];
+    let listed = ["--paths-from", list.to_str().unwrap()];
+    for (what, expected) in [
+        (&named[..], "warning: /usr/bin/capture: can't determine whether it runs as a user of its package: "),
+        (&listed, "warning: files in /etc that the run opened are not made on the host: "),
+    ] {
+        let said = flix.run(&[&[&image, "one", "--no-check", "--dry-run"], what].concat());
+        assert_eq!(said.code, 0, "{}", said.err);
+        assert!(said.err.contains(expected), "{}", said.err);
+    }
+}
+
 /// perl doesn't need the modules that another package has for it, unless somebody's script does.
 #[test]
 fn modules_of_other_packages_are_a_note() {

@@ -21,7 +21,7 @@ use flix::plan::{Action, Entry, Plan, Request, Selection, Why, is_host_program};
 use image::Written;
 use oci::{Config, Rootfs};
 use packages::{Database, DatabaseError};
-use services::{ServicesError, WithoutUnits};
+use services::WithoutUnits;
 use sysext::extension::moved::Moved;
 use sysext::extension::{Finding, rule};
 use sysext::{Extension, ExtensionName, RequestedPath};
@@ -115,13 +115,8 @@ impl Conversion for Args {
         planned.plan.entries.values().filter_map(|entry| entry.source.clone()).collect()
     }
 
-    fn warn_of_users(
-        &self,
-        planned: &Planned,
-        image: &Tree,
-        events: &dyn Events,
-    ) -> Result<(), ServicesError> {
-        users::warn(&planned.plan, image, events)
+    fn warn_of_users(&self, planned: &Planned, image: &Tree, events: &dyn Events) {
+        users::warn(&planned.plan, image, events);
     }
 
     fn machines(&self, planned: &Planned, _rootfs: &Rootfs) -> BTreeSet<Machine> {

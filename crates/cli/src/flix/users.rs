@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use flix::plan::{Action, Plan, Why};
-use services::{Inventory, ServicesError};
+use services::Inventory;
 use tree::{Content, Event, Events, Tree};
 
 use crate::args::PACKAGE;
@@ -14,10 +14,8 @@ const LOOKS_UP: [&str; 2] = ["getpwnam", "getpwnam_r"];
 const CHANGES: [&str; 6] = ["capng_change_id", "initgroups", "setgroups", "setresuid", "setreuid", "setuid"];
 
 /// Warns of programs that change to a user whom the installation of their package makes: tcpdump does so, if root starts it.
-///
-/// # Errors
-/// As [`Inventory::read`].
-pub(super) fn warn(plan: &Plan, image: &Tree, events: &dyn Events) -> Result<(), ServicesError> {
+/// Nobody asked for packages, so that a database which can't be read fails nothing.
+pub(super) fn warn(plan: &Plan, image: &Tree, events: &dyn Events) {
     let asked = plan.entries.iter().filter(|(_, entry)| {
         matches!(entry.action, Action::Relocate(_)) && entry.why.iter().any(|w| matches!(w, Why::Asked(_)))
     });
@@ -26,7 +24,14 @@ pub(super) fn warn(plan: &Plan, image: &Tree, events: &dyn Events) -> Result<(),
         let Some(content) = image.get(source).and_then(|node| node.content()).filter(|c| changes(c)) else {
             continue;
         };
-        let inventory = Inventory::read(image, [source])?;
+        let inventory = match Inventory::read(image, [source]) {
+            Ok(inventory) => inventory,
+            Err(e) => {
+                let text = format!("{place}: can't determine whether it runs as a user of its package: {e}");
+                events.event(Event::Warning(text.into()));
+                continue;
+            }
+        };
         let users: BTreeSet<&str> = inventory.users().collect();
         let mut named: BTreeSet<&str> = BTreeSet::new();
         // The plan has been through the file, and an error would have been its.
@@ -45,7 +50,6 @@ pub(super) fn warn(plan: &Plan, image: &Tree, events: &dyn Events) -> Result<(),
             }
         }
     }
-    Ok(())
 }
 
 /// Whether a program may change to a user that it knows by name.

@@ -82,29 +82,47 @@ pub(crate) fn select(
             }
             report(&text, names, &included, &closure, events);
         }
-        let linked = closure.named.iter().chain(&closure.depends).flat_map(|p| p.runtime_files(&args.locale));
-        if let Some(script) = linked.into_iter().find(|file| is_library(file) && is_linker_script(tree, file))
-        {
-            let what = format!(
-                "{text} includes a compiler, and what it compiles can't be linked: it would look for {script} on the host"
-            );
-            events.event(Event::Warning(what.into()));
-            events.event(Event::Hint("flatwrap runs compilers in the whole image".into()));
-        }
-        warn_of_init_scripts(&text, &closure, tree, events);
+        let depends = if args.depends() { closure.depends.as_slice() } else { &[] };
+        let included: Vec<&Package> = closure.named.iter().chain(depends).copied().collect();
+        warn_of_compilers(&text, &included, args, tree, events);
+        warn_of_init_scripts(&text, &closure.named, depends, tree, events);
         out.push(Selection { text, paths });
     }
     Ok(out)
 }
 
+/// Warns of compilers, which look for what they link at its own path.
+fn warn_of_compilers(
+    text: &str,
+    packages: &[&Package],
+    args: &PackageArgs,
+    tree: &Tree,
+    events: &dyn Events,
+) {
+    let mut files = packages.iter().flat_map(|p| p.runtime_files(&args.locale));
+    if let Some(script) = files.find(|file| is_library(file) && is_linker_script(tree, file)) {
+        let what = format!(
+            "{text} includes a compiler, and what it compiles can't be linked: it would look for {script} on the host"
+        );
+        events.event(Event::Warning(what.into()));
+        events.event(Event::Hint("flatwrap runs compilers in the whole image".into()));
+    }
+}
+
 /// Warns of scripts by which System V's init would start something of the named packages, or of others of the same software
 /// (exim4-base), if the image has no unit of the same name.
-pub(crate) fn warn_of_init_scripts(text: &str, closure: &Closure<'_>, tree: &Tree, events: &dyn Events) {
+pub(crate) fn warn_of_init_scripts(
+    text: &str,
+    named: &[&Package],
+    depends: &[&Package],
+    tree: &Tree,
+    events: &dyn Events,
+) {
     fn software(package: &Package) -> &str {
         package.name.split('-').next().unwrap_or_default()
     }
-    let parts = closure.depends.iter().filter(|p| closure.named.iter().any(|n| software(n) == software(p)));
-    let scripts = closure.named.iter().chain(parts).flat_map(|p| &p.files);
+    let parts = depends.iter().filter(|p| named.iter().any(|n| software(n) == software(p)));
+    let scripts = named.iter().chain(parts).flat_map(|p| &p.files);
     let is_replaced = |script: &TreePath| {
         let name = script.file_name().unwrap_or_default();
         let name = String::from_utf8_lossy(name.strip_suffix(b".sh").unwrap_or(name)).into_owned();
@@ -235,55 +253,66 @@ mod tests {
         assert_eq!(missing(&image(), &["git".into(), "none".into()]).unwrap(), ["none"]);
     }
 
-    /// slapd and exim4 of Debian 12.
+    /// What is said of `package:git` in an image in which some files are others.
+    fn said(files: &[(&str, &str)], args: &PackageArgs) -> Vec<String> {
+        let mut image = image();
+        for (path, text) in files {
+            let path: TreePath = path.parse().unwrap();
+            image.remove(&path);
+            image.insert_all(path, Node::file(0o755, *text), &Meta::dir()).unwrap();
+        }
+        let lines = Lines::default();
+        select(&["git".to_owned()], args, &image, &lines).unwrap();
+        lines.0.into_inner().unwrap()
+    }
+
+    /// slapd and exim4 of Debian 12. Of exim4, another package has the script.
     #[test]
     fn what_only_init_would_start() {
-        let mut image = image();
-        image.remove(&"/var/lib/dpkg/info/libz.list".parse().unwrap());
-        image.remove(&"/var/lib/dpkg/info/git.list".parse().unwrap());
-        let list = "/usr/bin/git\n/etc/init.d/git\n/etc/init.d/x11-common\n/etc/init.d/z.sh\n";
-        for (path, text) in [
+        let status = "Package: git\nStatus: install ok installed\nDepends: git-base, libz\n\n\
+                      Package: git-base\nStatus: install ok installed\n\nPackage: libz\nStatus: install ok installed\n";
+        let files = [
+            ("/var/lib/dpkg/status", status),
             ("/var/lib/dpkg/info/libz.list", "/etc/init.d/procps\n"),
             ("/etc/init.d/procps", "x"),
-            ("/var/lib/dpkg/info/git.list", list),
+            (
+                "/var/lib/dpkg/info/git.list",
+                "/usr/bin/git\n/etc/init.d/git\n/etc/init.d/x11-common\n/etc/init.d/z.sh\n",
+            ),
             ("/etc/init.d/git", "x"),
             ("/etc/init.d/x11-common", "x"),
             ("/etc/init.d/z.sh", "x"),
             ("/usr/lib/systemd/system/z.service", "x"),
-        ] {
-            image.insert_all(path.parse().unwrap(), Node::file(0o755, text), &Meta::dir()).unwrap();
-        }
-        let lines = Lines::default();
-        select(&["git".to_owned()], &PackageArgs::default(), &image, &lines).unwrap();
-        let lines = lines.0.into_inner().unwrap();
-        let expected = "package:git has no unit for /etc/init.d/git, and nothing starts it";
-        assert!(lines.iter().any(|line| line == expected), "{lines:?}");
+            ("/var/lib/dpkg/info/git-base.list", "/etc/init.d/git-daemon\n"),
+            ("/etc/init.d/git-daemon", "x"),
+        ];
+        let warned = |words: &[&str]| -> Vec<String> {
+            let lines = said(&files, &Command::parse_from(words).args).into_iter();
+            lines.filter(|line| line.contains("nothing starts")).collect()
+        };
+        assert_eq!(
+            warned(&["x"]),
+            ["package:git has no unit for /etc/init.d/git, /etc/init.d/git-daemon, and nothing starts it"]
+        );
+        assert_eq!(
+            warned(&["x", "--no-depends"]),
+            ["package:git has no unit for /etc/init.d/git, and nothing starts it"]
+        );
     }
 
     /// varnish compiles its configuration.
     #[test]
     fn what_compilers_need_has_no_place() {
-        let mut image = image();
-        let script: TreePath = "/lib/x86_64-linux-gnu/libz.so.1".parse().unwrap();
-        image.remove(&script);
-        image.remove(&"/var/lib/dpkg/info/libz.list".parse().unwrap());
-        for (path, text) in [
+        let files = [
             ("/var/lib/dpkg/info/libz.list", "/usr/lib/x86_64-linux-gnu/libc.so\n"),
             ("/usr/lib/x86_64-linux-gnu/libc.so", "/* GNU ld script\n*/\nGROUP ( /lib/libc.so.6 )\n"),
-        ] {
-            image.insert_all(path.parse().unwrap(), Node::file(0o644, text), &Meta::dir()).unwrap();
-        }
-        let lines = Lines::default();
-        select(&["git".to_owned()], &PackageArgs::default(), &image, &lines).unwrap();
-        let lines = lines.0.into_inner().unwrap();
-        assert!(
-            lines.contains(
-                &"package:git includes a compiler, and what it compiles can't be linked: it would look for \
-                  /usr/lib/x86_64-linux-gnu/libc.so on the host"
-                    .to_owned()
-            ),
-            "{lines:?}"
-        );
+        ];
+        let warned =
+            "package:git includes a compiler, and what it compiles can't be linked: it would look for \
+                      /usr/lib/x86_64-linux-gnu/libc.so on the host"
+                .to_owned();
+        assert!(said(&files, &PackageArgs::default()).contains(&warned));
+        assert!(!said(&files, &Command::parse_from(["x", "--no-depends"]).args).contains(&warned));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use elf::closure::{DlopenPolicy, Options};
+use elf::closure::Options;
 use flix::plan::Selection;
 use packages::{Closure, Database, Package};
 use services::FIRST_START_PROGRAMS;
@@ -114,7 +114,8 @@ pub(crate) fn select(
         let text = format!("{text} depends on what isn't installed in the image: {names}");
         events.event(Event::Warning(text.into()));
     }
-    warn_of_init_scripts(&text, &closure, tree, events);
+    let depends = if args.depends() { closure.depends.as_slice() } else { &[] };
+    warn_of_init_scripts(&text, &closure.named, depends, tree, events);
     let mut paths: BTreeSet<TreePath> =
         kept.values().flat_map(|p| p.runtime_files(&args.locale)).cloned().collect();
     paths.extend(made(tree, &database, &paths));
@@ -206,15 +207,16 @@ fn made(tree: &Tree, database: &Database, paths: &BTreeSet<TreePath>) -> BTreeSe
     out
 }
 
-/// What no package owns in directories of packages below /var: what their scripts made there, as TeX's formats.
+/// What no package owns in directories of packages below /var: what their scripts made there, as TeX's formats. Only what root
+/// has and everybody may read: the rest is a service's data, or a key.
 fn made_state(tree: &Tree, database: &Database, packages: &[&Package]) -> BTreeSet<TreePath> {
-    let of = |package: &Package| package.directories.clone();
-    let owned: BTreeSet<TreePath> = database.packages().flat_map(of).collect();
+    let owned: BTreeSet<&TreePath> = database.packages().flat_map(|p| &p.directories).collect();
     let selected: BTreeSet<&TreePath> = packages.iter().flat_map(|p| &p.directories).collect();
     let var = STATE.path();
     let mut out = BTreeSet::new();
     for (path, node) in tree.subtree(&var) {
-        if node.is_dir() || database.owner(path).is_some() {
+        let is_public = node.meta.uid == 0 && node.meta.mode & 0o004 != 0;
+        if node.is_dir() || !is_public || database.owner(path).is_some() {
             continue;
         }
         let above = std::iter::successors(path.parent(), TreePath::parent);
@@ -230,15 +232,7 @@ fn made_state(tree: &Tree, database: &Database, packages: &[&Package]) -> BTreeS
 /// Libraries that the files load and that none of their packages depends on: Debian's mc needs libcom_err, which each Debian
 /// has.
 fn libraries(tree: &Tree, paths: &BTreeSet<TreePath>) -> BTreeSet<TreePath> {
-    let options = Options {
-        allow_missing: true,
-        dlopen: DlopenPolicy::None,
-        needed_only: true,
-        sealed: false,
-        extra_libs: Vec::new(),
-        ld_library_path: Vec::new(),
-    };
-    let mut resolver = elf::Resolver::new(tree, options);
+    let mut resolver = elf::Resolver::new(tree, Options::of_start());
     for path in paths {
         let content = tree.get(path).and_then(tree::Node::content);
         if content.is_some_and(|content| content.head(4).is_ok_and(|head| head == b"\x7fELF")) {
@@ -456,6 +450,11 @@ mod tests {
         ] {
             add(path, Node::file(0o644, text));
         }
+        // A key, and a service's data.
+        add("/var/lib/git/made/key", Node::file(0o600, "unowned, below"));
+        let mut data = Node::file(0o644, "unowned, below");
+        data.meta.uid = 100;
+        add("/var/lib/git/made/data", data);
         for program in
             ["/usr/bin/git", "/usr/bin/perl", "/usr/bin/dash", "/usr/bin/vim.basic", "/usr/bin/jar"]
         {

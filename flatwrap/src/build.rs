@@ -9,6 +9,7 @@ use crate::{
     plan::{Plan, PlanError, Shown},
     prune::{self, Pruned},
     script::{self, Role},
+    service_user,
 };
 
 /// What was left out of the image on the way.
@@ -48,7 +49,6 @@ impl Plan {
         let mut report = Report { pruned, ..Report::default() };
         out.make_dirs(sysroot, &Meta::dir())?;
         graft(&mut out, sysroot, &image, &mut report)?;
-        drop(image);
 
         let scripts = sysroot.join(script::DIR)?;
         out.insert(scripts.clone(), Node::dir())?;
@@ -57,13 +57,21 @@ impl Plan {
         for (path, node) in key_stores {
             out.insert_all(sysroot.join(path.as_relative())?, node, &Meta::dir())?;
         }
-        let files = [
-            ("enter", 0o644, script::enter(&self.options, &self.mounts, &self.variables)),
+        let setpriv = service_user::has_setpriv(&image);
+        drop(image);
+
+        let enter = script::enter(&self.options, &self.mounts, &self.variables, self.becomes_users);
+        let mut files = vec![
+            ("enter", 0o644, enter),
             ("as-root", 0o755, script::inside(&self.options, Role::Root)),
             ("as-user", 0o755, script::inside(&self.options, Role::User)),
             ("fstab.root", 0o644, script::table(&self.mounts, Role::Root)),
             ("fstab.user", 0o644, script::table(&self.mounts, Role::User)),
         ];
+        if self.becomes_users {
+            files.push((service_user::SCRIPT, 0o755, script::unit(&self.options)));
+            files.push(("as-unit", 0o755, script::inside(&self.options, Role::Unit { setpriv })));
+        }
         for (name, mode, text) in files {
             out.insert(scripts.join(name)?, Node::file(mode, text))?;
         }

@@ -2,19 +2,31 @@
 
 use sysext::extension::units::Directive;
 
-/// System calls that an entry point makes on the way into its private root, and the groups of systemd that have them.
-/// systemd-analyze(1), syscall-filter.
-const CALLS: [(&str, &[&str]); 3] = [
+/// A system call, and the groups of systemd that have it. systemd-analyze(1), syscall-filter.
+type Call = (&'static str, &'static [&'static str]);
+
+/// System calls that an entry point makes on the way into its private root.
+pub(crate) const CALLS: [Call; 3] = [
     ("chroot", &["@mount", "@privileged", "@known"]),
     ("mount", &["@mount", "@known"]),
     ("unshare", &["@process", "@system-service", "@known"]),
 ];
 
-/// Capabilities that root's entry points need: for mount(2), and for chroot(2).
-const CAPABILITIES: [&str; 2] = ["CAP_SYS_ADMIN", "CAP_SYS_CHROOT"];
+/// Those by which root becomes a user.
+pub(crate) const CALLS_OF_A_USER: [Call; 3] = [
+    ("setresuid", &["@setuid", "@privileged", "@system-service", "@known"]),
+    ("setgroups", &["@setuid", "@privileged", "@system-service", "@known"]),
+    ("capset", &["@privileged", "@system-service", "@known"]),
+];
 
-/// Which of the capabilities that root's entry points need `CapabilityBoundingSet=` takes away.
-pub(crate) fn capabilities(directives: &[Directive]) -> Vec<&'static str> {
+/// Capabilities that root's entry points need: for mount(2), and for chroot(2).
+pub(crate) const CAPABILITIES: [&str; 2] = ["CAP_SYS_ADMIN", "CAP_SYS_CHROOT"];
+
+/// Those by which root becomes a user.
+pub(crate) const CAPABILITIES_OF_A_USER: [&str; 2] = ["CAP_SETGID", "CAP_SETUID"];
+
+/// Which of these capabilities `CapabilityBoundingSet=` takes away.
+pub(crate) fn capabilities(directives: &[Directive], wanted: &[&'static str]) -> Vec<&'static str> {
     let lines = directives.iter().filter(|d| d.section == "Service" && d.key == "CapabilityBoundingSet");
     let lines: Vec<String> = lines.map(|d| String::from_utf8_lossy(&d.value).into_owned()).collect();
     let is_there = |capability: &str| {
@@ -36,11 +48,11 @@ pub(crate) fn capabilities(directives: &[Directive]) -> Vec<&'static str> {
         }
         set.unwrap_or(true)
     };
-    CAPABILITIES.into_iter().filter(|capability| !is_there(capability)).collect()
+    wanted.iter().copied().filter(|capability| !is_there(capability)).collect()
 }
 
 /// The values of a setting whose lines add up, since its last empty one, as text.
-fn values<'d>(directives: &'d [Directive], key: &'d str) -> Vec<String> {
+pub(crate) fn values<'d>(directives: &'d [Directive], key: &'d str) -> Vec<String> {
     let mut out = Vec::new();
     for d in directives.iter().filter(|d| d.section == "Service" && d.key == key) {
         let value = String::from_utf8_lossy(&d.value).trim().to_owned();
@@ -71,13 +83,13 @@ pub(crate) fn programs(directives: &[Directive]) -> Vec<&'static str> {
     PROGRAMS.into_iter().filter(|dir| above(&forbidden, dir) > above(&allowed, dir)).collect()
 }
 
-/// Which of the system calls that an entry point needs `SystemCallFilter=` forbids.
-pub(crate) fn system_calls(directives: &[Directive]) -> Vec<&'static str> {
+/// Which of these system calls `SystemCallFilter=` forbids.
+pub(crate) fn system_calls(directives: &[Directive], wanted: &[Call]) -> Vec<&'static str> {
     let lines = values(directives, "SystemCallFilter");
     // The first line decides whether the others add to what is allowed, or to what is forbidden.
     let Some(first) = lines.first() else { return Vec::new() };
     let allows = !first.starts_with('~');
-    let forbidden = |(call, groups): &(&'static str, &[&str])| {
+    let forbidden = |(call, groups): &Call| {
         let mut is_allowed = !allows;
         for line in &lines {
             let (adds, names) = match line.strip_prefix('~') {
@@ -92,7 +104,7 @@ pub(crate) fn system_calls(directives: &[Directive]) -> Vec<&'static str> {
         }
         !is_allowed
     };
-    CALLS.iter().filter(|call| forbidden(call)).map(|(call, _)| *call).collect()
+    wanted.iter().filter(|call| forbidden(call)).map(|(call, _)| *call).collect()
 }
 
 /// Which of the namespaces that are wanted (`mnt`, `user`) `RestrictNamespaces=` forbids.
@@ -157,7 +169,7 @@ mod tests {
             ("CapabilityBoundingSet=~CAP_MKNOD; CapabilityBoundingSet=~CAP_SYS_CHROOT", "CAP_SYS_CHROOT"),
             ("CapabilityBoundingSet=~CAP_SYS_CHROOT; CapabilityBoundingSet=CAP_SYS_CHROOT", ""),
         ] {
-            assert_eq!(capabilities(&unit(lines)).join(" "), expected, "{lines}");
+            assert_eq!(capabilities(&unit(lines), &CAPABILITIES).join(" "), expected, "{lines}");
         }
     }
 
@@ -176,7 +188,7 @@ mod tests {
             ("SystemCallFilter=read write; SystemCallFilter=", ""),
             ("SystemCallFilter=@basic-io", "chroot mount unshare"),
         ] {
-            assert_eq!(system_calls(&unit(lines)).join(" "), expected, "{lines}");
+            assert_eq!(system_calls(&unit(lines), &CALLS).join(" "), expected, "{lines}");
         }
     }
 

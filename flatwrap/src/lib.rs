@@ -15,6 +15,7 @@ pub use command::{Command, CommandError, Process};
 
 mod confinement;
 mod plan;
+mod service_user;
 mod units;
 pub use plan::{Plan, PlanError, Shown};
 

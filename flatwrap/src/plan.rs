@@ -42,6 +42,8 @@ pub struct Plan {
     pub(crate) units: BTreeMap<TreePath, Vec<u8>>,
     /// What the entry points set.
     pub(crate) variables: Vec<Variable>,
+    /// Whether commands of units start as root and become the unit's user.
+    pub(crate) becomes_users: bool,
     /// Decisions on the user's behalf.
     pub notes: Vec<String>,
     /// What will probably not work.
@@ -181,6 +183,7 @@ impl Plan {
             shown: BTreeMap::new(),
             units: BTreeMap::new(),
             variables: Vec::new(),
+            becomes_users: false,
             notes: Vec::new(),
             warnings: Vec::new(),
             units_forbid: false,

@@ -21,6 +21,7 @@ use crate::{
     mounts::{Mount, Mounts, Source},
     options::{Bwrap, Options},
     quote::{fstab, sh},
+    service_user,
 };
 
 /// Where the scripts are in the sysroot.
@@ -46,7 +47,7 @@ pub fn entry(options: &Options, program: &TreePath) -> String {
          . \"${{FLATWRAP_ROOT-}}\"{enter}\n",
         name = options.name,
         word = sh(&program),
-        enter = sh(&format!("{}/{DIR}/enter", text(&options.sysroot))),
+        enter = enter_path(options),
     )
 }
 
@@ -67,18 +68,32 @@ pub fn command(options: &Options, command: &Command) -> String {
         name = options.name,
         word = sh(&text(&command.program)),
         arguments = words(&command.arguments),
-        enter = sh(&format!("{}/{DIR}/enter", text(&options.sysroot))),
+        enter = enter_path(options),
     )
 }
 
-/// What the entry points source; `$1` is the program, the rest are its arguments.
-pub fn enter(options: &Options, mounts: &Mounts, variables: &[Variable]) -> String {
+/// Where the script is that the entry points source, as they name it.
+fn enter_path(options: &Options) -> String {
+    sh(&format!("{}/{DIR}/enter", text(&options.sysroot)))
+}
+
+/// What units start instead of an entry point, to become their user.
+pub fn unit(options: &Options) -> String {
+    service_user::script(&enter_path(options))
+}
+
+/// What the entry points source; `$1` is the program, the rest are its arguments. `becomes_users`: whether [`unit`] sources it, too.
+pub fn enter(options: &Options, mounts: &Mounts, variables: &[Variable], becomes_users: bool) -> String {
     let mut out = String::from(ENTER_HEAD);
     let _ = writeln!(out, "_flatwrap_dir=\"${{FLATWRAP_ROOT-}}\"{}", sh(&text(&options.sysroot)));
     out.push_str(ENTER_IDS);
     out.push_str(&environment::script(variables));
     out.push_str(ENTER_TRY);
     out.push_str(ENTER_ROOT);
+    if becomes_users {
+        out.push_str(service_user::BECOME);
+    }
+    out.push_str(ENTER_ROOT_END);
     out.push_str(ENTER_OPEN);
     if options.bwrap != Bwrap::Never {
         out.push_str(match options.bwrap {
@@ -156,7 +171,9 @@ const ENTER_ROOT: &str = r#"if [ "$_flatwrap_uid" = 0 ]; then
   # shellcheck source=/dev/null
   [ -n "${FLATWRAP_ROOT-}" ] || [ ! -e "$_flatwrap_dir/.flatwrap/state" ] || . "$_flatwrap_dir/.flatwrap/state"
   _flatwrap_try --mount
-  exec "$_flatwrap_unshare" --mount --propagation slave -- "$_flatwrap_dir/.flatwrap/as-root" "$@"
+"#;
+
+const ENTER_ROOT_END: &str = r#"  exec "$_flatwrap_unshare" --mount --propagation slave -- "$_flatwrap_dir/.flatwrap/as-root" "$@"
 fi
 "#;
 
@@ -195,6 +212,11 @@ pub enum Role {
     Root,
     /// Somebody else, in a user namespace of their own where they are root for the mounts.
     User,
+    /// Root, who becomes the user of a unit: with util-linux's setpriv of the image, if it has that.
+    Unit {
+        /// Whether the image has it.
+        setpriv: bool,
+    },
 }
 
 /// What runs inside the new namespaces: mounts, then becomes the program.
@@ -202,15 +224,21 @@ pub fn inside(options: &Options, role: Role) -> String {
     let mut out = String::from(
         "#!/bin/sh\n# Made by flatwrap. Runs in the new namespaces, as the process that becomes the program.\n",
     );
-    if role == Role::User {
-        out.push_str("_flatwrap_uid=$1 _flatwrap_gid=$2\nshift 2\n");
+    match role {
+        Role::Root => {}
+        Role::User => out.push_str("_flatwrap_uid=$1 _flatwrap_gid=$2\nshift 2\n"),
+        Role::Unit { .. } => {
+            out.push_str(
+                "_flatwrap_uid=$1 _flatwrap_gid=$2 _flatwrap_groups=$3 _flatwrap_caps=$4\nshift 4\n",
+            );
+        }
     }
     out.push_str(INSIDE_MOUNT);
     let _ = writeln!(
         out,
         "\"$_flatwrap_mount\" --all --fstab {DIR}/{} || exit {EXIT_NO_ROOT}",
         match role {
-            Role::Root => "fstab.root",
+            Role::Root | Role::Unit { .. } => "fstab.root",
             Role::User => "fstab.user",
         }
     );
@@ -227,6 +255,8 @@ pub fn inside(options: &Options, role: Role) -> String {
             "exec \"$_flatwrap_unshare\" --user --map-user=\"$_flatwrap_uid\" --map-group=\"$_flatwrap_gid\" \\\n  \
              --root \"$_flatwrap_root\" --wd \"$_flatwrap_wd\" -- \"$@\"\n"
         }
+        Role::Unit { setpriv: true } => service_user::INSIDE,
+        Role::Unit { setpriv: false } => service_user::INSIDE_WITHOUT_SETPRIV,
     });
     out
 }
@@ -273,7 +303,7 @@ pub fn table(mounts: &Mounts, role: Role) -> String {
             if mount.required { "" } else { ",nofail" },
         );
     }
-    if role == Role::Root {
+    if role != Role::User {
         // Not "/", which mount(8) skips in a table.
         let _ = writeln!(out, "./{DIR}/root /. none rbind 0 0");
     }

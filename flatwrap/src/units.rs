@@ -1,16 +1,23 @@
 //! Units that are included, and other texts by which a host starts programs: the programs' new places, and what in units won't
 //! work with entry points.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use sysext::extension::unit_programs::NOT_FOLLOWED;
 
-use sysext::extension::unit_programs::{UNIT_LIMIT, is_unit, lines_with, named, programs, replace};
+use sysext::extension::unit_programs::{Exec, UNIT_LIMIT, is_unit, lines_with, named, programs, replace};
 use sysext::extension::units::{Directive, parse};
 use sysext::request::home;
-use tree::{Tree, TreePath};
+use tree::{StaticPath, Tree, TreePath};
 
-use crate::confinement;
+use crate::confinement::{self, CALLS, CAPABILITIES};
 use crate::plan::{Plan, PlanError, Shown};
+use crate::service_user::{Command, ServiceUser, Unchanged};
+
+/// Units of the system's manager, not of a user's.
+const SYSTEM_UNITS: StaticPath = StaticPath::new("/usr/lib/systemd/system");
+
+/// Where programs and what they load are. What is elsewhere is the host's, or may be made later.
+const CODE: [&str; 5] = ["/usr/", "/bin/", "/sbin/", "/lib/", "/opt/"];
 
 /// What a unit has that entry points can't live with.
 struct Checked {
@@ -18,6 +25,8 @@ struct Checked {
     warnings: Vec<String>,
     /// What a drop-in can allow.
     forbidden: Vec<Forbidden>,
+    /// Whether `--relax-units` helps against one of the warnings.
+    is_relaxable: bool,
 }
 
 struct Forbidden {
@@ -36,6 +45,18 @@ fn is_privileged(directive: &Directive) -> bool {
         is_free |= *b == b'+';
     }
     directive.section == "Service" && directive.key.starts_with("Exec") && is_root && !is_free
+}
+
+/// The numbers of the lines that a line and those that continue it have.
+fn continued(text: &str, line: usize) -> impl Iterator<Item = usize> {
+    let mut goes_on = true;
+    let lines = text.lines().skip(line.saturating_sub(1)).take_while(move |text| {
+        let before = goes_on;
+        goes_on = text.ends_with('\\') || (goes_on && text.trim_start().starts_with(['#', ';']));
+        before
+    });
+    let count = lines.count();
+    line..line + count
 }
 
 impl Plan {
@@ -67,8 +88,33 @@ impl Plan {
                     continue;
                 }
             };
+            let execs = if is_unit { programs(&text) } else { named(&text) };
+            let mut user = match is_unit {
+                true => self.service_user(image, &target, &text),
+                false => Err(Unchanged::NoUser),
+            };
+            let mut becoming = BTreeMap::new();
+            if let Ok(found) = &user {
+                match self.becoming(image, &text, &execs, found) {
+                    Some(commands) => becoming = commands,
+                    None => user = Err(Unchanged::Other),
+                }
+            }
             let mut edits = Vec::new();
-            for exec in if is_unit { programs(&text) } else { named(&text) } {
+            // Lines whose paths are those of the private root.
+            let mut inside = BTreeSet::new();
+            let mut is_inside = false;
+            for exec in execs {
+                if let Some(command) = becoming.get(&exec.at) {
+                    is_inside = true;
+                    inside.extend(continued(&text, exec.line));
+                    edits.push((exec, command.clone()));
+                    continue;
+                }
+                is_inside &= !exec.starts && inside.contains(&exec.line);
+                if is_inside {
+                    continue;
+                }
                 match self.place_of(image, &exec.program, exec.starts) {
                     Some(place) if place.to_absolute() == exec.program.as_bytes() => {}
                     Some(place) => {
@@ -83,13 +129,20 @@ impl Plan {
                 }
             }
             if is_unit {
-                let Checked { warnings, notes, forbidden } = self.check_unit(&parse(text.as_bytes()));
+                let Checked { warnings, notes, forbidden, is_relaxable } =
+                    self.check_unit(&parse(text.as_bytes()), &user);
                 self.warnings.extend(warnings.into_iter().map(|w| format!("{target}: {w}")));
                 self.notes.extend(notes.into_iter().map(|n| format!("{target}: {n}")));
+                self.units_forbid |= is_relaxable;
                 self.allow(&target, forbidden)?;
             }
             let text = replace(&text, &edits);
-            for (line, old) in lines_with(&text, moved.keys().map(String::as_str)) {
+            if let Ok(user) = &user {
+                self.becomes_users = true;
+                self.notes.push(format!("{target}: its commands start as root and become {}", user.user));
+            }
+            let named = lines_with(&text, moved.keys().map(String::as_str));
+            for (line, old) in named.into_iter().filter(|(line, _)| !inside.contains(line)) {
                 self.warnings.push(format!(
                     "{target}: line {line} names {old}, {NOT_FOLLOWED}: it is {} there",
                     moved[old]
@@ -98,6 +151,64 @@ impl Plan {
             self.units.insert(target, text.into_bytes());
         }
         Ok(())
+    }
+
+    /// Who runs the commands of a unit, if they can start as root.
+    fn service_user(&self, image: &Tree, unit: &TreePath, text: &str) -> Result<ServiceUser, Unchanged> {
+        let is_service = unit.starts_with(&SYSTEM_UNITS.path()) && unit.to_absolute().ends_with(b".service");
+        if !is_service {
+            return Err(Unchanged::NoUser);
+        }
+        let mut directives = parse(text.as_bytes());
+        let name = String::from_utf8_lossy(unit.file_name().unwrap_or_default()).into_owned();
+        let dir = unit.parent().and_then(|dir| dir.join(format!("{name}.d")).ok());
+        let is_drop_in = |target: &TreePath| dir.is_some() && target.parent() == dir;
+        for (_, shown) in self.shown.iter().filter(|(target, _)| is_drop_in(target)) {
+            let content = image.get(shown.path()).and_then(tree::Node::content);
+            let bytes = content.and_then(|content| content.read(UNIT_LIMIT).ok()).unwrap_or_default();
+            directives.extend(parse(&bytes));
+        }
+        ServiceUser::of(&directives, image, &self.options)
+    }
+
+    /// The commands of a unit that become its user, by their places in the text: those that start an entry point, and those
+    /// that start another program of the image which may start one, such as a shell. None if there are none, or not all of them can.
+    fn becoming(
+        &self,
+        image: &Tree,
+        text: &str,
+        execs: &[Exec],
+        user: &ServiceUser,
+    ) -> Option<BTreeMap<usize, String>> {
+        let entry_point =
+            |exec: &Exec| match self.shown.get(&self.place_of(image, &exec.program, exec.starts)?)? {
+                Shown::EntryPoint(program) => Some(program),
+                _ => None,
+            };
+        let in_image = |program: &str| {
+            let found = image.resolve(program, true).ok().map(|found| found.path);
+            found.is_some_and(|path| image.contains(&path) && self.mounts.shows(&path))
+        };
+        let is_code = |path: &str| CODE.iter().any(|dir| path.starts_with(dir));
+        let mut out = BTreeMap::new();
+        for (i, exec) in execs.iter().enumerate().filter(|(_, exec)| exec.starts) {
+            let arguments = execs[i + 1..].iter().take_while(|a| !a.starts && a.line == exec.line);
+            let program = match entry_point(exec) {
+                Some(program) => program.clone(),
+                None if !arguments.clone().any(|argument| entry_point(argument).is_some()) => continue,
+                None if in_image(&exec.program) => TreePath::new(&exec.program).ok()?,
+                None => return None,
+            };
+            if !arguments.filter(|a| is_code(&a.program)).all(|argument| in_image(&argument.program)) {
+                return None;
+            }
+            match user.command(text, exec, &program, &self.options) {
+                Command::Becomes(command) => _ = out.insert(exec.at, command),
+                Command::IsRoots => {}
+                Command::Unknown => return None,
+            }
+        }
+        (!out.is_empty()).then_some(out)
     }
 
     /// Names in the image of programs that show elsewhere on the host, with their places.
@@ -167,9 +278,10 @@ impl Plan {
     }
 
     /// What systemd will look for on the host, and what would keep an entry point from its work.
-    fn check_unit(&self, directives: &[Directive]) -> Checked {
+    fn check_unit(&self, directives: &[Directive], user: &Result<ServiceUser, Unchanged>) -> Checked {
         let mut out = Vec::new();
         let mut forbidden = Vec::new();
+        let mut is_relaxable = false;
         let value = |key: &str| {
             let last = directives.iter().rev().find(|d| d.section == "Service" && d.key == key)?;
             Some(String::from_utf8_lossy(&last.value).into_owned()).filter(|v| !v.is_empty())
@@ -184,14 +296,20 @@ impl Plan {
             }
         }
         if !starts_entry_point {
-            return Checked { warnings: out, notes: Vec::new(), forbidden };
+            return Checked { warnings: out, notes: Vec::new(), forbidden, is_relaxable };
         }
         // Root's entry points mount. systemd.exec(5).
         let dynamic = value("DynamicUser").is_some_and(|v| yes(&v));
-        let as_root = !dynamic && value("User").is_none_or(|u| u == "root" || u == "0");
+        let becomes_user = user.is_ok();
+        let as_root = becomes_user || (!dynamic && value("User").is_none_or(|u| u == "root" || u == "0"));
         let mut forbid = |what: String, allow: String| forbidden.push(Forbidden { what, allow });
-        let lacking = confinement::capabilities(directives);
-        if !lacking.is_empty() && (as_root || directives.iter().any(is_privileged)) {
+        let allows =
+            |key: &str| user.as_ref().is_ok_and(|user| user.allow.iter().any(|line| line.starts_with(key)));
+        let lacking = confinement::capabilities(directives, &CAPABILITIES);
+        if !allows("CapabilityBoundingSet=")
+            && !lacking.is_empty()
+            && (as_root || directives.iter().any(is_privileged))
+        {
             forbid(
                 format!("CapabilityBoundingSet= lacks {}", lacking.join(" and ")),
                 format!("CapabilityBoundingSet={}", lacking.join(" ")),
@@ -205,8 +323,8 @@ impl Plan {
                 format!("RestrictNamespaces={}", lacking.join(" ")),
             );
         }
-        let lacking = confinement::system_calls(directives);
-        if !lacking.is_empty() {
+        let lacking = confinement::system_calls(directives, &CALLS);
+        if !allows("SystemCallFilter=") && !lacking.is_empty() {
             forbid(
                 format!("SystemCallFilter= forbids {}", lacking.join(" and ")),
                 "SystemCallFilter=@mount @process chroot".to_owned(),
@@ -219,10 +337,15 @@ impl Plan {
                 format!("ExecPaths={}", lacking.join(" ")),
             );
         }
+        if let Ok(user) = user {
+            let allow = |line: &&str| Forbidden { what: (*line).to_owned(), allow: (*line).to_owned() };
+            forbidden.extend(user.allow.iter().map(allow));
+        }
         if let Some(capabilities) = value("AmbientCapabilities").filter(|v| !as_root && !v.starts_with('~')) {
             out.push(format!(
                 "AmbientCapabilities={capabilities} have no effect on the host in the private root of others than root"
             ));
+            is_relaxable = *user == Err(Unchanged::Forbidden);
         }
         for key in ["RootDirectory", "RootImage"] {
             if let Some(v) = value(key) {
@@ -235,7 +358,7 @@ impl Plan {
                 "{user} sees all other users as nobody in the private root, and can't tell who connects to its sockets"
             )
         });
-        Checked { warnings: out, notes: alone.into_iter().collect(), forbidden }
+        Checked { warnings: out, notes: alone.into_iter().collect(), forbidden, is_relaxable }
     }
 
     fn covers(&self, path: &TreePath) -> bool {

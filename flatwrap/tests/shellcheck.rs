@@ -65,7 +65,7 @@ proptest! {
     // A run of shellcheck takes half a second.
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn finds_nothing(options in options(), program in path()) {
+    fn finds_nothing(options in options(), program in path(), becomes_users in any::<bool>()) {
         let mut image = Tree::default();
         image.insert_all("/usr/bin/env".parse().unwrap(), Node::file(0o755, "x"), &Meta::dir()).unwrap();
         image.insert_all("/etc/a b".parse().unwrap(), Node::dir(), &Meta::dir()).unwrap();
@@ -79,10 +79,12 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         let files = [
             ("entry", script::entry(&options, &program)),
-            ("enter", script::enter(&options, &mounts, &variables)),
+            ("enter", script::enter(&options, &mounts, &variables, becomes_users)),
+            ("unit", script::unit(&options)),
             ("command", script::command(&options, &command)),
             ("as-root", script::inside(&options, Role::Root)),
             ("as-user", script::inside(&options, Role::User)),
+            ("as-unit", script::inside(&options, Role::Unit { setpriv: becomes_users })),
         ];
         for (name, text) in &files {
             std::fs::write(dir.path().join(name), text).unwrap();

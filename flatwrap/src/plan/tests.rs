@@ -259,6 +259,85 @@ fn texts_of_the_host_follow_entry_points_or_are_told_of() {
     );
 }
 
+/// The commands of a unit, and what is said of it.
+fn becomes(unit: &str, relax_units: bool) -> (Vec<String>, Vec<String>) {
+    let mut image = image();
+    for program in ["/usr/bin/sh", "/usr/bin/setpriv", "/usr/bin/recover"] {
+        image.insert(p(program), Node::file(0o755, "elf")).unwrap();
+    }
+    let path = "/usr/lib/systemd/system/x.service";
+    image.insert(p(path), Node::file(0o644, format!("[Service]\n{unit}"))).unwrap();
+    let options = Options { relax_units, ..Options::new("web".parse().unwrap()).unwrap() };
+    let wanted: Vec<RequestedPath> = ["/usr/sbin/nginx", path].iter().map(|w| w.parse().unwrap()).collect();
+    let plan = Plan::new(&image, &wanted, options).unwrap();
+    let text = String::from_utf8(plan.units[&p(path)].clone()).unwrap();
+    let (_, commands) = text.split_at(text.find("Exec").unwrap());
+    (commands.lines().map(str::to_owned).collect(), plan.warnings)
+}
+
+#[test]
+fn commands_of_a_unit_with_a_user_start_as_root() {
+    const BECOMES: &str = "!/usr/lib/flatwrap/web/.flatwrap/unit www - -";
+    for (unit, expected) in [
+        (
+            "User=www\nExecStart=/sbin/nginx -g\nExecReload=-/usr/sbin/nginx\nExecStop=!/usr/sbin/nginx\nExecStop=/bin/kill 1\n",
+            format!(
+                "ExecStart={BECOMES} /usr/sbin/nginx -g\nExecReload=-{BECOMES} /usr/sbin/nginx\nExecStop=!/usr/bin/nginx\nExecStop=/bin/kill 1\n"
+            ),
+        ),
+        // A shell of the image, with the image's paths in its script.
+        (
+            "User=www\nExecStart=/bin/sh -c \"/usr/bin/recover; \\\n exec /usr/sbin/nginx $OPTS\"\nExecStop=/usr/sbin/nginx\n",
+            format!(
+                "ExecStart={BECOMES} /bin/sh -c \"/usr/bin/recover; \\\n exec /usr/sbin/nginx $OPTS\"\nExecStop={BECOMES} /usr/sbin/nginx\n"
+            ),
+        ),
+        (
+            "User=%i\nGroup=web\nSupplementaryGroups=a b\nSupplementaryGroups=c\nExecStart=/usr/sbin/nginx\n",
+            "ExecStart=!/usr/lib/flatwrap/web/.flatwrap/unit %i web a,b,c /usr/sbin/nginx\n".to_owned(),
+        ),
+        // What the private root hasn't: all of them stay.
+        (
+            "User=www\nExecStart=/bin/sh -c '/usr/bin/none; /usr/sbin/nginx'\nExecStop=/usr/sbin/nginx\n",
+            "ExecStart=/bin/sh -c '/usr/bin/none; /usr/bin/nginx'\nExecStop=/usr/bin/nginx\n".to_owned(),
+        ),
+        ("User=www\nExecStart=@/usr/sbin/nginx web\n", "ExecStart=@/usr/bin/nginx web\n".to_owned()),
+        ("User=root\nExecStart=/usr/sbin/nginx\n", "ExecStart=/usr/bin/nginx\n".to_owned()),
+        ("User=33\nExecStart=/usr/sbin/nginx\n", "ExecStart=/usr/bin/nginx\n".to_owned()),
+        ("User=www\nDynamicUser=yes\nExecStart=/usr/sbin/nginx\n", "ExecStart=/usr/bin/nginx\n".to_owned()),
+        ("User=www\nPAMName=login\nExecStart=/usr/sbin/nginx\n", "ExecStart=/usr/bin/nginx\n".to_owned()),
+        (
+            "User=www\nEnvironment=A=1 \"USER=x\"\nExecStart=/usr/sbin/nginx\n",
+            "ExecStart=/usr/bin/nginx\n".to_owned(),
+        ),
+        (
+            "User=www\nCapabilityBoundingSet=CAP_CHOWN\nExecStart=/usr/sbin/nginx\n",
+            "ExecStart=/usr/bin/nginx\n".to_owned(),
+        ),
+        (
+            "User=www\nSystemCallFilter=~@setuid\nExecStart=/usr/sbin/nginx\n",
+            "ExecStart=/usr/bin/nginx\n".to_owned(),
+        ),
+    ] {
+        let (commands, warnings) = becomes(unit, false);
+        assert_eq!(commands.join("\n") + "\n", expected, "{unit}");
+        assert!(warnings.is_empty(), "{unit}: {warnings:?}");
+    }
+}
+
+#[test]
+fn capabilities_of_a_units_user() {
+    let unit = "User=www\nAmbientCapabilities=CAP_NET_BIND_SERVICE\nExecStart=/usr/sbin/nginx\n";
+    let (commands, warnings) = becomes(unit, false);
+    assert!(commands[0].contains("/unit www - - ") && warnings.is_empty(), "{commands:?} {warnings:?}");
+    let bound = format!("CapabilityBoundingSet=CAP_NET_BIND_SERVICE\n{unit}");
+    let (commands, warnings) = becomes(&bound, false);
+    assert_eq!(commands, ["ExecStart=/usr/bin/nginx"]);
+    assert!(warnings[0].contains("AmbientCapabilities=CAP_NET_BIND_SERVICE have no effect"), "{warnings:?}");
+    let (commands, warnings) = becomes(&bound, true);
+    assert!(commands[0].contains("/unit www - - ") && warnings.is_empty(), "{commands:?} {warnings:?}");
+}
+
 #[test]
 fn units_follow_their_programs_and_are_checked() {
     let unit = "[Service]\nUser=www\nType=forking\nExecStartPre=/usr/sbin/nginx -t\nExecStart=/sbin/nginx -g 'daemon on;'\n\

@@ -20,7 +20,7 @@ fn the_scripts_of_a_usual_extension() {
         . "${FLATWRAP_ROOT-}"/usr/lib/flatwrap/web/.flatwrap/enter
         "#);
     let (variables, _) = environment::variables(&image, &mounts, &options);
-    let enter = enter(&options, &mounts, &variables);
+    let enter = enter(&options, &mounts, &variables, false);
     let from = enter.find("  exec bwrap").unwrap();
     insta::assert_snapshot!(&enter[from..], @r#"
           exec bwrap --die-with-parent --ro-bind "$_flatwrap_dir" / \

@@ -71,6 +71,11 @@ pub(crate) struct Extension {
 
 impl Extension {
     pub(crate) fn new(image: Tree, change: impl FnOnce(&mut Options)) -> Extension {
+        Extension::with(image, &[], change)
+    }
+
+    /// With other paths of the image besides the programs.
+    pub(crate) fn with(image: Tree, paths: &[&str], change: impl FnOnce(&mut Options)) -> Extension {
         assert!(
             rustix::process::geteuid().is_root(),
             "the tests of flatwrap have to run as root: they start programs as root and as others"
@@ -79,7 +84,7 @@ impl Extension {
         change(&mut options);
         let odd = format!("/usr/bin/{ODD}");
         let items: Vec<sysext::RequestedPath> =
-            ["/usr/bin/probe", &odd].iter().map(|i| i.parse().unwrap()).collect();
+            ["/usr/bin/probe", &odd].iter().chain(paths).map(|i| i.parse().unwrap()).collect();
         let plan = Plan::new(&image, &items, options).unwrap();
         let (tree, _) = plan.build(image).unwrap();
         let dir = tempfile::Builder::new().prefix("flatwrap-test-").tempdir_in("/var/tmp").unwrap();

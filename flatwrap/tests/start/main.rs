@@ -261,6 +261,86 @@ fn state_directories_are_made_once() {
     }
 }
 
+/// util-linux's, with its libraries, for an image that has none.
+fn add_setpriv(image: &mut tree::Tree) {
+    let mut add = |path: &str| {
+        let node = tree::Node::file(0o755, std::fs::read(path).unwrap());
+        image.insert_all(path.parse().unwrap(), node, &tree::Meta::dir()).unwrap();
+    };
+    add("/usr/bin/setpriv");
+    let out = Command::new("ldd").arg("/usr/bin/setpriv").output().expect("ldd: install libc-bin");
+    for path in String::from_utf8(out.stdout).unwrap().split_whitespace().filter(|w| w.starts_with('/')) {
+        add(path);
+    }
+}
+
+#[test]
+fn commands_of_a_unit_become_its_user() {
+    let unit = "[Service]\nUser=daemon\nGroup=adm\nSupplementaryGroups=audio\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n\
+                ExecStart=-/usr/bin/probe\nExecReload=+/usr/bin/probe\n";
+    let path = "/usr/lib/systemd/system/probe.service";
+    let mut with_setpriv = image();
+    add_setpriv(&mut with_setpriv);
+    let mut plain = image();
+    for (image, unit) in [
+        (&mut with_setpriv, unit.to_owned()),
+        (&mut plain, unit.lines().filter(|l| !l.starts_with(['S', 'A'])).map(|l| format!("{l}\n")).collect()),
+    ] {
+        image.insert_all(path.parse().unwrap(), tree::Node::file(0o644, unit), &tree::Meta::dir()).unwrap();
+    }
+    let probe = "id -u; id -g; id -G; while read k v; do [ $k = CapEff: ] && echo $((0x$v)); done </proc/self/status; \
+                 stat -c %u \"$HOME\"/of-games; echo ${_flatwrap_uid-unset}";
+    for (image, arguments, expected) in [
+        (with_setpriv, "daemon adm audio /usr/bin/probe", "1\n4\n4 29\n1024\n5\nunset\n"),
+        // Nothing but what util-linux's unshare can do.
+        (plain, "daemon adm - /usr/bin/probe", "1\n4\n4\n0\n5\nunset\n"),
+    ] {
+        let has_setpriv = arguments.contains("audio");
+        let extension = Extension::with(image, &[path], |_| {});
+        let text = std::fs::read_to_string(extension.root().join(&path[1..])).unwrap();
+        let command = format!("!/usr/lib/flatwrap/probe/.flatwrap/unit {arguments}");
+        assert!(text.contains(&format!("ExecStart=-{command}\nExecReload=+/usr/bin/probe\n")), "{text}");
+        let of_games = extension.home(Caller::Root).join("of-games");
+        std::fs::write(&of_games, "").unwrap();
+        std::os::unix::fs::chown(&of_games, Some(5), None).unwrap();
+        let start = |words: &str, user: &str| {
+            let script = extension.root().join("usr/lib/flatwrap/probe/.flatwrap/unit");
+            let mut c = Command::new("/usr/bin/setpriv");
+            if has_setpriv {
+                c.args(["--inh-caps", "+net_bind_service", "--ambient-caps", "+net_bind_service"]);
+            }
+            // As systemd does for User=.
+            c.arg("--").arg(script).args(words.split(' '));
+            c.env_clear()
+                .env("PATH", std::env::var_os("PATH").unwrap())
+                .env("PROBE", probe)
+                .env("USER", user);
+            c.env("FLATWRAP_ROOT", extension.root()).env("HOME", extension.home(Caller::Root));
+            c.output().unwrap()
+        };
+        let out = start(arguments, "daemon");
+        assert_eq!(String::from_utf8_lossy(&out.stdout), expected, "{out:?}");
+        assert_eq!((out.status.code(), out.stderr.as_slice()), (Some(0), &b""[..]), "{out:?}");
+        for (words, user, expected) in [
+            (
+                arguments.to_owned(),
+                "www-data",
+                "the unit has User=www-data, and its commands name daemon: change both",
+            ),
+            (arguments.replace("adm", "nogroup-here"), "daemon", "no group nogroup-here"),
+            (arguments.replace("daemon", "no-one-here"), "no-one-here", "no user no-one-here"),
+        ] {
+            let out = start(&words, user);
+            let stderr = String::from_utf8_lossy(&out.stderr);
+            assert_eq!((out.status.code(), out.stdout.as_slice()), (Some(125), &b""[..]), "{out:?}");
+            assert!(
+                stderr.ends_with(&format!("unit: the private root can't be made: {expected}\n")),
+                "{stderr}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_kernel_that_gives_no_namespaces_is_named() {
     let extension = Extension::new(image(), |_| {});

@@ -60,6 +60,8 @@ pub struct Exec {
     pub at: usize,
     /// Whether the line starts it. Any other names a path, which counts if a program is there.
     pub starts: bool,
+    /// The number of the line, from 1; the first one's if it is continued.
+    pub line: usize,
 }
 
 /// The programs that a unit's `Exec…=` lines start, and all other paths that its lines name: as an argument, or in the
@@ -84,14 +86,15 @@ pub fn programs(text: &str) -> Vec<Exec> {
             let within = raw.windows(program.len()).position(|w| w == program);
             if let (Some(within), Ok(program)) = (within, std::str::from_utf8(program)) {
                 let at = d.offset(word.at.start + within);
-                out.push(Exec { key: d.key.clone(), program: program.to_owned(), at, starts });
+                out.push(Exec { key: d.key.clone(), program: program.to_owned(), at, starts, line: d.line });
             }
         }
         for (at, program) in paths(&d.value) {
             // A continued line has a space where the text has more.
             let at = d.offset(at);
             if text.get(at..).is_some_and(|t| t.starts_with(program)) {
-                out.push(Exec { key: d.key.clone(), program: program.to_owned(), at, starts: false });
+                let program = program.to_owned();
+                out.push(Exec { key: d.key.clone(), program, at, starts: false, line: d.line });
             }
         }
     }
@@ -110,13 +113,14 @@ pub fn programs(text: &str) -> Vec<Exec> {
 pub fn named(text: &str) -> Vec<Exec> {
     let mut out = Vec::new();
     let mut start = 0;
-    for line in text.split_inclusive('\n') {
+    for (i, line) in text.split_inclusive('\n').enumerate() {
         if !line.trim_start().starts_with('#') {
             out.extend(paths(line.as_bytes()).into_iter().map(|(at, program)| Exec {
                 key: String::new(),
                 program: program.to_owned(),
                 at: start + at,
                 starts: false,
+                line: i + 1,
             }));
         }
         start += line.len();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use elf::closure::Options;
 use flix::plan::Selection;
 use packages::{Closure, Database, Package};
-use services::FIRST_START_PROGRAMS;
+use services::{FIRST_START_PROGRAMS, KEY_MAKERS};
 use sysext::extension::unit_programs::{UNIT_LIMIT, is_unit, programs as unit_programs};
 use sysext::request::home;
 use tree::{Event, Events, Kind, StaticPath, Tree, TreePath};
@@ -307,7 +307,8 @@ pub(crate) fn programs(names: &[String], tree: &Tree) -> Result<Vec<TreePath>, P
 pub(crate) struct ServiceFiles {
     /// Files and programs, by their paths in the image.
     pub(crate) paths: Vec<TreePath>,
-    /// Programs that units start in places where an extension can't show any: `/etc/mysql/debian-start`.
+    /// Programs that units start in places where an extension can't show any (`/etc/mysql/debian-start`), and those that would
+    /// hide the host's own (`openssl`).
     pub(crate) elsewhere: Vec<TreePath>,
 }
 
@@ -342,6 +343,7 @@ pub(crate) fn service_files(names: &[String], tree: &Tree) -> Result<ServiceFile
         }
     }
     let mut programs = BTreeSet::new();
+    let mut key_makers = Vec::new();
     // A host makes with them what the packages' scripts have made in the image: openssh-server has them of openssh-client.
     if out.iter().any(|file| home(file, false).as_ref().is_some_and(is_unit)) {
         let named: Vec<&str> = names.iter().map(|n| plain(n)).collect();
@@ -350,7 +352,14 @@ pub(crate) fn service_files(names: &[String], tree: &Tree) -> Result<ServiceFile
         let is_one = |p: &&TreePath| {
             p.file_name().is_some_and(|name| FIRST_START_PROGRAMS.iter().any(|one| one.as_bytes() == name))
         };
-        programs.extend(flatwrap::programs(tree, files.filter(is_one)));
+        programs.extend(flatwrap::programs(tree, files.clone().filter(is_one)));
+        let called =
+            |name: &str| flatwrap::programs(tree, files.clone().filter(|path| is_called(path, name)));
+        for (package, program) in KEY_MAKERS {
+            if !called(package).is_empty() {
+                key_makers.extend(called(program));
+            }
+        }
     }
     for file in &out {
         let Ok(found) = tree.resolve(file.to_absolute(), true) else { continue };
@@ -366,9 +375,10 @@ pub(crate) fn service_files(names: &[String], tree: &Tree) -> Result<ServiceFile
         let places = starts.filter_map(|p| TreePath::new(p).ok());
         programs.extend(places.filter(|p| is_there(p)));
     }
-    let (programs, elsewhere): (Vec<_>, Vec<_>) =
+    let (programs, mut elsewhere): (Vec<_>, Vec<_>) =
         programs.into_iter().partition(|p| home(p, false).is_some());
     out.extend(programs);
+    elsewhere.extend(key_makers);
     Ok(ServiceFiles { paths: out.into_iter().collect(), elsewhere })
 }
 
@@ -428,7 +438,10 @@ mod tests {
                 "/var/lib/dpkg/info/common.list",
                 "/usr/sbin/commond\n/lib/systemd/system/common.service\n/usr/share/dbus-1/system.d/common.conf\n",
             ),
-            ("/var/lib/dpkg/info/metameta-client.list", "/usr/bin/client\n/usr/bin/ssh-keygen\n"),
+            (
+                "/var/lib/dpkg/info/metameta-client.list",
+                "/usr/bin/client\n/usr/bin/ssh-keygen\n/usr/bin/openssl\n/usr/sbin/make-ssl-cert\n",
+            ),
             (
                 "/lib/systemd/system/common.service",
                 "[Service]\nExecStart=/usr/sbin/commond\nExecStartPost=!/etc/common/start\n",
@@ -468,6 +481,8 @@ mod tests {
         add("/usr/sbin/commond", Node::file(0o755, ""));
         add("/etc/common/start", Node::file(0o755, ""));
         add("/usr/bin/client", Node::file(0o755, ""));
+        add("/usr/bin/openssl", Node::file(0o755, ""));
+        add("/usr/sbin/make-ssl-cert", Node::file(0o755, ""));
         add("/usr/bin/ssh-keygen", Node::file(0o755, ""));
         add("/bin", Node::symlink("usr/bin"));
         add("/usr/bin/sh", Node::symlink("dash"));
@@ -546,7 +561,10 @@ mod tests {
             (&["git"][..], "/usr/bin/git"),
             (&["git", "perl"], "/usr/bin/git /usr/bin/perl"),
             (&["meta"], "/usr/bin/jar"),
-            (&["metameta"], "/usr/bin/client /usr/sbin/commond /usr/bin/ssh-keygen"),
+            (
+                &["metameta"],
+                "/usr/bin/client /usr/sbin/commond /usr/sbin/make-ssl-cert /usr/bin/openssl /usr/bin/ssh-keygen",
+            ),
             (&["libc6"], ""),
         ] {
             let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
@@ -559,7 +577,7 @@ mod tests {
     #[test]
     fn units_of_packages() {
         let all = "/lib/systemd/system/common.service /usr/bin/ssh-keygen /usr/sbin/commond \
-             /usr/share/dbus-1/system.d/common.conf /etc/common/start";
+             /usr/share/dbus-1/system.d/common.conf /etc/common/start /usr/bin/openssl";
         for (name, expected) in [("common", all), ("meta2", all), ("metameta", all), ("git", "")] {
             let got = service_files(&[name.to_owned()], &image()).unwrap();
             let got: Vec<String> = got.paths.iter().chain(&got.elsewhere).map(ToString::to_string).collect();

@@ -32,6 +32,10 @@ pub const FIRST_START_PROGRAMS: [&str; 6] = [
     "ssh-keygen",
 ];
 
+/// A program of a package that makes a key for services when it is installed, and the one with which a host makes it: a private
+/// root of the package has to have it behind an entry point.
+pub const KEY_MAKERS: [(&str, &str); 1] = [("make-ssl-cert", "openssl")];
+
 /// The commands for what the extension has.
 pub(crate) fn commands(
     inventory: &Inventory,
@@ -46,6 +50,16 @@ pub(crate) fn commands(
             let place =
                 [home(&path, false), Some(path)].into_iter().flatten().find(|p| is_file(extension, p));
             Some(place?.to_string())
+        })
+    };
+    // Behind an entry point that hides no program of the host.
+    let program = |name: &str| {
+        program(name).or_else(|| {
+            let libexec = TreePath::new("/usr/libexec").ok()?;
+            let ends = [format!("/usr/bin/{name}"), format!("/usr/sbin/{name}")];
+            let is_one = |p: &TreePath| ends.iter().any(|end| p.to_absolute().ends_with(end.as_bytes()));
+            let mut found = extension.subtree(&libexec).filter(|(path, node)| node.is_file() && is_one(path));
+            found.next().map(|(path, _)| path.to_string())
         })
     };
     let path = |text: &str| TreePath::new(text).ok();

@@ -26,7 +26,7 @@ mod configuration;
 pub use configuration::ConfigurationPath;
 
 mod first_start;
-pub use first_start::{FIRST_START_PROGRAMS, FirstStart};
+pub use first_start::{FIRST_START_PROGRAMS, FirstStart, KEY_MAKERS};
 
 mod unit;
 

@@ -508,6 +508,11 @@ fn keys_that_hosts_make() {
     assert_eq!(secrets.join(" "), "/etc/redis/control.key /etc/redis/key.pem");
     let made = text(&tree, TMPFILES);
     assert!(!made.contains("control.pem") && made.contains("d /etc/ssl/certs :0755"), "{made}");
+    // Behind an entry point that doesn't hide the host's.
+    let behind = extension(&[(PLACE, UNIT), ("/usr/libexec/r/usr/bin/openssl", "")]);
+    let needs_of_root = Needs::new(&inventory, &behind, options()).unwrap();
+    let commands: Vec<&str> = needs_of_root.first_starts.iter().map(|c| c.command[0].as_str()).collect();
+    assert!(commands.contains(&"/usr/libexec/r/usr/bin/openssl"), "{commands:?}");
     // Without the programs, nothing makes them.
     let tree = extension(&programs[..1]);
     let needs = Needs::new(&inventory, &tree, options()).unwrap();

@@ -62,7 +62,7 @@ fn build(out: &mut String, recipe: &Recipe) {
     for (parameter, _) in
         recipe.parameters().iter().filter(|(_, p)| matches!(p.value, ParameterValue::Required))
     {
-        let _ = write!(out, " --set {parameter}=…");
+        let _ = write!(out, " --set {parameter}=VALUE");
     }
     *out += "\n```\n";
     let options = recipe.parameters().iter().map(|(parameter, p)| (format!("--set {parameter}=…"), &p.about));

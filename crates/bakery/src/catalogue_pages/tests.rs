@@ -30,7 +30,8 @@ fn a_page_has_what_its_recipe_has() {
     }
     let llamaedge = page("llamaedge");
     assert!(
-        llamaedge.contains("--set wasmedge-version=…") && llamaedge.contains("[`wasmedge`](wasmedge.md)"),
+        llamaedge.contains("--update llamaedge --set wasmedge-version=VALUE\n")
+            && llamaedge.contains("[`wasmedge`](wasmedge.md)"),
         "{llamaedge}"
     );
     for part in [

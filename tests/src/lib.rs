@@ -14,6 +14,7 @@ pub mod apk;
 pub mod browser;
 pub mod contents;
 pub mod fault_proxy;
+pub mod guides;
 pub mod http;
 pub mod images;
 pub mod layout;

@@ -6,6 +6,7 @@ mod crates;
 mod docs;
 mod forge;
 mod forms;
+mod guides;
 mod keepalived;
 mod kitchen;
 mod merge_test;

@@ -3,8 +3,8 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
-use e2e::place::{self, repository};
-use e2e::{Host, Program, Work, World};
+use e2e::place::repository;
+use e2e::{Host, Work, World};
 
 /// A command and what it printed.
 struct Step {
@@ -59,70 +59,5 @@ fn the_session_is_what_the_commands_print() -> Result<()> {
         assert!(merged.contains(line), "{line:?} is not in {merged}");
     }
     assert_eq!(out.stdout, run.output);
-    Ok(())
-}
-
-/// A command of the guides, with the page that has it.
-struct Command {
-    page: String,
-    text: String,
-}
-
-/// The commands of code blocks that run one of this project's programs. Comments, pipes and redirections are left out.
-fn commands() -> Result<Vec<Command>> {
-    let root = repository();
-    let mut pages = vec![root.join("README.md"), root.join("CONTRIBUTING.md"), root.join("SECURITY.md")];
-    for dir in ["docs", "docs/catalogue"] {
-        let entries = fs::read_dir(root.join(dir)).with_context(|| dir.to_owned())?;
-        let paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-        pages.extend(paths.into_iter().filter(|path| path.extension().is_some_and(|e| e == "md")));
-    }
-    pages.sort();
-    let mut out = Vec::new();
-    for path in pages {
-        let text = fs::read_to_string(&path).with_context(|| format!("{path:?}"))?.replace("\\\n", " ");
-        let mut fenced = false;
-        for line in text.lines() {
-            fenced ^= line.trim_start().starts_with("```");
-            if !fenced && !line.starts_with("    ") {
-                continue;
-            }
-            let line = line.trim_start().trim_start_matches(['$', '#']).trim_start();
-            let line = line.strip_prefix("sudo ").unwrap_or(line);
-            let line = line.strip_prefix("target/debug/").unwrap_or(line);
-            let ours = ["flix ", "flatwrap ", "bakery "].iter().any(|program| line.starts_with(program));
-            let ends =
-                ["  #", " # ", " | ", " > ", " && ", " & ", "; "].iter().filter_map(|end| line.find(end));
-            let text = line[..ends.min().unwrap_or(line.len())].trim_end().to_owned();
-            // `…` stands for anything.
-            if ours && !text.contains('…') {
-                out.push(Command { page: path.display().to_string(), text });
-            }
-        }
-    }
-    Ok(out)
-}
-
-/// Options come and go; the guides have to follow. Whether the commands do what a guide says isn't tried here.
-#[test]
-fn every_command_of_the_guides_is_understood() -> Result<()> {
-    let commands = commands()?;
-    ensure!(commands.len() >= 80, "only {} commands found", commands.len());
-    let mut wrong = Vec::new();
-    for Command { page, text } in &commands {
-        let words = Program::new("sh").args(["-euc", &format!("printf '%s\\n' {text}")]).run()?.stdout;
-        let mut words = words.lines();
-        let program = match words.next() {
-            Some("flix") => place::flix()?,
-            Some("flatwrap") => place::flatwrap()?,
-            _ => place::bakery()?,
-        };
-        // Help is printed only after all that stands before it was understood.
-        let outcome = Program::new(&program).args(words).arg("--help").outcome()?;
-        if !outcome.status.success() {
-            wrong.push(format!("{page}: {text}\n{}", outcome.stderr));
-        }
-    }
-    ensure!(wrong.is_empty(), "{} of {} commands:\n{}", wrong.len(), commands.len(), wrong.join("\n"));
     Ok(())
 }

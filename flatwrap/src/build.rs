@@ -69,7 +69,7 @@ impl Plan {
             ("fstab.user", 0o644, script::table(&self.mounts, Role::User)),
         ];
         if self.becomes_users {
-            files.push((service_user::SCRIPT, 0o755, script::unit(&self.options)));
+            files.push((script::UNIT, 0o755, script::for_units(&self.options)));
             files.push(("as-unit", 0o755, script::inside(&self.options, Role::Unit { setpriv })));
         }
         for (name, mode, text) in files {

@@ -21,11 +21,13 @@ use crate::{
     mounts::{Mount, Mounts, Source},
     options::{Bwrap, Options},
     quote::{fstab, sh},
-    service_user,
 };
 
 /// Where the scripts are in the sysroot.
 pub const DIR: &str = ".flatwrap";
+
+/// What units with a user start, in [`DIR`].
+pub(crate) const UNIT: &str = "unit";
 
 /// Exit status if the private root can't be made. What runs a program for somebody else says 125 then: env(1),
 /// timeout(1), docker.
@@ -78,11 +80,11 @@ fn enter_path(options: &Options) -> String {
 }
 
 /// What units start instead of an entry point, to become their user.
-pub fn unit(options: &Options) -> String {
-    service_user::script(&enter_path(options))
+pub fn for_units(options: &Options) -> String {
+    unit::script(&enter_path(options))
 }
 
-/// What the entry points source; `$1` is the program, the rest are its arguments. `becomes_users`: whether [`unit`] sources it, too.
+/// What the entry points source; `$1` is the program, the rest are its arguments. `becomes_users`: whether [`for_units`] sources it, too.
 pub fn enter(options: &Options, mounts: &Mounts, variables: &[Variable], becomes_users: bool) -> String {
     let mut out = String::from(ENTER_HEAD);
     let _ = writeln!(out, "_flatwrap_dir=\"${{FLATWRAP_ROOT-}}\"{}", sh(&text(&options.sysroot)));
@@ -91,7 +93,7 @@ pub fn enter(options: &Options, mounts: &Mounts, variables: &[Variable], becomes
     out.push_str(ENTER_TRY);
     out.push_str(ENTER_ROOT);
     if becomes_users {
-        out.push_str(service_user::BECOME);
+        out.push_str(unit::BECOME);
     }
     out.push_str(ENTER_ROOT_END);
     out.push_str(ENTER_OPEN);
@@ -255,8 +257,8 @@ pub fn inside(options: &Options, role: Role) -> String {
             "exec \"$_flatwrap_unshare\" --user --map-user=\"$_flatwrap_uid\" --map-group=\"$_flatwrap_gid\" \\\n  \
              --root \"$_flatwrap_root\" --wd \"$_flatwrap_wd\" -- \"$@\"\n"
         }
-        Role::Unit { setpriv: true } => service_user::INSIDE,
-        Role::Unit { setpriv: false } => service_user::INSIDE_WITHOUT_SETPRIV,
+        Role::Unit { setpriv: true } => unit::INSIDE,
+        Role::Unit { setpriv: false } => unit::INSIDE_WITHOUT_SETPRIV,
     });
     out
 }
@@ -309,6 +311,8 @@ pub fn table(mounts: &Mounts, role: Role) -> String {
     }
     out
 }
+
+mod unit;
 
 #[cfg(test)]
 mod tests;

@@ -80,7 +80,7 @@ proptest! {
         let files = [
             ("entry", script::entry(&options, &program)),
             ("enter", script::enter(&options, &mounts, &variables, becomes_users)),
-            ("unit", script::unit(&options)),
+            ("unit", script::for_units(&options)),
             ("command", script::command(&options, &command)),
             ("as-root", script::inside(&options, Role::Root)),
             ("as-user", script::inside(&options, Role::User)),

@@ -15,6 +15,13 @@ const SOCKS: &str = r"talk 9050 '\x05\x01\x00' 2 | od -An -v -tx1";
 
 /// Version 2c: the description of the system.
 const SNMP: &str = r"ask_port 161 '\x30\x29\x02\x01\x01\x04\x06public\xa0\x1c\x02\x04\x00\x00\x00\x01\x02\x01\x00\x02\x01\x00\x30\x0e\x30\x0c\x06\x08\x2b\x06\x01\x02\x01\x01\x01\x00\x05\x00' | od -An -v -tx1 | tr -d '\n'";
+const XMPP: &str = r#"talk 5222 '<stream:stream to="localhost" xmlns="jabber:client" xmlns:stream="http://etherx.jabber.org/streams" version="1.0">' 300"#;
+/// A request for the address from which it comes, and the head of the answer.
+const STUN: &str =
+    r"ask_port 3478 '\x00\x01\x00\x00\x21\x12\xa4\x42AAAABBBBCCCC' | od -An -v -tx1 | head -n 1";
+/// An access request for `test`, who is rejected.
+const RADIUS: &str =
+    r"ask_port 1812 '\x01\x01\x00\x1aAAAABBBBCCCCDDDD\x01\x06test' | od -An -v -tx1 | head -n 1";
 /// Mode 3, version 4.
 const NTP: &str = r#"echo "answer of $(ask_port 123 "\x23$(printf '\\x00%.0s' $(seq 47))" | wc -c) bytes""#;
 /// A session with `*SMBSERVER`, accepted.
@@ -23,7 +30,7 @@ const NETBIOS: &str = r"talk 139 '\x81\x00\x00\x44\x20CKFDENECFDEFFCFGEFFCCACACA
 const FASTCGI: &str = r#"perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new("/run/php/php8.2-fpm.sock") or die "$!\n"; syswrite $s, "\1\11\0\0\0\20\0\0\16\0FCGI_MAX_CONNS"; sysread $s, $r, 8; print unpack("H*", $r)'"#;
 
 /// All of them.
-pub(super) const ALL: [Daemon; 33] = [
+pub(super) const ALL: [Daemon; 48] = [
     daemon("nginx", "nginx.service", "www-data", HTTP, "HTTP/1.1 200 OK").with(&["--state-files"]),
     daemon("redis", "redis-server.service", "redis", r"talk 6379 'PING\r\n' 5", "+PONG")
         .of(&["redis-server"])
@@ -107,6 +114,43 @@ pub(super) const ALL: [Daemon; 33] = [
     daemon("etcd", "etcd.service", "etcd", r"talk 2379 'GET /version HTTP/1.0\r\n\r\n' 400", "etcdserver")
         .of(&["etcd-server"]),
     daemon("ntpsec", "ntpsec.service", "ntpsec", NTP, "answer of 48 bytes"),
+    daemon("caddy", "caddy.service", "caddy", HTTP, "HTTP/1.0 200 OK"),
+    // Refused, as with nsd.
+    daemon("knot", "knot.service", "knot", DNS_HEADER, "12 34 81 05").relaxed(),
+    daemon("pdns", "pdns.service", "pdns", DNS_HEADER, "12 34 8")
+        .of(&["pdns-server", "pdns-backend-bind"])
+        .relaxed(),
+    daemon("prosody", "prosody.service", "prosody", XMPP, "<stream:stream "),
+    daemon("lldpd", "lldpd.service", "_lldpd", "lldpcli show chassis", "Chassis:"),
+    daemon("mpd", "mpd.service", "mpd", "talk 6600 '' 10", "OK MPD").relaxed(),
+    daemon("nats", "nats-server.service", "nats", "talk 4222 '' 10", "INFO {").of(&["nats-server"]),
+    daemon(
+        "prometheus",
+        "prometheus.service",
+        "prometheus",
+        r"talk 9090 'GET /-/healthy HTTP/1.0\r\n\r\n' 15",
+        "HTTP/1.0 200 OK",
+    )
+    .relaxed(),
+    daemon("beanstalkd", "beanstalkd.service", "beanstalkd", r"talk 11300 'stats\r\n' 3", "OK "),
+    daemon("tinyproxy", "tinyproxy.service", "tinyproxy", r"talk 8888 'GET / HTTP/1.0\r\n\r\n' 9", "HTTP/1."),
+    daemon(
+        "minidlna",
+        "minidlna.service",
+        "minidlna",
+        r"talk 8200 'GET / HTTP/1.0\r\n\r\n' 15",
+        "HTTP/1.1 200 OK",
+    ),
+    daemon(
+        "pgbouncer",
+        "pgbouncer.service",
+        "postgres",
+        r"talk 6432 '\x00\x00\x00\x08\x04\xd2\x16\x2f' 1",
+        "N",
+    ),
+    daemon("rpcbind", "rpcbind.service", "_rpc", "rpcinfo -p", "portmapper"),
+    daemon("coturn", "coturn.service", "turnserver", STUN, "01 01"),
+    daemon("freeradius", "freeradius.service", "freerad", RADIUS, "03 01"),
 ];
 
 const fn daemon(

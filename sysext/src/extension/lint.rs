@@ -275,7 +275,7 @@ fn units(tree: &Tree, release: &Release, lint: &mut Findings) -> Result<(), Exte
 }
 
 /// Why what an `Exec` line starts can't be started; None if it can, or if the tree need not have it.
-fn program_problem(tree: &Tree, program: &[u8]) -> Option<&'static str> {
+pub(crate) fn program_problem(tree: &Tree, program: &[u8]) -> Option<&'static str> {
     const MISSING: &str = "the extension has no such program";
     // A specifier's value is known on the host only.
     if program.contains(&b'%') {

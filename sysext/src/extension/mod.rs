@@ -27,6 +27,7 @@ pub mod late;
 mod findings;
 mod lint;
 pub use lint::HOST_SYMLINKS;
+pub(crate) use lint::program_problem;
 mod normal;
 mod times;
 pub use times::pyc::resized;

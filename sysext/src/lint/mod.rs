@@ -12,6 +12,14 @@ pub use needs::{Need, Needs};
 pub mod release_file;
 pub use release_file::ReleaseFile;
 
+mod launchers;
+
+mod of_host;
+
+mod passed_over;
+
+mod programs;
+
 mod references;
 pub use references::{implied, missing_interpreter, shebang, units};
 
@@ -60,6 +68,8 @@ rules! {
         "a unit requires, wants or starts a unit that is neither in the extension nor on every host";
     DROP_IN_NAME "drop-in-name" Warning true
         "systemd ignores a drop-in whose name doesn't end in .conf";
+    TMPFILES_READ_ONLY "tmpfiles-read-only" Warning true
+        "a line of tmpfiles.d makes a file in /usr or /opt, which a merge makes read-only";
     TMPFILES_SOURCE "tmpfiles-source" Warning true
         "a line of tmpfiles.d copies or links a file of /usr that the extension lacks";
     DANGLING_LINK "dangling-link" Warning true
@@ -69,7 +79,29 @@ rules! {
     SCRIPT_INTERPRETER "script-interpreter" Warning true
         "a program is a script for an interpreter that neither the extension nor every host has";
     SELINUX_LABEL "selinux-label" Warning true
-        "some files have SELinux labels and others have none";
+        "some files have SELinux labels and others have none, or labels of containers and home directories";
+    SCOPE "scope" Warning true
+        "SYSEXT_SCOPE without system: only the initrd, or portable services, take the extension";
+    IGNORED_FILE "ignored-file" Warning true
+        "systemd passes over a file because of its name or directory";
+    MASKED_UNIT "masked-unit" Warning true
+        "an empty unit is a masked one, which never starts";
+    WANTS_LINK "wants-link" Warning true
+        "systemd ignores what is no link in a .wants directory, and starts units by the names of the links";
+    LATE_START "late-start" Warning true
+        "a merge doesn't start what a target only wants";
+    NOT_EXECUTABLE "not-executable" Warning true
+        "a program in /usr/bin whose mode forbids to start it";
+    NOT_A_PROGRAM "not-a-program" Warning true
+        "an executable file in /usr/bin is neither an ELF file nor a script";
+    WORLD_WRITABLE "world-writable" Warning true
+        "everybody may write to a file, if the extension is merged from a directory or as mutable";
+    LAYER_WHITEOUT "layer-whiteout" Warning true
+        "files called .wh.* are deletions of a container's layer, which nobody applied";
+    HOST_UNIT "host-unit" Warning true
+        "a unit that every host has is replaced while the extension is merged";
+    HOST_DATABASE "host-database" Warning true
+        "a cache or database that the host makes of all its files is replaced by one of the extension's files";
     COLLISION "collision" Error true
         "two extensions of a set have different files of one name: the one whose name sorts later hides the other's";
     SAME_FILE "same-file" Warning true
@@ -105,12 +137,24 @@ pub fn lint(tree: &Tree, name: &ExtensionName, options: &LintOptions) -> Result<
     let mut out = Vec::new();
     let release = release(tree, name, &mut out)?;
     let any = release.as_ref().is_none_or(Release::is_any);
-    out.extend(of_tree(tree, name, release.unwrap_or_default())?);
+    let known = release.clone();
+    let mut of_tree = of_tree(tree, name, release.unwrap_or_default())?;
+    // Nothing of a file that isn't there.
+    of_tree.retain(|finding| known.is_some() || finding.rule != "reload");
+    out.extend(of_tree);
     owners(tree, &mut out);
     state::check(tree, &mut out)?;
     sysusers::check(tree, &mut out)?;
     tmpfiles::check(tree, &mut out)?;
-    references::check(tree, &options.units, &mut out)?;
+    let units = references::Units::new(tree, &options.units);
+    references::check(tree, &units, &mut out)?;
+    if let Some(release) = &known {
+        of_release(release, tree, name, &units, &mut out)?;
+    }
+    passed_over::check(tree, &units, known.as_ref(), &mut out)?;
+    programs::check(tree, known.as_ref(), &mut out)?;
+    of_host::check(tree, &mut out);
+    launchers::check(tree, &units, &mut out)?;
     if any {
         out.extend(needs::findings(&Needs::of(tree), &options.host_libraries));
     }
@@ -207,13 +251,42 @@ fn release(
     Ok(Some(file.release))
 }
 
+/// What the release file asks for.
+fn of_release(
+    release: &Release,
+    tree: &Tree,
+    name: &ExtensionName,
+    units: &references::Units,
+    out: &mut Vec<Finding>,
+) -> Result<(), ContentError> {
+    let Some(file) = release_file::find(tree, name)? else { return Ok(()) };
+    if let Some(scope) = release
+        .scope
+        .as_ref()
+        .filter(|s| !s.split_whitespace().any(|word| word == "system") && release.check().is_ok())
+    {
+        let message = format!("SYSEXT_SCOPE={scope}: a host merges it only if \"system\" is among the words");
+        out.push(finding(&SCOPE, Some(file.path.clone()), message));
+    }
+    for unit in release.restart_units.iter().chain(&release.reload_or_restart_units) {
+        if !units.has(unit) {
+            let message =
+                format!("is to restart {unit}: the host has to have this unit, which isn't in the extension");
+            out.push(finding(&UNIT_REFERENCE, Some(file.path.clone()), message));
+        }
+    }
+    Ok(())
+}
+
 /// The rules for trees, in the words for an image that is there already.
 fn of_tree(tree: &Tree, name: &ExtensionName, release: Release) -> Result<Vec<Finding>, ContentError> {
     // With everything allowed, all rules are checked; what they are is put back afterwards.
     let allow = crate::extension::RULES.iter().filter(|r| r.allowable).map(|r| r.name.to_owned()).collect();
     let options = ExtensionOptions { allow, ..ExtensionOptions::default() };
     // Fields that no release file takes have a finding of their own.
-    let release = if release.check().is_ok() { release } else { Release::default() };
+    let reload_manager = release.reload_manager;
+    let release =
+        if release.check().is_ok() { release } else { Release { reload_manager, ..Release::default() } };
     let found = match Extension::new(tree.clone(), name.clone(), release, &options) {
         Ok(extension) => extension.findings().to_vec(),
         Err(ExtensionError::Refused { findings, .. }) => findings,

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::extension::Finding;
 use crate::extension::unit_programs::{UNIT_LIMIT, is_unit};
-use crate::extension::units::{Directive, parse, template, words};
-use tree::{ContentError, Node, StaticPath, Tree, TreePath, escape};
+use crate::extension::units::{Directive, exec_lines, parse, template, words};
+use tree::{Content, ContentError, Node, StaticPath, Tree, TreePath, escape};
 
 const UNITS: StaticPath = StaticPath::new("/usr/lib/systemd/system");
 const TMPFILES: StaticPath = StaticPath::new("/usr/lib/tmpfiles.d");
@@ -81,13 +81,7 @@ const PROGRAMS: [&str; 54] = [
 ];
 
 /// Finds all of it.
-pub(super) fn check(
-    tree: &Tree,
-    of_host: &BTreeSet<String>,
-    out: &mut Vec<Finding>,
-) -> Result<(), ContentError> {
-    let mut units = Units(units(tree));
-    units.0.extend(of_host.iter().cloned());
+pub(super) fn check(tree: &Tree, units: &Units, out: &mut Vec<Finding>) -> Result<(), ContentError> {
     for (path, node) in tree.subtree(&UNITS.path()) {
         drop_in(path, node, out);
         if !is_unit(path) {
@@ -147,14 +141,18 @@ pub fn implied(unit: &str, directives: &[Directive]) -> Option<String> {
 }
 
 /// systemd.syntax(7).
-fn is_true(value: &[u8]) -> bool {
+pub(super) fn is_true(value: &[u8]) -> bool {
     [&b"1"[..], b"yes", b"y", b"true", b"t", b"on"].iter().any(|word| value.eq_ignore_ascii_case(word))
 }
 
 /// Whether a unit fails, or does nothing, without the units that a setting names. systemd.unit(5).
 fn is_relation(section: &str, key: &str) -> bool {
     match section {
-        "Unit" => matches!(key, "Requires" | "Requisite" | "BindsTo" | "Upholds" | "Wants"),
+        "Unit" => matches!(
+            key,
+            "Requires" | "Requisite" | "BindsTo" | "Upholds" | "Wants" | "OnFailure" | "OnSuccess"
+        ),
+        "Install" => key == "Also",
         "Timer" | "Path" => key == "Unit",
         "Socket" => key == "Service",
         "Service" => key == "Sockets",
@@ -175,20 +173,46 @@ pub fn units(tree: &Tree) -> BTreeSet<String> {
     out
 }
 
-/// Names of units.
-struct Units(BTreeSet<String>);
+/// Names of units that are there: the extension's, and the host's as far as they are known.
+#[derive(Debug)]
+pub(super) struct Units {
+    own: BTreeSet<String>,
+    of_host: BTreeSet<String>,
+}
 
 impl Units {
+    pub(super) fn new(tree: &Tree, of_host: &BTreeSet<String>) -> Units {
+        Units { own: units(tree), of_host: of_host.clone() }
+    }
+
+    /// Whether the extension has it, by itself or as a template.
+    pub(super) fn own(&self, name: &str) -> bool {
+        self.own.contains(name) || template(name).is_some_and(|t| self.own.contains(&t))
+    }
+
+    fn knows(&self, name: &str) -> bool {
+        self.own.contains(name) || self.of_host.contains(name)
+    }
+
+    /// Whether an instance is there whose name has a specifier, by its template or in any other way.
+    fn has_instance(&self, name: &str) -> bool {
+        let Some((stem, _)) = name.split_once('@').filter(|(stem, _)| !stem.contains('%')) else {
+            return true;
+        };
+        let of_template = |unit: &String| unit.split_once('@').is_some_and(|(s, _)| s == stem);
+        self.own.iter().chain(&self.of_host).any(of_template)
+    }
+
     /// Whether it is there, or every host has it.
-    fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         let (stem, kind) = name.rsplit_once('.').unwrap_or((name, ""));
         // Specifiers are known on the host only; mounts, devices and slices are made as needed.
-        let is_hosts = name.contains('%')
+        let is_hosts = name.contains('%') && self.has_instance(name)
             || matches!(kind, "target" | "slice" | "scope" | "mount" | "automount" | "device" | "swap")
             || stem.starts_with("systemd-")
             || matches!(stem, "dbus" | "dbus-broker" | "syslog")
             || ["modprobe@", "getty@", "serial-getty@"].iter().any(|template| stem.starts_with(template));
-        is_hosts || self.0.contains(name) || template(name).is_some_and(|t| self.0.contains(&t))
+        is_hosts || self.knows(name) || template(name).is_some_and(|t| self.knows(&t))
     }
 }
 
@@ -284,14 +308,35 @@ const SEARCHED: [&str; 4] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "
 
 /// Scripts among the programs whose interpreter isn't there. execve(2).
 fn scripts(tree: &Tree, out: &mut Vec<Finding>) -> Result<(), ContentError> {
-    for (path, node) in tree.children(&FOLLOWED[0].path()).filter(|(_, n)| n.meta.mode & 0o111 != 0) {
-        let Some(line) = shebang(node)? else { continue };
+    for path in started(tree)? {
+        let Some(line) = tree.get(&path).map(shebang).transpose()?.flatten() else { continue };
         if let Some(missing) = missing_interpreter(tree, &line, &|name| PROGRAMS.contains(&name)) {
             let message = format!("is a script for {}, which isn't in the extension", escape(&missing));
             out.push(finding(&SCRIPT_INTERPRETER, Some(path.clone()), message));
         }
     }
     Ok(())
+}
+
+/// Programs of the usual directory, and those that units start.
+pub(super) fn started(tree: &Tree) -> Result<BTreeSet<TreePath>, ContentError> {
+    let usual = tree.children(&FOLLOWED[0].path()).filter(|(_, n)| n.meta.mode & 0o111 != 0);
+    let mut out: BTreeSet<TreePath> = usual.map(|(path, _)| path.clone()).collect();
+    for (_, node) in tree.subtree(&UNITS.path()).filter(|(path, _)| is_unit(path)) {
+        let Some(content) = node.content().filter(|c| c.len() <= UNIT_LIMIT) else { continue };
+        for line in exec_lines(&parse(&content.read(UNIT_LIMIT)?)) {
+            let real = tree.resolve(&line.program, true).ok().map(|real| real.path);
+            out.extend(real.filter(|_| line.program.starts_with(b"/")));
+        }
+    }
+    Ok(out)
+}
+
+/// The interpreter of a script whose first line ends with a carriage return, which the kernel takes for a part of its name.
+pub(super) fn is_script_of_dos(content: &Content) -> Result<Option<Vec<u8>>, ContentError> {
+    let head = content.head(SHEBANG_LIMIT)?;
+    let line = head.strip_prefix(b"#!").and_then(|head| head.split(|&b| b == b'\n').next());
+    Ok(line.filter(|line| line.ends_with(b"\r")).map(<[u8]>::to_vec))
 }
 
 /// The first line of a script, without `#!`. None: it is no script.
@@ -328,6 +373,18 @@ pub fn missing_interpreter(tree: &Tree, line: &[u8], host_has: &dyn Fn(&str) -> 
     (!is_there).then(|| interpreter.to_vec())
 }
 
+/// Types of files where images are built: containers, home directories, files without a label.
+const FOREIGN_LABELS: [&str; 8] = [
+    "admin_home_t",
+    "container_file_t",
+    "container_ro_file_t",
+    "data_home_t",
+    "svirt_sandbox_file_t",
+    "unlabeled_t",
+    "user_home_t",
+    "user_tmp_t",
+];
+
 /// A label holds on the host if it is set; for what isn't labeled, the host's policy has one label for everything.
 fn labels(tree: &Tree, out: &mut Vec<Finding>) {
     let labeled = |node: &Node| node.meta.xattrs.contains_key(b"security.selinux".as_slice());
@@ -335,6 +392,19 @@ fn labels(tree: &Tree, out: &mut Vec<Finding>) {
     let Some((first, _)) = paths().find(|(_, node)| labeled(node)) else { return };
     if let Some((path, _)) = paths().find(|(_, node)| !labeled(node)) {
         let message = format!("has no SELinux label, and {first} has one: services can't use what has none");
+        out.push(finding(&SELINUX_LABEL, Some(path.clone()), message));
+        return;
+    }
+    let kind = |node: &Node| {
+        let label = node.meta.xattrs.get(b"security.selinux".as_slice())?;
+        let kind = label.split(|&b| b == b':').nth(2)?;
+        FOREIGN_LABELS
+            .into_iter()
+            .find(|foreign| kind.strip_suffix(b"\0").unwrap_or(kind) == foreign.as_bytes())
+    };
+    if let Some((path, kind)) = paths().find_map(|(path, node)| Some((path, kind(node)?))) {
+        let message =
+            format!("has the label {kind}, which no policy has for a file of /usr: services can't use it");
         out.push(finding(&SELINUX_LABEL, Some(path.clone()), message));
     }
 }

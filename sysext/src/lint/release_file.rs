@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::references::is_true;
 use crate::{ExtensionName, Release};
 use tree::{Arch, ContentError, Tree, TreePath};
 
@@ -95,8 +96,7 @@ fn parse(path: TreePath, text: &[u8]) -> ReleaseFile {
         sysext_level: field("SYSEXT_LEVEL"),
         version_id: field("VERSION_ID"),
         architecture,
-        reload_manager: field("EXTENSION_RELOAD_MANAGER")
-            .is_some_and(|v| matches!(v.as_str(), "1" | "yes" | "true" | "on")),
+        reload_manager: field("EXTENSION_RELOAD_MANAGER").is_some_and(|v| is_true(v.as_bytes())),
         restart_units: units("EXTENSION_RESTART_UNITS"),
         reload_or_restart_units: units("EXTENSION_RELOAD_OR_RESTART_UNITS"),
         scope: field("SYSEXT_SCOPE"),

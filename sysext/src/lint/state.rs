@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{STATE, configuration, finding};
-use crate::extension::Finding;
 use crate::extension::unit_programs::{UNIT_LIMIT, is_unit};
 use crate::extension::units::{Directive, parse, words};
+use crate::extension::{Finding, program_problem};
 use tree::{ContentError, StaticPath, Tree, TreePath};
 
 const UNITS: StaticPath = StaticPath::new("/usr/lib/systemd/system");
@@ -56,6 +56,16 @@ pub(super) fn check(tree: &Tree, out: &mut Vec<Finding>) -> Result<(), ContentEr
         let mut seen = BTreeSet::new();
         for need in needs(&directives) {
             let text = need.path.to_absolute();
+            if need.path.starts_with(&USR.path()) || need.path.starts_with(&OPT.path()) {
+                if lacks(tree, &need) && seen.insert(need.path.clone()) {
+                    let message = format!(
+                        "{} (line {}): the host has to have {}, which isn't in the extension",
+                        need.key, need.line, need.path
+                    );
+                    out.push(finding(&STATE, Some(path.clone()), message));
+                }
+                continue;
+            }
             let is_hosts = HOSTS.iter().any(|h| h.as_bytes() == text) || text.starts_with(b"/etc/ssl/");
             // What is below a directory that is copied as a whole, or above something that is made, is there, too.
             let is_made = made
@@ -73,6 +83,24 @@ pub(super) fn check(tree: &Tree, out: &mut Vec<Finding>) -> Result<(), ContentEr
         }
     }
     Ok(())
+}
+
+const USR: StaticPath = StaticPath::new("/usr");
+const OPT: StaticPath = StaticPath::new("/opt");
+
+/// Whether a file of the extension isn't there. An argument of a command may name one of the host's: it counts if the
+/// extension has its directory, and no host does.
+fn lacks(tree: &Tree, need: &Need) -> bool {
+    let absolute = need.path.to_absolute();
+    let is_own = || {
+        let parent = need.path.parent().filter(|parent| parent.depth() > 2);
+        parent.is_some_and(|parent| {
+            tree.get(&parent).is_some_and(tree::Node::is_dir) && !UNITS.path().starts_with(&parent)
+        })
+    };
+    tree.resolve(&absolute, true).is_err()
+        && (need.key != "ExecStart" || is_own())
+        && !(need.key.starts_with("Condition") && program_problem(tree, &absolute).is_none())
 }
 
 /// The last assignments hold, and an empty one takes those before it back. systemd.exec(5), systemd.unit(5).
@@ -95,8 +123,16 @@ fn needs(directives: &[Directive]) -> Vec<Need> {
                 found.filter_map(|w| w.split(|&b| b == b':').next().map(<[u8]>::to_vec)).collect()
             }
             // Without `!` (must be missing) and `|` (one of several is enough).
-            ("Unit", "ConditionPathExists" | "AssertPathExists" | "ConditionPathIsDirectory") => {
-                vec![d.value.clone()]
+            (
+                "Unit",
+                "ConditionPathExists"
+                | "AssertPathExists"
+                | "ConditionPathIsDirectory"
+                | "ConditionFileIsExecutable"
+                | "ConditionFileNotEmpty",
+            ) => vec![d.value.clone()],
+            ("Service", "LoadCredential" | "LoadCredentialEncrypted") => {
+                d.value.split(|&b| b == b':').nth(1).map(<[u8]>::to_vec).into_iter().collect()
             }
             ("Service", "ExecStart") => found.skip(1).filter_map(|w| argument(&w)).collect(),
             _ => continue,
@@ -107,7 +143,9 @@ fn needs(directives: &[Directive]) -> Vec<Need> {
                 continue;
             };
             let top = path.components().next();
-            if matches!(top, Some(b"etc" | b"srv" | b"var")) && !path.starts_with(&RUN.path()) {
+            let is_in_image = matches!(top, Some(b"usr" | b"opt")) && !READ_WRITE.contains(&d.key.as_str());
+            let is_on_host = matches!(top, Some(b"etc" | b"srv" | b"var")) && !path.starts_with(&RUN.path());
+            if is_on_host || is_in_image {
                 out.push(Need { path, key: d.key.clone(), line: d.line });
             }
         }
@@ -115,6 +153,15 @@ fn needs(directives: &[Directive]) -> Vec<Need> {
     out
 }
 
+/// Settings of the unit's own view of the host's directories.
+const READ_WRITE: [&str; 6] = [
+    "ReadWritePaths",
+    "ReadOnlyPaths",
+    "ReadWriteDirectories",
+    "ReadOnlyDirectories",
+    "BindPaths",
+    "BindReadOnlyPaths",
+];
 const RUN: StaticPath = StaticPath::new("/var/run");
 
 /// A file of /etc that is an argument, or an option's value: `/etc/x`, `--config=/etc/x`. What is in /var may be made by the
@@ -124,7 +171,7 @@ fn argument(word: &[u8]) -> Option<Vec<u8>> {
         Some(at) if word.starts_with(b"-") => &word[at + 1..],
         _ => word,
     };
-    value.starts_with(b"/etc/").then(|| value.to_vec())
+    [&b"/etc/"[..], b"/usr/", b"/opt/"].iter().any(|top| value.starts_with(top)).then(|| value.to_vec())
 }
 
 /// Directories that systemd makes for the unit, and paths that its own commands before the start name.

@@ -1,6 +1,6 @@
 //! Lines of tmpfiles.d that systemd-tmpfiles ignores. tmpfiles.d(5).
 
-use super::{TMPFILES_SYNTAX, malformed};
+use super::{TMPFILES_READ_ONLY, TMPFILES_SYNTAX, malformed};
 use crate::extension::Finding;
 use tree::{ContentError, StaticPath, Tree};
 
@@ -12,7 +12,27 @@ const MODIFIERS: &[u8] = b"+!-=~^$?";
 
 /// Finds malformed lines. What specifiers (`%`) make of a column is known on the host only.
 pub(super) fn check(tree: &Tree, out: &mut Vec<Finding>) -> Result<(), ContentError> {
-    malformed(tree, TMPFILES, &TMPFILES_SYNTAX, problem, out)
+    malformed(tree, TMPFILES, &TMPFILES_SYNTAX, problem, out)?;
+    let read_only = |columns: &[String]| read_only(tree, columns);
+    malformed(tree, TMPFILES, &TMPFILES_READ_ONLY, read_only, out)
+}
+
+/// The types of lines that make something.
+const MAKES: &[u8] = b"fwdDevqQpLcbC";
+
+/// What a line would make where nothing can be made while the extension is merged.
+fn read_only(tree: &Tree, columns: &[String]) -> Option<String> {
+    let (kind, path) = (columns.first()?.bytes().next()?, columns.get(1)?);
+    let top = ["/usr/", "/opt/"].into_iter().find(|top| path.starts_with(top))?;
+    let is_merged = tree.resolve(top, true).is_ok();
+    let is_there = tree.resolve(path, true).is_ok();
+    let is_made = MAKES.contains(&kind) && is_merged && !is_there;
+    is_made.then(|| {
+        format!(
+            "{path} can't be made: {} is read-only while the extension is merged",
+            top.trim_end_matches('/')
+        )
+    })
 }
 
 /// What is wrong with a line.

@@ -141,8 +141,9 @@ fn told(text: &str, root: &Path, tree: &Tree) -> Vec<Finding> {
     let mut seen = BTreeSet::new();
     let mut out = Vec::new();
     for line in text.lines().map(str::trim).filter(|l| !l.is_empty()) {
-        // The root has no programs at all; sysext's own rule knows which are missing.
-        if line.contains("is not executable") || !seen.insert(line) {
+        // The root has no programs at all; rules of this crate know which are missing, and the files that mask or that are no links.
+        let known = ["is not executable", "is masked.", "is not a symlink, ignoring."];
+        if known.iter().any(|k| line.contains(k)) || !seen.insert(line) {
             continue;
         }
         let short = line.replace(root.as_ref(), "");

@@ -1,3 +1,5 @@
+mod defects;
+
 use tree::{Arch, Meta, Node};
 
 use super::*;
@@ -345,6 +347,7 @@ fn names_that_lead_nowhere() {
             implied("lost.socket", "lost@.service"),
             implied("lost.timer", "lost.service"),
             needs("web.service", "Requires=db.service", 2),
+            needs("web.service", "Requires=web@%i.socket", 2),
             needs("web.service", "Wants=other.service", 3),
             format!(
                 "warning: {units}/web.service.d/10-env: systemd ignores files of a drop-in directory whose names don't end \
@@ -369,8 +372,15 @@ fn names_that_lead_nowhere() {
         ]
     );
     // Another extension of a set has them.
-    let units =
-        ["db.service", "other.service", "gone.service", "lost.service", "lost@.service", "worker.service"];
+    let units = [
+        "db.service",
+        "gone.service",
+        "lost.service",
+        "lost@.service",
+        "other.service",
+        "web@.socket",
+        "worker.service",
+    ];
     let units = units.map(str::to_owned).into();
     let found = check(&image, &LintOptions { units, ..LintOptions::default() });
     assert!(!found.iter().any(|f| f.contains("[unit-reference]")), "{found:#?}");

@@ -170,6 +170,10 @@ const EMULATED_CPUS: u32 = 1;
 
 const VIRTUALIZED_CPUS: u32 = 2;
 
+/// Kernel parameters that spare an emulated processor work, by leaving out self-tests and the protection of a machine that lives longer.
+/// With norandmaps, shared libraries have the same addresses in all processes, so that their code isn't translated for each anew.
+const EMULATED: &str = " mitigations=off init_on_alloc=0 cryptomgr.notests norandmaps";
+
 impl Machine {
     /// Whether the emulator is there: to be asked before anything long begins.
     ///
@@ -218,7 +222,10 @@ impl Machine {
                 // shows that the machine is alive.
                 let console = guest_files::console(self.arch);
                 let quiet = if words { " systemd.show_status=false" } else { "" };
-                let line = format!("console={console} edd=off no_timer_check panic=-1 rdinit=/init{quiet}");
+                let emulated = if kvm { "" } else { EMULATED };
+                let line = format!(
+                    "console={console} edd=off no_timer_check panic=-1 rdinit=/init{quiet}{emulated}"
+                );
                 qemu.args(["-append", &line]).arg("-kernel").arg(kernel).arg("-initrd").arg(initrd);
             }
             Disk::Image { path } => {

@@ -121,3 +121,14 @@ fn what_a_machine_is_told() {
     assert_eq!(text("/etc/systemd/system/serial-getty@ttyAMA0.service"), "/dev/null");
     assert!(text("/etc/systemd/system/bakery-boot.service").contains("StandardOutput=file:/dev/ttyAMA0\n"));
 }
+
+#[test]
+fn only_an_emulated_kernel_goes_without_protection() {
+    let disk = Disk::Memory { kernel: "/kernel".as_ref(), initrd: "/initrd".as_ref() };
+    for (kvm, expected) in [(true, false), (false, true)] {
+        let command = machine().command(&disk, kvm, true).unwrap();
+        let args: Vec<_> = command.get_args().map(|a| a.to_str().unwrap()).collect();
+        let at = args.iter().position(|a| *a == "-append").unwrap();
+        assert_eq!(args[at + 1].split(' ').any(|word| word == "norandmaps"), expected, "{}", args[at + 1]);
+    }
+}

@@ -85,18 +85,15 @@ pub fn host(suite: &str) -> Result<PathBuf> {
     Ok(dir.join("root"))
 }
 
-/// A Debian 13 with a policy of SELinux, and what labels files by it.
+/// A Debian 13 host with a policy of SELinux, and what labels files by it.
 ///
 /// # Errors
 /// mmdebstrap's.
 pub fn selinux() -> Result<PathBuf> {
-    const PACKAGES: &str = "systemd,dbus,udev,policycoreutils,selinux-utils,selinux-policy-default";
     require_root()?;
-    let dir = cached("selinux-trixie", PACKAGES, |dir| {
-        let debstrap = Program::new("mmdebstrap").args(["--quiet", "--mode=root", "--variant=minbase"]);
-        let debstrap = debstrap.arg("--format=directory").arg(format!("--include={PACKAGES}"));
-        debstrap.arg("trixie").arg(dir.join("root")).run().map(drop)
-    })?;
+    let packages = format!("{HOST_PACKAGES},policycoreutils,selinux-utils,selinux-policy-default");
+    let recipe = format!("{packages}\n{KERNEL}");
+    let dir = cached("selinux-trixie", &recipe, |dir| make_host("trixie", &packages, dir))?;
     Ok(dir.join("root"))
 }
 

@@ -98,7 +98,8 @@ impl Vm {
         if added.exists() {
             fs::remove_dir_all(&added).with_context(|| format!("{added:?}"))?;
         }
-        self.add(&added, extensions, script)?;
+        let mount = if self.files.is_empty() { "" } else { MOUNT };
+        Self::prepare(&added, extensions, &format!("{mount}{script}"))?;
         let initrd = work.join("initrd.cpio");
         archive(&added, &initrd)?;
         // The kernel unpacks archives that follow each other; the later one adds to the earlier.
@@ -108,53 +109,29 @@ impl Vm {
             io::copy(&mut File::open(part).with_context(|| format!("{part:?}"))?, &mut out)?;
         }
         drop(out);
-        // What it prints can be read while it runs.
-        let console = work.join("console").into_os_string().into_string();
-        let console = console.ok().context("a path that isn't text")?;
-        let accel = std::env::var("FLIX_E2E_ACCEL").unwrap_or_else(|_| ACCEL.to_owned());
-        let mut disk = Vec::new();
-        if !self.files.is_empty() {
-            let file = self.disk(work)?.into_os_string().into_string();
-            let file = file.ok().context("a path that isn't text")?;
-            disk = vec!["-drive".to_owned(), format!("if=virtio,format=raw,readonly=on,file={file}")];
-        }
+        let kernel = self.root.join("boot/vmlinuz");
+        let files = if self.files.is_empty() { None } else { Some(self.disk(work)?) };
+        let drive = files.as_ref().map(|file| (file.as_path(), "readonly=on"));
         // Longer with many files, of which there are as many things to do.
         let limit = LIMIT + LIMIT_PER_FILE * self.files.len();
-        let outcome = Program::new("timeout")
-            .args([&limit.to_string(), "qemu-system-x86_64", "-accel", &accel])
-            .args([
-                "-smp",
-                "1",
-                "-m",
-                "2500",
-                "-display",
-                "none",
-                "-monitor",
-                "none",
-                "-no-reboot",
-                "-nic",
-                self.nic,
-            ])
-            // Devices that nobody uses take time to be probed.
-            .args(["-nodefaults", "-vga", "none"])
-            .args(["-append", COMMAND_LINE])
-            .args(["-chardev", &format!("stdio,id=console,logfile={console}"), "-serial", "chardev:console"])
-            .arg("-kernel")
-            .arg(self.root.join("boot/vmlinuz"))
-            .arg("-initrd")
-            .arg(&whole)
-            .args(disk)
-            .outcome()?;
+        let printed = start(work, (&kernel, &whole, ""), drive, self.nic, limit)?;
         fs::remove_file(&whole)?;
-        let console = outcome.stdout.replace('\r', "");
-        let Some((_, text)) = console.split_once(BEGIN) else {
-            bail!("the machine didn't come up: {}\n{console}\n{}", outcome.status, outcome.stderr);
-        };
-        // What the script prints of the machine's units has the words, too.
-        match text.rsplit_once(END) {
-            Some((text, end)) if end.lines().next() == Some("0") => Ok(text.to_owned()),
-            _ => bail!("the script failed in the machine: {}\n{text}", outcome.status),
-        }
+        Ok(printed)
+    }
+
+    /// Boots from a disk, on which the initrd finds its root with what [`Vm::prepare`] has put there, and returns what the script printed.
+    /// Nothing is written to the disk. `parameters` are more of the kernel's.
+    ///
+    /// # Errors
+    /// The machine doesn't come up, or the script fails.
+    pub fn run_disk(
+        work: &Path,
+        kernel: &Path,
+        initrd: &Path,
+        disk: &Path,
+        parameters: &str,
+    ) -> Result<String> {
+        start(work, (kernel, initrd, parameters), Some((disk, "snapshot=on")), "none", LIMIT)
     }
 
     /// A file system with the files.
@@ -175,7 +152,11 @@ impl Vm {
         Ok(disk)
     }
 
-    fn add(&self, dir: &Path, extensions: &[&Path], script: &str) -> Result<()> {
+    /// Puts a script into a root, and what starts it when all else is up, with these extensions.
+    ///
+    /// # Errors
+    /// Files can't be written.
+    pub fn prepare(dir: &Path, extensions: &[&Path], script: &str) -> Result<()> {
         let units = dir.join("etc/systemd/system");
         let wanted = |by: &str| units.join(format!("{by}.target.wants"));
         for d in [dir.join("etc/extensions"), wanted("multi-user"), wanted("sysinit")] {
@@ -186,8 +167,7 @@ impl Vm {
             fs::copy(extension, dir.join("etc/extensions").join(name))
                 .with_context(|| format!("{extension:?}"))?;
         }
-        let mount = if self.files.is_empty() { "" } else { MOUNT };
-        fs::write(dir.join("script"), format!("{mount}{script}"))?;
+        fs::write(dir.join("script"), script)?;
         // An installer writes it; debootstrap and its like don't.
         fs::write(dir.join("etc/hosts"), "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 vm\n")?;
         fs::write(units.join("the-test.service"), UNIT)?;
@@ -198,6 +178,48 @@ impl Vm {
         let sysext = "systemd-sysext.service";
         symlink(Path::new("/lib/systemd/system").join(sysext), wanted("sysinit").join(sysext))?;
         Ok(())
+    }
+}
+
+/// Boots a kernel with its initrd and parameters, and a drive with its options; returns what the script printed.
+fn start(
+    work: &Path,
+    (kernel, initrd, parameters): (&Path, &Path, &str),
+    drive: Option<(&Path, &str)>,
+    nic: &str,
+    limit: usize,
+) -> Result<String> {
+    let text = |path: &Path| path.to_str().map(str::to_owned).context("a path that isn't text");
+    // What it prints can be read while it runs.
+    let console = text(&work.join("console"))?;
+    let accel = std::env::var("FLIX_E2E_ACCEL").unwrap_or_else(|_| ACCEL.to_owned());
+    let drive = match drive {
+        Some((file, options)) => {
+            vec!["-drive".to_owned(), format!("if=virtio,format=raw,{options},file={}", text(file)?)]
+        }
+        None => Vec::new(),
+    };
+    let outcome = Program::new("timeout")
+        .args([&limit.to_string(), "qemu-system-x86_64", "-accel", &accel])
+        .args(["-smp", "1", "-m", "2500", "-display", "none", "-monitor", "none", "-no-reboot", "-nic", nic])
+        // Devices that nobody uses take time to be probed.
+        .args(["-nodefaults", "-vga", "none"])
+        .args(["-append", &format!("{COMMAND_LINE} {parameters}")])
+        .args(["-chardev", &format!("stdio,id=console,logfile={console}"), "-serial", "chardev:console"])
+        .arg("-kernel")
+        .arg(kernel)
+        .arg("-initrd")
+        .arg(initrd)
+        .args(drive)
+        .outcome()?;
+    let console = outcome.stdout.replace('\r', "");
+    let Some((_, text)) = console.split_once(BEGIN) else {
+        bail!("the machine didn't come up: {}\n{console}\n{}", outcome.status, outcome.stderr);
+    };
+    // What the script prints of the machine's units has the words, too.
+    match text.rsplit_once(END) {
+        Some((text, end)) if end.lines().next() == Some("0") => Ok(text.to_owned()),
+        _ => bail!("the script failed in the machine: {}\n{text}", outcome.status),
     }
 }
 

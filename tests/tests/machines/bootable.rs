@@ -32,6 +32,9 @@ for module in $(/bin/busybox cat /modules/order); do /bin/busybox insmod /module
 exec /bin/busybox switch_root /root /lib/systemd/systemd
 ";
 
+/// The file system's device, as [`INIT`] has it.
+const ROOT: &str = "/dev/vda9";
+
 /// The image. Don't change it.
 pub(crate) fn image() -> Result<PathBuf> {
     let root = roots::host("trixie")?;
@@ -43,7 +46,7 @@ pub(crate) fn image() -> Result<PathBuf> {
 fn make(host: &Path, dir: &Path) -> Result<()> {
     let root = dir.join("root");
     Program::new("cp").args(["-a", "--reflink=auto"]).args([host, &root]).run()?;
-    fs::write(root.join("boot/initrd.img"), initrd(host, dir)?)?;
+    fs::write(root.join("boot/initrd.img"), initrd(host, dir, ROOT)?)?;
     let image = dir.join("disk.bin");
     disk::make(&image, LAYOUT, Some(&root))?;
     fs::remove_dir_all(&root)?;
@@ -82,13 +85,14 @@ fn make(host: &Path, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn initrd(host: &Path, dir: &Path) -> Result<Vec<u8>> {
+/// What mounts the root on a device of a host, and starts systemd there. Made in a directory.
+pub(crate) fn initrd(host: &Path, dir: &Path, device: &str) -> Result<Vec<u8>> {
     let tree = dir.join("initrd");
     for name in ["bin", "dev", "root", "modules"] {
         fs::create_dir_all(tree.join(name))?;
     }
     fs::copy("/bin/busybox", tree.join("bin/busybox"))?;
-    fs::write(tree.join("init"), INIT)?;
+    fs::write(tree.join("init"), INIT.replace(ROOT, device))?;
     Program::new("chmod").arg("755").arg(tree.join("init")).run()?;
     let versions = fs::read_dir(host.join("usr/lib/modules"))?.next().context("no kernel")??;
     let mut order = Vec::new();

@@ -1,14 +1,15 @@
 //! SELinux labels: those of setfiles(8), file by file, without its privileges.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use e2e::{Account, Program, Work, place, place_program, roots};
+use e2e::{Account, Program, Vm, Work, place, place_program, roots};
 use selinux::{FileContexts, LABEL, Sources};
 use tree::{Node, ReadOptions, Tree};
 
+use crate::bootable;
 use crate::flatcar::Parts;
 
 /// The policy of the root, as its own programs find it.
@@ -171,6 +172,75 @@ fn images_are_labeled_without_privileges() -> Result<()> {
     assert!(!check("x.raw")?);
     Parts::get()?.bakery(&user).args(["pack", "x", "x", "--no-verify"]).run()?;
     assert!(check("x.raw")?);
+    Ok(())
+}
+
+/// A service that writes into its state's directory and reads its data.
+const SERVICE: &str = r#"
+cd "$1"
+mkdir -p usr/bin usr/lib/systemd/system "usr/lib/$2"
+printf '#!/bin/sh\nmkdir -p /var/lib/%s && cat /usr/lib/%s/data > /var/lib/%s/file && exec sleep infinity\n' "$2" "$2" "$2" > "usr/bin/$2"
+chmod 755 "usr/bin/$2"
+echo data > "usr/lib/$2/data"
+printf '[Service]\nExecStart=/usr/bin/%s\n' "$2" > "usr/lib/systemd/system/$2.service"
+"#;
+
+/// Starts the three services, and prints what SELinux would have denied.
+const DENIED: &str = r#"
+test "$(cat /sys/fs/selinux/enforce)" = 0
+systemctl daemon-reload
+for name in hosts-own labeled unlabeled; do
+    systemctl start "$name"
+    for tries in $(seq 100); do test -e "/var/lib/$name/file" && break; sleep 0.2; done
+    systemctl is-active --quiet "$name"
+    test "$(cat "/var/lib/$name/file")" = data
+done
+journalctl --sync
+echo "denied:"
+journalctl --output cat --no-pager | grep avc:
+"#;
+
+/// In a machine whose policy is permissive: what is denied to the host's own service is denied to the extension's, and nothing else.
+#[test]
+fn a_labeled_extension_is_as_the_hosts_own() -> Result<()> {
+    let work = Work::new()?;
+    let root = root(&work)?;
+    let user = work.user("user")?;
+    let service = |by: &str, dir: &Path, name: &str| {
+        Program::new("sh").args(["-euc", SERVICE, by]).arg(dir).arg(name).run().map(drop)
+    };
+    service("host", &root, "hosts-own")?;
+    let policy = root.join(FILE_CONTEXTS.trim_start_matches('/'));
+    let policy = policy.to_str().context("path")?;
+    for (name, options) in [("labeled", &["--file-contexts", policy][..]), ("unlabeled", &[])] {
+        let dir = user.home().join(name);
+        fs::create_dir(&dir)?;
+        service("extension", &dir, name)?;
+        Parts::get()?.bakery(&user).args(["pack", name, name, "--no-verify"]).args(options).run()?;
+    }
+    let images = ["labeled.raw", "unlabeled.raw"].map(|image| user.home().join(image));
+    Vm::prepare(&root, &images.each_ref().map(PathBuf::as_path), DENIED)?;
+    Program::new("chroot").arg(&root).args(["setfiles", FILE_CONTEXTS, "/"]).run()?;
+    let (initrd, disk) = (work.path().join("initrd.cpio"), work.path().join("disk"));
+    bootable::initrd(&root, work.path(), "/dev/vda")?;
+    File::create(&disk)?.set_len(1 << 30)?;
+    Program::new("mke2fs").args(["-q", "-t", "ext4", "-d"]).args([&root, &disk]).run()?;
+    let parameters = "security=selinux selinux=1 enforcing=0 audit=1";
+    let printed = Vm::run_disk(work.path(), &root.join("boot/vmlinuz"), &initrd, &disk, parameters)?;
+    let (_, denied) = printed.split_once("denied:").context("the script's end")?;
+    let of = |name: &str| -> BTreeSet<String> {
+        let lines = denied.lines().filter(|line| line.contains(&format!("/{name}")));
+        let without_numbers = |line: &str| {
+            let words = line
+                .split(' ')
+                .filter(|w| !["pid=", "ino=", "audit(", "msg="].iter().any(|k| w.starts_with(k)));
+            words.collect::<Vec<_>>().join(" ").replace(name, "NAME")
+        };
+        lines.map(without_numbers).collect()
+    };
+    assert!(of("unlabeled").iter().any(|line| line.contains("unlabeled_t")), "{denied}");
+    assert_eq!(of("labeled"), of("hosts-own"), "{denied}");
+    assert!(!of("labeled").iter().any(|line| line.contains("unlabeled_t")), "{denied}");
     Ok(())
 }
 

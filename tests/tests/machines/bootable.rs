@@ -19,7 +19,7 @@ serial --unit=0 --speed=115200
 terminal_input serial
 terminal_output serial
 search --label ROOT --set root
-linux /boot/vmlinuz console=ttyS0 edd=off no_timer_check panic=-1 quiet
+linux /boot/vmlinuz console=ttyS0 edd=off no_timer_check panic=-1 quiet mitigations=off cryptomgr.notests norandmaps
 initrd /boot/initrd.img
 boot
 ";

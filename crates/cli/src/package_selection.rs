@@ -22,6 +22,9 @@ pub(crate) enum PackagesError {
     Database(#[from] DatabaseError),
     #[error(transparent)]
     Closure(#[from] ClosureError),
+    /// A file that may be a key can't be read.
+    #[error(transparent)]
+    Services(#[from] services::ServicesError),
     /// Nothing says what belongs to a package.
     #[error("{PACKAGE}{name}: the image has no package database")]
     NoDatabase {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use elf::closure::Options;
 use flix::plan::Selection;
 use packages::{Closure, Database, Package};
-use services::{FIRST_START_PROGRAMS, KEY_MAKERS};
+use services::{FIRST_START_PROGRAMS, KEY_MAKERS, is_secret};
 use sysext::extension::unit_programs::{UNIT_LIMIT, is_unit, programs as unit_programs};
 use sysext::request::home;
 use tree::{Event, Events, Kind, StaticPath, Tree, TreePath};
@@ -15,14 +15,17 @@ use crate::package_selection::{PackagesError, database_of, plain, shown, warn_of
 
 /// Programs that scripts and other programs start without saying so, and the description of a terminal: of the packages that
 /// have them, no other depends on these (Debian's essential packages), and yet each relies on them.
-const TOOLS: [&str; 17] = [
+const TOOLS: [&str; 20] = [
     "/bin/sh",
     "/bin/bash",
     "/bin/cat",
     "/bin/grep",
+    "/bin/gzip",
     "/bin/sed",
+    "/bin/tar",
     "/bin/hostname",
     "/usr/bin/awk",
+    "/usr/bin/diff",
     "/usr/bin/env",
     "/usr/bin/find",
     "/usr/bin/getent",
@@ -68,6 +71,8 @@ const MADE: [StaticPath; 6] = [
     StaticPath::new("/sbin"),
     StaticPath::new("/usr"),
 ];
+
+const ETC: StaticPath = StaticPath::new("/etc");
 
 /// Where each package's directory holds what changes.
 const STATE: StaticPath = StaticPath::new("/var/lib");
@@ -118,7 +123,7 @@ pub(crate) fn select(
     warn_of_init_scripts(&text, &closure.named, depends, tree, events);
     let mut paths: BTreeSet<TreePath> =
         kept.values().flat_map(|p| p.runtime_files(&args.locale)).cloned().collect();
-    paths.extend(made(tree, &database, &paths));
+    paths.extend(made(tree, &database, &paths)?);
     let selected: Vec<&Package> = kept.into_values().collect();
     paths.extend(made_state(tree, &database, &selected));
     if args.depends() {
@@ -170,12 +175,37 @@ fn certificates(tree: &Tree, paths: &BTreeSet<TreePath>) -> BTreeSet<TreePath> {
     out
 }
 
-/// What no package owns and belongs to the files: links that lead to one of them, and files in the same directory as one, or
-/// in a directory below it that has nothing else.
-fn made(tree: &Tree, database: &Database, paths: &BTreeSet<TreePath>) -> BTreeSet<TreePath> {
+/// Files of /etc that no package owns and that no two hosts may share, but for those that were chosen.
+pub(crate) fn secrets(tree: &Tree, chosen: &BTreeSet<TreePath>) -> Result<BTreeSet<TreePath>, PackagesError> {
+    let Some(database) = Database::read(tree)? else { return Ok(BTreeSet::new()) };
+    let mut out = BTreeSet::new();
+    for (path, node) in tree.subtree(&ETC.path()) {
+        if node.is_file()
+            && !chosen.contains(path)
+            && database.owner(path).is_none()
+            && is_secret(path, node)?
+        {
+            out.insert(path.clone());
+        }
+    }
+    Ok(out)
+}
+
+/// What no package owns and belongs to the files: links that lead to one of them, and links and files in the same directory as one, or
+/// in a directory below it that has nothing else. No secrets.
+fn made(
+    tree: &Tree,
+    database: &Database,
+    paths: &BTreeSet<TreePath>,
+) -> Result<BTreeSet<TreePath>, PackagesError> {
     let beside: BTreeSet<TreePath> = paths.iter().filter_map(TreePath::parent).collect();
     let owned: BTreeSet<TreePath> =
         database.packages().flat_map(|p| &p.files).filter_map(TreePath::parent).collect();
+    let etc = ETC.path();
+    let is_beside = |path: &TreePath, depth: usize| {
+        let mut above = std::iter::successors(path.parent(), TreePath::parent);
+        above.find(|dir| owned.contains(dir)).is_some_and(|dir| dir.depth() >= depth && beside.contains(&dir))
+    };
     let mut out = BTreeSet::new();
     for (path, node) in tree.iter() {
         if !MADE.iter().any(|dir| path.starts_with(&dir.path())) || database.owner(path).is_some() {
@@ -183,6 +213,10 @@ fn made(tree: &Tree, database: &Database, paths: &BTreeSet<TreePath>) -> BTreeSe
         }
         match node.kind {
             Kind::Symlink(_) => {
+                // Of a service's configuration: those of mods-enabled, or to a key that each host has to have.
+                if path.starts_with(&etc) && is_beside(path, 2) {
+                    out.insert(path.clone());
+                }
                 let Ok(found) = tree.resolve(path.to_absolute(), true) else { continue };
                 let is_dir = tree.get(&found.path).is_some_and(tree::Node::is_dir);
                 if paths.contains(&found.path) || (is_dir && beside.contains(&found.path)) {
@@ -190,21 +224,14 @@ fn made(tree: &Tree, database: &Database, paths: &BTreeSet<TreePath>) -> BTreeSe
                 }
             }
             Kind::File(_) => {
-                let mut above = path.parent();
-                while let Some(dir) = above.filter(|dir| dir.depth() > 0) {
-                    if owned.contains(&dir) {
-                        if beside.contains(&dir) {
-                            out.insert(path.clone());
-                        }
-                        break;
-                    }
-                    above = dir.parent();
+                if is_beside(path, 1) && !(path.starts_with(&etc) && is_secret(path, node)?) {
+                    out.insert(path.clone());
                 }
             }
             _ => {}
         }
     }
-    out
+    Ok(out)
 }
 
 /// What no package owns in directories of packages below /var: what their scripts made there, as TeX's formats. Only what root
@@ -424,7 +451,7 @@ mod tests {
             ("/var/lib/dpkg/status", status.as_str()),
             (
                 "/var/lib/dpkg/info/git.list",
-                "/var/lib\n/var/lib/git\n/usr/bin/git\n/usr/lib/git/core\n/usr/share/doc/git/x\n",
+                "/etc/git/config\n/var/lib\n/var/lib/git\n/usr/bin/git\n/usr/lib/git/core\n/usr/share/doc/git/x\n",
             ),
             ("/var/lib/dpkg/info/perl.list", "/usr/bin/perl\n/usr/share/perl/x.pm\n"),
             ("/var/lib/dpkg/info/libc6.list", "/usr/lib/libc.so.6\n/etc/ld.so.conf\n"),
@@ -447,6 +474,10 @@ mod tests {
                 "[Service]\nExecStart=/usr/sbin/commond\nExecStartPost=!/etc/common/start\n",
             ),
             ("/usr/share/dbus-1/system.d/common.conf", ""),
+            ("/etc/git/config", ""),
+            ("/etc/git/made.conf", "unowned, beside"),
+            ("/etc/git/made.key", "-----BEGIN PRIVATE KEY-----"),
+            ("/etc/keys/git.key", "-----BEGIN PRIVATE KEY-----"),
             ("/usr/share/doc/git/x", ""),
             ("/usr/lib/git/core", ""),
             ("/usr/lib/git/cache/a", "unowned, below"),
@@ -490,6 +521,8 @@ mod tests {
         add("/sbin/applet", Node::symlink("/usr/bin/dash"));
         add("/usr/bin/vi", Node::symlink("vim.basic"));
         add("/usr/lib/git/link", Node::symlink("../libc.so.6"));
+        add("/etc/git/private/git.key", Node::symlink("/etc/keys/git.key"));
+        add("/etc/rc.d/S01git", Node::symlink("../keys/git.key"));
         tree
     }
 
@@ -500,10 +533,14 @@ mod tests {
         let paths: Vec<String> = found[0].paths.iter().map(ToString::to_string).collect();
         assert_eq!(
             paths.join(" "),
-            "/bin /etc/common/start /etc/ld.so.cache /etc/ld.so.conf /sbin/applet /usr/bin/dash /usr/bin/git /usr/bin/perl /usr/bin/sh \
+            "/bin /etc/common/start /etc/git/config /etc/git/made.conf /etc/git/private/git.key /etc/ld.so.cache /etc/ld.so.conf /sbin/applet /usr/bin/dash /usr/bin/git /usr/bin/perl /usr/bin/sh \
              /usr/lib/git/cache/a /usr/lib/git/core /usr/lib/git/link /usr/lib/libc.so.6 /usr/share/perl/x.pm \
              /usr/share/perl/x.pmc /var/lib/git/made/a"
         );
+        // Each host has its own.
+        let secrets = secrets(&image(), &found[0].paths).unwrap();
+        let secrets: Vec<String> = secrets.iter().map(ToString::to_string).collect();
+        assert_eq!(secrets.join(" "), "/etc/git/made.key /etc/keys/git.key");
         let found = select(&["tool".to_owned()], &args, &image(), &Silent).unwrap();
         for path in ["/usr/bin/perl5", "/usr/bin/vim.basic", "/usr/bin/dash"] {
             assert!(found[0].paths.contains(&path.parse().unwrap()), "{path}");

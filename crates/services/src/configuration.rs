@@ -106,7 +106,7 @@ impl Inventory {
                 continue;
             }
             let Some(node) = self.tree.get(&path) else { continue };
-            if !own.contains(&path) && self.is_secret(&path, node)? {
+            if !own.contains(&path) && is_secret(&path, node)? {
                 out.secrets.insert(path);
                 continue;
             }
@@ -168,26 +168,28 @@ impl Inventory {
         let mut out = BTreeSet::new();
         for path in all.into_iter().filter(is_trust) {
             if let Some(node) = self.tree.get(&path)
-                && self.is_secret(&path, node)?
+                && is_secret(&path, node)?
             {
                 out.insert(path);
             }
         }
         Ok(out)
     }
+}
 
-    /// Whether a script made a file that no two hosts may share: a private key, or a password.
-    pub(crate) fn is_secret(&self, path: &TreePath, node: &Node) -> Result<bool, ServicesError> {
-        let Some(content) = node.content().filter(|c| c.len() <= TEXT_LIMIT) else { return Ok(false) };
-        let text = content
-            .read(TEXT_LIMIT)
-            .map_err(|source| ServicesError::Content { path: path.clone(), source })?;
-        if text.windows(PRIVATE_KEY.len()).any(|w| w == PRIVATE_KEY) {
-            return Ok(true);
-        }
-        let is_closed = node.meta.mode & 0o004 == 0;
-        Ok(is_closed && (text.split(|&b| b == b'\n').any(is_password) || is_token(path, &text)))
+/// Whether a file that no package owns is one that no two hosts may share: a private key, or a password.
+///
+/// # Errors
+/// It can't be read.
+pub fn is_secret(path: &TreePath, node: &Node) -> Result<bool, ServicesError> {
+    let Some(content) = node.content().filter(|c| c.len() <= TEXT_LIMIT) else { return Ok(false) };
+    let text =
+        content.read(TEXT_LIMIT).map_err(|source| ServicesError::Content { path: path.clone(), source })?;
+    if text.windows(PRIVATE_KEY.len()).any(|w| w == PRIVATE_KEY) {
+        return Ok(true);
     }
+    let is_closed = node.meta.mode & 0o004 == 0;
+    Ok(is_closed && (text.split(|&b| b == b'\n').any(is_password) || is_token(path, &text)))
 }
 
 impl ConfigurationPath {

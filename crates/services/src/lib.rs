@@ -23,7 +23,7 @@ pub use places::{Owner, StateKind, StatePath, is_configuration};
 mod state;
 
 mod configuration;
-pub use configuration::ConfigurationPath;
+pub use configuration::{ConfigurationPath, is_secret};
 
 mod first_start;
 pub use first_start::{FIRST_START_PROGRAMS, FirstStart, KEY_MAKERS};

@@ -15,7 +15,7 @@ use crate::first_start::{FirstStart, commands};
 use crate::inventory::{Inventory, ServicesError, text_of};
 use crate::named;
 use crate::places::{
-    Owner, StatePath, TMPFILES, is_hosts_configuration, is_hosts_state, is_set_aside, is_state,
+    ETC, Owner, StatePath, TMPFILES, is_hosts_configuration, is_hosts_state, is_set_aside, is_state,
 };
 use crate::state::made_by_extension;
 use crate::unit::{Unit, units_of};
@@ -138,20 +138,24 @@ impl Needs {
             scripts.follow(&unit.text, true)?;
         }
         read.extend(scripts.named.iter().cloned());
-        // systemd itself reads these, whatever the programs see.
-        let of_systemd: BTreeSet<TreePath> = units
+        let owned = inventory.packages.iter().flat_map(|p| &p.files);
+        let closed = owned.filter(|path| !options.numbers && is_closed(inventory, path));
+        // systemd itself reads these, whatever the programs see. The others only their owner
+        // or group may read, which have other numbers on the host.
+        let of_host: BTreeSet<TreePath> = units
             .iter()
             .flat_map(|u| &u.directives)
             .filter(|d| d.key == "EnvironmentFile")
             .flat_map(|d| named::paths(&d.value))
             .filter(|path| inventory.tree.contains(path))
+            .chain(closed.cloned())
             .collect();
         // What is written has to be the host's, with all that is in it. So has the directory of a file that the host needs: programs would
         // see only this file of it.
         let mut written: BTreeSet<TreePath> = units
             .iter()
             .flat_map(Unit::written_configuration)
-            .chain(of_systemd.iter().flat_map(directory_below_etc))
+            .chain(of_host.iter().flat_map(directory_below_etc))
             .filter(|dir| !is_hosts_configuration(dir))
             .collect();
         for dir in written.iter().filter(|dir| !(options.sees_host)(dir)) {
@@ -193,7 +197,7 @@ impl Needs {
         let is_seen = |p: &TreePath| {
             let is_written =
                 || p.ancestors_from_root().chain([p.clone()]).any(|above| written.contains(&above));
-            (options.sees_host)(p) || of_systemd.contains(p) || is_written()
+            (options.sees_host)(p) || of_host.contains(p) || is_written()
         };
         if is_configured {
             let seen = configuration.paths.into_values().filter(|c| is_seen(&c.path));
@@ -375,6 +379,12 @@ impl Needs {
             .collect();
         self.groups.retain(|name, _| !own.contains(name));
     }
+}
+
+/// Whether a file of /etc can only be read by root and by a user or a group that packages make.
+fn is_closed(inventory: &Inventory, path: &TreePath) -> bool {
+    let node = inventory.tree.get(path).filter(|node| node.is_file() && path.starts_with(&ETC.path()));
+    node.is_some_and(|node| node.meta.mode & 0o004 == 0 && (node.meta.uid != 0 || node.meta.gid != 0))
 }
 
 /// `/etc/a` for `/etc/a/b/c`, nothing for `/etc/a`.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tree::{Node, Tree, TreePath};
 
+use crate::configuration::is_secret;
 use crate::inventory::{Inventory, ServicesError};
 use crate::places::{Owner, SRV, StatePath, VAR, is_hosts_state, is_state};
 
@@ -110,7 +111,7 @@ impl Inventory {
             for (path, node) in
                 self.tree.subtree(dir).filter(|(p, n)| n.is_file() && !self.owned.contains(*p))
             {
-                if !self.is_secret(path, node)? {
+                if !is_secret(path, node)? {
                     out.insert(path.clone(), node.clone());
                 }
             }

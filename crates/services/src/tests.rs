@@ -236,7 +236,11 @@ fn what_was_asked_for() {
     let needs = Needs::new(&inventory(), &tree, Options { sees_host: &sees, ..options() }).unwrap();
     needs.write(&mut tree, &"r".parse().unwrap()).unwrap();
     let made = text(&tree, TMPFILES);
-    assert!(made.contains("C /etc/default/redis") && !made.contains("made.conf"), "{made}");
+    assert!(made.contains("C /etc/default/redis") && made.contains("C /etc/redis/redis.conf"), "{made}");
+    // With the image's users, they can read all of it there.
+    let with_numbers = Options { sees_host: &sees, numbers: true, ..options() };
+    let made = Needs::new(&inventory(), &tree, with_numbers).unwrap().configuration;
+    assert_eq!(made.len(), 1, "{made:?}");
 
     let tree = extension(&[("/usr/bin/redis", "x")]);
     assert!(Needs::new(&inventory(), &tree, options()).unwrap().is_empty());
@@ -311,6 +315,20 @@ fn scripts_of_a_private_root_are_the_images() {
 #[test]
 fn configuration_that_is_written_is_the_hosts() {
     let none = |_: &TreePath| false;
+    let all = "/etc/redis /etc/redis/made.conf /etc/redis/redis.conf /etc/redis/x.conf";
+    let etc = |inventory: &Inventory, unit: &str| {
+        let mut tree = extension(&[(PLACE, unit)]);
+        let needs = Needs::new(inventory, &tree, Options { sees_host: &none, ..options() }).unwrap();
+        needs.write(&mut tree, &"r".parse().unwrap()).unwrap();
+        let got: Vec<String> = needs.configuration.iter().map(|c| c.path.to_string()).collect();
+        got.join(" ")
+    };
+    let plain = UNIT.replace("EnvironmentFile=/etc/default/redis\n", "");
+    // Only its owner may read redis.conf, and the owner's number is another one on the host.
+    assert_eq!(etc(&inventory(), &plain), all);
+    let mut image = image();
+    image.insert("/etc/redis/redis.conf".parse().unwrap(), Node::file(0o644, "x")).unwrap();
+    let open = Inventory::read(&image, &["/usr/bin/redis".parse().unwrap()]).unwrap();
     for (more, expected) in [
         ("", ""),
         (
@@ -326,11 +344,7 @@ fn configuration_that_is_written_is_the_hosts() {
         ("ReadWritePaths=-/etc/systemd /etc/%p +/etc\n", ""),
     ] {
         let unit = UNIT.replace("EnvironmentFile=/etc/default/redis\n", more);
-        let mut tree = extension(&[(PLACE, &unit)]);
-        let needs = Needs::new(&inventory(), &tree, Options { sees_host: &none, ..options() }).unwrap();
-        let got: Vec<String> = needs.configuration.iter().map(|c| c.path.to_string()).collect();
-        assert_eq!(got.join(" "), expected, "{more}");
-        needs.write(&mut tree, &"r".parse().unwrap()).unwrap();
+        assert_eq!(etc(&open, &unit), expected, "{more}");
     }
 }
 

@@ -15,7 +15,7 @@ const SOCKS: &str = r"talk 9050 '\x05\x01\x00' 2 | od -An -v -tx1";
 
 /// Version 2c: the description of the system.
 const SNMP: &str = r"ask_port 161 '\x30\x29\x02\x01\x01\x04\x06public\xa0\x1c\x02\x04\x00\x00\x00\x01\x02\x01\x00\x02\x01\x00\x30\x0e\x30\x0c\x06\x08\x2b\x06\x01\x02\x01\x01\x01\x00\x05\x00' | od -An -v -tx1 | tr -d '\n'";
-const XMPP: &str = r#"talk 5222 '<stream:stream to="localhost" xmlns="jabber:client" xmlns:stream="http://etherx.jabber.org/streams" version="1.0">' 300"#;
+const XMPP: &str = r#"talk 5222 '<stream:stream to="localhost" xmlns="jabber:client" xmlns:stream="http://etherx.jabber.org/streams" version="1.0">' 60"#;
 /// A request for the address from which it comes, and the head of the answer.
 const STUN: &str =
     r"ask_port 3478 '\x00\x01\x00\x00\x21\x12\xa4\x42AAAABBBBCCCC' | od -An -v -tx1 | head -n 1";

@@ -118,7 +118,15 @@ impl Conversion for Args {
             let command = process(&rootfs.config).command(image).map_err(PlanError::Command)?;
             kept.insert(command.program);
         }
+        let secrets = match self.packages().is_empty() {
+            true => BTreeSet::new(),
+            false => private_root::secrets(image, &kept)?,
+        };
         narrow(&mut rootfs.tree, &kept);
+        // Those to which links led.
+        for secret in &secrets {
+            rootfs.tree.remove(secret);
+        }
         Ok((rootfs, wanted))
     }
 

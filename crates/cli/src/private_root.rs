@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use elf::closure::Options;
 use flix::plan::Selection;
 use packages::{Closure, Database, Package};
-use services::{FIRST_START_PROGRAMS, KEY_MAKERS, is_secret};
+use services::{FIRST_START_PROGRAMS, KEY_MAKERS, is_configuration, is_secret};
 use sysext::extension::unit_programs::{UNIT_LIMIT, is_unit, programs as unit_programs};
 use sysext::request::home;
 use tree::{Event, Events, Kind, StaticPath, Tree, TreePath};
@@ -123,8 +123,8 @@ pub(crate) fn select(
     warn_of_init_scripts(&text, &closure.named, depends, tree, events);
     let mut paths: BTreeSet<TreePath> =
         kept.values().flat_map(|p| p.runtime_files(&args.locale)).cloned().collect();
-    paths.extend(made(tree, &database, &paths)?);
     let selected: Vec<&Package> = kept.into_values().collect();
+    paths.extend(made(tree, &database, &selected, &paths)?);
     paths.extend(made_state(tree, &database, &selected));
     if args.depends() {
         paths.extend(libraries(tree, &paths));
@@ -191,20 +191,28 @@ pub(crate) fn secrets(tree: &Tree, chosen: &BTreeSet<TreePath>) -> Result<BTreeS
     Ok(out)
 }
 
-/// What no package owns and belongs to the files: links that lead to one of them, and links and files in the same directory as one, or
-/// in a directory below it that has nothing else. No secrets.
+/// What no package owns and belongs to the files: links that lead to one of them, and files in the same directory as one, or
+/// in a directory below it that has nothing else; links in the packages' directories of /etc. No secrets.
 fn made(
     tree: &Tree,
     database: &Database,
+    packages: &[&Package],
     paths: &BTreeSet<TreePath>,
 ) -> Result<BTreeSet<TreePath>, PackagesError> {
     let beside: BTreeSet<TreePath> = paths.iter().filter_map(TreePath::parent).collect();
     let owned: BTreeSet<TreePath> =
         database.packages().flat_map(|p| &p.files).filter_map(TreePath::parent).collect();
     let etc = ETC.path();
-    let is_beside = |path: &TreePath, depth: usize| {
+    let is_beside = |path: &TreePath| {
         let mut above = std::iter::successors(path.parent(), TreePath::parent);
-        above.find(|dir| owned.contains(dir)).is_some_and(|dir| dir.depth() >= depth && beside.contains(&dir))
+        above.find(|dir| owned.contains(dir)).is_some_and(|dir| dir.depth() > 0 && beside.contains(&dir))
+    };
+    let listed: BTreeSet<&TreePath> = packages.iter().flat_map(|p| &p.directories).collect();
+    let is_configuration = |path: &TreePath| {
+        let mut above = std::iter::successors(path.parent(), TreePath::parent);
+        path.starts_with(&etc)
+            && is_configuration(path)
+            && above.any(|dir| dir.depth() > 1 && listed.contains(&dir))
     };
     let mut out = BTreeSet::new();
     for (path, node) in tree.iter() {
@@ -214,7 +222,7 @@ fn made(
         match node.kind {
             Kind::Symlink(_) => {
                 // Of a service's configuration: those of mods-enabled, or to a key that each host has to have.
-                if path.starts_with(&etc) && is_beside(path, 2) {
+                if is_configuration(path) {
                     out.insert(path.clone());
                 }
                 let Ok(found) = tree.resolve(path.to_absolute(), true) else { continue };
@@ -224,7 +232,7 @@ fn made(
                 }
             }
             Kind::File(_) => {
-                if is_beside(path, 1) && !(path.starts_with(&etc) && is_secret(path, node)?) {
+                if is_beside(path) && !(path.starts_with(&etc) && is_secret(path, node)?) {
                     out.insert(path.clone());
                 }
             }
@@ -451,7 +459,7 @@ mod tests {
             ("/var/lib/dpkg/status", status.as_str()),
             (
                 "/var/lib/dpkg/info/git.list",
-                "/etc/git/config\n/var/lib\n/var/lib/git\n/usr/bin/git\n/usr/lib/git/core\n/usr/share/doc/git/x\n",
+                "/etc\n/etc/git\n/var/lib\n/var/lib/git\n/usr/bin/git\n/usr/lib/git/core\n/usr/share/doc/git/x\n",
             ),
             ("/var/lib/dpkg/info/perl.list", "/usr/bin/perl\n/usr/share/perl/x.pm\n"),
             ("/var/lib/dpkg/info/libc6.list", "/usr/lib/libc.so.6\n/etc/ld.so.conf\n"),
@@ -474,7 +482,6 @@ mod tests {
                 "[Service]\nExecStart=/usr/sbin/commond\nExecStartPost=!/etc/common/start\n",
             ),
             ("/usr/share/dbus-1/system.d/common.conf", ""),
-            ("/etc/git/config", ""),
             ("/etc/git/made.conf", "unowned, beside"),
             ("/etc/git/made.key", "-----BEGIN PRIVATE KEY-----"),
             ("/etc/keys/git.key", "-----BEGIN PRIVATE KEY-----"),
@@ -533,7 +540,7 @@ mod tests {
         let paths: Vec<String> = found[0].paths.iter().map(ToString::to_string).collect();
         assert_eq!(
             paths.join(" "),
-            "/bin /etc/common/start /etc/git/config /etc/git/made.conf /etc/git/private/git.key /etc/ld.so.cache /etc/ld.so.conf /sbin/applet /usr/bin/dash /usr/bin/git /usr/bin/perl /usr/bin/sh \
+            "/bin /etc/common/start /etc/git/made.conf /etc/git/private/git.key /etc/ld.so.cache /etc/ld.so.conf /sbin/applet /usr/bin/dash /usr/bin/git /usr/bin/perl /usr/bin/sh \
              /usr/lib/git/cache/a /usr/lib/git/core /usr/lib/git/link /usr/lib/libc.so.6 /usr/share/perl/x.pm \
              /usr/share/perl/x.pmc /var/lib/git/made/a"
         );

@@ -115,10 +115,11 @@ pub(super) const ALL: [Daemon; 48] = [
         .of(&["etcd-server"]),
     daemon("ntpsec", "ntpsec.service", "ntpsec", NTP, "answer of 48 bytes"),
     daemon("caddy", "caddy.service", "caddy", HTTP, "HTTP/1.0 200 OK"),
-    // Refused, as with nsd.
-    daemon("knot", "knot.service", "knot", DNS_HEADER, "12 34 81 05").relaxed(),
+    // It listens nowhere until it is configured.
+    daemon("knot", "knot.service", "knot", "knotc status", "Running").relaxed(),
     daemon("pdns", "pdns.service", "pdns", DNS_HEADER, "12 34 8")
         .of(&["pdns-server", "pdns-backend-bind"])
+        .with(&["--state-files"])
         .relaxed(),
     daemon("prosody", "prosody.service", "prosody", XMPP, "<stream:stream "),
     daemon("lldpd", "lldpd.service", "_lldpd", "lldpcli show chassis", "Chassis:"),

@@ -231,10 +231,8 @@ fn made(
                     out.extend(found.links);
                 }
             }
-            Kind::File(_) => {
-                if is_beside(path) && !(path.starts_with(&etc) && is_secret(path, node)?) {
-                    out.insert(path.clone());
-                }
+            Kind::File(_) if is_beside(path) && !(path.starts_with(&etc) && is_secret(path, node)?) => {
+                out.insert(path.clone());
             }
             _ => {}
         }

@@ -2,6 +2,7 @@
 //! work with entry points.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use sysext::extension::unit_programs::NOT_FOLLOWED;
 
 use sysext::extension::unit_programs::{Exec, UNIT_LIMIT, is_unit, lines_with, named, programs, replace};
@@ -27,6 +28,15 @@ struct Checked {
     forbidden: Vec<Forbidden>,
     /// Whether `--relax-units` helps against one of the warnings.
     is_relaxable: bool,
+}
+
+/// Commands of a unit that become its user.
+#[derive(Debug, Default)]
+struct Becoming {
+    /// What takes the place of their programs, by its place in the text.
+    commands: BTreeMap<usize, String>,
+    /// What the journal calls the service, unless the unit does.
+    identifier: Option<String>,
 }
 
 struct Forbidden {
@@ -93,7 +103,7 @@ impl Plan {
                 true => self.service_user(image, &target, &text),
                 false => Err(Unchanged::NoUser),
             };
-            let mut becoming = BTreeMap::new();
+            let mut becoming = Becoming::default();
             if let Ok(found) = &user {
                 match self.becoming(image, &text, &execs, found) {
                     Some(commands) => becoming = commands,
@@ -105,7 +115,7 @@ impl Plan {
             let mut inside = BTreeSet::new();
             let mut is_inside = false;
             for exec in execs {
-                if let Some(command) = becoming.get(&exec.at) {
+                if let Some(command) = becoming.commands.get(&exec.at) {
                     is_inside = true;
                     inside.extend(continued(&text, exec.line));
                     edits.push((exec, command.clone()));
@@ -136,7 +146,12 @@ impl Plan {
                 self.units_forbid |= is_relaxable;
                 self.allow(&target, forbidden)?;
             }
-            let text = replace(&text, &edits);
+            let mut text = replace(&text, &edits);
+            if let Some(identifier) = &becoming.identifier {
+                // The program's name, as without the script.
+                let end = if text.ends_with('\n') { "" } else { "\n" };
+                let _ = writeln!(text, "{end}[Service]\nSyslogIdentifier={identifier}");
+            }
             if let Ok(user) = &user {
                 self.becomes_users = true;
                 self.notes.push(format!("{target}: its commands start as root and become {}", user.user));
@@ -171,15 +186,9 @@ impl Plan {
         ServiceUser::of(&directives, image, &self.options)
     }
 
-    /// The commands of a unit that become its user, by their places in the text: those that start an entry point, and those
+    /// The commands of a unit that become its user: those that start an entry point, and those
     /// that start another program of the image which may start one, such as a shell. None if there are none, or not all of them can.
-    fn becoming(
-        &self,
-        image: &Tree,
-        text: &str,
-        execs: &[Exec],
-        user: &ServiceUser,
-    ) -> Option<BTreeMap<usize, String>> {
+    fn becoming(&self, image: &Tree, text: &str, execs: &[Exec], user: &ServiceUser) -> Option<Becoming> {
         let entry_point =
             |exec: &Exec| match self.shown.get(&self.place_of(image, &exec.program, exec.starts)?)? {
                 Shown::EntryPoint(program) => Some(program),
@@ -190,7 +199,8 @@ impl Plan {
             found.is_some_and(|path| image.contains(&path) && self.mounts.shows(&path))
         };
         let is_code = |path: &str| CODE.iter().any(|dir| path.starts_with(dir));
-        let mut out = BTreeMap::new();
+        let mut out = Becoming::default();
+        let has_identifier = parse(text.as_bytes()).iter().any(|d| d.key == "SyslogIdentifier");
         for (i, exec) in execs.iter().enumerate().filter(|(_, exec)| exec.starts) {
             let arguments = execs[i + 1..].iter().take_while(|a| !a.starts && a.line == exec.line);
             let program = match entry_point(exec) {
@@ -203,12 +213,18 @@ impl Plan {
                 return None;
             }
             match user.command(text, exec, &program, &self.options) {
-                Command::Becomes(command) => _ = out.insert(exec.at, command),
+                Command::Becomes(command) => {
+                    if exec.key == "ExecStart" && !has_identifier && out.identifier.is_none() {
+                        let name = program.file_name().unwrap_or_default();
+                        out.identifier = Some(String::from_utf8_lossy(name).into_owned());
+                    }
+                    out.commands.insert(exec.at, command);
+                }
                 Command::IsRoots => {}
                 Command::Unknown => return None,
             }
         }
-        (!out.is_empty()).then_some(out)
+        (!out.commands.is_empty()).then_some(out)
     }
 
     /// Names in the image of programs that show elsewhere on the host, with their places.

@@ -272,6 +272,15 @@ fn becomes(unit: &str, relax_units: bool) -> (Vec<String>, Vec<String>) {
     let plan = Plan::new(&image, &wanted, options).unwrap();
     let text = String::from_utf8(plan.units[&p(path)].clone()).unwrap();
     let (_, commands) = text.split_at(text.find("Exec").unwrap());
+    // As without the script that the commands start.
+    let (commands, identifier) = match commands.strip_suffix("[Service]\nSyslogIdentifier=nginx\n") {
+        Some(commands) => (commands, true),
+        None => (
+            commands.strip_suffix("[Service]\nSyslogIdentifier=sh\n").unwrap_or(commands),
+            commands.contains("=sh\n"),
+        ),
+    };
+    assert_eq!(identifier, text.contains("/.flatwrap/unit"), "{text}");
     (commands.lines().map(str::to_owned).collect(), plan.warnings)
 }
 

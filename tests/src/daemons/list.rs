@@ -30,7 +30,7 @@ const NETBIOS: &str = r"talk 139 '\x81\x00\x00\x44\x20CKFDENECFDEFFCFGEFFCCACACA
 const FASTCGI: &str = r#"perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new("/run/php/php8.2-fpm.sock") or die "$!\n"; syswrite $s, "\1\11\0\0\0\20\0\0\16\0FCGI_MAX_CONNS"; sysread $s, $r, 8; print unpack("H*", $r)'"#;
 
 /// All of them.
-pub(super) const ALL: [Daemon; 48] = [
+pub(super) const ALL: [Daemon; 47] = [
     daemon("nginx", "nginx.service", "www-data", HTTP, "HTTP/1.1 200 OK").with(&["--state-files"]),
     daemon("redis", "redis-server.service", "redis", r"talk 6379 'PING\r\n' 5", "+PONG")
         .of(&["redis-server"])
@@ -117,14 +117,12 @@ pub(super) const ALL: [Daemon; 48] = [
     daemon("caddy", "caddy.service", "caddy", HTTP, "HTTP/1.0 200 OK"),
     // It listens nowhere until it is configured.
     daemon("knot", "knot.service", "knot", "knotc status", "Running").relaxed(),
-    daemon("pdns", "pdns.service", "pdns", DNS_HEADER, "12 34 8")
-        .of(&["pdns-server", "pdns-backend-bind"])
-        .with(&["--state-files"])
-        .relaxed(),
     daemon("prosody", "prosody.service", "prosody", XMPP, "<stream:stream "),
     daemon("lldpd", "lldpd.service", "_lldpd", "lldpcli show chassis", "Chassis:"),
     daemon("mpd", "mpd.service", "mpd", "talk 6600 '' 10", "OK MPD").relaxed(),
-    daemon("nats", "nats-server.service", "nats", "talk 4222 '' 10", "INFO {").of(&["nats-server"]),
+    daemon("nats", "nats-server.service", "nats", "talk 4222 '' 10", "INFO {")
+        .of(&["nats-server"])
+        .stops_first(),
     daemon(
         "prometheus",
         "prometheus.service",

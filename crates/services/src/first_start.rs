@@ -57,9 +57,9 @@ pub(crate) fn commands(
         program(name).or_else(|| {
             let libexec = TreePath::new("/usr/libexec").ok()?;
             let ends = [format!("/usr/bin/{name}"), format!("/usr/sbin/{name}")];
-            let is_one = |p: &TreePath| ends.iter().any(|end| p.to_absolute().ends_with(end.as_bytes()));
-            let mut found = extension.subtree(&libexec).filter(|(path, node)| node.is_file() && is_one(path));
-            found.next().map(|(path, _)| path.to_string())
+            let found = extension.subtree(&libexec).filter(|(_, node)| node.is_file());
+            let mut found = found.map(|(path, _)| path.to_string());
+            found.find(|path| is_plain(path) && ends.iter().any(|end| path.ends_with(end)))
         })
     };
     let path = |text: &str| TreePath::new(text).ok();
@@ -109,6 +109,11 @@ pub(crate) fn commands(
     out
 }
 
+/// Whether a path is one word for a shell and for systemd.
+fn is_plain(path: &str) -> bool {
+    path.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
+}
+
 /// The key of Debian's ssl-cert, which its packages' configuration names.
 const SNAKEOIL: &str = "/etc/ssl/private/ssl-cert-snakeoil.key";
 
@@ -119,8 +124,7 @@ fn made_once(
     program: impl Fn(&str) -> Option<String>,
 ) -> Option<FirstStart> {
     let text = key.to_string();
-    let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
-    let node = inventory.tree.get(key).filter(|_| is_plain)?;
+    let node = inventory.tree.get(key).filter(|_| is_plain(&text))?;
     let (user, group) = inventory.owners(node);
     let (user, group) = (user.text(), group.text());
     let path = |text: &str| TreePath::new(text).ok();

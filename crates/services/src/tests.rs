@@ -523,10 +523,15 @@ fn keys_that_hosts_make() {
     let made = text(&tree, TMPFILES);
     assert!(!made.contains("control.pem") && made.contains("d /etc/ssl/certs :0755"), "{made}");
     // Behind an entry point that doesn't hide the host's.
-    let behind = extension(&[(PLACE, UNIT), ("/usr/libexec/r/usr/bin/openssl", "")]);
+    let hostile = "/usr/libexec/a'; touch x; '/usr/bin/openssl";
+    let behind = extension(&[(PLACE, UNIT), (hostile, ""), ("/usr/libexec/r/usr/bin/openssl", "")]);
     let needs_of_root = Needs::new(&inventory, &behind, options()).unwrap();
     let commands: Vec<&str> = needs_of_root.first_starts.iter().map(|c| c.command[0].as_str()).collect();
     assert!(commands.contains(&"/usr/libexec/r/usr/bin/openssl"), "{commands:?}");
+    // No name becomes a part of a shell's command.
+    let needs_of_root =
+        Needs::new(&inventory, &extension(&[(PLACE, UNIT), (hostile, "")]), options()).unwrap();
+    assert!(needs_of_root.secrets.contains(&snakeoil.parse().unwrap()), "{:?}", needs_of_root.secrets);
     // Without the programs, nothing makes them.
     let tree = extension(&programs[..1]);
     let needs = Needs::new(&inventory, &tree, options()).unwrap();

@@ -33,11 +33,15 @@ pub(super) const BECOME: &str = r#"  case $0 in
       _flatwrap_find "$_flatwrap_group"
       _flatwrap_gid=$_flatwrap_id _flatwrap_list="$_flatwrap_id $_flatwrap_list"
     }
-    [ "$_flatwrap_groups" = - ] || for _flatwrap_key in $(echo "$_flatwrap_groups" | tr , " "); do
-      _flatwrap_find "$_flatwrap_key"
+    [ "$_flatwrap_groups" != - ] || _flatwrap_groups=''
+    while [ -n "$_flatwrap_groups" ]; do
+      _flatwrap_find "${_flatwrap_groups%%,*}"
       _flatwrap_list="$_flatwrap_list $_flatwrap_id"
+      case $_flatwrap_groups in
+      *,*) _flatwrap_groups=${_flatwrap_groups#*,} ;;
+      *) _flatwrap_groups='' ;;
+      esac
     done
-    _flatwrap_groups=''
     for _flatwrap_key in $_flatwrap_list; do
       _flatwrap_groups=${_flatwrap_groups:+$_flatwrap_groups,}$_flatwrap_key
     done

@@ -276,7 +276,7 @@ fn add_setpriv(image: &mut tree::Tree) {
 
 #[test]
 fn commands_of_a_unit_become_its_user() {
-    let unit = "[Service]\nUser=daemon\nGroup=adm\nSupplementaryGroups=audio\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n\
+    let unit = "[Service]\nUser=daemon\nGroup=adm\nSupplementaryGroups=audio video\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n\
                 ExecStart=-/usr/bin/probe\nExecReload=+/usr/bin/probe\n";
     let path = "/usr/lib/systemd/system/probe.service";
     let mut with_setpriv = image();
@@ -291,7 +291,7 @@ fn commands_of_a_unit_become_its_user() {
     let probe = "id -u; id -g; id -G; while read k v; do [ $k = CapEff: ] && echo $((0x$v)); done </proc/self/status; \
                  stat -c %u \"$HOME\"/of-games; echo ${_flatwrap_uid-unset}";
     for (image, arguments, expected) in [
-        (with_setpriv, "daemon adm audio /usr/bin/probe", "1\n4\n4 29\n1024\n5\nunset\n"),
+        (with_setpriv, "daemon adm audio,video /usr/bin/probe", "1\n4\n4 29 44\n1024\n5\nunset\n"),
         // Nothing but what util-linux's unshare can do.
         (plain, "daemon adm - /usr/bin/probe", "1\n4\n4\n0\n5\nunset\n"),
     ] {

@@ -7,9 +7,11 @@ use tree::TreePath;
 /// Larger units are left alone. Bytes.
 pub const UNIT_LIMIT: u64 = 1 << 20;
 
-const SUFFIXES: [&str; 11] = [
+/// How names of units end. systemd.unit(5).
+pub(crate) const UNIT_ENDINGS: [&str; 11] = [
     ".service",
     ".socket",
+    ".device",
     ".mount",
     ".automount",
     ".swap",
@@ -18,7 +20,6 @@ const SUFFIXES: [&str; 11] = [
     ".timer",
     ".slice",
     ".scope",
-    ".conf",
 ];
 
 /// In warnings about a text that names a moved program and isn't rewritten.
@@ -27,7 +28,9 @@ pub const NOT_FOLLOWED: &str = "which is not followed";
 /// Whether a path of the extension is a unit, or a drop-in of one, of the system's or the users' manager.
 pub fn is_unit(path: &TreePath) -> bool {
     let dir = |d: &str| TreePath::new(d).is_ok_and(|d| path.starts_with(&d));
-    let named = path.file_name().is_some_and(|n| SUFFIXES.iter().any(|s| n.ends_with(s.as_bytes())));
+    let named = path
+        .file_name()
+        .is_some_and(|n| UNIT_ENDINGS.iter().chain(&[".conf"]).any(|s| n.ends_with(s.as_bytes())));
     named && (dir("/usr/lib/systemd/system") || dir("/usr/lib/systemd/user"))
 }
 

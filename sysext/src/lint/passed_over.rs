@@ -6,7 +6,7 @@ use super::references::Units;
 use super::{IGNORED_FILE, LATE_START, MASKED_UNIT, WANTS_LINK, finding};
 use crate::Release;
 use crate::extension::Finding;
-use crate::extension::unit_programs::{UNIT_LIMIT, is_unit};
+use crate::extension::unit_programs::{UNIT_ENDINGS, UNIT_LIMIT, is_unit};
 use crate::extension::units::{parse, template};
 use tree::{ContentError, StaticPath, Tree, escape};
 
@@ -22,22 +22,7 @@ const READ: [(StaticPath, &[&str]); 8] = [
     (StaticPath::new("/usr/lib/binfmt.d"), &[".conf"]),
     (StaticPath::new("/usr/lib/modprobe.d"), &[".conf"]),
     (StaticPath::new("/usr/lib/udev/rules.d"), &[".rules"]),
-    (
-        UNITS,
-        &[
-            ".service",
-            ".socket",
-            ".device",
-            ".mount",
-            ".automount",
-            ".swap",
-            ".target",
-            ".path",
-            ".timer",
-            ".slice",
-            ".scope",
-        ],
-    ),
+    (UNITS, &UNIT_ENDINGS),
 ];
 
 pub(super) fn check(

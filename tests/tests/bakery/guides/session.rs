@@ -57,6 +57,8 @@ impl Session {
         let host = Updater::new(&work.dir("host")?, &authority.ca)?;
         let home = host.path("/opt/guide");
         fs::create_dir_all(home.join("target/debug"))?;
+        // Debian has none: guides have to make it.
+        fs::remove_dir(host.path("/etc/extensions"))?;
         let session = Session { work, kitchen, upstream, authority, host, home };
         session.programs()?;
         session.registry()?;

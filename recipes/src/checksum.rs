@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use ring::digest::{Context, SHA512};
 use serde::Deserialize;
-use sha2::{Digest as _, Sha512};
 use store::Digest;
 use tree::{Content, ContentError};
 
@@ -79,9 +79,11 @@ impl Checksum {
                 Checksum::Sha256(hasher.finish())
             }
             Checksum::Sha512(_) => {
-                let mut hasher = Sha512::new();
+                let mut hasher = Context::new(&SHA512);
                 each_part(content, |part| hasher.update(part))?;
-                Checksum::Sha512(hasher.finalize().into())
+                let mut out = [0; 64];
+                out.copy_from_slice(hasher.finish().as_ref());
+                Checksum::Sha512(out)
             }
         })
     }

@@ -11,6 +11,7 @@ pub use volume::Volume;
 mod codec;
 mod crc32c;
 mod device;
+mod sha256;
 mod uuid;
 
 pub mod gpt;

@@ -4,13 +4,12 @@
 //! cryptsetup's lib/verity/verity.c. SHA-256, blocks of 4096 bytes, version 1: each block's hash is that of the salt and
 //! the block. A block of the tree holds the hashes of 128 blocks below; the top one comes first in the partition.
 
+use crate::sha256::Sha256;
 use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use sha2::{Digest as _, Sha256};
 
 /// Bytes.
 pub(crate) const BLOCK: u64 = 4096;
@@ -140,11 +139,15 @@ fn hash_level(
 }
 
 fn seeded(salt: &Hash) -> Sha256 {
-    Sha256::new_with_prefix(salt)
+    let mut hash = Sha256::new();
+    hash.update(salt);
+    hash
 }
 
 fn hash(seeded: &Sha256, block: &[u8]) -> Hash {
-    seeded.clone().chain_update(block).finalize().into()
+    let mut hash = seeded.clone();
+    hash.update(block);
+    hash.finish()
 }
 
 #[cfg(test)]

@@ -2,9 +2,8 @@
 
 use std::io;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::error::{ImageError, unreadable};
+use crate::sha256::Sha256;
 use crate::uuid::as_uuid;
 use tree::{Arch, Kind, Tree};
 
@@ -61,7 +60,7 @@ impl Volume<'_> {
             }
         }
         let mut uuid = [0; 16];
-        uuid.copy_from_slice(&hash.finalize()[..16]);
+        uuid.copy_from_slice(&hash.finish()[..16]);
         Ok(as_uuid(uuid))
     }
 }

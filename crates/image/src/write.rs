@@ -9,14 +9,13 @@ use std::io::{self, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
-
 use crate::device::{MAJOR_MAX, MINOR_MAX};
 use crate::disk::{self, Verity};
 use crate::early_sync::EarlySync;
 use crate::error::ImageError;
 use crate::format::Format;
 use crate::options::ImageOptions;
+use crate::sha256::Sha256;
 use crate::tool::Stage;
 use crate::volume::Volume;
 use crate::{btrfs, erofs, ext, plain, squashfs};
@@ -239,7 +238,7 @@ fn digest(file: &File) -> io::Result<(u64, String)> {
             }
         }
     }
-    Ok((at, hex(&hasher.finalize())))
+    Ok((at, hex(&hasher.finish())))
 }
 
 /// Files named in an error.

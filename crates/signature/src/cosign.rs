@@ -3,11 +3,11 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use ring::digest::{SHA256, digest};
 use ring::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA256_ASN1, ED25519, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey,
     VerificationAlgorithm,
 };
-use sha2::{Digest as _, Sha256};
 use tree::Content;
 
 use super::{SignatureError, hex, in_memory, unusable, wrong_key};
@@ -42,7 +42,7 @@ pub(super) fn verify(key: &[u8], signature: &[u8], file: &Content) -> Result<Str
     let text: Vec<u8> = signature.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
     let signature = BASE64_STANDARD.decode(text).map_err(|_| unusable("is no base64 of cosign's"))?;
     let (algorithm, key) = split(&spki)?;
-    let name = hex(&Sha256::digest(&spki));
+    let name = hex(digest(&SHA256, &spki).as_ref());
     match UnparsedPublicKey::new(algorithm, key).verify(&in_memory(file)?, &signature) {
         Ok(()) => Ok(name),
         Err(_) => Err(SignatureError::Wrong { key: name }),

@@ -6,8 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::{Digest as _, Sha256};
 
 /// A SHA-256 digest. image-spec registers sha512 and blake3 too, but no registry in use hands them out; they are refused by
 /// name.
@@ -35,7 +35,9 @@ pub enum DigestError {
 impl Digest {
     /// The digest of some bytes.
     pub fn of(bytes: impl AsRef<[u8]>) -> Self {
-        Digest(Sha256::digest(bytes.as_ref()).into())
+        let mut hasher = Hasher::new();
+        hasher.update(bytes.as_ref());
+        hasher.finish()
     }
 
     /// From the raw hash value.
@@ -116,8 +118,14 @@ impl<'de> Deserialize<'de> for Digest {
 }
 
 /// Hashes a stream.
-#[derive(Clone, Default)]
-pub struct Hasher(Sha256);
+#[derive(Clone)]
+pub struct Hasher(Context);
+
+impl Default for Hasher {
+    fn default() -> Self {
+        Hasher(Context::new(&SHA256))
+    }
+}
 
 impl Hasher {
     /// Nothing hashed yet.
@@ -132,7 +140,9 @@ impl Hasher {
 
     /// The digest of all that was added.
     pub fn finish(self) -> Digest {
-        Digest(self.0.finalize().into())
+        let mut out = [0; 32];
+        out.copy_from_slice(self.0.finish().as_ref());
+        Digest(out)
     }
 }
 

@@ -10,9 +10,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::crc32c::crc32c;
+use crate::sha256::Sha256;
 use crate::uuid::as_uuid;
 
 type Uuid = [u8; 16];
@@ -105,11 +104,8 @@ struct Uuids<'a> {
 impl Uuids<'_> {
     fn learn(&mut self, old: Uuid, what: &str) {
         if old != [0; 16] {
-            let mut hash = Sha256::new();
-            hash.update(self.seed);
-            hash.update(what);
             let mut new = [0; 16];
-            new.copy_from_slice(&hash.finalize()[..16]);
+            new.copy_from_slice(&Sha256::of([self.seed, what.as_bytes()])[..16]);
             self.map.insert(old, as_uuid(new));
         }
     }

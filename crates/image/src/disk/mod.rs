@@ -8,8 +8,7 @@ use std::num::NonZeroUsize;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
-
+use crate::sha256::Sha256;
 use crate::signer::VeritySigner;
 use crate::uuid::as_uuid;
 use crate::volume::Volume;
@@ -102,7 +101,7 @@ pub(crate) fn finish(
 }
 
 fn derive(what: &str, from: &[u8]) -> [u8; 32] {
-    Sha256::new().chain_update(what).chain_update([0]).chain_update(from).finalize().into()
+    Sha256::of([what.as_bytes(), &[0], from])
 }
 
 fn guid(what: &str, from: &[u8]) -> gpt::Guid {

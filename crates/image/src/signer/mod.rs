@@ -3,6 +3,7 @@
 
 mod der;
 
+use crate::sha256::Sha256;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,7 +14,6 @@ use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use sha2::{Digest as _, Sha256};
 
 use base16ct::lower::encode_string as hex;
 use der::{BIT_STRING, CONTEXT_0, INTEGER, NULL, OCTET_STRING, OID, Reader, SEQUENCE, SET, element};
@@ -101,7 +101,7 @@ impl VeritySigner {
             key: pair,
             issuer: names.issuer.to_owned(),
             serial: names.serial.to_owned(),
-            fingerprint: Sha256::digest(&der).into(),
+            fingerprint: Sha256::of([&der]),
         })
     }
 

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::process::Command;
 
 use proptest::prelude::*;
-use sha2::{Digest as _, Sha256};
 
 use super::layout::{MAX_BLOCK_SIZE, MIN_BLOCK_SIZE};
 use super::*;
 use crate::Codec;
+use crate::sha256::Sha256;
 use std::num::NonZeroUsize;
 use tree::{Blob, Content, Extent, Kind, Meta, Node, ReadOptions, Tree, TreePath};
 
@@ -68,7 +68,7 @@ impl Drop for Mounted {
 }
 
 fn dump(tree: &Tree) -> String {
-    let hash = |c: &Content| format!("{:x?}", Sha256::digest(c.read(1 << 30).unwrap()));
+    let hash = |c: &Content| format!("{:x?}", Sha256::of([&c.read(1 << 30).unwrap()]));
     let contents: String = tree
         .iter()
         .filter_map(|(p, n)| n.content().map(|c| format!("{p} {} {}\n", c.len(), hash(c))))
@@ -104,7 +104,7 @@ fn text(len: usize, seed: u32) -> Vec<u8> {
 }
 
 fn noise(seed: u32, len: u32) -> Vec<u8> {
-    let digest = |i: u32| Sha256::digest([seed.to_le_bytes(), i.to_le_bytes()].concat());
+    let digest = |i: u32| Sha256::of([&seed.to_le_bytes(), &i.to_le_bytes()]);
     (0..len / 32).flat_map(digest).collect()
 }
 

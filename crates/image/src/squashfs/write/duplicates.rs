@@ -2,10 +2,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use sha2::{Digest as _, Sha256};
-
 use super::files::{content, unreadable};
 use super::{Options, WriteError};
+use crate::sha256::Sha256;
 use tree::{Content, ContentError, Ino, Tree, is_zero};
 
 /// Bytes of SHA-256 that are kept. There may be millions of files; 160 bits are still not to be met by chance or by force.
@@ -117,7 +116,7 @@ fn digest(content: &Content, buffer: &mut Vec<u8>) -> Result<[u8; DIGEST], Conte
         at += CHUNK;
     }
     let mut out = [0; DIGEST];
-    out.copy_from_slice(&hasher.finalize()[..DIGEST]);
+    out.copy_from_slice(&hasher.finish()[..DIGEST]);
     Ok(out)
 }
 

@@ -52,6 +52,9 @@ pub use unpack::unpack;
 pub mod context;
 pub use context::{BuildContext, ImageUseError};
 
+mod packages;
+pub use packages::PackagesError;
+
 pub mod pin;
 pub use pin::PinError;
 

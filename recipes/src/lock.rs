@@ -58,6 +58,32 @@ pub struct Pins {
     /// Digests of OCI images by their reference.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub images: BTreeMap<String, Digested>,
+    /// Packages that are installed in images, by the recipe's table: `build`, `image`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub packages: BTreeMap<String, Packages>,
+}
+
+/// What is installed in an image.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Packages {
+    /// What the recipe names.
+    pub names: Vec<String>,
+    /// The archives of all packages that this takes; none if they can't be pinned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archives: Option<Vec<PackageArchive>>,
+}
+
+/// The archive of a package, pinned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PackageArchive {
+    /// The distribution's.
+    pub url: String,
+    /// Bytes.
+    pub size: u64,
+    /// Of its bytes.
+    pub sha256: Digested,
 }
 
 /// A download, pinned.
@@ -122,6 +148,8 @@ struct Entry {
     inputs: BTreeMap<String, Input>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     images: BTreeMap<String, Digested>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    packages: BTreeMap<String, Packages>,
 }
 
 /// Why the lock can't be used.
@@ -215,7 +243,8 @@ impl Lock {
             let arch = entry.arch.parse().map_err(|e| wrong(format!("{what}: {e}")))?;
             let settings = Settings { parameters: entry.set, without: entry.without };
             let key = Key { name: entry.name, version, arch, settings };
-            let pins = Pins { found: entry.found, inputs: entry.inputs, images: entry.images };
+            let Entry { found, inputs, images, packages, .. } = entry;
+            let pins = Pins { found, inputs, images, packages };
             if entries.insert(key, pins).is_some() {
                 return Err(wrong(format!("{what} is pinned twice")));
             }
@@ -263,6 +292,7 @@ impl Lock {
                 found: pins.found.clone(),
                 inputs: pins.inputs.clone(),
                 images: pins.images.clone(),
+                packages: pins.packages.clone(),
             };
             out.push_str("\n[[extension]]\n");
             entry.write(&mut out);
@@ -358,6 +388,18 @@ impl Entry {
         for (reference, digest) in &self.images {
             let _ = writeln!(out, "{} = \"{}\"", text(reference), digest.0);
         }
+        for (table, packages) in &self.packages {
+            let names: Vec<String> = packages.names.iter().map(|name| text(name)).collect();
+            let _ = writeln!(out, "\n[extension.packages.{}]", key(table));
+            let _ = writeln!(out, "names = [{}]", names.join(", "));
+            let Some(archives) = &packages.archives else { continue };
+            out.push_str("archives = [\n");
+            for PackageArchive { url, size, sha256 } in archives {
+                let _ =
+                    writeln!(out, "    {{ url = {}, size = {size}, sha256 = \"{}\" }},", text(url), sha256.0);
+            }
+            out.push_str("]\n");
+        }
     }
 }
 
@@ -399,10 +441,26 @@ mod tests {
             sha256: Digested(Digest::of("x")),
             verified: "SHA256SUMS of upstream's".to_owned().into(),
         };
+        let archive = PackageArchive {
+            url: "http://e.org/a_4%3a1.deb".into(),
+            size: 8,
+            sha256: Digested(Digest::of("a")),
+        };
         let pins = Pins {
             found: [("runc-version".into(), "1.2".into())].into(),
             inputs: [("a".into(), input.clone()), ("b.c".into(), input)].into(),
             images: [("docker.io/library/alpine:3.21".into(), Digested(Digest::of("i")))].into(),
+            packages: [
+                (
+                    "build".into(),
+                    Packages {
+                        names: vec!["gcc".into(), "a".into()],
+                        archives: Some(vec![archive.clone(), archive]),
+                    },
+                ),
+                ("image".into(), Packages { names: vec!["gcc".into()], archives: None }),
+            ]
+            .into(),
         };
         lock.insert(key_of("thing", "1.10.0"), pins.clone());
         lock.insert(key_of("thing", "v1.9.0"), Pins::default());

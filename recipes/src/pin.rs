@@ -9,7 +9,8 @@ use crate::{
     context::{BuildContext, ImageUseError},
     fetch::{FetchError, FileRequest},
     lock::{Digested, Input, Key, Pins},
-    recipe::instance::{Checksum, Download, Instance, Signature, SignatureKind},
+    packages::{self, PackagesError},
+    recipe::instance::{Checksum, Download, Installed, Instance, Signature, SignatureKind},
     recipe::{InstanceError, Recipe},
     verified::{Against, Verified},
     versions::{self, VersionsError},
@@ -58,6 +59,11 @@ pub enum PinCause {
     Unsigned { list: String, source: Box<FetchError> },
     #[error(transparent)]
     ImageUse(#[from] ImageUseError),
+    #[error("internal error: packages are installed in an image that isn't pinned")]
+    NoImage,
+    /// What an installation would take can't be found out.
+    #[error(transparent)]
+    Packages(#[from] Box<PackagesError>),
 }
 
 impl From<InstanceError> for PinCause {
@@ -127,6 +133,12 @@ impl BuildContext<'_> {
         for image in images.into_iter().flatten() {
             let digest = self.image_digest(image, key.arch)?;
             pins.images.insert(image.clone(), Digested(digest));
+        }
+        for Installed { table, image, names } in instance.packages() {
+            let pin = pins.images.get(image).ok_or(PinCause::NoImage)?.0;
+            let rootfs = self.pinned_image(image, &pin, key.arch)?;
+            let packages = packages::pin(rootfs, names, *self).map_err(Box::new)?;
+            pins.packages.insert(table.to_owned(), packages);
         }
         Ok(pins)
     }

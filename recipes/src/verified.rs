@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 const CHECKSUM: &str = "checksum in ";
 const GITHUB: &str = "digest told by GitHub's API";
 const IMAGE: &str = "digest of the image";
+const PACKAGE_MANAGER: &str = "checked by the distribution's package manager";
 const UNCHECKED: &str = "unchecked: ";
 
 /// How an input was verified when it was pinned: `checksum in URL; OpenPGP signature by KEY`. Text of all kinds is one, and
@@ -31,6 +32,8 @@ pub enum Against {
     GithubApi,
     /// The digest is an image's name.
     Image,
+    /// What a package manager knows: apt's signed lists have the digest, apk checks each package's signature when it installs it.
+    PackageManager,
     /// Text written by another version of this program.
     Other(String),
 }
@@ -50,6 +53,7 @@ impl From<String> for Verified {
         let digest = match first {
             GITHUB => Against::GithubApi,
             IMAGE => Against::Image,
+            PACKAGE_MANAGER => Against::PackageManager,
             _ => match (first.strip_prefix(UNCHECKED), first.strip_prefix(CHECKSUM)) {
                 (Some(why), _) => Against::Nothing(why.to_owned()),
                 (_, Some(url)) => Against::Checksums(url.to_owned()),
@@ -73,6 +77,7 @@ impl fmt::Display for Verified {
             Against::Checksums(url) => write!(f, "{CHECKSUM}{url}")?,
             Against::GithubApi => f.write_str(GITHUB)?,
             Against::Image => f.write_str(IMAGE)?,
+            Against::PackageManager => f.write_str(PACKAGE_MANAGER)?,
             Against::Other(text) => f.write_str(text)?,
         }
         self.signature.iter().try_for_each(|signature| write!(f, "; {signature}"))

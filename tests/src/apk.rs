@@ -44,6 +44,11 @@ pub fn repository(dir: &Path, packages: &[Package]) -> Result<Vec<u8>> {
         "" => String::new(),
         list => format!("{key}:{list}\n"),
     };
+    let key_path = key.to_str().context("a path that is not UTF-8")?;
+    let signature = |signed: &[u8]| -> Result<Vec<u8>> {
+        let signature = openssl(dir, signed, &["dgst", "-sha1", "-sign", key_path])?;
+        gzip(&segment(&format!(".SIGN.RSA.{KEY}"), &signature)?)
+    };
     let mut index = String::new();
     for p in packages {
         let data = gzip(&data_tar(dir, p)?)?;
@@ -73,14 +78,13 @@ pub fn repository(dir: &Path, packages: &[Package]) -> Result<Vec<u8>> {
             field("D", p.depends),
             field("p", p.provides)
         );
-        fs::write(arch.join(format!("{}-{}.apk", p.name, p.version)), [control, data].concat())?;
+        let signature = signature(&control)?;
+        fs::write(arch.join(format!("{}-{}.apk", p.name, p.version)), [signature, control, data].concat())?;
     }
     let mut tar = segment("APKINDEX", index.as_bytes())?;
     tar.resize(tar.len() + 1024, 0);
     let index = gzip(&tar)?;
-    let key_path = key.to_str().context("a path that is not UTF-8")?;
-    let signature = openssl(dir, &index, &["dgst", "-sha1", "-sign", key_path])?;
-    let signature = gzip(&segment(&format!(".SIGN.RSA.{KEY}"), &signature)?)?;
+    let signature = signature(&index)?;
     fs::write(arch.join("APKINDEX.tar.gz"), [signature, index].concat())?;
     let public = openssl(dir, &fs::read(&key)?, &["rsa", "-pubout"])?;
     fs::remove_file(&key)?;

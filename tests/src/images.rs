@@ -17,22 +17,29 @@ use crate::{
 const MUSL: &str = "/lib/ld-musl-x86_64.so.1";
 const ARM64: &str = "/usr/aarch64-linux-gnu/lib";
 
-/// Stands in for Alpine's package manager where the real root isn't at hand: it unpacks the same packages from the
+/// Stands in for Alpine's package manager where the real root isn't at hand: it lists and unpacks the same packages from the
 /// same repository.
 const LITTLE_APK: &str = r#"#!/bin/sh
 set -eu
 while [ "${1#-}" != "$1" ]; do shift; done
-[ "$1" = add ] || exit 0
+command=$1
 shift
+case $command in add | fetch) ;; *) exit 0 ;; esac
+unpack() { gunzip | tar -x -f - -C / && rm /.PKGINFO /.SIGN.*; }
+simulate=
+case $* in
+*.apk) for file; do case $file in *.apk) unpack <"$file" ;; esac done; exit ;;
+*--simulate*) simulate=yes ;;
+esac
 repository=$(cat /etc/apk/repositories)/x86_64
 index=$(wget -q -O - "$repository/APKINDEX.tar.gz" | gunzip | tar -x -O -f - APKINDEX)
 for name; do
     case $name in -*) continue ;; esac
     version=$(echo "$index" | sed -n "/^P:$name\$/{n;s/^V://p}")
     [ -n "$version" ] || { echo "ERROR: unable to select packages: $name (no such package)" >&2; exit 1; }
+    [ "$command" = add ] || { echo "$repository/$name-$version.apk"; continue; }
     echo "(1/1) Installing $name ($version)"
-    wget -q -O - "$repository/$name-$version.apk" | gunzip | tar -x -f - -C /
-    rm /.PKGINFO
+    [ -n "$simulate" ] || wget -q -O - "$repository/$name-$version.apk" | unpack
 done
 "#;
 

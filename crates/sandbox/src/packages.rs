@@ -7,6 +7,9 @@ use tree::Tree;
 
 use super::Run;
 
+mod archives;
+pub use archives::{ARCHIVES, Archive, LIST, ListError};
+
 /// A package manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

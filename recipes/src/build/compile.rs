@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use oci::Rootfs;
-use sandbox::{Network, Run, SandboxError, packages};
+use sandbox::{Network, Run};
 use services::{Etc, Inventory, Needs, Options, WithoutUnits};
 use store::Digest;
 use sysext::extension::moved::Moved;
@@ -17,6 +17,8 @@ use super::BuildCause;
 use crate::{
     assemble::Input,
     context::BuildContext,
+    lock::Packages,
+    packages,
     recipe::instance::{Build, Image, Tool},
 };
 
@@ -33,16 +35,17 @@ pub(super) struct Source<'a> {
     pub digest: Digest,
 }
 
-/// Runs the script of `[build]` and gives what it installed. Packages come from the network; the script has none.
+/// Runs the script of `[build]` and gives what it installed.
 pub(super) fn compile(
     build: &Build,
     mut rootfs: Rootfs,
     sources: &[Source<'_>],
     vendored: Option<&Tree>,
+    packages: &Packages,
     epoch: i64,
     context: BuildContext<'_>,
 ) -> Result<Tree, BuildCause> {
-    install(&mut rootfs, &build.packages, context)?;
+    packages::install(&mut rootfs, packages, context).map_err(Box::new)?;
     let mut id = format!("{}", rootfs.id);
     for source in sources {
         let dir = SOURCES.path().join(source.id)?;
@@ -69,18 +72,6 @@ pub(super) fn compile(
     run.offline = context.fetcher.is_offline();
     let built = sandbox::run(rootfs, &run, context.cache(), context.events)?;
     below(&built.tree, &DESTDIR.path())
-}
-
-fn install(rootfs: &mut Rootfs, names: &[String], context: BuildContext<'_>) -> Result<(), BuildCause> {
-    if names.is_empty() {
-        return Ok(());
-    }
-    let manager = packages::detect(&rootfs.tree).ok_or(SandboxError::NoPackageManager)?;
-    let mut run = manager.install(names).map_err(SandboxError::from)?;
-    run.offline = context.fetcher.is_offline();
-    let empty = Rootfs::empty(rootfs.config.clone());
-    *rootfs = sandbox::run(std::mem::replace(rootfs, empty), &run, context.cache(), context.events)?;
-    Ok(())
 }
 
 /// Puts a source into the image; owners in upstream's archives mean nothing here.
@@ -177,9 +168,10 @@ pub(super) fn extract(
     mut rootfs: Rootfs,
     name: &ExtensionName,
     has_units: bool,
+    packages: &Packages,
     context: BuildContext<'_>,
 ) -> Result<Extracted, BuildCause> {
-    install(&mut rootfs, &image.packages, context)?;
+    packages::install(&mut rootfs, packages, context).map_err(Box::new)?;
     let wanted = image.paths.iter().map(|p| p.parse::<RequestedPath>()).collect::<Result<Vec<_>, _>>()?;
     let paths = paths(&rootfs.tree, &wanted)?;
     let inventory = match image.service_files {

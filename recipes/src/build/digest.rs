@@ -14,7 +14,7 @@ use sysext::ExtensionName;
 use tree::{Arch, TreePath};
 
 use super::options::{BuildOptions, ReleaseOptions};
-use crate::lock::{Digested, Input, Pins};
+use crate::lock::{Digested, Input, PackageArchive, Packages, Pins};
 use crate::recipe::Settings;
 use crate::recipe::instance::{Archive, Build, Download, Image, Install, Instance, Static, Tool};
 use crate::version::Version;
@@ -259,8 +259,27 @@ impl Decides for Pins {
             found: _, // are among the instance's settings
             inputs,
             images,
+            packages,
         } = self;
-        fields.add(inputs).add(images);
+        fields.add(inputs).add(images).add(packages);
+    }
+}
+
+impl Decides for Packages {
+    fn add_to(&self, fields: &mut Fields) {
+        let Self { names, archives } = self;
+        fields.add(names).add(archives);
+    }
+}
+
+impl Decides for PackageArchive {
+    fn add_to(&self, fields: &mut Fields) {
+        let Self {
+            url: _, // may be a mirror's
+            size: _,
+            sha256,
+        } = self;
+        fields.add(sha256);
     }
 }
 

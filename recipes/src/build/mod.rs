@@ -26,8 +26,9 @@ use crate::{
     checksum::Checksum,
     context::{BuildContext, ImageUseError},
     fetch::{DownloadedFile, FetchError, FileRequest},
-    lock::{Key, Pins},
-    recipe::instance::{Archive, Download, Instance},
+    lock::{Key, Packages, Pins},
+    packages::PackagesError,
+    recipe::instance::{Archive, BUILD_TABLE, Download, IMAGE_TABLE, Installed, Instance},
     recipe::{InstanceError, Recipe},
     unpack::{UnpackError, UnpackOptions, unpack},
 };
@@ -87,6 +88,9 @@ pub enum BuildCause {
     /// An image, or what ran in it.
     #[error(transparent)]
     ImageUse(#[from] ImageUseError),
+    /// Packages can't be installed in an image.
+    #[error(transparent)]
+    Packages(#[from] Box<PackagesError>),
     /// What flix was to take out isn't there.
     #[error(transparent)]
     Request(#[from] Box<RequestError>),
@@ -252,6 +256,14 @@ impl BuildPlan {
                 expected: image.clone(),
             });
         }
+        for Installed { table, names, .. } in instance.packages() {
+            let pinned = pins.packages.get(table).map(|packages| packages.names.as_slice());
+            if pinned != Some(names) {
+                let got = pinned.map_or("nothing".to_owned(), |names| names.join(", "));
+                let what = format!("package list of [{table}]");
+                return Err(BuildCause::Stale { what, got, expected: names.join(", ") });
+            }
+        }
         let output = Self::output_of(key, options)?;
         let name = recipe.name().clone();
         let digest = BuildInputs { name: &name, instance: &instance, pins, options }.digest();
@@ -388,6 +400,8 @@ impl BuildContext<'_> {
             let pin = plan.pins.images.get(image).ok_or_else(|| unpinned(image))?;
             Ok::<_, BuildCause>(self.pinned_image(image, &pin.0, plan.key.arch)?)
         };
+        let none = Packages::default();
+        let packages = |table: &str| plan.pins.packages.get(table).unwrap_or(&none);
         if let Some(build) = &instance.build {
             let sources = build.sources.iter().map(|id| {
                 let (pin, input) = (plan.pins.inputs.get(id), inputs.get(id));
@@ -402,13 +416,15 @@ impl BuildContext<'_> {
             });
             let vendored = vendored.transpose()?;
             let rootfs = pinned(&build.image)?;
-            let out = compile::compile(build, rootfs, &sources, vendored.as_ref(), epoch, *self)?;
+            let (vendored, packages) = (vendored.as_ref(), packages(BUILD_TABLE));
+            let out = compile::compile(build, rootfs, &sources, vendored, packages, epoch, *self)?;
             inputs.insert(BUILD.to_owned(), Input::Tree(out));
         }
         let mut extracted = match &instance.image {
             Some(image) => {
                 let rootfs = pinned(&image.reference)?;
-                compile::extract(image, rootfs, &plan.name, instance.files.keys().any(is_unit), *self)?
+                let (has_units, packages) = (instance.files.keys().any(is_unit), packages(IMAGE_TABLE));
+                compile::extract(image, rootfs, &plan.name, has_units, packages, *self)?
             }
             None => compile::Extracted::default(),
         };

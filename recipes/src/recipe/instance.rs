@@ -64,6 +64,31 @@ pub struct Requirement {
     pub version: Option<String>,
 }
 
+/// The tables of a recipe that install packages in an image.
+pub(crate) const BUILD_TABLE: &str = "build";
+pub(crate) const IMAGE_TABLE: &str = "image";
+
+/// Packages that are installed in an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Installed<'a> {
+    /// The recipe's table.
+    pub(crate) table: &'static str,
+    /// The image's reference.
+    pub(crate) image: &'a str,
+    /// At least one, as the recipe names them.
+    pub(crate) names: &'a [String],
+}
+
+impl Instance {
+    /// What is installed in which image.
+    pub(crate) fn packages(&self) -> impl Iterator<Item = Installed<'_>> {
+        let build = self.build.iter().map(|b| (BUILD_TABLE, b.image.as_str(), b.packages.as_slice()));
+        let image = self.image.iter().map(|i| (IMAGE_TABLE, i.reference.as_str(), i.packages.as_slice()));
+        let all = build.chain(image).filter(|(.., names)| !names.is_empty());
+        all.map(|(table, image, names)| Installed { table, image, names })
+    }
+}
+
 /// A file of upstream's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Download {

@@ -139,13 +139,19 @@ impl Forge {
         Ok(())
     }
 
-    /// The file of a recipe in a directory of the user's, to be changed.
+    /// The file of the recipe in a directory of recipes of the user's, to be changed.
     pub(crate) fn copy_recipe(&self, dir: &str) -> Result<PathBuf> {
-        let recipe = place::repository().join("recipes/catalogue").join(self.project.recipe);
-        let other = self.work.path().join("user").join(dir);
-        Program::new("cp").arg("-r").args([&recipe, &other]).run()?;
-        std::os::unix::fs::chown(&other, Some(USER), Some(USER))?;
-        Ok(other.join("recipe.toml"))
+        let name = self.project.recipe;
+        let dir = self.work.user("user")?.home().join(dir);
+        fs::create_dir_all(&dir)?;
+        Program::new("cp")
+            .arg("-r")
+            .arg(place::repository().join("recipes/catalogue").join(name))
+            .arg(&dir)
+            .run()?;
+        let recipe = dir.join(name);
+        std::os::unix::fs::chown(&recipe, Some(USER), Some(USER))?;
+        Ok(recipe.join("recipe.toml"))
     }
 }
 

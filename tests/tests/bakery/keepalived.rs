@@ -30,10 +30,15 @@ fn compiled_twice_it_is_the_same_and_runs_where_it_is_merged() -> Result<()> {
     // Another script is another run: nothing of the first is taken but the packages.
     let path = forge.copy_recipe("other")?;
     let text = fs::read_to_string(&path)?;
-    let changed = text.replace("mkdir /src/static", "echo compiled again\nmkdir /src/static");
-    anyhow::ensure!(changed != text, "the script has another first line");
-    fs::write(&path, changed)?;
-    let out = forge.bakery(&["build", "keepalived", "--recipes", "other", "-o", "again/"])?.run()?;
+    let again = |first: &str| {
+        let changed = text.replace("mkdir /src/static", &format!("{first}\nmkdir /src/static"));
+        anyhow::ensure!(changed != text, "the script has another first line");
+        fs::write(&path, changed)?;
+        forge.bakery(&["build", "keepalived", "--recipes", "other", "-o", "again/"])?.outcome()
+    };
+    let error = again("echo not this one; exit 7")?.failure()?.stderr;
+    assert!(error.contains("not this one"), "{error}");
+    let out = again("echo compiled again")?.success()?;
     let again = forge.work.path().join("user/again").join(forge.image().file_name().context("no name")?);
     assert!(fs::read(forge.image())? == fs::read(again)?, "{out:?}");
 

@@ -67,7 +67,8 @@ fn provision(config: &Value, image: &[u8]) -> Result<String> {
             script += &write(&format!("/etc/systemd/system/{name}"), contents.as_bytes());
         }
         if unit["enabled"] == true {
-            script += &format!("systemctl enable '{name}'\n");
+            // All are loaded at once, below.
+            script += &format!("systemctl enable --no-reload '{name}'\n");
         }
     }
     Ok(script + "systemctl daemon-reload\n")

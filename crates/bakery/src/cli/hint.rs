@@ -11,6 +11,7 @@ use crate::release::FormsError;
 use crate::release::directory::DirectoryError;
 use osimage::vendor::VendorError;
 use osimage::{BakeError, Ext4Error, MountError};
+use recipes::PackagesError;
 use recipes::build::{BuildCause, BuildError};
 use recipes::catalogue::CatalogueError;
 use recipes::context::ImageUseError;
@@ -189,6 +190,7 @@ fn pin(error: &PinCause) -> Option<String> {
         PinCause::Versions(e) => versions(e),
         PinCause::Fetch(e) => fetch(e),
         PinCause::ImageUse(e) => image_use(e),
+        PinCause::Packages(e) => packages(e),
         _ => None,
     }
 }
@@ -198,6 +200,7 @@ fn build(error: &BuildCause) -> Option<String> {
         BuildCause::Instance(e) => instance(e),
         BuildCause::Fetch(e) => fetch(e),
         BuildCause::ImageUse(e) => image_use(e),
+        BuildCause::Packages(e) => packages(e),
         BuildCause::Stale { .. } => {
             Some("\"bakery lock --update NAME VERSION\" pins what the recipe has now".to_owned())
         }
@@ -233,6 +236,19 @@ fn image_use(error: &ImageUseError) -> Option<String> {
     match error {
         ImageUseError::Rootfs(e) => cli::hint(e.as_ref()),
         ImageUseError::Sandbox(e) => cli::hint(e.as_ref()),
+        _ => None,
+    }
+}
+
+fn packages(error: &PackagesError) -> Option<String> {
+    match error {
+        PackagesError::Image(e) => image_use(e),
+        PackagesError::Fetch(e) if e.is_not_found() => Some(
+            "distributions remove old packages: \"bakery lock --update NAME VERSION\" pins those of now, and [mirrors] in the \
+             configuration names places that keep old ones"
+                .to_owned(),
+        ),
+        PackagesError::Fetch(e) => fetch(e),
         _ => None,
     }
 }

@@ -89,6 +89,14 @@ fn line(key: &Key, pins: &Pins) -> String {
     for (image, digest) in &pins.images {
         out.push_str(&format!("  {image}: {}\n", digest.0));
     }
+    for (table, packages) in &pins.packages {
+        let count = match packages.archives.as_deref() {
+            None => "not pinned".to_owned(),
+            Some([_]) => "1 archive".to_owned(),
+            Some(archives) => format!("{} archives", archives.len()),
+        };
+        out.push_str(&format!("  [{table}] packages: {count}\n"));
+    }
     out
 }
 

@@ -393,6 +393,7 @@ fn verified(record: &Record) -> String {
         (Against::Other(text), _) if text.starts_with("unchecked") => "the lock file",
         (_, Some(_)) => "checksum and signature",
         (Against::GithubApi, None) => "digest of the release",
+        (Against::PackageManager, None) => "the distribution's package manager",
         (Against::Checksums(_) | Against::Image | Against::Other(_), None) => "checksum",
     };
     let mut kinds: Vec<&str> = record.inputs.iter().map(|i| kind(&i.verified)).collect();

@@ -88,6 +88,7 @@ impl Sample {
             found: [("a".into(), "b".into())].into(),
             inputs: [("thing".into(), input)].into(),
             images: [("alpine".into(), Digested(Digest::of("alpine")))].into(),
+            packages: BTreeMap::new(),
         };
         let options = BuildOptions::new(Destination::File("x.raw".into()));
         Sample { name: "thing".parse().unwrap(), instance, pins, options }
@@ -186,6 +187,19 @@ fn each_field_that_decides_bytes_changes_the_digest() {
         ("pinned input", |s| s.input().sha256 = Digested(Digest::of("other"))),
         ("pinned image", |s| {
             s.pins.images.insert("alpine".into(), Digested(Digest::of("other")));
+        }),
+        ("pinned packages", |s| {
+            let archives = Some(vec![PackageArchive {
+                url: "https://e.org/a.deb".into(),
+                size: 1,
+                sha256: Digested(Digest::of("a")),
+            }]);
+            let packages = Packages { names: vec!["a".into()], archives };
+            s.pins.packages.insert("build".into(), packages);
+        }),
+        ("unpinned packages", |s| {
+            let packages = Packages { names: vec!["a".into()], archives: None };
+            s.pins.packages.insert("build".into(), packages);
         }),
         ("format", |s| s.options.image.format = Format::Erofs),
         ("codec", |s| s.options.image.compression.codec = Some(Codec::Lz4)),

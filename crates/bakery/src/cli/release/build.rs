@@ -132,5 +132,11 @@ fn inputs(pins: &Pins) -> Vec<Input> {
         sha256: digest.0,
         verified: Against::Image.into(),
     });
-    downloads.chain(images).collect()
+    let archives = pins.packages.values().flat_map(|packages| packages.archives.iter().flatten());
+    let archives = archives.map(|archive| Input {
+        uri: archive.url.clone(),
+        sha256: archive.sha256.0,
+        verified: Against::PackageManager.into(),
+    });
+    downloads.chain(images).chain(archives).collect()
 }

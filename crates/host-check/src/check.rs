@@ -8,9 +8,10 @@ use crate::acceptance::{Acceptance, acceptance};
 use crate::layer::Layer;
 use crate::report::{ExtensionReport, HierarchyReport, HostReport, Report};
 use crate::rules::{MERGE_ABORTED, NOT_MERGED, SAME_NAME};
+use crate::units::Units;
 use crate::{
     Extension, Finding, Host, Severity, accounts, compare_versions, hidden, late, libraries, merge, names,
-    services, stack,
+    requirements, services, stack,
 };
 
 /// Options of the check.
@@ -65,12 +66,14 @@ pub fn check(host: &Host, extensions: &[Extension<'_>], options: &Options) -> Re
     let trees: Vec<&Tree> = accepted.iter().map(|e| e.tree).collect();
     let merged = merge(&host.tree, &trees)?;
     let units = host.units();
+    let now = Units::of(&merged.tree);
     findings.extend(stack::findings(host, units, &merged, &names));
     findings.extend(hidden::findings(host, &merged, &accepted));
     findings.extend(libraries::findings(host, &merged, &accepted));
-    let (of_units, starts) = services::findings(host, units, &merged, &accepted)?;
+    let (of_units, starts) = services::findings(host, units, &merged, &now, &accepted)?;
     findings.extend(of_units);
-    findings.extend(names::findings(&merged, &accepted));
+    findings.extend(names::findings(&merged, &now, &accepted));
+    findings.extend(requirements::findings(host, &merged, &now, &accepted));
     findings.extend(accounts::findings(host, units, &accepted)?);
     findings.extend(late::findings(host, units, &merged, &accepted)?);
     let hierarchies = merged.hierarchies.iter().map(|h| HierarchyReport::new(h, &names)).collect();

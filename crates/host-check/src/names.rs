@@ -26,13 +26,13 @@ const POLICIES: [&str; 4] = [
     "/etc/dbus-1/system.d",
 ];
 
-pub(crate) fn findings(merged: &Merged, layers: &[Layer<'_>]) -> Vec<Finding> {
+pub(crate) fn findings(merged: &Merged, units: &Units, layers: &[Layer<'_>]) -> Vec<Finding> {
     let mut out = Vec::new();
     let policies = OnceCell::new();
     for (i, layer) in layers.iter().enumerate() {
         let own = |path: &TreePath| merged.owner(path) == Owner::Extension(i);
         interpreters(merged, layer, &own, &mut out);
-        activated(merged, layer, &own, &mut out);
+        activated(merged, units, layer, &own, &mut out);
         let may_own = |name: &str| policies.get_or_init(|| Policies::of(&merged.tree)).allow(name);
         owned(layer, &own, &may_own, &mut out);
     }
@@ -53,14 +53,14 @@ fn interpreters(merged: &Merged, layer: &Layer<'_>, own: &dyn Fn(&TreePath) -> b
 }
 
 /// Files by which the bus starts something.
-fn activated(merged: &Merged, layer: &Layer<'_>, own: &dyn Fn(&TreePath) -> bool, out: &mut Vec<Finding>) {
-    let paths: Vec<&TreePath> =
-        layer.tree.children(&ACTIVATED.path()).map(|(path, _)| path).filter(|path| own(path)).collect();
-    if paths.is_empty() {
-        return;
-    }
-    let units = Units::of(&merged.tree);
-    for path in paths {
+fn activated(
+    merged: &Merged,
+    units: &Units,
+    layer: &Layer<'_>,
+    own: &dyn Fn(&TreePath) -> bool,
+    out: &mut Vec<Finding>,
+) {
+    for (path, _) in layer.tree.children(&ACTIVATED.path()).filter(|(path, _)| own(path)) {
         let lines = text(&merged.tree, path.to_absolute()).map(|text| parse(&text)).unwrap_or_default();
         let value = |key: &str| {
             let found = lines.iter().rfind(|d| d.section == "D-BUS Service" && d.key == key)?;

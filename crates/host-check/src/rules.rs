@@ -150,6 +150,10 @@ rules! {
         "the user or group of a service is made by sysusers.d, which is read before the merge";
     KERNEL_MODULES "kernel-modules" Error
         "kernel modules that the host's kernel doesn't load";
+    KERNEL_OPTION "kernel-option" Error
+        "the host's kernel was built without an option that something needs";
+    KERNEL_VERSION "kernel-version" Error
+        "a unit is for other kernels than the host's";
     LABELS "selinux-labels" Error
         "without SELinux labels the host's services may not use the files";
     INTERPRETER "script-interpreter" Warning

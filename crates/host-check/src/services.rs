@@ -27,9 +27,9 @@ pub(crate) fn findings(
     host: &Host,
     hosts: &Units,
     merged: &Merged,
+    now: &Units,
     layers: &[Layer<'_>],
 ) -> Result<(Vec<Finding>, Vec<StartReport>), ContentError> {
-    let now = Units::of(&merged.tree);
     let mut units = Check { host, merged, layers, hosts, now, out: Vec::new() };
     let of_extension = |path: &TreePath| matches!(merged.owner(path), Owner::Extension(_));
     let changed: Vec<String> = units.now.with(of_extension).into_iter().map(str::to_owned).collect();
@@ -40,7 +40,7 @@ pub(crate) fn findings(
     units.hidden();
     let starts = units.starts()?;
     units.reload()?;
-    units.out.extend(cycles::findings(&units.now, merged, layers));
+    units.out.extend(cycles::findings(units.now, merged, layers));
     Ok((units.out, starts))
 }
 
@@ -49,7 +49,7 @@ struct Check<'a> {
     merged: &'a Merged,
     layers: &'a [Layer<'a>],
     hosts: &'a Units,
-    now: Units,
+    now: &'a Units,
     out: Vec<Finding>,
 }
 
@@ -63,10 +63,8 @@ impl Check<'_> {
 
     /// A unit that an extension has, or changes.
     fn unit(&mut self, name: &str) {
-        let of_extension = |path: &&TreePath| matches!(self.merged.owner(path), Owner::Extension(_));
-        let file = self.now.files.get(name).filter(of_extension);
-        let drop_in = || self.now.drop_ins.get(name)?.iter().find(of_extension);
-        let Some(path) = file.or_else(drop_in).cloned() else { return };
+        let of_extension = |path: &TreePath| matches!(self.merged.owner(path), Owner::Extension(_));
+        let Some(path) = self.now.path(name, of_extension).cloned() else { return };
         let extension = self.name(&path).map(str::to_owned);
         let extension = extension.as_deref();
         let lines = self.now.directives(&self.merged.tree, name);

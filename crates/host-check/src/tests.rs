@@ -413,6 +413,134 @@ fn labels_count_where_there_is_a_policy() {
 }
 
 #[test]
+fn what_the_kernel_lacks() {
+    let kernel = [
+        "/usr/lib/modules/6.12.1/modules.builtin=kernel/fs/ext4/ext4.ko\nkernel/net/ipv6/ipv6.ko\n",
+        "/usr/lib/modules/6.12.1/modules.builtin.modinfo=ext4.file=fs/ext4/ext4\0ext4.alias=fs-ext3\0",
+        "/usr/lib/modules/6.12.1/modules.alias=# x\nalias net-pf-10 x\n",
+        "/usr/lib/modules/6.12.1/kernel/fs/nfs-v4.ko.zst=x",
+        "/usr/lib/modules/6.1.0/build=x",
+        "/usr/lib/modprobe.d/x.conf=install special /bin/true\nalias other x\n",
+        "/boot/config-6.12.1=CONFIG_MEMCG=y\n# CONFIG_CFS_BANDWIDTH is not set\nCONFIG_USER_NS=n\n",
+    ];
+    let with = |file: &str| {
+        let report = report(tree(&[HOST, &kernel].concat()), &[("a", &[file])], &Options::default());
+        let of_kernel = |f: &&Finding| f.rule.starts_with("kernel-");
+        let shown = report.findings.iter().filter(of_kernel);
+        shown.map(|f| format!("{} {}: {}", f.severity, f.rule, f.message)).collect::<Vec<_>>().join("|")
+    };
+    let unit = |lines: &str| with(&format!("/usr/lib/systemd/system/a.service={lines}\n"));
+    let table = [
+        (
+            "[Service]\nExecStartPre=modprobe -a x zfs vhost-net",
+            "error kernel-modules: ExecStartPre=modprobe zfs: kernel 6.12.1 has no module zfs|error kernel-modules: ExecStartPre=modprobe vhost-net: kernel 6.12.1 has no module vhost-net",
+        ),
+        ("[Service]\nExecStartPre=/sbin/modprobe x zfs=1\nExecStop=modprobe -r zfs", ""),
+        (
+            "[Service]\nExecStartPre=-/sbin/modprobe -q zfs",
+            "note kernel-modules: ExecStartPre=modprobe zfs: kernel 6.12.1 has no module zfs",
+        ),
+        ("[Service]\nExecStartPre=modprobe -a special other ext4 nfs_v4 net-pf-10 pci:v1", ""),
+        (
+            "[Service]\nMemoryMax=1G\nCPUQuota=20%",
+            "warning kernel-option: CPUQuota= has no effect: kernel 6.12.1 has no CONFIG_CFS_BANDWIDTH",
+        ),
+        ("[Service]\nCPUQuota=\nPrivateUsers=no", ""),
+        // What is taken back, as a drop-in does.
+        ("[Service]\nCPUQuota=20%\nPrivateUsers=yes\nCPUQuota=\nPrivateUsers=no", ""),
+        ("[Service]\nExecStartPre=modprobe zfs\nExecStartPre=\nExecStartPre=modprobe x", ""),
+        ("[Unit]\nConditionKernelVersion=>=7\nConditionPathExists=\nConditionKernelVersion==7.*", ""),
+        (
+            "[Service]\nPrivateUsers=yes",
+            "error kernel-option: PrivateUsers= fails: kernel 6.12.1 has no CONFIG_USER_NS",
+        ),
+        (
+            "[Unit]\nConditionKernelVersion=>=6.13",
+            "warning kernel-version: ConditionKernelVersion=>=6.13: a.service is skipped on kernel 6.12.1",
+        ),
+        (
+            "[Unit]\nAssertKernelVersion=< 6.13 >6.12.1",
+            "error kernel-version: AssertKernelVersion=< 6.13 >6.12.1: a.service fails on kernel 6.12.1",
+        ),
+        (
+            "[Unit]\nConditionKernelVersion=>=6.12 <7\nConditionKernelVersion=|>7\nConditionVersion=systemd >300\nConditionKernelVersion=7.*",
+            "",
+        ),
+        (
+            "[Unit]\nConditionVersion=kernel >= 7",
+            "warning kernel-version: ConditionVersion=kernel >= 7: a.service is skipped on kernel 6.12.1",
+        ),
+        (
+            "[Unit]\nConditionPathExists=/sys/kernel/sched_ext/state",
+            "warning kernel-option: ConditionPathExists=/sys/kernel/sched_ext/state: a.service is skipped: kernel 6.12.1 has no CONFIG_SCHED_CLASS_EXT",
+        ),
+        ("[Unit]\nConditionPathExists=!/dev/kvm\nConditionPathExists=/dev/kvmx", ""),
+        (
+            "[Unit]\nAssertPathExists=/dev/kvm",
+            "error kernel-modules: AssertPathExists=/dev/kvm: a.service fails: kernel 6.12.1 has no module kvm",
+        ),
+        (
+            "[Socket]\nListenStream=vsock::80",
+            "error kernel-modules: ListenStream=vsock::80: kernel 6.12.1 has no module vsock",
+        ),
+    ];
+    for (lines, expected) in table {
+        assert_eq!(unit(lines), expected, "{lines}");
+    }
+    let mount = |kind: &str| {
+        with(&format!("/usr/lib/systemd/system/srv.mount=[Mount]\nWhat=x\nWhere=/srv\nType={kind}\n"))
+    };
+    assert_eq!(mount("xfs"), "error kernel-modules: Type=xfs: kernel 6.12.1 has no file system xfs");
+    for kind in ["ext4", "ext3", "tmpfs", "%i"] {
+        assert_eq!(mount(kind), "", "{kind}");
+    }
+    let files = [
+        (
+            "/usr/lib/modules-load.d/a.conf=# y\n\nx\nbr_netfilter\n",
+            "error kernel-modules: br_netfilter: kernel 6.12.1 has no module br_netfilter",
+        ),
+        (
+            "/usr/lib/sysctl.d/a.conf=net.ipv6.conf.all.forwarding=1\n-net/bridge/x = 1\nvm.swappiness=1\n",
+            "note kernel-modules: net.bridge.x=1: kernel 6.12.1 has no module br_netfilter",
+        ),
+        (
+            "/usr/lib/sysctl.d/a.conf=net.ipv4.tcp_congestion_control=bbr\n",
+            "warning kernel-modules: net.ipv4.tcp_congestion_control=bbr: kernel 6.12.1 has no module tcp_bbr",
+        ),
+        (
+            "/usr/lib/binfmt.d/a.conf=:a:M::a::/usr/bin/a:\n",
+            "error kernel-modules: binary formats: kernel 6.12.1 has no module binfmt_misc",
+        ),
+    ];
+    for (file, expected) in files {
+        assert_eq!(with(file), expected, "{file}");
+    }
+    // Without lists of the kernel's parts and without its configuration, nothing is known; without a kernel, neither.
+    let unknown = |host: Tree| {
+        let unit = "/usr/lib/systemd/system/a.service=[Service]\nExecStart=modprobe zfs\nCPUQuota=20%\n";
+        said(&report(
+            host,
+            &[("a", &[unit, "/usr/lib/sysctl.d/a.conf=net.mptcp.enabled=1\n"])],
+            &Options::default(),
+        ))
+    };
+    let silent = |found: Vec<String>| !found.iter().any(|f| f.contains(" kernel-"));
+    assert!(silent(unknown(tree(HOST))) && silent(unknown(tree(&["/usr/bin/sh*=sh"]))));
+}
+
+/// An update that keeps the kernel before it.
+#[test]
+fn one_of_two_kernels() {
+    let older =
+        ["/usr/lib/modules/6.1.0/modules.builtin=kernel/x.ko\n", "/usr/lib/modules/6.1.0/zfs.ko.xz=x"];
+    let host = || tree(&[HOST, &older, &["/usr/lib/modules/6.12.1/modules.builtin="]].concat());
+    let files = ["/usr/lib/systemd/system/zfs.mount=[Unit]\nAssertKernelVersion=>6.2\n[Mount]\nType=zfs\n"];
+    let expected = ["warning kernel-modules", "warning kernel-version"]
+        .map(|rule| format!("{rule} /usr/lib/systemd/system/zfs.mount"));
+    assert_eq!(said(&report(host(), &[("a", &files)], &Options::default())), expected);
+}
+
+#[test]
 fn circles_in_the_order_of_units() {
     let host = [
         "/usr/lib/systemd/system/sysinit.target=[Unit]\n",

@@ -114,6 +114,12 @@ impl Units {
         out
     }
 
+    /// The file that such a path is for a unit: its own, or a drop-in.
+    pub(crate) fn path(&self, name: &str, is: impl Fn(&TreePath) -> bool) -> Option<&TreePath> {
+        let files = self.files.get(name).into_iter();
+        files.chain(self.drop_ins.get(name).into_iter().flatten()).find(|path| is(path))
+    }
+
     /// Names of the units that have a file, or a drop-in, from such paths.
     pub(crate) fn with(&self, is: impl Fn(&TreePath) -> bool) -> BTreeSet<&str> {
         let files = self.files.iter().filter(|(_, path)| is(path)).map(|(name, _)| name.as_str());

@@ -3,6 +3,7 @@
 //! `release` is a folder that any web server can host; `site` its page; `sysupdate` and `snippets` what machines
 //! need to install from it and to keep up to date.
 
+mod published;
 mod release;
 pub mod site;
 

@@ -211,6 +211,47 @@ fn what_cannot_be_had_is_told() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn images_of_a_release_are_checked() -> Result<()> {
+    let catalogue = Catalogue::new()?;
+    let host = catalogue.user.home().join("host");
+    fs::create_dir_all(host.join("usr/lib"))?;
+    fs::write(host.join("usr/lib/os-release"), "ID=flatcar\n")?;
+    let host = format!("dir:{}", host.display());
+    let check = |from: &str, args: &[&str]| {
+        let bakery = Parts::get()?.bakery(&catalogue.user).args(["check", "--host", &host, "--from", from]);
+        bakery.args(args).outcome()
+    };
+    // What decides is the version, not the order of the names.
+    for (name, file) in [
+        ("k3s", "k3s-v1.32.10+k3s1-x86-64.raw"),
+        ("k3s-v1.31.9+k3s1-x86-64.raw", "k3s-v1.31.9+k3s1-x86-64.raw"),
+    ] {
+        let out = check(&catalogue.base, &[name, "--json"])?.success()?;
+        let report: serde_json::Value = serde_json::from_str(&out.stdout)?;
+        let size = fs::metadata(catalogue.work.path().join("site/extensions/k3s").join(file))?.len();
+        let extension = &report[0]["extensions"][0];
+        assert_eq!((&extension["name"], &extension["size"]), (&"k3s".into(), &size.into()), "{report}");
+    }
+    let twice = check(&catalogue.base, &["k3s", "k3s"])?.failure()?;
+    assert!(twice.stdout.contains("[same-name]"), "{twice:?}");
+    for (from, args, said) in [
+        (
+            &*catalogue.base,
+            &["k3s-v9-x86-64.raw"][..],
+            "doesn't list k3s-v9-x86-64.raw; the newest version is v1.32.10+k3s1",
+        ),
+        (&catalogue.base, &["k3s", "--arch", "riscv64"], "SHA256SUMS: lists no k3s for riscv64"),
+        (&catalogue.base, &["gone"], "gone/SHA256SUMS"),
+        (&catalogue.base, &["k3s", "--catalogue-key", "none.asc"], "none.asc"),
+        ("ftp://example.org", &["k3s"], "--from: got \"ftp://example.org\", expected an address"),
+    ] {
+        let out = check(from, args)?.failure()?;
+        assert!(out.stderr.contains(said) && out.stdout.is_empty(), "{args:?}: {said:?}: {}", out.stderr);
+    }
+    Ok(())
+}
+
 /// The guide's lines, with the memory file systems of a host that is not changed: /tmp for /opt.
 const ROLL_BACK: &str = r#"
 mkdir -p "$place/tmp/extensions/tool"

@@ -9,7 +9,7 @@ use store::{Cache, ScratchGuard};
 use sysext::ExtensionName;
 use tree::{Arch, Blob, Content, Event, Events};
 
-use crate::{release::Sums, sysupdate};
+use crate::{published::Published, sysupdate};
 use osimage::flatcar::{FINGERPRINT, INDEX, Release, ReleaseSelector};
 use osimage::{InstallPartition, InstallPath, Payload, bake, check, vendor};
 use recipes::checksum::Checksum;
@@ -267,31 +267,16 @@ fn fetched(
     events: &dyn Events,
 ) -> anyhow::Result<Found> {
     let file = file.to_str().filter(|f| !f.contains('/')).with_context(|| format!("{file:?}: odd name"))?;
-    let base = format!("{}/{name}/", args.base_url.trim_end_matches('/'));
-    let url = format!("{base}SHA256SUMS");
-    let manifest = fetcher.text(&url, TEXT_MAX, events)?;
-    if let Some(path) = &args.catalogue_key {
-        let key = std::fs::read(path).with_context(|| format!("{path:?}"))?;
-        let url = format!("{url}.gpg");
-        let signature = fetcher.text(&url, SIGNATURE_MAX, events)?;
-        signature::verify(Scheme::OpenPgp, &key, &signature, &Content::from(manifest.clone()))
-            .with_context(|| url.clone())?;
-    }
-    let sums = Sums::parse(&manifest).with_context(|| url.clone())?;
-    let sum = |file: &str| sums.0.get(file).and_then(|s| Checksum::from_hex(s));
-    let checksum = sum(file).with_context(|| format!("{url}: doesn't list {file}"))?;
-    let want = |file: &str, checksum| FileRequest {
-        url: format!("{base}{file}"),
-        checksums: vec![checksum],
-        size: None,
-    };
-    let got = fetcher.get(&want(file, checksum), events)?;
-    let configuration = match sum(&format!("{name}.conf")) {
-        Some(checksum) => {
-            let got = fetcher.get(&want(&format!("{name}.conf"), checksum), events)?;
+    let published = Published::new(fetcher, &args.base_url, args.catalogue_key.as_deref())?;
+    let manifest = published.manifest(name, events)?;
+    let got = published.get(&manifest, file, events)?;
+    let configuration = format!("{name}.conf");
+    let configuration = match manifest.has(&configuration) {
+        true => {
+            let got = published.get(&manifest, &configuration, events)?;
             Some(String::from_utf8(got.content().read(TEXT_MAX)?).context("the configuration isn't UTF-8")?)
         }
-        None => None,
+        false => None,
     };
     let path = got.file.blob.path().to_owned();
     Ok(Found { path, file_name: file.to_owned(), size: got.size, configuration })

@@ -7,18 +7,14 @@ use sysext::ExtensionName;
 use tree::{Arch, Silent};
 
 use crate::{
-    release::Sums,
-    release::directory::MANIFEST,
+    published::{Manifest, Published},
     snippets::{Machine, Update},
-    sysupdate::{BASE_URL, Stream, base_url, directory},
+    sysupdate::{BASE_URL, Stream, base_url},
 };
 use recipes::ImageFileName;
 use recipes::config::Config;
-use recipes::fetch::Fetcher;
+use recipes::fetch::{FetchError, Fetcher};
 use recipes::version::Version;
-
-/// Bytes.
-const TEXT_MAX: u64 = 16 << 20;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -119,14 +115,14 @@ fn with(args: &Args, text: impl Fn(&Machine<'_>) -> String) -> anyhow::Result<()
         _ => None,
     };
     let version = match &manifest {
-        Some(manifest) if latest => manifest.newest(args)?,
+        Some(manifest) if latest => manifest.newest(args.arch)?.version,
         _ => args.version.clone(),
     };
     let name = args.name.to_string();
     let file = ImageFileName { name, version: version.clone(), arch: args.arch }.to_string();
     let sha256 = match (given, manifest) {
         (Some(sum), _) => Some(sum),
-        (None, Some(manifest)) => Some(manifest.sum(&file, args)?),
+        (None, Some(manifest)) => Some(manifest.sum(&file)?.to_owned()),
         (None, None) => None,
     };
     let stream = match (args.stream, Stream::of(version.as_str())) {
@@ -149,51 +145,20 @@ fn with(args: &Args, text: impl Fn(&Machine<'_>) -> String) -> anyhow::Result<()
     print(text(&machine).as_bytes()).context("stdout")
 }
 
-/// What a catalogue has of an extension.
-struct Manifest {
-    url: String,
-    sums: Sums,
-}
-
 /// The extension's manifest. That the catalogue can't be asked is an error only if the version has to come from it.
 fn asked(args: &Args, needed: bool) -> anyhow::Result<Option<Manifest>> {
     let environment = cli::environment();
     let config = Config::load(args.config.as_deref(), &environment)?;
     let cache = Cache::open_or_default(config.cache_dir.as_deref(), &environment)?;
     let fetcher = Fetcher::new(config, cache, environment, false);
-    let url = format!("{}{MANIFEST}", directory(&args.base_url, args.name.as_str()));
-    let text = match fetcher.text(&url, TEXT_MAX, &Silent) {
-        Ok(text) => text,
-        Err(error) if needed => return Err(error.into()),
+    match Published::new(&fetcher, &args.base_url, None)?.manifest(&args.name, &Silent) {
+        Ok(manifest) => Ok(Some(manifest)),
+        Err(error) if needed || !error.is::<FetchError>() => Err(error),
         Err(error) => {
             let reason = format!("the image's checksum is left out: {error}");
             let events = cli::Terminal::new(cli::Verbosity::Normal);
             tree::Events::event(&events, tree::Event::Warning(reason.into()));
-            return Ok(None);
-        }
-    };
-    let sums = Sums::parse(&text).with_context(|| url.clone())?;
-    Ok(Some(Manifest { url, sums }))
-}
-
-impl Manifest {
-    fn newest(&self, args: &Args) -> anyhow::Result<Version> {
-        let (name, arch) = (args.name.as_str(), args.arch.systemd());
-        let version = |file: &String| {
-            let image = ImageFileName::of(name, file).filter(|image| image.arch == args.arch)?;
-            Some(image.version)
-        };
-        match self.sums.0.keys().filter_map(version).max() {
-            Some(newest) => Ok(newest),
-            None => bail!("{}: lists no {name} for {arch}", self.url),
-        }
-    }
-
-    fn sum(&self, file: &str, args: &Args) -> anyhow::Result<String> {
-        match (self.sums.0.get(file), self.newest(args)) {
-            (Some(sum), _) => Ok(sum.clone()),
-            (None, Ok(newest)) => bail!("{}: doesn't list {file}; the newest version is {newest}", self.url),
-            (None, Err(_)) => bail!("{}: doesn't list {file}", self.url),
+            Ok(None)
         }
     }
 }

@@ -126,6 +126,7 @@ pub(crate) const TABLE: &[(&str, Rows)] = &[
             ("bakery check", CHECKED),
             ("bakery check", CHECKED),
             ("bakery check", CHECKED),
+            ("bakery check", CHECKED),
         ],
     ),
     (

@@ -4,6 +4,7 @@ mod matrix;
 mod set;
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -11,11 +12,13 @@ use cli::{ReadHost, Terminal, Verbosity};
 use host_check::{Comparison, Extension, Options, PACKAGE_DATABASES, Report, Severity};
 use image::{ImageContents, ImageKind, read};
 use oci::Context;
+use recipes::ImageFileName;
 use sysext::ExtensionName;
-use tree::{Events, TreePath, parallel};
+use tree::{Arch, Events, TreePath, parallel};
 
 use super::inspect::name_of;
 use super::{CatalogueArgs, WorkArgs, lint};
+use crate::{published::Published, sysupdate};
 use set::SetFile;
 
 const EXAMPLES: &str = "\
@@ -30,6 +33,8 @@ Examples:
       List what changes for a fleet's extensions when its hosts are updated.
   bakery check --host a.tar --host b.tar --matrix *.raw
       Print a Markdown table of hosts and extensions.
+  bakery check --host flatcar.bin --from https://example.org/extensions docker tailscale
+      Check the newest images of a published release.
   bakery check --host flatcar.bin --allow host-file docker.raw
       Accept a risk.
 
@@ -47,6 +52,15 @@ pub struct Args {
     /// image, by its reference; repeatable
     #[arg(long, value_name = "HOST", required_unless_present_any = ["rules", "set"])]
     pub host: Vec<String>,
+
+    /// Take names from the release that is published at this URL instead of building recipes: the newest version of NAME for --arch, or
+    /// NAME-VERSION-ARCH.raw
+    #[arg(long, value_name = "URL")]
+    pub from: Option<String>,
+
+    /// Verify manifests of the release with this OpenPGP key
+    #[arg(long, value_name = "FILE")]
+    pub catalogue_key: Option<PathBuf>,
 
     /// Only print what differs from this host, such as the release before
     #[arg(long, value_name = "OLD_HOST", conflicts_with = "matrix")]
@@ -137,7 +151,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     if hosts.is_empty() || extensions.is_empty() {
         bail!("the set has no {}", if hosts.is_empty() { "hosts" } else { "extensions" });
     }
-    let paths = lint::paths(&extensions, &args.catalogue, &args.work, &catalogue, scratch.path())?;
+    let from = args.from.as_deref().or(named.from.as_deref());
+    if from.is_none() && args.catalogue_key.is_some() {
+        bail!("--catalogue-key: no release is named: add --from URL, or from = \"URL\" to the set");
+    }
+    let paths = match from {
+        Some(url) => published(args, url, &extensions, scratch.path(), &events)?,
+        None => lint::paths(&extensions, &args.catalogue, &args.work, &catalogue, scratch.path())?,
+    };
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let set = parallel::try_map(threads, &paths, |path| Read::new(path, &context))?;
     let extensions: Vec<Extension<'_>> = set.iter().map(Read::extension).collect();
@@ -173,6 +194,47 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     print(&if args.json { json(&changes)? } else { texts.join("\n") })?;
     let count = |severity| changes.iter().map(|c| c.count(severity)).sum();
     outcome(count(Severity::Error), count(Severity::Warning), args.strict)
+}
+
+/// Files and directories; what isn't one is downloaded from a release, and linked below `dir` by its name there.
+fn published(
+    args: &Args,
+    url: &str,
+    extensions: &[PathBuf],
+    dir: &Path,
+    events: &dyn Events,
+) -> anyhow::Result<Vec<PathBuf>> {
+    let base_url = sysupdate::base_url(url).map_err(|e| anyhow::anyhow!("--from: {e}"))?;
+    let fetcher = args.work.fetcher()?;
+    let release = Published::new(&fetcher, &base_url, args.catalogue_key.as_deref())?;
+    let named = args.work.source.arch.as_deref().filter(|arch| !arch.is_empty());
+    let arch = match named {
+        Some(named) => named.parse()?,
+        None => Arch::host().context("this machine's architecture is unknown: pass --arch")?,
+    };
+    let mut out = Vec::new();
+    for (number, extension) in extensions.iter().enumerate() {
+        if extension.exists() {
+            out.push(extension.clone());
+            continue;
+        }
+        let text = extension.to_str().with_context(|| format!("{extension:?}: odd name"))?;
+        let file = text.parse::<ImageFileName>().ok();
+        let name = file.as_ref().map_or(text, |file| file.name.as_str()).parse()?;
+        let manifest = release.manifest(&name, events)?;
+        let file = match file {
+            Some(_) => text.to_owned(),
+            None => manifest.newest(arch)?.to_string(),
+        };
+        let got = release.get(&manifest, &file, events)?;
+        // Somebody may name one twice, which the check has a finding for.
+        let place = dir.join(number.to_string());
+        std::fs::create_dir(&place).with_context(|| format!("{place:?}"))?;
+        let link = place.join(&file);
+        symlink(got.file.blob.path(), &link).with_context(|| format!("{link:?}"))?;
+        out.push(link);
+    }
+    Ok(out)
 }
 
 fn host(args: &Args, name: &str, context: &Context, events: &dyn Events) -> anyhow::Result<ReadHost> {

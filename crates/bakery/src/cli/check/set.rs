@@ -14,6 +14,8 @@ pub(super) struct SetFile {
     /// Images, directories and names of recipes.
     #[serde(default)]
     pub(super) extensions: Vec<PathBuf>,
+    /// As `--from`.
+    pub(super) from: Option<String>,
     /// As `--allow`.
     #[serde(default)]
     pub(super) allow: Vec<String>,
@@ -37,6 +39,7 @@ impl SetFile {
         Ok(SetFile {
             hosts: set.hosts.into_iter().map(host).collect(),
             extensions: set.extensions.into_iter().map(placed).collect(),
+            from: set.from,
             allow: set.allow,
         })
     }

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags, Stat};
+use rustix::fs::{FlockOperation, Mode, OFlags, Stat, flock};
 
 /// A file on the host that holds the content of one or more files of a tree.
 #[derive(Debug)]
@@ -76,8 +76,19 @@ impl Seen {
     }
 }
 
+impl Drop for Blob {
+    fn drop(&mut self) {
+        // Closing isn't enough: a child that another thread is just starting has the descriptor, too, until it runs its program, and the
+        // file would stay locked.
+        if let Place::Open(file) | Place::Filled { file, .. } = &self.place {
+            let _ = flock(file, FlockOperation::Unlock);
+        }
+    }
+}
+
 impl Blob {
-    /// A blob that is kept open, so that its bytes stay even if somebody unlinks it. For layers.
+    /// A blob that is kept open, so that its bytes stay even if somebody unlinks it. For layers. A lock of flock(2) on the file goes with
+    /// the blob.
     pub fn from_file(path: impl Into<PathBuf>, file: File) -> Arc<Self> {
         Arc::new(Blob { path: path.into(), place: Place::Open(file) })
     }

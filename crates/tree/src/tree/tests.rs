@@ -206,3 +206,17 @@ fn what_changes_the_direction_of_text_is_escaped() {
         assert!(!is_control(c), "{c:?}");
     }
 }
+
+/// As a child has it that another thread is starting.
+#[test]
+fn a_blob_unlocks_its_file_whoever_else_has_the_descriptor() {
+    let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+    let file = std::fs::File::open(&path).unwrap();
+    let other = std::fs::File::open(&path).unwrap();
+    let _copy = file.try_clone().unwrap();
+    file.lock_shared().unwrap();
+    let blob = Blob::from_file(&*path, file);
+    assert!(other.try_lock().is_err());
+    drop(blob);
+    other.try_lock().unwrap();
+}

@@ -7,7 +7,6 @@ use clap::{Args, CommandFactory};
 use flix::plan::Selection;
 use image::{Format, ImageOptions, Written};
 use oci::{ImageRef, Rootfs};
-use packages::Database;
 use run_check::Outcome;
 use services::{Needs, WithoutUnits};
 use sysext::extension::Finding;
@@ -22,6 +21,7 @@ use crate::args::{
     SourceArgs, TargetArgs,
 };
 use crate::hint::TEXTS;
+use crate::lazy_database::LazyDatabase;
 use crate::package_selection::PackagesError;
 use crate::provenance::{Provenance, Source, included};
 use crate::root::{RootError, Wanted, check_machines, root_file_system};
@@ -78,25 +78,29 @@ pub(crate) trait Conversion {
     /// Takes from the files that a run opens what is the host's business.
     const LEAVE_OUT: LeaveOut;
 
-    /// Takes from the root file system what the extension must not contain. The selections, if there are any, say what it is to
-    /// have. Gives the paths that are wanted, too: those asked for, or those that the selections stand for.
+    /// Takes from the root file system, whose packages are in the database, what the extension must not contain. The selections, if
+    /// there are any, say what it is to have. Gives the paths that are wanted, too: those asked for, or those that the selections
+    /// stand for.
     ///
     /// # Errors
     /// Something wanted is missing.
     fn narrow(
         &self,
         rootfs: Rootfs,
+        _database: &LazyDatabase,
         wanted: &[RequestedPath],
         _selections: &[Selection],
     ) -> anyhow::Result<(Rootfs, Vec<RequestedPath>)> {
         Ok((rootfs, wanted.to_vec()))
     }
 
-    /// What the extension is to have. Changes nothing. Files of `elsewhere` get to the host without being part of it.
+    /// What the extension is to have. `database` is that of the whole root file system. Changes nothing. Files of `elsewhere` get to the
+    /// host without being part of it.
     fn plan(
         &self,
         name: &ExtensionName,
         rootfs: &Rootfs,
+        database: &LazyDatabase,
         wanted: Vec<RequestedPath>,
         selections: Vec<Selection>,
         elsewhere: BTreeSet<TreePath>,
@@ -141,7 +145,12 @@ pub(crate) trait Conversion {
     }
 
     /// The paths whose packages' services count: those asked for, or those that packages stand for.
-    fn service_paths(&self, _image: &Tree, wanted: &[RequestedPath]) -> anyhow::Result<Vec<RequestedPath>> {
+    fn service_paths(
+        &self,
+        _image: &Tree,
+        _database: &LazyDatabase,
+        wanted: &[RequestedPath],
+    ) -> anyhow::Result<Vec<RequestedPath>> {
         Ok(wanted.to_vec())
     }
 
@@ -149,6 +158,7 @@ pub(crate) trait Conversion {
     fn select_packages(
         &self,
         _rootfs: &Rootfs,
+        _database: &LazyDatabase,
         _events: &dyn Events,
     ) -> Result<Vec<Selection>, PackagesError> {
         Ok(Vec::new())
@@ -158,7 +168,14 @@ pub(crate) trait Conversion {
     fn sources(&self, plan: &Self::Plan, image: &Tree) -> BTreeSet<TreePath>;
 
     /// Warns of users that no host makes, since nothing of what packages need beside their files is included.
-    fn warn_of_users(&self, _plan: &Self::Plan, _image: &Tree, _events: &dyn Events) {}
+    fn warn_of_users(
+        &self,
+        _plan: &Self::Plan,
+        _image: &Tree,
+        _database: &LazyDatabase,
+        _events: &dyn Events,
+    ) {
+    }
 
     /// The machines that the plan's programs are for.
     fn machines(&self, plan: &Self::Plan, rootfs: &Rootfs) -> BTreeSet<Machine>;
@@ -241,9 +258,10 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
         events.event(Event::Warning(format!("{option} has no effect: no PATH is a package:NAME").into()));
     }
     let rootfs = root_file_system(&context, &sandbox, image, &wanted, name.as_str(), &events)?;
-    let mut selections = command.select_packages(&rootfs, &events)?;
+    let database = LazyDatabase::default();
+    let mut selections = command.select_packages(&rootfs, &database, &events)?;
     selections.extend(select(&args.selection, &sandbox, &rootfs, C::LEAVE_OUT, &context.cache, &events)?);
-    let wanted = command.service_paths(&rootfs.tree, paths)?;
+    let wanted = command.service_paths(&rootfs.tree, &database, paths)?;
     let without_units = command.without_units();
     let kind = match without_units {
         WithoutUnits::State => ServiceKind::Whole,
@@ -252,7 +270,7 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
         }
     };
     let inventory = match kind > ServiceKind::None && !args.services.no_service_files {
-        true => service_files::inventory(&rootfs.tree, &wanted, &selections, kind, &events)?,
+        true => service_files::inventory(&rootfs.tree, &database, &wanted, &selections, kind, &events)?,
         false => None,
     };
     // A private root has the image's.
@@ -268,14 +286,11 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
     let is_checked = !is_refused && !args.report.dry_run;
     let original = is_checked.then(|| rootfs.tree.clone());
     let described = args.provenance && !args.report.dry_run;
-    let database = match described {
-        true => Database::read(&rootfs.tree)?,
-        false => None,
-    };
-    let (rootfs, shown) = command.narrow(rootfs, paths, &selections)?;
-    let plan = command.plan(name, &rootfs, shown, selections, elsewhere)?;
+    let owners = if described { database.get(&rootfs.tree)? } else { None };
+    let (rootfs, shown) = command.narrow(rootfs, &database, paths, &selections)?;
+    let plan = command.plan(name, &rootfs, &database, shown, selections, elsewhere)?;
     if inventory.is_none() || kind < ServiceKind::Whole {
-        command.warn_of_users(&plan, &rootfs.tree, &events);
+        command.warn_of_users(&plan, &rootfs.tree, &database, &events);
     }
     let machines = command.machines(&plan, &rootfs);
     let narrowed = is_checked.then(|| rootfs.clone());
@@ -289,7 +304,7 @@ pub(crate) fn convert<C: CommandFactory + Conversion>(
         commands: sandbox.run.clone(),
         traces: args.selection.trace.clone(),
         lists: args.selection.paths_from.iter().map(|path| path.display().to_string()).collect(),
-        included: included(database.as_ref(), &command.sources(&plan, &rootfs.tree)),
+        included: included(owners.as_deref(), &command.sources(&plan, &rootfs.tree)),
     });
     check_machines(&args.source, image, machines.iter().copied())?;
     let image_for = args.source.image_architecture(rootfs.config.platform.as_ref());

@@ -33,6 +33,8 @@ mod root;
 
 mod selection;
 
+mod lazy_database;
+
 mod package_selection;
 
 mod private_root;

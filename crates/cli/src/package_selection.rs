@@ -1,6 +1,7 @@
 //! From names of packages to their files.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use flix::plan::Selection;
 use packages::base::{is_base, is_often};
@@ -10,6 +11,7 @@ use sysext::request::home;
 use tree::{Event, Events, StaticPath, Tree, TreePath, list_some};
 
 use crate::args::{PACKAGE, PackageArgs};
+use crate::lazy_database::LazyDatabase;
 
 /// Most names shown in a note.
 const NAMED: usize = 12;
@@ -47,9 +49,13 @@ pub(crate) fn missing(tree: &Tree, names: &[String]) -> Result<Vec<String>, Data
 ///
 /// # Errors
 /// There is none, or it can't be read.
-pub(crate) fn database_of(names: &[String], tree: &Tree) -> Result<Option<Database>, PackagesError> {
+pub(crate) fn database_of(
+    names: &[String],
+    tree: &Tree,
+    database: &LazyDatabase,
+) -> Result<Option<Rc<Database>>, PackagesError> {
     let Some(first) = names.first() else { return Ok(None) };
-    let database = Database::read(tree)?;
+    let database = database.get(tree)?;
     database.map(Some).ok_or_else(|| PackagesError::NoDatabase { name: first.clone() })
 }
 
@@ -62,9 +68,10 @@ pub(crate) fn select(
     names: &[String],
     args: &PackageArgs,
     tree: &Tree,
+    database: &LazyDatabase,
     events: &dyn Events,
 ) -> Result<Vec<Selection>, PackagesError> {
-    let Some(database) = database_of(names, tree)? else { return Ok(Vec::new()) };
+    let Some(database) = database_of(names, tree, database)? else { return Ok(Vec::new()) };
     let mut out = Vec::new();
     for name in names {
         let closure = database.closure(&[plain(name)])?;
@@ -248,7 +255,8 @@ mod tests {
         ] {
             let lines = Lines::default();
             let args = Command::parse_from(words).args;
-            let found = select(&["git=1:2".to_owned()], &args, &image(), &lines).unwrap();
+            let found =
+                select(&["git=1:2".to_owned()], &args, &image(), &LazyDatabase::default(), &lines).unwrap();
             let paths: Vec<String> = found[0].paths.iter().map(ToString::to_string).collect();
             assert_eq!((found[0].text.as_str(), paths.join(" ").as_str()), ("package:git=1:2", expected));
             assert_eq!(lines.0.lock().unwrap().len(), said, "{:?}", lines.0.lock().unwrap());
@@ -265,7 +273,7 @@ mod tests {
             image.insert_all(path, Node::file(0o755, *text), &Meta::dir()).unwrap();
         }
         let lines = Lines::default();
-        select(&["git".to_owned()], args, &image, &lines).unwrap();
+        select(&["git".to_owned()], args, &image, &LazyDatabase::default(), &lines).unwrap();
         lines.0.into_inner().unwrap()
     }
 
@@ -321,7 +329,8 @@ mod tests {
     #[test]
     fn what_is_said_of_dependencies() {
         let lines = Lines::default();
-        select(&["git".to_owned()], &PackageArgs::default(), &image(), &lines).unwrap();
+        select(&["git".to_owned()], &PackageArgs::default(), &image(), &LazyDatabase::default(), &lines)
+            .unwrap();
         assert_eq!(
             *lines.0.lock().unwrap(),
             [

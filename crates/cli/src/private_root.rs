@@ -11,6 +11,7 @@ use sysext::request::home;
 use tree::{Event, Events, Kind, StaticPath, Tree, TreePath};
 
 use crate::args::{PACKAGE, PackageArgs};
+use crate::lazy_database::LazyDatabase;
 use crate::package_selection::{PackagesError, database_of, plain, shown, warn_of_init_scripts};
 
 /// Programs that scripts and other programs start without saying so, and the description of a terminal: of the packages that
@@ -86,9 +87,10 @@ pub(crate) fn select(
     names: &[String],
     args: &PackageArgs,
     tree: &Tree,
+    database: &LazyDatabase,
     events: &dyn Events,
 ) -> Result<Vec<Selection>, PackagesError> {
-    let Some(database) = database_of(names, tree)? else { return Ok(Vec::new()) };
+    let Some(database) = database_of(names, tree, database)? else { return Ok(Vec::new()) };
     let plain_names: Vec<&str> = names.iter().map(|n| plain(n)).collect();
     let closure = database.closure(&plain_names)?;
     let text = names.iter().map(|n| format!("{PACKAGE}{n}")).collect::<Vec<_>>().join(" ");
@@ -176,8 +178,12 @@ fn certificates(tree: &Tree, paths: &BTreeSet<TreePath>) -> BTreeSet<TreePath> {
 }
 
 /// Files of /etc that no package owns and that no two hosts may share, but for those that were chosen.
-pub(crate) fn secrets(tree: &Tree, chosen: &BTreeSet<TreePath>) -> Result<BTreeSet<TreePath>, PackagesError> {
-    let Some(database) = Database::read(tree)? else { return Ok(BTreeSet::new()) };
+pub(crate) fn secrets(
+    tree: &Tree,
+    database: &LazyDatabase,
+    chosen: &BTreeSet<TreePath>,
+) -> Result<BTreeSet<TreePath>, PackagesError> {
+    let Some(database) = database.get(tree)? else { return Ok(BTreeSet::new()) };
     let mut out = BTreeSet::new();
     for (path, node) in tree.subtree(&ETC.path()) {
         if node.is_file()
@@ -303,8 +309,12 @@ fn by_distance<'p>(closure: &Closure<'p>) -> Vec<Vec<&'p Package>> {
 ///
 /// # Errors
 /// There is no database, or a package isn't in it.
-pub(crate) fn programs(names: &[String], tree: &Tree) -> Result<Vec<TreePath>, PackagesError> {
-    let Some(database) = Database::read(tree)? else { return Ok(Vec::new()) };
+pub(crate) fn programs(
+    names: &[String],
+    tree: &Tree,
+    database: &LazyDatabase,
+) -> Result<Vec<TreePath>, PackagesError> {
+    let Some(database) = database.get(tree)? else { return Ok(Vec::new()) };
     let mut out: BTreeMap<TreePath, TreePath> = BTreeMap::new();
     for name in names.iter().map(|n| plain(n)) {
         let closure = database.closure(&[name])?;
@@ -350,8 +360,12 @@ pub(crate) struct ServiceFiles {
 ///
 /// # Errors
 /// There is no database, or a package isn't in it.
-pub(crate) fn service_files(names: &[String], tree: &Tree) -> Result<ServiceFiles, PackagesError> {
-    let Some(database) = Database::read(tree)? else { return Ok(ServiceFiles::default()) };
+pub(crate) fn service_files(
+    names: &[String],
+    tree: &Tree,
+    database: &LazyDatabase,
+) -> Result<ServiceFiles, PackagesError> {
+    let Some(database) = database.get(tree)? else { return Ok(ServiceFiles::default()) };
     let mut out = BTreeSet::new();
     for name in names.iter().map(|n| plain(n)) {
         let closure = database.closure(&[name])?;
@@ -534,7 +548,7 @@ mod tests {
     #[test]
     fn what_a_private_root_has() {
         let args = PackageArgs::default();
-        let found = select(&["git".to_owned()], &args, &image(), &Silent).unwrap();
+        let found = select(&["git".to_owned()], &args, &image(), &LazyDatabase::default(), &Silent).unwrap();
         let paths: Vec<String> = found[0].paths.iter().map(ToString::to_string).collect();
         assert_eq!(
             paths.join(" "),
@@ -543,14 +557,14 @@ mod tests {
              /usr/share/perl/x.pmc /var/lib/git/made/a"
         );
         // Each host has its own.
-        let secrets = secrets(&image(), &found[0].paths).unwrap();
+        let secrets = secrets(&image(), &LazyDatabase::default(), &found[0].paths).unwrap();
         let secrets: Vec<String> = secrets.iter().map(ToString::to_string).collect();
         assert_eq!(secrets.join(" "), "/etc/git/made.key /etc/keys/git.key");
-        let found = select(&["tool".to_owned()], &args, &image(), &Silent).unwrap();
+        let found = select(&["tool".to_owned()], &args, &image(), &LazyDatabase::default(), &Silent).unwrap();
         for path in ["/usr/bin/perl5", "/usr/bin/vim.basic", "/usr/bin/dash"] {
             assert!(found[0].paths.contains(&path.parse().unwrap()), "{path}");
         }
-        let e = select(&["none".to_owned()], &args, &image(), &Silent).unwrap_err();
+        let e = select(&["none".to_owned()], &args, &image(), &LazyDatabase::default(), &Silent).unwrap_err();
         assert_eq!(e.to_string(), "package none is not installed in the image");
     }
 
@@ -566,7 +580,14 @@ mod tests {
             "Package: prog\nStatus: install ok installed\nArchitecture: amd64\n\n",
         );
         lab.write("var/lib/dpkg/info/prog.list", "/usr/bin/prog\n");
-        let found = select(&["prog".to_owned()], &PackageArgs::default(), &lab.tree(), &Silent).unwrap();
+        let found = select(
+            &["prog".to_owned()],
+            &PackageArgs::default(),
+            &lab.tree(),
+            &LazyDatabase::default(),
+            &Silent,
+        )
+        .unwrap();
         let paths: Vec<String> = found[0].paths.iter().map(ToString::to_string).collect();
         for path in ["/usr/lib/libone.so.1", "/usr/lib/libone.so.1.0", "/usr/lib/libtwo.so"] {
             assert!(paths.iter().any(|p| p == path), "{path} {paths:?}");
@@ -610,8 +631,11 @@ mod tests {
             (&["libc6"], ""),
         ] {
             let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
-            let got: Vec<String> =
-                programs(&names, &image()).unwrap().iter().map(ToString::to_string).collect();
+            let got: Vec<String> = programs(&names, &image(), &LazyDatabase::default())
+                .unwrap()
+                .iter()
+                .map(ToString::to_string)
+                .collect();
             assert_eq!(got.join(" "), expected, "{names:?}");
         }
     }
@@ -621,7 +645,7 @@ mod tests {
         let all = "/lib/systemd/system/common.service /usr/bin/ssh-keygen /usr/sbin/commond \
              /usr/share/dbus-1/system.d/common.conf /etc/common/start /usr/bin/openssl";
         for (name, expected) in [("common", all), ("meta2", all), ("metameta", all), ("git", "")] {
-            let got = service_files(&[name.to_owned()], &image()).unwrap();
+            let got = service_files(&[name.to_owned()], &image(), &LazyDatabase::default()).unwrap();
             let got: Vec<String> = got.paths.iter().chain(&got.elsewhere).map(ToString::to_string).collect();
             assert_eq!(got.join(" "), expected, "{name}");
         }

@@ -17,6 +17,7 @@ use tree::{Event, Events, Node, Tree, TreePath, list_some};
 
 use crate::args::{OutputArgs, ServiceArgs};
 use crate::hint::TEXTS;
+use crate::lazy_database::LazyDatabase;
 
 /// What an extension brings besides programs, the most of it last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,25 +72,27 @@ fn paths(image: &Tree, wanted: &[RequestedPath], selections: &[Selection]) -> BT
 /// As [`Inventory::read`].
 pub(crate) fn inventory(
     image: &Tree,
+    database: &LazyDatabase,
     wanted: &[RequestedPath],
     selections: &[Selection],
     kind: ServiceKind,
     events: &dyn Events,
 ) -> Result<Option<Inventory>, ServicesError> {
+    let database = database.get(image);
     if kind == ServiceKind::Opened {
-        return match Inventory::read(image, &BTreeSet::new()) {
+        return match database {
             // Nobody asked for packages. The plan warns of the files.
-            Err(ServicesError::Database(e)) => {
+            Err(e) => {
                 let text = format!("files in /etc that the run opened are not made on the host: {e}");
                 events.event(Event::Warning(text.into()));
                 Ok(None)
             }
-            other => other.map(Some),
+            Ok(database) => Inventory::with_database(image, database.as_deref(), &BTreeSet::new()).map(Some),
         };
     }
     let mut paths = paths(image, wanted, selections);
     paths.extend(units_of(image, &paths));
-    Inventory::read(image, &paths).map(Some)
+    Inventory::with_database(image, database?.as_deref(), &paths).map(Some)
 }
 
 /// The units of the image that start one of the files: the package that has one has what the service keeps, too

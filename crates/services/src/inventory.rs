@@ -72,6 +72,18 @@ impl Inventory {
         image: &Tree,
         paths: impl IntoIterator<Item = &'p TreePath>,
     ) -> Result<Inventory, ServicesError> {
+        Inventory::with_database(image, Database::read(image)?.as_ref(), paths)
+    }
+
+    /// As [`Inventory::read`], by a package database that was read before.
+    ///
+    /// # Errors
+    /// A file can't be read.
+    pub fn with_database<'p>(
+        image: &Tree,
+        database: Option<&Database>,
+        paths: impl IntoIterator<Item = &'p TreePath>,
+    ) -> Result<Inventory, ServicesError> {
         let content = |(path, source)| ServicesError::Content { path, source };
         let mut out = Inventory { accounts: Accounts::read(image).map_err(content)?, ..Inventory::default() };
         for top in [ETC, SRV, VAR] {
@@ -86,7 +98,7 @@ impl Inventory {
                 }
             }
         }
-        let Some(database) = Database::read(image)? else { return Ok(out) };
+        let Some(database) = database else { return Ok(out) };
         out.has_database = true;
         let mut kept = BTreeSet::new();
         // Packages share directories, also those in which they have nothing.
@@ -100,7 +112,7 @@ impl Inventory {
             out.listed.extend(package.directories.iter().cloned());
             out.owned.extend(package.files.iter().filter(|f| is_changing(f)).cloned());
             if kept.contains(&package.key()) {
-                out.read_scripts(image, &database, package)?;
+                out.read_scripts(image, database, package)?;
             }
         }
         out.packages.sort_by(|a, b| a.key().cmp(&b.key()));

@@ -22,6 +22,7 @@ use tree::{Event, Events, Machine, StaticPath, Tree, TreePath};
 
 use crate::args::{PathArg, written_line};
 use crate::convert::{Built, Conversion, convert, hint_at_texts};
+use crate::lazy_database::LazyDatabase;
 use crate::package_selection::{PackagesError, shown};
 use crate::private_root;
 use crate::root::program;
@@ -66,9 +67,14 @@ impl Conversion for Args {
         plan.mounts().keeps(&PASSWD.path())
     }
 
-    fn service_paths(&self, image: &Tree, wanted: &[RequestedPath]) -> anyhow::Result<Vec<RequestedPath>> {
+    fn service_paths(
+        &self,
+        image: &Tree,
+        database: &LazyDatabase,
+        wanted: &[RequestedPath],
+    ) -> anyhow::Result<Vec<RequestedPath>> {
         match wanted.is_empty() && !self.packages().is_empty() {
-            true => Ok(self.programs(image)?),
+            true => Ok(self.programs(image, database)?),
             false => Ok(wanted.to_vec()),
         }
     }
@@ -77,6 +83,7 @@ impl Conversion for Args {
         &self,
         name: &ExtensionName,
         rootfs: &Rootfs,
+        _database: &LazyDatabase,
         wanted: Vec<RequestedPath>,
         selections: Vec<Selection>,
         _elsewhere: BTreeSet<TreePath>,
@@ -93,6 +100,7 @@ impl Conversion for Args {
     fn narrow(
         &self,
         mut rootfs: Rootfs,
+        database: &LazyDatabase,
         wanted: &[RequestedPath],
         selections: &[Selection],
     ) -> anyhow::Result<(Rootfs, Vec<RequestedPath>)> {
@@ -102,7 +110,7 @@ impl Conversion for Args {
         }
         let image = &rootfs.tree;
         if wanted.is_empty() && !self.entrypoint {
-            wanted = self.programs(image)?;
+            wanted = self.programs(image, database)?;
         }
         let mut kept: BTreeSet<TreePath> = selections.iter().flat_map(|s| &s.paths).cloned().collect();
         if self.varmap == Map::Host {
@@ -120,7 +128,7 @@ impl Conversion for Args {
         }
         let secrets = match self.packages().is_empty() {
             true => BTreeSet::new(),
-            false => private_root::secrets(image, &kept)?,
+            false => private_root::secrets(image, database, &kept)?,
         };
         narrow(&mut rootfs.tree, &kept);
         // Those to which links led.
@@ -138,16 +146,21 @@ impl Conversion for Args {
         PathArg::packages(&self.paths)
     }
 
-    fn select_packages(&self, rootfs: &Rootfs, events: &dyn Events) -> Result<Vec<Selection>, PackagesError> {
+    fn select_packages(
+        &self,
+        rootfs: &Rootfs,
+        database: &LazyDatabase,
+        events: &dyn Events,
+    ) -> Result<Vec<Selection>, PackagesError> {
         let packages = PathArg::packages(&self.paths);
         if PathArg::paths(&self.paths).is_empty() && !self.entrypoint {
-            let (_, hosts) = entry_points(&packages, &rootfs.tree)?;
+            let (_, hosts) = entry_points(&packages, &rootfs.tree, database)?;
             if let Some(list) = shown(hosts.iter().map(TreePath::to_string)) {
                 let text = format!("no entry points for {list}: every host has its own");
                 events.event(Event::Note(text.into()));
             }
         }
-        private_root::select(&packages, &self.packages, &rootfs.tree, events)
+        private_root::select(&packages, &self.packages, &rootfs.tree, database, events)
     }
 
     fn sources(&self, _plan: &Plan, image: &Tree) -> BTreeSet<TreePath> {
@@ -214,12 +227,12 @@ impl Conversion for Args {
 impl Args {
     /// The programs of the packages, and those that the traced commands name; not those that every host has or the entry points
     /// need.
-    fn programs(&self, image: &Tree) -> Result<Vec<RequestedPath>, PackagesError> {
+    fn programs(&self, image: &Tree, database: &LazyDatabase) -> Result<Vec<RequestedPath>, PackagesError> {
         let packages = PathArg::packages(&self.paths);
-        let (mut found, _) = entry_points(&packages, image)?;
+        let (mut found, _) = entry_points(&packages, image, database)?;
         let mut elsewhere = Vec::new();
         if !self.common.services.no_service_files {
-            let files = private_root::service_files(&packages, image)?;
+            let files = private_root::service_files(&packages, image, database)?;
             found.extend(files.paths);
             elsewhere = files.elsewhere;
         }
@@ -243,8 +256,12 @@ impl Args {
 }
 
 /// The programs of packages: those that become entry points, and those that every host has.
-fn entry_points(packages: &[String], image: &Tree) -> Result<(Vec<TreePath>, Vec<TreePath>), PackagesError> {
-    let found = private_root::programs(packages, image)?;
+fn entry_points(
+    packages: &[String],
+    image: &Tree,
+    database: &LazyDatabase,
+) -> Result<(Vec<TreePath>, Vec<TreePath>), PackagesError> {
+    let found = private_root::programs(packages, image, database)?;
     Ok(found.into_iter().partition(|path| !is_hosts(path)))
 }
 

@@ -12,6 +12,7 @@ mod users;
 mod warnings;
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use ::run_check::{Outcome, Program, merge};
 use anyhow::Context as _;
@@ -30,6 +31,7 @@ use tree::{Event, Events, Machine, StaticPath, Tree, TreePath};
 use crate::args::PathArg;
 use crate::convert::{Built, Conversion, convert, hint_at_texts};
 use crate::hint::MISSING;
+use crate::lazy_database::LazyDatabase;
 use crate::package_selection::{PackagesError, select};
 use crate::run_check::{CheckError, Programs};
 use crate::selection::{LeaveOut, leave_out_hosts};
@@ -45,7 +47,7 @@ const SYSROOTS: StaticPath = StaticPath::new("/usr/lib/flix");
 #[derive(Debug)]
 pub struct Planned {
     plan: Plan,
-    database: Result<Option<Database>, DatabaseError>,
+    database: Result<Option<Rc<Database>>, DatabaseError>,
 }
 
 /// Does what the arguments ask for.
@@ -80,6 +82,7 @@ impl Conversion for Args {
         &self,
         name: &ExtensionName,
         rootfs: &Rootfs,
+        database: &LazyDatabase,
         wanted: Vec<RequestedPath>,
         selections: Vec<Selection>,
         elsewhere: BTreeSet<TreePath>,
@@ -88,8 +91,8 @@ impl Conversion for Args {
         let mut plan = Plan::new(&rootfs.tree, &request)?;
         let is_incomplete = !plan.unbundled.is_empty() || !plan.named.is_empty();
         let shown = self.explain || self.common.report.json || is_incomplete;
-        let database = if shown { Database::read(&rootfs.tree) } else { Ok(None) };
-        let known = database.as_ref().ok().and_then(Option::as_ref);
+        let database = if shown { database.get(&rootfs.tree) } else { Ok(None) };
+        let known = database.as_ref().ok().and_then(Option::as_deref);
         remedy::expect_programs(&mut plan, known);
         remedy::expect_modules(&mut plan, known);
         Ok(Planned { plan, database })
@@ -107,16 +110,21 @@ impl Conversion for Args {
         PathArg::packages(&self.paths)
     }
 
-    fn select_packages(&self, rootfs: &Rootfs, events: &dyn Events) -> Result<Vec<Selection>, PackagesError> {
-        select(&self.packages(), &self.packages, &rootfs.tree, events)
+    fn select_packages(
+        &self,
+        rootfs: &Rootfs,
+        database: &LazyDatabase,
+        events: &dyn Events,
+    ) -> Result<Vec<Selection>, PackagesError> {
+        select(&self.packages(), &self.packages, &rootfs.tree, database, events)
     }
 
     fn sources(&self, planned: &Planned, _image: &Tree) -> BTreeSet<TreePath> {
         planned.plan.entries.values().filter_map(|entry| entry.source.clone()).collect()
     }
 
-    fn warn_of_users(&self, planned: &Planned, image: &Tree, events: &dyn Events) {
-        users::warn(&planned.plan, image, events);
+    fn warn_of_users(&self, planned: &Planned, image: &Tree, database: &LazyDatabase, events: &dyn Events) {
+        users::warn(&planned.plan, image, database, events);
     }
 
     fn machines(&self, planned: &Planned, _rootfs: &Rootfs) -> BTreeSet<Machine> {
@@ -130,7 +138,7 @@ impl Conversion for Args {
         }
         tell(plan, self.allow_missing, events);
         warnings::unbundled(plan, events);
-        remedy::hint(plan, database.as_ref().ok().and_then(Option::as_ref), events);
+        remedy::hint(plan, database.as_ref().ok().and_then(Option::as_deref), events);
         let variables = rootfs.config.notable_variables();
         if !variables.is_empty() && !plan.machines.is_empty() {
             let list = variables.join(", ");
@@ -167,7 +175,7 @@ impl Conversion for Args {
         written: Option<&Written>,
     ) -> anyhow::Result<String> {
         let Planned { plan, database } = planned;
-        let database = database.as_ref().ok().and_then(Option::as_ref);
+        let database = database.as_ref().ok().and_then(Option::as_deref);
         let owner = |path: &TreePath| Some(database?.owner(path)?.name.clone());
         let report = Report { plan, extension, checked, written, owner: &owner };
         let args = &self.common.report;

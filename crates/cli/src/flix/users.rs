@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use flix::plan::{Action, Plan, Why};
-use services::Inventory;
+use services::{Inventory, ServicesError};
 use tree::{Content, Event, Events, Tree};
 
 use crate::args::PACKAGE;
+use crate::lazy_database::LazyDatabase;
 
 /// What looks a user up by name.
 const LOOKS_UP: [&str; 2] = ["getpwnam", "getpwnam_r"];
@@ -15,7 +16,7 @@ const CHANGES: [&str; 6] = ["capng_change_id", "initgroups", "setgroups", "setre
 
 /// Warns of programs that change to a user whom the installation of their package makes: tcpdump does so, if root starts it.
 /// Nobody asked for packages, so that a database which can't be read fails nothing.
-pub(super) fn warn(plan: &Plan, image: &Tree, events: &dyn Events) {
+pub(super) fn warn(plan: &Plan, image: &Tree, database: &LazyDatabase, events: &dyn Events) {
     let asked = plan.entries.iter().filter(|(_, entry)| {
         matches!(entry.action, Action::Relocate(_)) && entry.why.iter().any(|w| matches!(w, Why::Asked(_)))
     });
@@ -24,7 +25,10 @@ pub(super) fn warn(plan: &Plan, image: &Tree, events: &dyn Events) {
         let Some(content) = image.get(source).and_then(|node| node.content()).filter(|c| changes(c)) else {
             continue;
         };
-        let inventory = match Inventory::read(image, [source]) {
+        let known = database.get(image).map_err(ServicesError::from);
+        let inventory = match known
+            .and_then(|known| Inventory::with_database(image, known.as_deref(), [source]))
+        {
             Ok(inventory) => inventory,
             Err(e) => {
                 let text = format!("{place}: can't determine whether it runs as a user of its package: {e}");

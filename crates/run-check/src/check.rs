@@ -52,7 +52,7 @@ pub struct Outcome {
 pub enum Problem {
     /// The program didn't start: what the system or the loader says.
     Start(String),
-    /// The test of its configuration failed, and nothing is known to be missing: what it printed first.
+    /// The test of its configuration failed, and nothing is known to be missing: what it complained of.
     Test(String),
     /// It looked for something that the image has, and the host won't have.
     Missing(MissingKind, TreePath),
@@ -154,7 +154,7 @@ impl Check<'_> {
         let is_test = matches!(command, Command::Found { is_test: true, .. });
         let failed = matches!(end, End::Ended(status) if status != Status::Exited(0));
         if problems.is_empty() && is_test && failed {
-            problems.push(Problem::Test(output.first().cloned().unwrap_or_default()));
+            problems.push(Problem::Test(complaint(&output)));
         }
         Ok(Outcome { command: command.to_string(), end, output, problems })
     }
@@ -205,6 +205,27 @@ fn is_loaders(line: &str) -> bool {
         .any(|text| line.contains(text))
 }
 
+/// The line that says what is wrong: many print their name and what they read first.
+fn complaint(output: &[String]) -> String {
+    const WORDS: [&str; 10] = [
+        "error",
+        "cannot",
+        "can't",
+        "could not",
+        "couldn't",
+        "unable",
+        "no such",
+        "not found",
+        "denied",
+        "fail",
+    ];
+    let complains = |line: &&String| {
+        let line = line.to_ascii_lowercase();
+        WORDS.iter().any(|word| line.contains(word))
+    };
+    output.iter().find(complains).or(output.last()).cloned().unwrap_or_default()
+}
+
 /// What an end says of the start alone.
 fn start_problem(end: End, output: &[String]) -> Option<Problem> {
     match end {
@@ -213,5 +234,24 @@ fn start_problem(end: End, output: &[String]) -> Option<Problem> {
             output.iter().find(|line| is_loaders(line)).cloned().map(Problem::Start)
         }
         End::Ended(_) | End::Stopped(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_that_complains() {
+        let of = |lines: &[&str]| complaint(&lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>());
+        let radius = [
+            "FreeRADIUS Version 3.2.1",
+            "Starting - reading configuration files ...",
+            "Unable to check file \"/etc/ssl/certs/ca-certificates.crt\": No such file or directory",
+            "rlm_eap (EAP): Failed to initialise rlm_eap_tls",
+        ];
+        assert_eq!(of(&radius), radius[2]);
+        assert_eq!(of(&["x 1.0", "usage: x FILE"]), "usage: x FILE");
+        assert_eq!(of(&[]), "");
     }
 }

@@ -65,8 +65,9 @@ impl Plan {
             ("enter", 0o644, enter),
             ("as-root", 0o755, script::inside(&self.options, Role::Root)),
             ("as-user", 0o755, script::inside(&self.options, Role::User)),
-            ("fstab.root", 0o644, script::table(&self.mounts, Role::Root)),
-            ("fstab.user", 0o644, script::table(&self.mounts, Role::User)),
+            ("fstab.root", 0o644, script::table(&self.mounts, Role::Root, false)),
+            ("fstab.user", 0o644, script::table(&self.mounts, Role::User, false)),
+            ("fstab.user.nosuid", 0o644, script::table(&self.mounts, Role::User, true)),
         ];
         if self.becomes_users {
             files.push((script::UNIT, 0o755, script::for_units(&self.options)));

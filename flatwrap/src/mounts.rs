@@ -38,6 +38,13 @@ pub struct Mount {
     rank: Rank,
 }
 
+impl Mount {
+    /// Whether it shows files of the host's that are only read: names, time zones. What was asked for may have programs.
+    pub(crate) fn is_data(&self) -> bool {
+        self.read_only && self.rank == Rank::Default && matches!(self.source, Source::Host(_))
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     Default,

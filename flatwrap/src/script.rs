@@ -29,10 +29,6 @@ pub const DIR: &str = ".flatwrap";
 /// What units with a user start, in [`DIR`].
 pub(crate) const UNIT: &str = "unit";
 
-/// Exit status if the private root can't be made. What runs a program for somebody else says 125 then: env(1),
-/// timeout(1), docker.
-pub(crate) const EXIT_NO_ROOT: u8 = 125;
-
 /// Bytes of a path that came from the command line or was checked to be like one, as text.
 fn text(path: &TreePath) -> String {
     String::from_utf8_lossy(&path.to_absolute()).into_owned()
@@ -236,14 +232,11 @@ pub fn inside(options: &Options, role: Role) -> String {
         }
     }
     out.push_str(INSIDE_MOUNT);
-    let _ = writeln!(
-        out,
-        "\"$_flatwrap_mount\" --all --fstab {DIR}/{} || exit {EXIT_NO_ROOT}",
-        match role {
-            Role::Root | Role::Unit { .. } => "fstab.root",
-            Role::User => "fstab.user",
-        }
-    );
+    out.push_str(MOUNT_IN_USER_NAMESPACE);
+    out.push_str(match role {
+        Role::Root | Role::Unit { .. } => MOUNT_AS_ROOT,
+        Role::User => MOUNT_AS_USER,
+    });
     match &options.workdir {
         Some(dir) => _ = writeln!(out, "_flatwrap_wd={}", sh(&text(dir))),
         None => out.push_str(INSIDE_WORKDIR),
@@ -275,6 +268,30 @@ _flatwrap_mount=/usr/bin/mount
 [ -x "$_flatwrap_mount" ] || _flatwrap_mount=mount
 "#;
 
+/// What runs a program for somebody else ends with 125 if it can't: env(1), timeout(1), docker. Root can be in a user namespace, too:
+/// in containers that aren't root's.
+const MOUNT_AS_ROOT: &str = r#"read -r _flatwrap_key _flatwrap_id _flatwrap_count </proc/self/uid_map
+if [ "$_flatwrap_key $_flatwrap_id $_flatwrap_count" = '0 0 4294967295' ]; then
+  "$_flatwrap_mount" --all --fstab .flatwrap/fstab.root || exit 125
+else
+  _flatwrap_mount_all
+  "$_flatwrap_mount" --rbind "$_flatwrap_root" /. || exit 125
+fi
+"#;
+
+const MOUNT_AS_USER: &str = "_flatwrap_mount_all\n";
+
+const MOUNT_IN_USER_NAMESPACE: &str = r#"# In a user namespace, mounts keep flags that they had before (nosuid, nodev, noexec). mount(8) before 2.39 takes off what it isn't given when
+# it makes a bind mount read-only, and fails. The second table has these flags. What is mounted already would stay as it is.
+_flatwrap_mount_all() {
+  "$_flatwrap_mount" --all --fstab .flatwrap/fstab.user 2>/dev/null && return
+  _flatwrap_umount=/usr/bin/umount
+  [ -x "$_flatwrap_umount" ] || _flatwrap_umount=umount
+  "$_flatwrap_umount" --lazy "$_flatwrap_root" 2>/dev/null
+  "$_flatwrap_mount" --all --fstab .flatwrap/fstab.user.nosuid || exit 125
+}
+"#;
+
 const INSIDE_WORKDIR: &str = r#"# The first that is a real directory inside. One behind a symlink can't be told from here: the symlink might be absolute.
 for _flatwrap_wd in "$_flatwrap_wd" "$_flatwrap_real" "${HOME-}" /; do
   case $_flatwrap_wd in /*) ;; *) continue ;; esac
@@ -289,8 +306,11 @@ if [ "${_flatwrap_old+set}" ]; then OLDPWD=$_flatwrap_old; else unset OLDPWD; fi
 
 /// The table of mounts. Paths are relative to the sysroot where they are in it, so that an extension can be tried
 /// where it isn't merged.
-pub fn table(mounts: &Mounts, role: Role) -> String {
-    let mut out = format!("# Made by flatwrap.\n. ./{DIR}/root none bind,ro 0 0\n");
+///
+/// With `nosuid`, what is read-only gets the flags that mounts of the host may have, too; `noexec` where nobody keeps programs.
+pub fn table(mounts: &Mounts, role: Role, nosuid: bool) -> String {
+    let flags = if nosuid { ",nosuid,nodev" } else { "" };
+    let mut out = format!("# Made by flatwrap.\n. ./{DIR}/root none bind,ro{flags} 0 0\n");
     for mount in mounts.iter() {
         let source = match &mount.source {
             Source::Host(path) => text(path),
@@ -298,10 +318,12 @@ pub fn table(mounts: &Mounts, role: Role) -> String {
         };
         let _ = writeln!(
             out,
-            "{} {} none rbind{}{} 0 0",
+            "{} {} none rbind{}{}{}{} 0 0",
             fstab(&source),
             fstab(&format!("./{DIR}/root{}", text(&mount.target))),
             if mount.read_only { ",ro" } else { "" },
+            if mount.read_only { flags } else { "" },
+            if nosuid && mount.is_data() { ",noexec" } else { "" },
             if mount.required { "" } else { ",nofail" },
         );
     }

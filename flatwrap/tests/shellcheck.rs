@@ -10,7 +10,8 @@ use tree::{Meta, Node, Tree, TreePath};
 /// Anything but control characters, with what a shell knows more often than by chance.
 fn name() -> impl Strategy<Value = String> {
     let odd = prop::sample::select(vec![
-        "'", "\"", "$(x)", "`x`", "\\", " ", "*", "~", "#", "!", "$HOME", "é", "--",
+        "'", "\"", "$(x)", "`x`", "\\", " ", "*", "~", "#", "!", "$HOME", "é", "--", "“", "”", "‘", "’", "″",
+        "‶",
     ]);
     let part = prop_oneof![odd.prop_map(String::from), "[a-z]{1,4}"];
     prop::collection::vec(part, 1..5).prop_map(|parts| parts.concat())
@@ -40,7 +41,7 @@ prop_compose! {
         maps in (map(), map(), map()),
         sysroot in path(),
         binds in prop::collection::btree_map(name(), bind(), 0..3),
-        env in prop::collection::vec(("[A-Z_]{1,8}", "\\PC*|[a-z\n' ]*"), 0..3),
+        env in prop::collection::vec(("[A-Z_]{1,8}", "\\PC*|[a-z\n' “’]*"), 0..3),
         image_env in prop::collection::vec(("PATH|HOME|LANG|LD_[A-Z]|[A-Z_]{1,8}", "\\PC*|/etc/a b|[a-z\n' ]*"), 0..3),
         workdir in prop::option::of(path()),
         nested in any::<bool>(),

@@ -46,7 +46,7 @@ fn the_scripts_of_a_usual_extension() {
         exec "$_flatwrap_unshare" --user --map-root-user --mount --propagation slave -- \
           "$_flatwrap_dir/.flatwrap/as-user" "$_flatwrap_uid" "$_flatwrap_gid" "$@"
         "#);
-    insta::assert_snapshot!(table(&mounts, Role::Root), @r"
+    insta::assert_snapshot!(table(&mounts, Role::Root, false), @r"
         # Made by flatwrap.
         . ./.flatwrap/root none bind,ro 0 0
         /dev ./.flatwrap/root/dev none rbind,nofail 0 0
@@ -63,9 +63,16 @@ fn the_scripts_of_a_usual_extension() {
         ./.flatwrap/root /. none rbind 0 0
         ");
     assert_eq!(
-        format!("{}./.flatwrap/root /. none rbind 0 0\n", table(&mounts, Role::User)),
-        table(&mounts, Role::Root)
+        format!("{}./.flatwrap/root /. none rbind 0 0\n", table(&mounts, Role::User, false)),
+        table(&mounts, Role::Root, false)
     );
+    // What is read-only stays so.
+    let added = table(&mounts, Role::Root, false).replace(",ro", ",ro,nosuid,nodev");
+    assert_eq!(table(&mounts, Role::Root, true), added);
+    let of_host = Mounts::new(&Tree::default(), &Options::new("web".parse().unwrap()).unwrap()).unwrap();
+    let zones = "/usr/share/zoneinfo ./.flatwrap/root/usr/share/zoneinfo none rbind,ro,nosuid,nodev,noexec,nofail 0 0\n";
+    let table = table(&of_host, Role::User, true);
+    assert!(table.contains(zones), "{table}");
 }
 
 #[test]

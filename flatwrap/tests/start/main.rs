@@ -387,6 +387,34 @@ fn the_host_is_there_and_the_image_is_read_only() {
     }
 }
 
+/// As those of a service's file systems, of a container's, and of a host whose /usr has `nodev`: a user namespace keeps them.
+#[test]
+fn flags_of_mounts_stay() {
+    let extension = Extension::new(image(), |_| {});
+    // The image's, which it could write, and the host's, where no program is.
+    let own = extension.root().join("usr/lib/flatwrap/probe/usr");
+    std::os::unix::fs::chown(&own, Some(USER), Some(USER)).unwrap();
+    let script =
+        "mount --bind \"$1\" \"$1\"; mount -o remount,bind,nosuid,nodev \"$1\"; zones=/usr/share/zoneinfo
+mount --bind $zones $zones; mount -o remount,bind,noexec,nosuid $zones; shift; exec \"$@\"";
+    // Root of a container that somebody else than root has started is in a user namespace, too.
+    let container = ["unshare", "--user", "--map-root-user", "--mount", "--propagation", "private"];
+    let ways =
+        Caller::ALL.map(|caller| (caller, &[][..])).into_iter().chain([(Caller::Root, &container[..])]);
+    for (caller, container) in ways {
+        let inner = extension.command(caller, "(echo x >/usr/new) 2>/dev/null || echo ran");
+        let mut c = Command::new("unshare");
+        c.args(["--mount", "--propagation", "private", "sh", "-ec", script, "sh"]).arg(extension.root());
+        c.args(container).arg(inner.get_program()).args(inner.get_args());
+        for (name, value) in inner.get_envs() {
+            c.env(name, value.unwrap_or_default());
+        }
+        let out = c.current_dir("/").output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&out.stderr), "", "{caller:?} {container:?}");
+        assert_eq!(String::from_utf8_lossy(&out.stdout), "ran\n", "{caller:?} {container:?}");
+    }
+}
+
 #[test]
 fn users_stay_who_they_are() {
     let extension = Extension::new(image(), |_| {});

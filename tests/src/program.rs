@@ -179,17 +179,24 @@ pub fn wait_for(child: &mut Child, mut ready: impl FnMut() -> bool) -> Result<bo
     }
 }
 
-/// The command lines of all processes that have this in it.
+/// The command lines of all processes that have this in them, in a variable, or in the name of their current directory.
 ///
 /// # Errors
 /// There is no /proc.
 pub fn processes(mark: &str) -> Result<Vec<String>> {
+    use std::os::unix::ffi::OsStringExt;
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc")?.flatten() {
-        let Ok(line) = std::fs::read(entry.path().join("cmdline")) else { continue };
-        let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        if line.contains(mark) && entry.file_name().to_string_lossy().parse::<u32>().is_ok() {
-            found.push(line);
+        if entry.file_name().to_string_lossy().parse::<u32>().is_err() {
+            continue;
+        }
+        // A process that has ended meanwhile has none of these.
+        let read = |name: &str| std::fs::read(entry.path().join(name)).unwrap_or_default();
+        let directory = std::fs::read_link(entry.path().join("cwd")).unwrap_or_default();
+        let line = read("cmdline");
+        let places = [&line, &read("environ"), &directory.into_os_string().into_vec()];
+        if places.iter().any(|place| String::from_utf8_lossy(place).contains(mark)) {
+            found.push(String::from_utf8_lossy(&line).replace('\0', " "));
         }
     }
     Ok(found)

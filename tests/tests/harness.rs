@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use e2e::program::processes;
 use e2e::{Host, Program, Work, World};
 
 /// A hand-made extension with a script in it.
@@ -74,6 +75,28 @@ fn the_b3sum_of_the_tests_is_right() -> Result<()> {
         let b3sum = Program::new(work.path().join("b3sum")).env("LD_LIBRARY_PATH", work.path());
         let out = b3sum.arg(Path::new(&file)).run()?;
         assert_eq!(out.stdout.split(' ').next(), Some(hash), "{len} bytes");
+    }
+    Ok(())
+}
+
+/// A check that nothing runs any more would pass if it couldn't see what does.
+#[test]
+fn processes_are_found_wherever_they_name_a_directory() -> Result<()> {
+    let work = Work::new()?;
+    let dir = work.dir("some place")?;
+    let sleep = || Program::new("sleep").arg("1000");
+    let by_argument = Program::new("sh").args(["-c", "read line"]).arg(&dir);
+    for (what, mut program) in [
+        ("an argument", by_argument),
+        ("a variable", sleep().env("SOME_VARIABLE", &dir)),
+        ("the current directory", sleep().dir(&dir)),
+    ] {
+        program.command().stdin(std::process::Stdio::piped());
+        let mut child = program.start()?;
+        let found = processes(dir.to_str().context("UTF-8")?);
+        child.kill()?;
+        child.wait()?;
+        assert_eq!(found?.len(), 1, "{what}");
     }
     Ok(())
 }

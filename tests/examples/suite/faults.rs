@@ -1,29 +1,19 @@
-//! Kills at random points, disks that fill up, and flipped bytes: what is left, and whether the next run is right.
+//! Kills at random points, disks that fill up, and flipped bytes of the cache.
 
 use std::fs;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use e2e::layout::{self, Platform};
-use e2e::{Program, Work, place, program};
+use e2e::{Program, Work, place};
+
+use crate::kills::{self, Victim, kills};
+use crate::numbers::Numbers;
 
 /// A program, an image for it, and what it makes of that undisturbed.
 struct Bench {
     work: Work,
     image: String,
-}
-
-/// Numbers that are the same in each run.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n.max(1)
-    }
 }
 
 impl Bench {
@@ -53,21 +43,6 @@ impl Bench {
         let program = program.arg("--cache-dir").arg(dir.join("cache")).args(["--no-check", "--no-install"]);
         program.args(more).args([&self.image, "tool", "/usr/bin/tool", "/usr/share/data"])
     }
-
-    /// What is in the way of a second run, or of anybody: partial images, processes, mounts.
-    fn leftovers(&self, dir: &Path, expected: &[u8]) -> Result<()> {
-        let raw = dir.join("tool.raw");
-        ensure!(!raw.exists() || fs::read(&raw)? == expected, "a partial image is left");
-        let mark = dir.to_str().context("UTF-8")?;
-        let deadline = Instant::now() + Duration::from_secs(20);
-        // Children are killed by the kernel with their parent, which takes its time.
-        while !program::processes(mark)?.is_empty() {
-            ensure!(Instant::now() < deadline, "processes are left: {:?}", program::processes(mark)?);
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        ensure!(!fs::read_to_string("/proc/self/mounts")?.contains(mark), "mounts are left");
-        Ok(())
-    }
 }
 
 pub(crate) fn run(long: bool) -> Result<()> {
@@ -77,55 +52,18 @@ pub(crate) fn run(long: bool) -> Result<()> {
     let ways: [(&str, &Path, &[&str]); 3] =
         [("flix", &flix, &[]), ("flatwrap", &flatwrap, &[]), ("flix --run", &flix, &shell)];
     let mut numbers = Numbers(1);
+    let count = if long { 100 } else { 10 };
     for (name, tool, more) in ways {
         let dir = bench.work.dir("undisturbed")?;
-        let before = Instant::now();
         bench.tool(tool, &dir, more).run()?;
-        let time = before.elapsed();
         let expected = fs::read(dir.join("tool.raw"))?;
-        kills(&bench, name, tool, more, &expected, time, &mut numbers, if long { 100 } else { 10 })?;
+        let victim = Victim { name, start: &|dir| Ok(bench.tool(tool, dir, more)), ends: true };
+        kills(&bench.work, &bench.work.dir("nothing")?, &victim, &mut numbers, count)?;
         full(&bench, name, tool, more, &expected)?;
-        flips(&bench, name, tool, more, &expected, &dir, &mut numbers, if long { 100 } else { 10 })?;
+        flips(&bench, name, tool, more, &expected, &dir, &mut numbers, count)?;
         fs::remove_dir_all(&dir)?;
     }
-    Ok(())
-}
-
-#[allow(clippy::too_many_arguments)]
-fn kills(
-    bench: &Bench,
-    name: &str,
-    tool: &Path,
-    more: &[&str],
-    expected: &[u8],
-    time: Duration,
-    numbers: &mut Numbers,
-    count: u64,
-) -> Result<()> {
-    let mut early = 0;
-    for n in 0..count {
-        let dir = bench.work.dir("killed")?;
-        let mut program = bench.tool(tool, &dir, more);
-        program.command().process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = program.start()?;
-        // The point is random; nothing depends on where it is.
-        std::thread::sleep(Duration::from_micros(numbers.below(time.as_micros() as u64)));
-        child.kill()?;
-        early += u64::from(!child.wait()?.success());
-        bench.leftovers(&dir, expected).with_context(|| format!("{name}, kill {n}"))?;
-        let _ = fs::remove_file(dir.join("tool.raw"));
-        bench.tool(tool, &dir, more).run()?;
-        ensure!(
-            fs::read(dir.join("tool.raw"))? == expected,
-            "{name}, kill {n}: the next run makes another image"
-        );
-        let names: Vec<_> =
-            fs::read_dir(&dir)?.map(|e| e.map(|e| e.file_name())).collect::<Result<_, _>>()?;
-        ensure!(names.len() == 2, "{name}, kill {n}: {names:?}");
-        fs::remove_dir_all(&dir)?;
-    }
-    println!("counted: kills of {name} at random points: {count} ({early} of them before its end)");
-    Ok(())
+    kills::bakery(&mut numbers, count)
 }
 
 /// A disk of growing size, until the image fits.

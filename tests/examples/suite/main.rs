@@ -4,6 +4,8 @@
 
 mod bombs;
 mod faults;
+mod kills;
+mod numbers;
 
 use anyhow::Result;
 

@@ -33,6 +33,7 @@ mv unpacked/lib/modules/* /usr/lib/modules/ 2>/dev/null || mv unpacked/usr/lib/m
 rm -r unpacked \"$kernel\"_*.deb
 depmod \"$(ls /usr/lib/modules)\"
 apt-get -qq clean
+rm -rf /var/lib/apt/lists/*
 ";
 
 /// An extension for the machine.

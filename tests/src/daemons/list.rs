@@ -146,8 +146,9 @@ pub(super) const ALL: [Daemon; 47] = [
         "postgres",
         r"talk 6432 '\x00\x00\x00\x08\x04\xd2\x16\x2f' 1",
         "N",
-    ),
-    daemon("rpcbind", "rpcbind.service", "_rpc", "rpcinfo -p", "portmapper"),
+    )
+    .stops_first(),
+    daemon("rpcbind", "rpcbind.service", "_rpc", "rpcinfo -p", "100000    4   tcp    111").stops_first(),
     daemon("coturn", "coturn.service", "turnserver", STUN, "01 01"),
     daemon("freeradius", "freeradius.service", "freerad", RADIUS, "03 01"),
 ];

@@ -60,10 +60,11 @@ pub struct Column {
 
 impl Column {
     /// All of them.
-    pub const ALL: [Column; 3] = [
+    pub const ALL: [Column; 4] = [
         Column { tool: Tool::Flix, host: Host::Systemd257 },
         Column { tool: Tool::Flix, host: Host::Systemd252 },
         Column { tool: Tool::Flatwrap, host: Host::Systemd257 },
+        Column { tool: Tool::Flatwrap, host: Host::Systemd252 },
     ];
 
     /// As in the head of the table.

@@ -62,7 +62,7 @@ impl Cells {
         for column in Column::ALL {
             let _ = write!(out, " {} |", column.title());
         }
-        out += "\n|---|---|---|---|---|\n";
+        out += "\n|---|---|---|---|---|---|\n";
         for daemon in Daemon::ALL.iter().filter(|d| self.0.contains_key(d.name)) {
             let paths = daemon.packages().into_iter().map(|p| format!("package:{p}"));
             let options = daemon.options.iter().map(|o| (*o).to_owned());

@@ -121,9 +121,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(stages.report())
 }
 
-/// The end-to-end tests that take longest, beside which the others run: tests wait for downloads, machines and each other,
-/// and the last of each program leaves a processor idle.
-const LONGEST: &str = "bakery";
+/// Tests that take half of the time, beside which the others run: tests wait for downloads, machines and each other, and the last of
+/// each program leaves a processor idle.
+const HALF: [&str; 3] = ["bakery", "flatwrap", "flix"];
 /// Bytes of memory that two test programs at once need: two machines and a compiler each.
 const MEMORY: u64 = 8 << 30;
 
@@ -141,16 +141,18 @@ fn lanes(args: &Args) -> Result<Option<[String; 2]>> {
     let metadata: serde_json::Value =
         serde_json::from_str(&command::output(&mut metadata)?).context("cargo metadata")?;
     let halves = halves(&names(&metadata, "bin"), &names(&metadata, "test"));
-    halves.map(Some).with_context(|| format!("cargo metadata: no tests are named {LONGEST:?}"))
+    halves.map(Some).with_context(|| format!("cargo metadata: no tests are named {}", HALF.join(" or ")))
 }
 
-/// The longest tests, and all others.
+/// The tests of [`HALF`], and all others.
 fn halves(programs: &BTreeSet<String>, tests: &BTreeSet<String>) -> Option<[String; 2]> {
     let common = "test --workspace --locked --no-fail-fast";
     let programs: String = programs.iter().map(|n| format!(" --bin {n}")).collect();
-    let others: String = tests.iter().filter(|n| *n != LONGEST).map(|n| format!(" --test {n}")).collect();
-    let halves = [format!("{common} --test {LONGEST}"), format!("{common} --lib{programs}{others}")];
-    tests.contains(LONGEST).then_some(halves)
+    let is_half = |name: &&String| HALF.contains(&name.as_str());
+    let all = |names: Vec<&String>| names.iter().map(|n| format!(" --test {n}")).collect::<String>();
+    let (half, others): (Vec<&String>, Vec<&String>) = tests.iter().partition(is_half);
+    let found = half.len() == HALF.len();
+    found.then(|| [format!("{common}{}", all(half)), format!("{common} --lib{programs}{}", all(others))])
 }
 
 /// proc_meminfo(5), in bytes.
@@ -309,14 +311,14 @@ mod tests {
         let tested = |kind: &str, name: &str| target(kind, name, true);
         let metadata = serde_json::json!({"packages": [
             {"targets": [tested("lib", "cli"), tested("test", "flix"), tested("test", "bakery"), target("bin", "flix", false)]},
-            {"targets": [tested("bin", "xtask"), tested("test", "machines"), tested("test", "bakery")]},
+            {"targets": [tested("bin", "xtask"), tested("test", "machines"), tested("test", "bakery"), tested("test", "flatwrap")]},
             {"targets": [target("example", "bench", false)]},
         ]});
         assert_eq!(
             halves(&names(&metadata, "bin"), &names(&metadata, "test")).unwrap(),
             [
-                "test --workspace --locked --no-fail-fast --test bakery",
-                "test --workspace --locked --no-fail-fast --lib --bin xtask --test flix --test machines",
+                "test --workspace --locked --no-fail-fast --test bakery --test flatwrap --test flix",
+                "test --workspace --locked --no-fail-fast --lib --bin xtask --test machines",
             ]
         );
         assert_eq!(halves(&BTreeSet::new(), &BTreeSet::new()), None);

@@ -13,6 +13,7 @@ mod modules;
 mod package;
 mod packages;
 mod picture;
+mod space;
 mod suite;
 mod test;
 

@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use crate::{
     architecture,
     command::{self, cargo},
-    dependencies, examples, licences, modules, packages,
+    dependencies, examples, licences, modules, packages, space,
 };
 
 /// What to check.
@@ -62,6 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if wants(Part::Unit) || wants(Part::E2e) {
         let before = Instant::now();
         packages::install()?;
+        space::check()?;
         stages.list.push(Stage { name: "packages", time: before.elapsed(), ok: true });
     }
     if lint {
@@ -247,6 +248,9 @@ impl Stages {
         let stages = self.list.iter().filter(|s| !s.ok).count() as u64;
         // A failed lint has no tests to count; the line still has to say that something failed.
         let failed = if ok { 0 } else { failed.max(stages).max(1) };
+        if let Some(lack) = (!ok).then(space::short).flatten() {
+            println!("{lack}: tests may have failed for this reason");
+        }
         match ignored {
             0 => println!("{passed} passed, {failed} failed"),
             n => println!("{passed} passed, {failed} failed, {n} skipped"),

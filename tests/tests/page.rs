@@ -1,11 +1,13 @@
 //! The catalogue page in a real browser.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use bakery::site::{About, INDEX, Image, Page, SiteEntry, Snippet, extension, html};
 use e2e::browser::Browser;
-use e2e::{Work, http};
+use e2e::place::cached;
+use e2e::{Program, Work, http};
 
 fn image(name: &str, version: &str, arch: &str) -> Image {
     let file = format!("{name}-{version}-{arch}.raw");
@@ -59,6 +61,18 @@ fn catalogue() -> Page {
         ],
         signed: true,
     }
+}
+
+/// The page of the catalogue, and those of its extensions.
+fn site(dir: &Path) -> Result<()> {
+    let page = catalogue();
+    fs::write(dir.join(INDEX), html(&page)?)?;
+    for entry in &page.entries {
+        let dir = dir.join(&entry.name);
+        fs::create_dir(&dir)?;
+        fs::write(dir.join(INDEX), extension(&page, entry)?.context("a page")?)?;
+    }
+    Ok(())
 }
 
 const SHOWN: &str = "[...document.querySelectorAll('article:not([hidden])')].map(a => a.id).join(' ')";
@@ -177,16 +191,57 @@ fn the_page_is_used_by_keyboard_alone() -> Result<()> {
     Ok(())
 }
 
+/// The package of PyPI that has axe-core in it.
+const AXE: &str = "axe-playwright-python==0.1.8";
+
+/// What axe-core has to say of a page.
+const AUDIT: &str = "axe.run().then(found => found.violations.flatMap(v => v.nodes.map(n => `${v.id}: ${v.help}: ${n.target}`)).join('\\n'))";
+
+/// Opens a page and audits it, with all that can be folded open.
+fn audit(browser: &mut Browser, axe: &str, url: &str, width: u32) -> Result<String> {
+    browser.open(url, width, 900)?;
+    browser.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")?;
+    browser.evaluate(axe)?;
+    Ok(browser.evaluate(AUDIT)?.as_str().context("axe has no result")?.to_owned())
+}
+
+#[test]
+fn axe_finds_nothing_to_complain_of() -> Result<()> {
+    let axe = cached("axe", AXE, |dir| {
+        let venv = dir.join("venv");
+        Program::new("python3").args(["-m", "venv"]).arg(&venv).run()?;
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", AXE];
+        Program::new(venv.join("bin/python")).args(pip).run()?;
+        let code = "import importlib.util as u, os; print(os.path.dirname(u.find_spec('axe_playwright_python').origin))";
+        let installed = Program::new(venv.join("bin/python")).args(["-c", code]).run()?.stdout;
+        fs::copy(Path::new(installed.trim()).join("axe.min.js"), dir.join("axe.js"))?;
+        Ok(fs::remove_dir_all(&venv)?)
+    })?;
+    let axe = fs::read_to_string(axe.join("axe.js"))?;
+    let work = Work::new()?;
+    site(work.path())?;
+    fs::write(work.path().join("bad.html"), "<title>x</title><img src=x>")?;
+    let address = http::serve(work.path().to_owned())?;
+    let mut browser = Browser::start(&work.path().join("profile"))?;
+    let found = audit(&mut browser, &axe, &format!("http://{address}/bad.html"), 1280)?;
+    assert!(found.contains("image-alt"), "{found}");
+    for colours in ["light", "dark"] {
+        let features = serde_json::json!([{ "name": "prefers-color-scheme", "value": colours }]);
+        browser.call("Emulation.setEmulatedMedia", serde_json::json!({ "features": features }))?;
+        for page in [INDEX, "kubernetes/index.html"] {
+            for width in [320, 1280] {
+                let found = audit(&mut browser, &axe, &format!("http://{address}/{page}"), width)?;
+                assert_eq!(found, "", "{page}, {colours}, {width} pixels");
+            }
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn an_extensions_page_is_whole_without_the_catalogue() -> Result<()> {
     let work = Work::new()?;
-    let page = catalogue();
-    fs::write(work.path().join(INDEX), html(&page)?)?;
-    for entry in &page.entries {
-        let dir = work.path().join(&entry.name);
-        fs::create_dir(&dir)?;
-        fs::write(dir.join(INDEX), extension(&page, entry)?.context("a page")?)?;
-    }
+    site(work.path())?;
     let address = http::serve(work.path().to_owned())?;
     let mut browser = Browser::start(&work.path().join("profile"))?;
     browser.open(&format!("http://{address}/index.html"), 1280, 900)?;

@@ -97,7 +97,7 @@
       panel.id = card.id + "-panel-" + i;
       tab.setAttribute("aria-controls", panel.id);
       panel.setAttribute("role", "tabpanel");
-      panel.setAttribute("aria-labelledby", tab.id);
+      panel.setAttribute("aria-label", tab.textContent + " of " + card.id);
       title.hidden = true;
       list.append(tab);
       return tab;

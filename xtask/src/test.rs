@@ -116,7 +116,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         tests
     };
     match lanes(args)? {
-        Some([one, other]) => stages.tests(&mut tests(&one), &mut tests(&other))?,
+        Some(halves) => {
+            let mut halves = halves.map(|half| tests(&half));
+            if std::env::var_os(THREADS).is_none() {
+                let threads = std::thread::available_parallelism()?.saturating_add(1);
+                for half in &mut halves {
+                    half.env(THREADS, threads.to_string());
+                }
+            }
+            let [one, other] = &mut halves;
+            stages.tests(one, other)?;
+        }
         None => stages.test("tests", &mut tests(selected))?,
     }
     Ok(stages.report())
@@ -125,8 +135,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 /// Tests that take half of the time, beside which the others run: tests wait for downloads, machines and each other, and the last of
 /// each program leaves a processor idle.
 const HALF: [&str; 3] = ["bakery", "flatwrap", "flix"];
-/// Bytes of memory that two test programs at once need: two machines and a compiler each.
-const MEMORY: u64 = 8 << 30;
+/// How many tests of a program run at once. One more than there are processors, for those that wait.
+/// <https://doc.rust-lang.org/rustc/tests/index.html>
+const THREADS: &str = "RUST_TEST_THREADS";
+/// Bytes of memory that two test programs at once need: three machines and a compiler each.
+const MEMORY: u64 = 12 << 30;
 
 /// All tests as two commands for at once; none if only some are wanted, or if memory doesn't allow it.
 fn lanes(args: &Args) -> Result<Option<[String; 2]>> {

@@ -40,7 +40,8 @@ pub(super) fn collect(
         Some(before) => {
             let dir = std::fs::File::open("lower").at("reading the changes")?;
             let gone = missing(&tree, go, before.keys());
-            keep_touched(&mut tree, &gone, |path| {
+            // A new name of a file changes its stamp.
+            keep_touched(&mut tree, &gone, |path, _| {
                 let file = beneath::open(&dir, path.as_relative())?;
                 Ok(before.get(path.as_relative()) == Some(&Stamp::of(&file)?))
             })
@@ -50,7 +51,8 @@ pub(super) fn collect(
     };
     set_owners(&mut tree, mode);
     if lower.before.is_none() {
-        keep_touched(&mut tree, &marks, |path| same_as_before(lower, path, mode))
+        // Another name of it may be new.
+        keep_touched(&mut tree, &marks, |path, names| Ok(names == 1 && same_as_before(lower, path, mode)?))
             .at("comparing the changes")?;
     }
     if unrecorded || lower.unrecorded {
@@ -136,23 +138,20 @@ fn missing<'a>(tree: &Tree, go: &Go, before: impl Iterator<Item = &'a Vec<u8>>) 
     out
 }
 
-/// Takes out what wasn't touched, as `is_same` says; directories only if nothing is left in them and no mark goes there.
+/// Takes out what wasn't touched, as `is_same` says of a path and the number of names that its file has left; directories only if nothing is left in them and no mark goes there.
 fn keep_touched(
     tree: &mut Tree,
     marks: &[TreePath],
-    mut is_same: impl FnMut(&TreePath) -> std::io::Result<bool>,
+    mut is_same: impl FnMut(&TreePath, u32) -> std::io::Result<bool>,
 ) -> std::io::Result<()> {
     let marked: BTreeSet<TreePath> = marks.iter().filter_map(TreePath::parent).collect();
     let paths: Vec<TreePath> = tree.iter().filter(|(p, _)| !p.is_root()).map(|(p, _)| p.clone()).collect();
     for path in paths.into_iter().rev() {
         let Some(ino) = tree.ino(&path) else { continue };
-        let kept = if tree.node(ino).is_dir() {
-            tree.children(&path).next().is_some() || marked.contains(&path)
-        } else {
-            // Another name of it may be new.
-            tree.nlink(ino) > 1
-        };
-        if !kept && is_same(&path)? {
+        let is_dir = tree.node(ino).is_dir();
+        let kept = is_dir && (tree.children(&path).next().is_some() || marked.contains(&path));
+        let names = if is_dir { 1 } else { tree.nlink(ino) };
+        if !kept && is_same(&path, names)? {
             tree.remove(&path);
         }
     }

@@ -92,6 +92,24 @@ fn full(bench: &Bench, name: &str, tool: &Path, more: &[&str], expected: &[u8]) 
     Ok(())
 }
 
+/// The files below a directory that aren't empty.
+fn filled(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.metadata()?.len() > 0 {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 /// Bytes of the cache, one at a time. A damaged cache gives the same image or an error.
 #[allow(clippy::too_many_arguments)]
 fn flips(
@@ -104,21 +122,10 @@ fn flips(
     numbers: &mut Numbers,
     count: u64,
 ) -> Result<()> {
-    let mut files: Vec<PathBuf> = Vec::new();
-    let mut folders = vec![dir.join("cache")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.metadata()?.len() > 0 {
-                files.push(path);
-            }
-        }
-    }
-    files.sort();
     let mut errors = 0;
     for n in 0..count {
+        // The result of a command that runs again has another name.
+        let files = filled(&dir.join("cache"))?;
         let path = &files[n as usize % files.len()];
         let good = fs::read(path).with_context(|| format!("{path:?}"))?;
         let mut bad = good.clone();

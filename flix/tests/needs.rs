@@ -418,12 +418,28 @@ fn folders_that_no_path_names_are_found() {
     lab.write("usr/lib/jvm/17/lib/modules", "x");
     lab.write("usr/lib/jvm/17/docs/index", "x");
     lab.write("usr/lib/pythonic/x", "x");
+    with_strings(&lab, "usr/lib/librustc_driver-1a2b.so", &["x"]);
+    lab.write("usr/lib/rustlib/x/lib/std.rlib", "x");
+    let rust = "/usr/lib/librustc_driver-1a2b.so Family(\"Rust's standard library\") /usr/lib/rustlib";
+    assert_eq!(unbundled(&lab, &["/usr/lib/librustc_driver-1a2b.so"]), [rust]);
     let python = "/usr/bin/snake Family(\"the standard library of Python\") /usr/lib/python3.11";
     assert_eq!(unbundled(&lab, &["/usr/bin/snake"]), [python]);
     assert_eq!(unbundled(&lab, &["/usr/bin/snake", "/usr/lib/python3.11"]), [""; 0]);
     let java = "/usr/lib/jvm/17/bin/java Siblings /usr/lib/jvm/17/lib";
     assert_eq!(unbundled(&lab, &["/usr/lib/jvm/17/bin/java"]), [java]);
     assert_eq!(unbundled(&lab, &["/usr/lib/jvm/17"]), [""; 0]);
+}
+
+/// As libpci's list of names, which distributions pack or don't.
+#[test]
+fn what_is_looked_for_packed_is_found_unpacked() {
+    let lab = TestRoot::glibc();
+    lab.with_glibc();
+    with_strings(&lab, "usr/bin/app", &["/usr/share/misc/names.gz", "/usr/share/misc/packed.xz"]);
+    lab.write("usr/share/misc/names", "x").write("usr/share/misc/packed.xz", "x");
+    lab.write("usr/share/misc/packed", "x");
+    let expected = "/usr/bin/app Data /usr/share/misc/names /usr/share/misc/packed.xz";
+    assert_eq!(unbundled(&lab, &["/usr/bin/app"]), [expected]);
 }
 
 #[test]

@@ -114,16 +114,41 @@ const FAMILIES: &[Family] = &[
         "the table of file types",
         &["/usr/share/misc/magic.mgc", "/usr/lib/file/magic.mgc"],
     ),
-    family(
-        "need UTF-8 locale (LC_CTYPE) but have %s",
-        "a UTF-8 locale, where the host's C library has none",
-        &["/usr/lib/locale/C.utf8", "/usr/lib/locale/C.UTF-8"],
-    ),
 ];
+
+/// Of programs that end without a locale of UTF-8, by what they print then (tmux, mosh).
+const LOCALES: Family = family(
+    "UTF-8 locale",
+    "a UTF-8 locale, where the host's C library has none",
+    &["/usr/lib/locale/C.utf8", "/usr/lib/locale/C.UTF-8"],
+);
+
+/// Strings of Rust have no end by which they could be told apart: by the beginning of the library's name.
+const RUST: Family = family(
+    "librustc_driver-",
+    "Rust's standard library",
+    &["/usr/lib/rustlib", "/usr/local/lib/rustlib", "/usr/local/rustup/toolchains/*/lib/rustlib"],
+);
 
 /// The families that a string is the mark of.
 pub(super) fn by_mark(string: &[u8]) -> impl Iterator<Item = &'static Family> {
-    FAMILIES.iter().filter(move |f| f.mark.as_bytes() == string)
+    let locales = demands_locale(string).then_some(&LOCALES);
+    FAMILIES.iter().filter(move |f| f.mark.as_bytes() == string).chain(locales)
+}
+
+/// The family of a library of this name.
+pub(super) fn by_library(name: &[u8]) -> Option<&'static Family> {
+    name.starts_with(RUST.mark.as_bytes()).then_some(&RUST)
+}
+
+/// Whether a message says that the locale has to be one of UTF-8.
+fn demands_locale(string: &[u8]) -> bool {
+    const MESSAGE_MAX: usize = 200;
+    let has = |word: &[u8]| string.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
+    string.len() < MESSAGE_MAX
+        && has(b"utf-8")
+        && has(b"locale")
+        && [&b"need"[..], b"require", b"must"].into_iter().any(has)
 }
 
 impl Family {
@@ -189,5 +214,18 @@ mod tests {
         let got: Vec<String> = python.folders(&tree).iter().map(ToString::to_string).collect();
         assert_eq!(got, ["/usr/lib/python3", "/usr/lib/python3.11"]);
         assert_eq!(by_mark(b"HOME").count(), 0);
+    }
+
+    #[test]
+    fn messages_that_demand_a_locale() {
+        for (message, expected) in [
+            ("need UTF-8 locale (LC_CTYPE) but have %s", true),
+            ("mosh-server needs a UTF-8 native locale to run.\n\n", true),
+            ("the locale's encoding must be UTF-8", true),
+            ("UTF-8 locale", false),
+            ("needs a locale", false),
+        ] {
+            assert_eq!(by_mark(message.as_bytes()).count() == 1, expected, "{message}");
+        }
     }
 }

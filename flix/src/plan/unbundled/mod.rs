@@ -56,6 +56,9 @@ type Found = BTreeMap<(UnbundledKind, bool), BTreeSet<TreePath>>;
 /// What a program that names [`TIME_ZONES`] needs. Libraries that name them work without.
 const ZONES: UnbundledKind = UnbundledKind::Family("time zones, where the host has none");
 
+/// Ends of packed files' names.
+const PACKED: [&[u8]; 4] = [b".bz2", b".gz", b".xz", b".zst"];
+
 /// More folders whose names begin alike aren't versions of one.
 const MOST_NUMBERED: usize = 3;
 
@@ -87,7 +90,8 @@ impl Planner<'_> {
             if object.is_some_and(|o| o.is_loader) || soname.is_some_and(optional::is_self_sufficient) {
                 continue;
             }
-            let mut families: BTreeSet<&'static Family> = BTreeSet::new();
+            let mut families: BTreeSet<&'static Family> =
+                path.file_name().and_then(families::by_library).into_iter().collect();
             let mut seen: BTreeSet<Vec<u8>> = BTreeSet::new();
             let mut numbered: BTreeSet<(Vec<u8>, Vec<u8>)> = BTreeSet::new();
             let strings = read_only_strings(content, &mut |string| {
@@ -309,6 +313,12 @@ impl<'a> Bundled<'a> {
 
     /// Sorts a path that a file names.
     fn look(&self, named: &[u8], is_root: bool, found: &mut Found) {
+        // What reads a file packed reads it unpacked, too.
+        let unpacked = || PACKED.iter().find_map(|suffix| named.strip_suffix(*suffix));
+        let named = match self.tree.resolve(named, true) {
+            Ok(_) => named,
+            Err(_) => unpacked().unwrap_or(named),
+        };
         let Ok(resolved) = self.tree.resolve(named, true) else { return };
         let real = resolved.path;
         let Some(node) = self.tree.get(&real) else { return };

@@ -44,7 +44,8 @@ pub fn narrow(image: &mut Tree, paths: &BTreeSet<TreePath>) {
 
 /// The programs among `paths`: files that can be executed, or symlinks to them, in a directory of programs.
 pub fn programs<'a>(image: &Tree, paths: impl IntoIterator<Item = &'a TreePath>) -> Vec<TreePath> {
-    const DIRS: [&str; 6] = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/bin", "/sbin"];
+    const DIRS: [&str; 7] =
+        ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/usr/games", "/bin", "/sbin"];
     let in_dir = |path: &TreePath| {
         path.parent().is_some_and(|dir| DIRS.iter().any(|d| dir.to_absolute() == d.as_bytes()))
     };
@@ -66,7 +67,14 @@ mod tests {
         let mut add = |path: &str, node: Node| {
             tree.insert_all(path.parse().unwrap(), node, &Meta::dir()).unwrap();
         };
-        for path in ["/usr/bin/one", "/usr/bin/two", "/usr/share/a/b/c", "/usr/share/a/d", "/etc/x/conf"] {
+        for path in [
+            "/usr/bin/one",
+            "/usr/bin/two",
+            "/usr/games/three",
+            "/usr/share/a/b/c",
+            "/usr/share/a/d",
+            "/etc/x/conf",
+        ] {
             add(path, Node::file(0o755, "x"));
         }
         add("/usr/share/empty", Node::dir());
@@ -107,8 +115,15 @@ mod tests {
 
     #[test]
     fn what_runs() {
-        let paths = set(&["/bin/two", "/usr/bin/link", "/usr/bin/dead", "/usr/bin/data", "/usr/share/a/d"]);
+        let paths = set(&[
+            "/bin/two",
+            "/usr/bin/link",
+            "/usr/bin/dead",
+            "/usr/bin/data",
+            "/usr/games/three",
+            "/usr/share/a/d",
+        ]);
         let got: Vec<String> = programs(&image(), &paths).iter().map(ToString::to_string).collect();
-        assert_eq!(got.join(" "), "/bin/two /usr/bin/link");
+        assert_eq!(got.join(" "), "/bin/two /usr/bin/link /usr/games/three");
     }
 }

@@ -223,15 +223,16 @@ fn place(
 /// The place of a file that the user didn't move. None if it can't be in an extension.
 ///
 /// Hosts have /bin, /sbin and /lib as symlinks into /usr, and many have /usr/sbin as a symlink to /usr/bin: an extension
-/// with a real /usr/sbin would hide all that such a host has there, and so for /usr/local. So programs go to /usr/bin.
-/// Units go where a vendor's units go.
+/// with a real /usr/sbin would hide all that such a host has there, and so for /usr/local. Few hosts look for programs in
+/// /usr/games. So programs go to /usr/bin. Units go where a vendor's units go.
 pub fn home(source: &TreePath, keep_sbin: bool) -> Option<TreePath> {
     let programs = |kept| if keep_sbin { kept } else { "/usr/bin" };
-    let maps: [(&str, &str); 8] = [
+    let maps: [(&str, &str); 9] = [
         ("/usr/sbin", programs("/usr/sbin")),
         ("/sbin", programs("/usr/sbin")),
         ("/usr/local/bin", programs("/usr/local/bin")),
         ("/usr/local/sbin", programs("/usr/local/sbin")),
+        ("/usr/games", "/usr/bin"),
         ("/bin", "/usr/bin"),
         ("/lib", "/usr/lib"),
         ("/etc/systemd/system", "/usr/lib/systemd/system"),
@@ -304,6 +305,7 @@ mod tests {
         for file in [
             "/usr/bin/a",
             "/usr/sbin/d",
+            "/usr/games/g",
             "/bin/busybox",
             "/etc/x.conf",
             "/usr/lib/app/one.so",
@@ -333,6 +335,7 @@ mod tests {
             ("/usr/bin/a", "/usr/bin/a > /usr/bin/a"),
             ("//usr/bin/../bin/a", "/usr/bin/a > /usr/bin/a"),
             ("/usr/sbin/d", "/usr/sbin/d > /usr/bin/d"),
+            ("/usr/games/g", "/usr/games/g > /usr/bin/g"),
             ("/bin/busybox", "/bin/busybox > /usr/bin/busybox"),
             ("/bin/busybox:/usr/bin/bb", "/bin/busybox > /usr/bin/bb"),
             ("/bin/busybox:/usr/bin/", "/bin/busybox > /usr/bin/busybox"),

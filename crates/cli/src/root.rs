@@ -141,7 +141,8 @@ fn missing_program<'p>(tree: &Tree, programs: &'p [String], package: &str) -> Op
 
 /// The image's program of this path, or of this name in one of the usual directories.
 pub(crate) fn program(tree: &Tree, name: &str) -> Option<TreePath> {
-    const DIRS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    const DIRS: [&str; 7] =
+        ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/games"];
     let find = |path: &str| {
         tree.resolve(path, true).ok()?;
         Some(tree.resolve(path, false).ok()?.path)

@@ -13,7 +13,8 @@ use crate::budget::Budget;
 const RECORDS: [&str; 3] =
     ["/var/lib/dpkg/alternatives", "/var/lib/alternatives", "/var/lib/rpm/alternatives"];
 
-const PROGRAMS: [&str; 6] = ["/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
+const PROGRAMS: [&str; 7] =
+    ["/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/usr/games"];
 
 /// Bytes. More than the record of any alternative has.
 const RECORD_LIMIT: u64 = 1 << 20;

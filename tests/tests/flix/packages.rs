@@ -105,6 +105,24 @@ fn a_package_that_nobody_has_is_an_error() -> Result<()> {
     Ok(())
 }
 
+/// With PATHs of one's own, packages only say what the private root has.
+#[test]
+fn a_private_root_that_nothing_enters_is_reported() -> Result<()> {
+    let work = Work::new()?;
+    let user = work.user("user")?;
+    for (path, expected) in [("/usr/share/base-files", true), ("/usr/bin/diff", false)] {
+        let args = ["debian:bookworm", "x", "package:diffutils", path, "--format", "dir", "-o", "x"];
+        let out = World::get()?.flatwrap(&user).args(args).run()?;
+        assert_eq!(
+            out.stderr.contains("warning: no entry points: no PATH is a program"),
+            expected,
+            "{out:?}"
+        );
+        fs::remove_dir_all(user.home().join("x"))?;
+    }
+    Ok(())
+}
+
 /// The real apk writes the database.
 #[test]
 fn a_package_of_alpine_is_what_its_program_needs() -> Result<()> {

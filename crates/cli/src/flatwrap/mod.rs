@@ -94,6 +94,11 @@ impl Conversion for Args {
         if !selections.is_empty() {
             plan.notes.extend(hidden(&plan, &rootfs.tree));
         }
+        let starts = |shown: &Shown| !matches!(shown, Shown::Link(_));
+        if !self.packages().is_empty() && !plan.shown().values().any(starts) {
+            let text = "no entry points: no PATH is a program. Without any PATH but packages, their programs become entry points";
+            plan.warnings.push(text.to_owned());
+        }
         Ok(plan)
     }
 

@@ -60,8 +60,7 @@ pub(super) fn expect_modules(plan: &mut Plan, database: Option<&Database>) {
     let brought: BTreeSet<String> =
         names.into_iter().filter_map(|name| brought(database, plain(name))).flatten().collect();
     for unbundled in &mut plan.unbundled {
-        let is_module = matches!(unbundled.kind, UnbundledKind::Family(_));
-        if unbundled.is_likely && is_module && !asked.contains(&unbundled.by) {
+        if unbundled.is_likely && unbundled.kind.is_modules() && !asked.contains(&unbundled.by) {
             let is_anothers = |path: &TreePath| {
                 let owners = owners(database, path);
                 !owners.is_empty() && owners.is_disjoint(&brought)

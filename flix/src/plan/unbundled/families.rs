@@ -117,7 +117,7 @@ const FAMILIES: &[Family] = &[
 ];
 
 /// Of programs that end without a locale of UTF-8, by what they print then (tmux, mosh).
-const LOCALES: Family = family(
+pub(super) const LOCALES: Family = family(
     "UTF-8 locale",
     "a UTF-8 locale, where the host's C library has none",
     &["/usr/lib/locale/C.utf8", "/usr/lib/locale/C.UTF-8"],

@@ -50,6 +50,13 @@ pub enum UnbundledKind {
     Siblings,
 }
 
+impl UnbundledKind {
+    /// Whether it is what an interpreter finds of packages, as many as there are.
+    pub fn is_modules(&self) -> bool {
+        matches!(self, UnbundledKind::Family(name) if *name != families::LOCALES.name)
+    }
+}
+
 /// What one file looks for, by kind and whether it is likely to be missed.
 type Found = BTreeMap<(UnbundledKind, bool), BTreeSet<TreePath>>;
 

@@ -63,7 +63,8 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        run(Command::new("umount").arg(self.0.path()));
+        // A child that another thread is just starting may have a file of it open, too, until it runs its program.
+        run(Command::new("umount").arg("--lazy").arg(self.0.path()));
     }
 }
 

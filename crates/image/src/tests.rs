@@ -453,6 +453,31 @@ fn nothing_of_a_large_btrfs_image_is_of_the_time_of_its_build() {
     assert_eq!(at, None);
 }
 
+/// As on a host where the image is merged: mkfs.btrfs refuses the UUID of another device.
+#[test]
+fn a_btrfs_image_is_written_again_while_a_device_has_it() {
+    struct Attached(String);
+    impl Drop for Attached {
+        fn drop(&mut self) {
+            let _ = Command::new("losetup").args(["--detach", &self.0]).status();
+        }
+    }
+    let mut tree = Tree::default();
+    tree.insert_all(p("/usr/share/attached"), Node::file(0o644, "x"), &Meta::dir()).unwrap();
+    let sample = sample_volume(tree);
+    let dir = tempfile::tempdir().unwrap();
+    let options = ImageOptions { format: Format::Btrfs, ..ImageOptions::default() };
+    let place = |name: &str| dir.path().join(name);
+    write(sample.volume(), &place("one.raw"), &options, &Silent).unwrap();
+    let attach =
+        Command::new("losetup").args(["--find", "--show", "--read-only"]).arg(place("one.raw")).output();
+    let attached = attach.unwrap();
+    assert!(attached.status.success(), "{attached:?}: run the tests as root");
+    let _attached = Attached(String::from_utf8(attached.stdout).unwrap().trim().to_owned());
+    write(sample.volume(), &place("two.raw"), &options, &Silent).unwrap();
+    assert_eq!(std::fs::read(place("one.raw")).unwrap(), std::fs::read(place("two.raw")).unwrap());
+}
+
 #[test]
 fn missing_tools_are_named_with_their_package() {
     let tool = super::tool::Tool { name: "mkfs.of-tomorrow", package: "tomorrow-utils" };

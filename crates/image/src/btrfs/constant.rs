@@ -1,6 +1,6 @@
 //! Makes constant what mkfs.btrfs draws at random or takes from the clock.
 //!
-//! These are the UUIDs of the device, of the chunk tree and of the subvolume, the times of inodes and roots, and a field
+//! These are the UUIDs of the file system, the device, the chunk tree and the subvolume, the times of inodes and roots, and a field
 //! that it doesn't set at all. Every
 //! metadata block is found by its header (the file system's UUID and a checksum that holds), changed, and given its new
 //! checksum. On-disk format: <https://btrfs.readthedocs.io/en/latest/dev/On-disk-format.html>.
@@ -63,6 +63,7 @@ const DEV_EXTENT: u8 = 204;
 const DEV_EXTENT_UUID: usize = 32;
 const DEV_ITEM: u8 = 216;
 const DEV_ITEM_UUID: usize = 66;
+const DEV_ITEM_FSID: usize = 82;
 const CHUNK_ITEM: u8 = 228;
 const UUID_SUBVOL: u8 = 251;
 /// A time: seconds in 8 bytes, nanoseconds in 4.
@@ -118,22 +119,23 @@ impl Uuids<'_> {
     }
 }
 
-/// Rewrites `image`, whose file system has the UUID `fsid`.
+/// Rewrites `image`, whose file system becomes one of the UUID `fsid`. mkfs.btrfs can't be given that one: it refuses what another
+/// device of the machine has, such as the same image where it is mounted.
 pub(super) fn make_constant(image: &File, fsid: &Uuid, epoch: i64) -> io::Result<()> {
     let mut superblock = vec![0; SUPER_LEN];
     image.read_exact_at(&mut superblock, SUPERBLOCKS[0])?;
     let nodesize = u32_at(&superblock, sb::NODESIZE)?;
     // csum_type 0 is crc32c.
     let known = superblock[sb::MAGIC..].starts_with(MAGIC)
-        && get::<16>(&superblock, sb::FSID)? == *fsid
         && get::<2>(&superblock, sb::CSUM_TYPE)? == [0, 0]
         && (SECTOR..=1 << 16).contains(&nodesize)
         && nodesize.is_power_of_two();
     if !known {
         return Err(corrupt());
     }
-    let nodes = find_nodes(image, fsid, nodesize)?;
-    let mut uuids = Uuids { seed: fsid, map: HashMap::new() };
+    let drawn: Uuid = get(&superblock, sb::FSID)?;
+    let nodes = find_nodes(image, &drawn, nodesize)?;
+    let mut uuids = Uuids { seed: fsid, map: HashMap::from([(drawn, *fsid)]) };
     uuids.learn(get(&superblock, sb::DEV_ITEM + DEV_ITEM_UUID)?, "device");
     let mut node = vec![0; nodesize];
     for &at in &nodes {
@@ -206,6 +208,7 @@ fn items(node: &[u8]) -> io::Result<Vec<([u8; KEY], std::ops::Range<usize>)>> {
 }
 
 fn change_node(node: &mut [u8], uuids: &Uuids<'_>, epoch: i64) -> io::Result<()> {
+    uuids.replace(node, header::FSID)?;
     uuids.replace(node, header::CHUNK_TREE_UUID)?;
     clear_unused(node)?;
     for (i, (key, data)) in items(node)?.into_iter().enumerate() {
@@ -230,7 +233,10 @@ fn change_node(node: &mut [u8], uuids: &Uuids<'_>, epoch: i64) -> io::Result<()>
                 change_entries(&mut node[data], &generation)?;
             }
             DEV_EXTENT => uuids.replace(node, data.start + DEV_EXTENT_UUID)?,
-            DEV_ITEM => uuids.replace(node, data.start + DEV_ITEM_UUID)?,
+            DEV_ITEM => {
+                uuids.replace(node, data.start + DEV_ITEM_UUID)?;
+                uuids.replace(node, data.start + DEV_ITEM_FSID)?;
+            }
             CHUNK_ITEM => {
                 change_chunk(&mut node[data], uuids)?;
             }
@@ -283,7 +289,9 @@ fn change_chunk(chunk: &mut [u8], uuids: &Uuids<'_>) -> io::Result<usize> {
 }
 
 fn change_superblock(superblock: &mut [u8], uuids: &Uuids<'_>) -> io::Result<()> {
-    uuids.replace(superblock, sb::DEV_ITEM + DEV_ITEM_UUID)?;
+    for at in [sb::FSID, sb::DEV_ITEM + DEV_ITEM_UUID, sb::DEV_ITEM + DEV_ITEM_FSID] {
+        uuids.replace(superblock, at)?;
+    }
     let len = u32_at(superblock, sb::SYS_CHUNK_ARRAY_SIZE)?;
     if len > sb::SYS_CHUNK_ARRAY_MAX {
         return Err(corrupt());

@@ -14,7 +14,6 @@ use std::process::{Command, Stdio};
 use crate::error::ImageError;
 use crate::format::Format;
 use crate::tool::{Stage, Tool, clean};
-use crate::uuid::uuid_text;
 use crate::volume::Volume;
 use tree::{Kind, Tree};
 
@@ -58,18 +57,7 @@ pub(crate) fn write(
         command.arg("--map-root-user");
     }
     command.args(["sh", "-euc", SCRIPT, "sh"]).arg(stage.path()).arg(room.to_string()).arg(tar).arg(mkfs);
-    command.args([
-        "-q",
-        "-f",
-        "--shrink",
-        "-m",
-        "single",
-        "-d",
-        "single",
-        "-U",
-        &uuid_text(&uuid),
-        "--rootdir",
-    ]);
+    command.args(["-q", "-f", "--shrink", "-m", "single", "-d", "single", "--rootdir"]);
     command.arg(stage.path()).arg(std::path::absolute(temporary).map_err(io)?);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|source| ImageError::Start { tool: UNSHARE.name, source })?;

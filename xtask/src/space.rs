@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 /// Bytes that a build from nothing and the tests take at their peak, below target/ and in the directory for temporary files.
-const NEED: u64 = 18 << 30;
+const NEED: u64 = 16 << 30;
 /// Bytes that the tests alone take at their peak, with their root file systems.
-const NEED_BUILT: u64 = 12 << 30;
+const NEED_BUILT: u64 = 11 << 30;
 /// Bytes below which a failure may come from this.
 const SHORT: u64 = 1 << 30;
 

@@ -138,7 +138,8 @@ fn missing<'a>(tree: &Tree, go: &Go, before: impl Iterator<Item = &'a Vec<u8>>) 
     out
 }
 
-/// Takes out what wasn't touched, as `is_same` says of a path and the number of names that its file has left; directories only if nothing is left in them and no mark goes there.
+/// Takes out what wasn't touched, as `is_same` says of a path and the number of names that its file has left; directories only if
+/// nothing is left in them and no mark goes there.
 fn keep_touched(
     tree: &mut Tree,
     marks: &[TreePath],

@@ -145,7 +145,9 @@ pub(super) fn by_library(name: &[u8]) -> Option<&'static Family> {
 fn demands_locale(string: &[u8]) -> bool {
     const MESSAGE_MAX: usize = 200;
     let has = |word: &[u8]| string.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
+    // Few strings have the digit, and there are millions of strings.
     string.len() < MESSAGE_MAX
+        && string.contains(&b'8')
         && has(b"utf-8")
         && has(b"locale")
         && [&b"need"[..], b"require", b"must"].into_iter().any(has)
